@@ -1,0 +1,42 @@
+//! Write a Portcullis auth provider in Rust.
+//!
+//! A provider is a type that implements [`Provider`], named once to [`export!`]. It is built for
+//! `wasm32-unknown-unknown` or `wasm32-wasip2` as a `cdylib`; natively the same code is an ordinary
+//! library, so its logic is unit-tested with a [`FakeHost`] and no WebAssembly in sight.
+//!
+//! ```
+//! use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
+//!
+//! pub struct Demo;
+//!
+//! impl Provider for Demo {
+//!     fn verify_token(_: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
+//!         Ok((token == "open sesame").then(|| TokenPrincipal::new("ali-baba", ["cave.enter"])))
+//!     }
+//! }
+//! portcullis_guest::export!(Demo);
+//! ```
+//!
+//! Every call runs in a fresh instance: nothing a provider keeps in memory outlives the call.
+
+mod host;
+mod provider;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod wasm;
+
+pub use host::{FakeHost, Host};
+pub use provider::{Provider, Session, TokenPrincipal, Unavailable};
+
+/// Makes the type that implements [`Provider`] the component's provider. Natively it does nothing, so
+/// that a workspace's `cargo test` links.
+#[macro_export]
+macro_rules! export {
+    ($provider:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Component = $crate::wasm::Component<$provider>;
+            $crate::wasm::bindings::export!(Component with_types_in $crate::wasm::bindings);
+        };
+    };
+}

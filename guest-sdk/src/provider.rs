@@ -1,0 +1,78 @@
+use crate::Host;
+
+/// An auth provider. Only [`verify_token`](Provider::verify_token) has to be written.
+pub trait Provider {
+    /// Asked once, when the provider is loaded: can it work with its settings?
+    ///
+    /// # Errors
+    /// One sentence for the operator: which setting, and what is wrong with it. The provider is refused.
+    fn check_settings(host: &dyn Host) -> Result<(), String> {
+        let _ = host;
+        Ok(())
+    }
+
+    /// Asked once, when the provider is loaded. False: it is never handed a bearer token.
+    fn supports_token(host: &dyn Host) -> bool {
+        let _ = host;
+        true
+    }
+
+    /// Whose bearer token is this? `None` means "not mine", and the next provider is asked: a wrong,
+    /// expired or malformed token is `None`, never a panic.
+    ///
+    /// # Errors
+    /// Only when the provider's backing store is out of reach, so that it can neither confirm nor deny.
+    fn verify_token(host: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable>;
+
+    /// Whose session is this? `None` means "not mine" or "no longer".
+    ///
+    /// # Errors
+    /// As for [`verify_token`](Provider::verify_token).
+    fn verify_session(host: &dyn Host, access_token: &str) -> Result<Option<Session>, Unavailable> {
+        let _ = (host, access_token);
+        Ok(None)
+    }
+}
+
+/// A verified machine caller. The host keeps only the scopes that the operator granted, and stamps the
+/// provider's configured name on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPrincipal {
+    /// A stable identifier of the caller.
+    pub principal: String,
+    /// What the caller may do, as scope tokens (RFC 6749 section 3.3).
+    pub scopes: Vec<String>,
+}
+
+impl TokenPrincipal {
+    /// A caller with these scopes.
+    pub fn new<S: Into<String>>(
+        principal: impl Into<String>,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self { principal: principal.into(), scopes: scopes.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// A verified interactive identity. Empty strings where a field is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// A stable identifier of the person.
+    pub user_id: String,
+    /// The person's address.
+    pub email: String,
+    /// The person's name.
+    pub display_name: String,
+    /// The person's organisation.
+    pub org_id: String,
+    /// Seconds since the Unix epoch.
+    pub expires_at: u64,
+    /// Opaque to the host.
+    pub access_token: String,
+    /// Empty: the session cannot be refreshed.
+    pub refresh_token: String,
+}
+
+/// The one failure that a provider may report of itself: its backing store is out of reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(pub String);

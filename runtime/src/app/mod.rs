@@ -1,0 +1,266 @@
+//! Putting the parts together: from settings to a dashboard that serves.
+
+mod providers;
+
+pub use providers::{ProviderReport, Providers, load_providers};
+
+use crate::audit::{AuditLog, EventName, Record};
+use crate::auth::{
+    BearerToken, Gate, PeopleGate, Registered, Registry, RegistryError, Required, Scope, SecretDigest, TokenRoutes,
+};
+use crate::config::{Config, DashboardConfig, PublicUrl};
+use crate::drain::{
+    DRAIN_PROVIDER, DrainControl, DrainSecret, DrainSecretProvider, Epoch, MarkerFile, generate_secret,
+};
+use crate::gateway::StatusFile;
+use crate::listen::{self, Limits};
+use crate::sandbox::SandboxError;
+use crate::web::{
+    DRAIN_PATH, Dashboard, FaultLog, GatewayView, HostPolicy, Metrics, PageSettings, ProviderCount, SecurityHeaders,
+    TrustedProxies, WHOAMI_PATH, router,
+};
+use axum::Router;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// The dashboard did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// People must sign in, and nobody could.
+    #[error(
+        "{host} is not a loopback address, so people must sign in, but no provider can sign anyone in. Add a \
+         password or redirect provider to dashboard.providers, or bind 127.0.0.1, or (for a test, with no gate \
+         at all) pass --insecure"
+    )]
+    NobodySignsIn {
+        /// What is bound, or where people reach it.
+        host: String,
+    },
+    /// The address is taken or not ours.
+    #[error("cannot listen on {host}:{port}: {source}")]
+    Listen {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The home cannot be used.
+    #[error("cannot use the home {home}: {source}")]
+    Home {
+        /// The home.
+        home: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The sandbox did not come up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Two providers share a name.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+    /// A thread could not be started.
+    #[error("a thread cannot start: {0}")]
+    Thread(io::Error),
+}
+
+impl AppError {
+    /// Is it a mistake in how the program was called or configured?
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NobodySignsIn { .. } | Self::Registry(_))
+    }
+}
+
+/// What the drain secret's registration came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DrainRegistration {
+    /// The provider is registered and the route guarded by it.
+    Registered,
+    /// It is not, and why. The route stays behind the gate for people.
+    Skipped(String),
+}
+
+/// A dashboard that is bound and can serve.
+pub struct App {
+    listener: TcpListener,
+    router: Router,
+    audit: AuditLog,
+}
+
+impl App {
+    /// Loads the providers, puts the gate together, binds the address.
+    ///
+    /// # Errors
+    /// The dashboard cannot come up. A provider that cannot be loaded is no such error: it is reported, and
+    /// the others serve.
+    pub async fn build(config: &Config, insecure: bool) -> Result<Self, AppError> {
+        let home_failed = |source| AppError::Home { home: config.home.clone(), source };
+        fs::create_dir_all(&config.home).map_err(home_failed)?;
+        let dashboard = &config.dashboard;
+        let auth_required = dashboard.is_gated() && !insecure;
+        let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
+        let metrics = Arc::new(Metrics::default());
+        let loaded = load_providers(config, Some(&metrics)).await?;
+        report(&loaded.reports, &audit);
+        let count = loaded.count();
+        if auth_required && !loaded.registered.iter().any(|provider| provider.signs_people_in) {
+            return Err(AppError::NobodySignsIn { host: public_name(dashboard) });
+        }
+        let process_token = process_token(config)?;
+        let people = match auth_required {
+            true => PeopleGate::Sessions,
+            false => PeopleGate::ProcessToken(SecretDigest::of(process_token.expose().as_bytes())),
+        };
+        let gate = Arc::new(build_gate(config, loaded.registered, people)?);
+        if insecure && dashboard.is_gated() {
+            tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
+        }
+        let state = Dashboard {
+            gate,
+            hosts: Arc::new(host_policy(dashboard)),
+            proxies: Arc::new(TrustedProxies::new(dashboard.trusted_proxies.clone())),
+            audit: audit.clone(),
+            metrics,
+            drain: DrainControl::start(MarkerFile::new(&config.home), dashboard.max_marker_age),
+            gateway: GatewayView {
+                status: StatusFile::new(&config.home),
+                marker: MarkerFile::new(&config.home),
+                epoch: Epoch::present(),
+                max_marker_age: dashboard.max_marker_age,
+            },
+            page: Arc::new(PageSettings { process_token, auth_required, insecure: insecure && dashboard.is_gated() }),
+            providers: count,
+            faults: FaultLog::default(),
+        };
+        let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
+        let router = router(state, SecurityHeaders { https });
+        let listener = bind(dashboard).await?;
+        Ok(Self { listener, router, audit })
+    }
+
+    /// The port that was bound.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.listener.local_addr()?.port())
+    }
+
+    /// Serves until `closed` turns true, then lets requests in flight finish.
+    pub async fn serve(self, closed: watch::Receiver<bool>) {
+        listen::serve(self.listener, self.router, Limits::default(), closed).await;
+        let audit = self.audit;
+        // Joining the writer waits for a disk.
+        let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+    }
+}
+
+async fn bind(dashboard: &DashboardConfig) -> Result<TcpListener, AppError> {
+    let (host, port) = (dashboard.host.clone(), dashboard.port);
+    TcpListener::bind((host.as_str(), port)).await.map_err(|source| AppError::Listen { host, port, source })
+}
+
+fn public_name(dashboard: &DashboardConfig) -> String {
+    match &dashboard.public_url {
+        Some(url) if crate::config::is_loopback_name(&dashboard.host) => url.host.clone(),
+        _ => dashboard.host.clone(),
+    }
+}
+
+/// The token that the page at `/` carries: from the environment, or made for this process.
+fn process_token(config: &Config) -> Result<BearerToken, AppError> {
+    let text = match &config.environment.session_token {
+        Some(token) => token.expose().to_owned(),
+        None => generate_secret().map_err(AppError::Random)?,
+    };
+    Ok(BearerToken::by_hand(text))
+}
+
+fn host_policy(dashboard: &DashboardConfig) -> HostPolicy {
+    let public = dashboard.public_url.as_ref();
+    let names = dashboard.allowed_hosts.iter().cloned().chain(public.map(|url| url.host.clone()));
+    HostPolicy::new(&dashboard.host, names, public.map(origin))
+}
+
+fn origin(url: &PublicUrl) -> String {
+    let scheme = if url.https { "https" } else { "http" };
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    let port = url.port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{host}{port}")
+}
+
+/// The drain secret's provider stands before every other, so no guest ever sees a drain token that matches.
+fn build_gate(config: &Config, mut providers: Vec<Registered>, people: PeopleGate) -> Result<Gate, AppError> {
+    let scope = &config.dashboard.drain_scope;
+    let mut routes = TokenRoutes::default().with(WHOAMI_PATH, Required::NoScope);
+    for (path, scope) in &config.dashboard.token_routes {
+        routes = routes.with(path, Required::Scope(scope.clone()));
+    }
+    match drain_secret(config) {
+        Ok(secret) => {
+            providers.insert(0, drain_provider(secret, scope));
+            routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
+        }
+        Err(skipped) => tracing::warn!(reason = skipped, "no drain secret: the drain route stays behind the gate"),
+    }
+    Ok(Gate::new(routes, Registry::new(providers)?, people))
+}
+
+fn drain_secret(config: &Config) -> Result<DrainSecret, String> {
+    let secret = config.environment.drain_secret.as_ref().ok_or(
+        "HERMES_DASHBOARD_DRAIN_SECRET is not set: set it (portcullis secret generate) to let a service drain",
+    )?;
+    DrainSecret::new(secret.expose(), config.dashboard.min_secret_chars)
+        .map_err(|weak| format!("HERMES_DASHBOARD_DRAIN_SECRET is refused: {weak}"))
+}
+
+/// What becomes of the drain secret, without using it.
+pub fn drain_registration(config: &Config) -> DrainRegistration {
+    drain_secret(config).map_or_else(DrainRegistration::Skipped, |_| DrainRegistration::Registered)
+}
+
+fn drain_provider(secret: DrainSecret, scope: &Scope) -> Registered {
+    Registered {
+        name: crate::auth::ProviderName::new(DRAIN_PROVIDER).expect("a constant that is a name"),
+        display_name: "Drain control (service credential)".to_owned(),
+        scopes: [scope.clone()].into(),
+        token: Some(Arc::new(DrainSecretProvider::new(secret, scope))),
+        signs_people_in: false,
+    }
+}
+
+fn report(reports: &[ProviderReport], audit: &AuditLog) {
+    for report in reports {
+        match &report.outcome {
+            Ok(inspection) => {
+                tracing::info!(provider = %report.name, sha256 = inspection.sha256, "provider loaded");
+                let record = Record::now(EventName::ProviderLoaded)
+                    .with("provider", report.name.as_str())
+                    .with("sha256", inspection.sha256.as_str());
+                audit.write(record);
+            }
+            Err(error) => {
+                tracing::error!(provider = %report.name, place = report.place, %error, "provider refused");
+                let record = Record::now(EventName::ProviderRefused)
+                    .with("provider", report.name.as_str())
+                    .with("reason", error.to_string());
+                audit.write(record);
+            }
+        }
+    }
+}
+
+impl Providers {
+    fn count(&self) -> ProviderCount {
+        let loaded = self.reports.iter().filter(|report| report.outcome.is_ok()).count();
+        ProviderCount { loaded, refused: self.reports.len() - loaded }
+    }
+}

@@ -1,0 +1,126 @@
+use super::rotating_file::RotatingFile;
+use super::{EventName, Record};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// The log's path in the home.
+pub const AUDIT_FILE: &str = "logs/dashboard-auth.log";
+
+/// Lines that may wait for the disk. More are dropped and counted, so that no request waits.
+const QUEUE: usize = 4096;
+const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
+const KEPT_FILES: u32 = 5;
+
+/// Writes the audit log on a thread of its own.
+#[derive(Clone)]
+pub struct AuditLog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Option<SyncSender<Record>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    dropped: AtomicU64,
+}
+
+impl AuditLog {
+    /// The log of this home.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(home: &Path) -> io::Result<Self> {
+        let (queue, inbox) = mpsc::sync_channel(QUEUE);
+        let file = RotatingFile::new(home.join(AUDIT_FILE), MAX_FILE_BYTES, KEPT_FILES);
+        let path = home.join(AUDIT_FILE);
+        let writer = thread::Builder::new().name("audit".into()).spawn(move || write_all(&inbox, file, &path))?;
+        let shared = Shared {
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(Some(writer)),
+            dropped: AtomicU64::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Hands a record to the writer, and never waits.
+    pub fn write(&self, record: Record) {
+        let queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = queue.as_ref().map(|queue| queue.try_send(record));
+        if let Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None = sent {
+            let dropped = self.shared.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            if dropped.is_power_of_two() {
+                tracing::warn!(dropped, "audit lines dropped: the log cannot keep up");
+            }
+        }
+    }
+
+    /// An event without fields of its own.
+    pub fn event(&self, name: EventName) {
+        self.write(Record::now(name));
+    }
+
+    /// Lines that were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is queued and ends. Blocks: call it when no more requests come.
+    pub fn close(&self) {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the audit writer had panicked");
+        }
+    }
+}
+
+fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &PathBuf) {
+    let mut failing = false;
+    while let Ok(first) = inbox.recv() {
+        let lines: Vec<u8> = std::iter::once(first).chain(inbox.try_iter().take(256)).flat_map(Record::line).collect();
+        match file.append(&lines) {
+            Ok(()) => failing = false,
+            Err(error) if !failing => {
+                tracing::warn!(path = %path.display(), %error, "the audit log cannot be written");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn every_record_is_a_line_of_json() {
+        let home = tempfile::tempdir().unwrap();
+        let log = AuditLog::start(home.path()).unwrap();
+        log.write(Record::now(EventName::DrainBegin).with("principal", "nas").with("secret", "canary"));
+        log.event(EventName::DrainCancel);
+        log.close();
+        let text = std::fs::read_to_string(home.path().join(AUDIT_FILE)).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["event"], "drain_begin");
+        assert_eq!(lines[0]["principal"], "nas");
+        assert!(lines[0]["ts"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+        assert!(!text.contains("canary"));
+    }
+
+    #[test]
+    fn log_that_cannot_be_written_fails_nobody() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("logs"), "in the way").unwrap();
+        let log = AuditLog::start(home.path()).unwrap();
+        log.event(EventName::DrainBegin);
+        log.close();
+        log.event(EventName::DrainBegin);
+        assert_eq!(log.dropped(), 1);
+    }
+}

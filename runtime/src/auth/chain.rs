@@ -1,0 +1,161 @@
+use super::{BearerToken, Principal, ProviderFault, ProviderName, Registry, Scope, TokenVerdict};
+use std::time::Instant;
+
+/// What the providers together made of a token. It is matched once, to pass, 403, 503 or 401.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// Known, and with the scope that the route requires.
+    Accepted(Principal),
+    /// Known, but without the scope.
+    MissingScope(Principal),
+    /// Nobody knows it, and this provider could not be asked.
+    Unreachable(ProviderName),
+    /// Nobody knows it.
+    Unrecognized,
+}
+
+/// The outcome, and every fault met on the way to it: the caller counts and logs them.
+#[derive(Debug)]
+pub struct ChainReport {
+    /// The outcome.
+    pub verified: Verified,
+    /// Faults in the order in which the providers were asked.
+    pub faults: Vec<(ProviderName, ProviderFault)>,
+}
+
+/// Asks the token providers in order until one vouches for the caller. A later acceptance beats an earlier
+/// outage; a provider that is broken rather than out of reach is passed over.
+pub(super) async fn verify_token(
+    registry: &Registry,
+    token: &BearerToken,
+    required: Option<&Scope>,
+    by: Instant,
+) -> ChainReport {
+    let mut faults: Vec<(ProviderName, ProviderFault)> = Vec::new();
+    for registered in registry.iter() {
+        let Some(provider) = &registered.token else { continue };
+        match provider.verify_token(token, by).await {
+            Ok(TokenVerdict::NotRecognized) => {}
+            Ok(TokenVerdict::Recognized(claims)) => {
+                let principal = Principal::mint(&registered.name, &registered.scopes, claims);
+                let verified = match required {
+                    Some(scope) if !principal.has(scope) => Verified::MissingScope(principal),
+                    _ => Verified::Accepted(principal),
+                };
+                return ChainReport { verified, faults };
+            }
+            Err(fault) => faults.push((registered.name.clone(), fault)),
+        }
+    }
+    let outage = faults.iter().find(|(_, fault)| fault.is_outage());
+    let verified = outage.map_or(Verified::Unrecognized, |(name, _)| Verified::Unreachable(name.clone()));
+    ChainReport { verified, faults }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{BoxFuture, Claims, Registered, TokenProvider};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// A provider whose answer is scripted, and which counts how often it was asked.
+    struct Scripted {
+        answer: Box<dyn Fn(&str) -> Result<TokenVerdict, ProviderFault> + Send + Sync>,
+        asked: AtomicUsize,
+    }
+
+    impl TokenProvider for Scripted {
+        fn verify_token<'a>(
+            &'a self,
+            token: &'a BearerToken,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::ready((self.answer)(token.expose())))
+        }
+    }
+
+    fn provider(
+        answer: impl Fn(&str) -> Result<TokenVerdict, ProviderFault> + Send + Sync + 'static,
+    ) -> Arc<Scripted> {
+        Arc::new(Scripted { answer: Box::new(answer), asked: AtomicUsize::new(0) })
+    }
+
+    fn knows(token: &'static str) -> Arc<Scripted> {
+        provider(move |asked| {
+            let claims = Claims::new("p".into(), &["drain".into()]).unwrap();
+            Ok(if asked == token { TokenVerdict::Recognized(claims) } else { TokenVerdict::NotRecognized })
+        })
+    }
+
+    fn broken() -> Arc<Scripted> {
+        provider(|_| Err(ProviderFault::Trapped("kaboom".into())))
+    }
+
+    fn down() -> Arc<Scripted> {
+        provider(|_| Err(ProviderFault::Unavailable("store".into())))
+    }
+
+    fn late() -> Arc<Scripted> {
+        provider(|_| Err(ProviderFault::DeadlineExceeded { limit: Duration::from_secs(1) }))
+    }
+
+    fn ask(providers: &[Arc<Scripted>], token: &str, scope: Option<&str>) -> ChainReport {
+        let registered = providers.iter().enumerate().map(|(index, provider)| Registered {
+            name: ProviderName::new(&format!("p{index}")).unwrap(),
+            display_name: String::new(),
+            scopes: [Scope::new("drain").unwrap()].into(),
+            token: Some(provider.clone()),
+            signs_people_in: false,
+        });
+        let registry = Registry::new(registered.collect()).unwrap();
+        let scope = scope.map(|scope| Scope::new(scope).unwrap());
+        let token = BearerToken::by_hand(token.into());
+        futures_util::FutureExt::now_or_never(verify_token(&registry, &token, scope.as_ref(), Instant::now()))
+            .expect("scripted providers are always ready")
+    }
+
+    #[test]
+    fn first_match_wins_and_ends_the_search() {
+        let [first, second] = [knows("a"), knows("a")];
+        let report = ask(&[first.clone(), second.clone()], "a", Some("drain"));
+        assert!(matches!(report.verified, Verified::Accepted(p) if p.provider().as_str() == "p0"));
+        assert_eq!(second.asked.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn unrecognised_token_is_asked_of_everyone() {
+        let providers = [knows("a"), knows("b")];
+        assert_eq!(ask(&providers, "c", None).verified, Verified::Unrecognized);
+        assert!(providers.iter().all(|provider| provider.asked.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn known_caller_without_the_scope_is_told_apart() {
+        assert!(matches!(ask(&[knows("a")], "a", Some("admin")).verified, Verified::MissingScope(_)));
+        assert!(matches!(ask(&[knows("a")], "a", None).verified, Verified::Accepted(_)));
+    }
+
+    #[test]
+    fn outage_is_remembered_and_beaten_by_a_later_acceptance() {
+        let unreachable = |name| Verified::Unreachable(ProviderName::new(name).unwrap());
+        assert_eq!(ask(&[down(), knows("a")], "b", None).verified, unreachable("p0"));
+        assert_eq!(ask(&[knows("x"), late()], "b", None).verified, unreachable("p1"));
+        assert!(matches!(ask(&[down(), knows("a")], "a", None).verified, Verified::Accepted(_)));
+    }
+
+    #[test]
+    fn broken_provider_is_reported_and_passed_over() {
+        let report = ask(&[broken(), knows("a")], "b", None);
+        assert_eq!(report.verified, Verified::Unrecognized);
+        assert_eq!(report.faults.len(), 1);
+        assert!(matches!(ask(&[broken(), knows("a")], "a", None).verified, Verified::Accepted(_)));
+    }
+
+    #[test]
+    fn nobody_to_ask_means_nobody_is_known() {
+        assert_eq!(ask(&[], "a", None).verified, Verified::Unrecognized);
+    }
+}

@@ -1,0 +1,64 @@
+use super::{NoBearer, Principal, ProviderName};
+
+/// The statuses a refusal can have. None of them is a success, so a refusal can never let anyone in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialStatus {
+    /// 401 with a bearer challenge (RFC 6750 section 3).
+    BearerUnauthorized,
+    /// 401 for a person or script without a session.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 503: try again in a second.
+    Unavailable,
+}
+
+/// A refusal. `detail` is for the log and never reaches the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The answer's status.
+    pub status: DenialStatus,
+    /// The provider that could not be asked, which the caller is told of a 503.
+    pub unreachable: Option<ProviderName>,
+    /// Where a person goes to sign in, for [`DenialStatus::Unauthorized`].
+    pub login_next: Option<String>,
+    /// A short constant for metrics and audit lines.
+    pub reason: &'static str,
+    /// Why, for the log.
+    pub detail: String,
+}
+
+impl Denial {
+    fn new(status: DenialStatus, reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, unreachable: None, login_next: None, reason, detail: detail.into() }
+    }
+
+    pub(super) fn no_bearer(why: NoBearer) -> Self {
+        Self::new(DenialStatus::BearerUnauthorized, "no_token", why.to_string())
+    }
+
+    pub(super) fn unrecognized() -> Self {
+        let detail = "no provider recognises the token";
+        Self::new(DenialStatus::BearerUnauthorized, "no_provider_recognises_token", detail)
+    }
+
+    pub(super) fn missing_scope(principal: &Principal) -> Self {
+        let detail = format!("{} of {} lacks the route's scope", principal.name(), principal.provider());
+        Self::new(DenialStatus::Forbidden, "missing_scope", detail)
+    }
+
+    pub(super) fn unreachable(provider: ProviderName) -> Self {
+        let detail = format!("provider {provider} could not be asked and no other knows the token");
+        let denial = Self::new(DenialStatus::Unavailable, "provider_unreachable", detail);
+        Self { unreachable: Some(provider), ..denial }
+    }
+
+    pub(super) fn no_process_token() -> Self {
+        Self::new(DenialStatus::BearerUnauthorized, "no_process_token", "this process's token is missing or wrong")
+    }
+
+    pub(super) fn no_session(next: String) -> Self {
+        let denial = Self::new(DenialStatus::Unauthorized, "no_session", "no session cookie");
+        Self { login_next: Some(next), ..denial }
+    }
+}

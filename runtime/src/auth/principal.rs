@@ -1,0 +1,133 @@
+use super::{ProviderName, Scope};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Most scopes that one claim may carry.
+pub const MAX_SCOPES: usize = 64;
+/// Longest name of a principal, in bytes.
+const MAX_PRINCIPAL_BYTES: usize = 256;
+
+/// What a provider says of a caller. Nothing of it is believed until [`Principal::mint`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    principal: String,
+    scopes: BTreeSet<Scope>,
+}
+
+/// Claims that no host believes, whoever makes them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadClaims {
+    /// Nobody is nobody.
+    #[error("the principal is empty")]
+    NoPrincipal,
+    /// A name longer than a name.
+    #[error("the principal has {0} bytes (at most {MAX_PRINCIPAL_BYTES})")]
+    LongPrincipal(usize),
+    /// Control characters, which forge log lines and terminals.
+    #[error("the principal has control characters")]
+    ControlCharacters,
+    /// More than [`MAX_SCOPES`].
+    #[error("{0} scopes (at most {MAX_SCOPES})")]
+    TooManyScopes(usize),
+    /// A scope that is not a scope token.
+    #[error("scope {0}")]
+    BadScope(#[from] super::BadName),
+}
+
+impl Claims {
+    /// Checks what a provider says.
+    ///
+    /// # Errors
+    /// Says which claim is out of bounds.
+    pub fn new(principal: String, scopes: &[String]) -> Result<Self, BadClaims> {
+        if principal.is_empty() {
+            return Err(BadClaims::NoPrincipal);
+        }
+        if principal.len() > MAX_PRINCIPAL_BYTES {
+            return Err(BadClaims::LongPrincipal(principal.len()));
+        }
+        if principal.contains(char::is_control) {
+            return Err(BadClaims::ControlCharacters);
+        }
+        if scopes.len() > MAX_SCOPES {
+            return Err(BadClaims::TooManyScopes(scopes.len()));
+        }
+        let scopes = scopes.iter().map(|scope| Scope::new(scope)).collect::<Result<_, _>>()?;
+        Ok(Self { principal, scopes })
+    }
+
+    /// Who the provider says it is.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// What the provider says the caller may.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.scopes.iter()
+    }
+}
+
+/// A verified machine caller, as the host believes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Principal {
+    principal: String,
+    provider: ProviderName,
+    scopes: BTreeSet<Scope>,
+}
+
+impl Principal {
+    /// The one way from claims to belief: the provider's registered name is stamped on, and the scopes are
+    /// cut to what the operator granted that provider.
+    pub(super) fn mint(provider: &ProviderName, granted: &BTreeSet<Scope>, claims: Claims) -> Self {
+        let scopes = claims.scopes.intersection(granted).cloned().collect();
+        Self { principal: claims.principal, provider: provider.clone(), scopes }
+    }
+
+    /// The caller's name, as its provider knows it.
+    pub fn name(&self) -> &str {
+        &self.principal
+    }
+
+    /// The provider that vouched for the caller.
+    pub fn provider(&self) -> &ProviderName {
+        &self.provider
+    }
+
+    /// May the caller do what this scope stands for?
+    pub fn has(&self, scope: &Scope) -> bool {
+        self.scopes.contains(scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes(names: &[&str]) -> BTreeSet<Scope> {
+        names.iter().map(|name| Scope::new(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn minting_stamps_the_name_and_cuts_the_scopes() {
+        let name = ProviderName::new("service-keys").unwrap();
+        let claims = Claims::new("drain-secret".into(), &["drain".into(), "metrics.read".into()]).unwrap();
+        let principal = Principal::mint(&name, &scopes(&["metrics.read", "other"]), claims);
+        assert_eq!(principal.provider().as_str(), "service-keys");
+        assert_eq!(principal.scopes, scopes(&["metrics.read"]));
+        assert!(!principal.has(&Scope::new("drain").unwrap()));
+    }
+
+    #[test]
+    fn claims_out_of_bounds_are_refused() {
+        let claim = |principal: &str, scopes: &[&str]| {
+            let scopes: Vec<_> = scopes.iter().map(ToString::to_string).collect();
+            Claims::new(principal.to_owned(), &scopes).err()
+        };
+        assert_eq!(claim("", &[]), Some(BadClaims::NoPrincipal));
+        assert_eq!(claim(&"x".repeat(257), &[]), Some(BadClaims::LongPrincipal(257)));
+        assert_eq!(claim("a\u{1b}[2J", &[]), Some(BadClaims::ControlCharacters));
+        assert_eq!(claim("a", &["s"; 65]), Some(BadClaims::TooManyScopes(65)));
+        assert!(matches!(claim("a", &["two words"]), Some(BadClaims::BadScope(_))));
+        assert_eq!(claim("a", &["s"; 64]), None);
+    }
+}

@@ -1,0 +1,51 @@
+use super::{ProviderName, Scope, TokenProvider};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A provider that was loaded, under the name that the configuration gave it.
+#[derive(Clone)]
+pub struct Registered {
+    /// The only name that the host believes.
+    pub name: ProviderName,
+    /// The name for people.
+    pub display_name: String,
+    /// The scopes this provider may ever hand out.
+    pub scopes: BTreeSet<Scope>,
+    /// Set for a provider that takes bearer tokens.
+    pub token: Option<Arc<dyn TokenProvider>>,
+    /// Can this provider sign a person in?
+    pub signs_people_in: bool,
+}
+
+/// Two providers of one name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two providers are named `{0}`")]
+pub struct RegistryError(pub ProviderName);
+
+/// The providers in the order in which they are asked.
+#[derive(Clone, Default)]
+pub struct Registry(Vec<Registered>);
+
+impl Registry {
+    /// Keeps the order.
+    ///
+    /// # Errors
+    /// Two providers share a name.
+    pub fn new(providers: Vec<Registered>) -> Result<Self, RegistryError> {
+        let mut names = BTreeSet::new();
+        match providers.iter().find(|provider| !names.insert(&provider.name)) {
+            Some(twice) => Err(RegistryError(twice.name.clone())),
+            None => Ok(Self(providers)),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Registered> {
+        self.0.iter()
+    }
+
+    /// Is there one that can sign a person in?
+    pub fn signs_people_in(&self) -> bool {
+        self.iter().any(|provider| provider.signs_people_in)
+    }
+}

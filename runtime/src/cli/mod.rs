@@ -1,0 +1,150 @@
+//! What a person types, and what it gets: one file a subcommand.
+
+mod config_check;
+mod drain;
+mod gateway;
+mod logging;
+mod provider;
+mod secret;
+mod serve;
+mod signals;
+mod starter;
+mod table;
+mod turn_guard;
+mod up;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use portcullis::config::{self, Config, ConfigError, Environment};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Bad usage or configuration (sysexits' EX_USAGE).
+const USAGE: u8 = 64;
+
+/// A dashboard for agent gateways with every auth provider in a sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// Where everything stands [default: $HERMES_HOME, else ~/.hermes]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// The configuration [default: portcullis.yaml in the home]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How log lines look, on stderr
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogFormat {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole system on this machine: gateway and dashboard over one home
+    Up(up::UpArgs),
+    /// Run the dashboard
+    Serve(serve::ServeArgs),
+    /// Run the gateway
+    Gateway(gateway::GatewayArgs),
+    /// Begin, cancel, watch or await a drain, as a platform service does
+    #[command(subcommand)]
+    Drain(drain::DrainCommand),
+    /// Look at, and try out, auth providers
+    #[command(subcommand)]
+    Provider(provider::ProviderCommand),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config_check::ConfigCommand),
+    /// Make secrets
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    /// Guard one turn of the gateway (the gateway starts this itself)
+    #[command(hide = true)]
+    TurnGuard(turn_guard::TurnGuardArgs),
+}
+
+/// A mistake in how the program was called or configured.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(String);
+
+impl Common {
+    fn load(&self) -> Result<Config> {
+        let environment = Environment::read();
+        let home = std::path::absolute(environment.home(self.home.clone()))
+            .context("the working folder is gone")?;
+        Ok(config::load(home, self.config.clone(), environment)?)
+    }
+}
+
+/// Runs what was typed and says what became of it.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("portcullis: {error:#}");
+            let usage = error.is::<ConfigError>() || error.is::<UsageError>();
+            ExitCode::from(if usage { USAGE } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::TurnGuard(arguments) => return turn_guard::run(&arguments),
+        Command::Secret(command) => return secret::run(&command),
+        _ => logging::start(common.log_format),
+    }
+    match command {
+        Command::Up(arguments) => up::run(&common, &arguments),
+        Command::Serve(arguments) => serve::run(&common, arguments),
+        Command::Gateway(arguments) => gateway::run(&common, &arguments),
+        Command::Drain(command) => drain::run(&common, command),
+        Command::Provider(command) => provider::run(&common, command),
+        Command::Config(command) => config_check::run(&common, &command),
+        Command::Secret(_) | Command::TurnGuard(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The runtime of a command that waits for things.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads to run on")
+}
+
+/// The one line on stdout that says that requests are accepted.
+fn announce_ready(component: &str, port: u16) {
+    println!("PORTCULLIS_READY {component} port={port}");
+}

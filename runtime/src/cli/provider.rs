@@ -1,0 +1,151 @@
+use super::{Common, USAGE, UsageError, runtime, table};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use portcullis::app::{DrainRegistration, drain_registration, load_providers};
+use portcullis::auth::{BearerToken, TokenVerdict};
+use portcullis::bundled;
+use portcullis::sandbox::{ComponentSource, Need, Sandbox, SandboxSettings};
+use serde_json::json;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ProviderCommand {
+    /// Show which providers the configuration loads, and which not and why
+    List,
+    /// Show what a component exports and imports, without running it
+    Inspect(InspectArgs),
+    /// Ask one configured provider about one token
+    Call(CallArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// A .wasm file, or builtin:NAME
+    component: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CallArgs {
+    /// The provider's name in the configuration
+    name: String,
+    /// The token; without it, it is read from standard input
+    #[arg(long)]
+    token: Option<String>,
+}
+
+pub(super) fn run(common: &Common, command: ProviderCommand) -> Result<ExitCode> {
+    match command {
+        ProviderCommand::List => list(common),
+        ProviderCommand::Inspect(arguments) => inspect(&arguments),
+        ProviderCommand::Call(arguments) => call(common, arguments),
+    }
+}
+
+fn list(common: &Common) -> Result<ExitCode> {
+    let config = common.load()?;
+    let providers = runtime()?.block_on(load_providers(&config, None))?;
+    let mut rows = vec![["NAME", "STATE", "TOKENS", "SCOPES", "SHA-256"].map(str::to_owned).to_vec()];
+    let scope = config.dashboard.drain_scope.to_string();
+    let state = match drain_registration(&config) {
+        DrainRegistration::Registered => "native".to_owned(),
+        DrainRegistration::Skipped(reason) => format!("skipped: {reason}"),
+    };
+    rows.push(vec!["drain-secret".to_owned(), state, "yes".to_owned(), scope, "-".to_owned()]);
+    for (report, configured) in providers.reports.iter().zip(&config.dashboard.providers) {
+        let scopes: Vec<_> = configured.grants.scopes.iter().map(ToString::to_string).collect();
+        let (state, digest) = match &report.outcome {
+            Ok(inspection) => ("loaded".to_owned(), inspection.sha256[..12].to_owned()),
+            Err(error) => (format!("refused: {error}"), "-".to_owned()),
+        };
+        let tokens = if report.takes_tokens { "yes" } else { "no" };
+        let scopes = if scopes.is_empty() { "-".to_owned() } else { scopes.join(" ") };
+        rows.push(vec![report.name.to_string(), state, tokens.to_owned(), scopes, digest]);
+    }
+    table::print(&rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
+    let source = match arguments.component.strip_prefix("builtin:") {
+        Some(name) => {
+            let component = bundled::component(name);
+            ComponentSource::Bundled(component.ok_or_else(|| UsageError(format!("no builtin is named `{name}`")))?)
+        }
+        None => ComponentSource::File(PathBuf::from(&arguments.component)),
+    };
+    let sandbox = Sandbox::start(&SandboxSettings::default())?;
+    let inspection = source.read().and_then(|bytes| sandbox.inspect(&bytes));
+    let inspection = inspection.with_context(|| arguments.component.clone())?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("size    {} bytes\nsha256  {}", inspection.bytes, inspection.sha256);
+    for export in &inspection.exports {
+        println!("export  {export}");
+    }
+    for (import, need) in &inspection.imports {
+        let need = match need {
+            Need::Nothing => "",
+            Need::NotYet => "  (not granted by this version)",
+            Need::Never => "  (never granted)",
+        };
+        println!("import  {import}{need}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
+    let mut config = common.load()?;
+    config.dashboard.providers.retain(|provider| provider.name.as_str() == arguments.name);
+    let [configured] = &config.dashboard.providers[..] else {
+        return Err(UsageError(format!("no provider is named `{}` in the configuration", arguments.name)).into());
+    };
+    let deadline = configured.limits.deadline;
+    let token = match arguments.token {
+        Some(token) => token,
+        None => read_token()?,
+    };
+    runtime()?.block_on(async {
+        let providers = load_providers(&config, None).await?;
+        for report in &providers.reports {
+            if let Err(error) = &report.outcome {
+                eprintln!("{}: provider `{}`: {error}", report.place, report.name);
+                return Ok(ExitCode::from(USAGE));
+            }
+        }
+        let provider = providers.registered.first().and_then(|provider| provider.token.clone());
+        let provider = provider.ok_or_else(|| UsageError("this provider takes no bearer tokens".to_owned()))?;
+        let start = Instant::now();
+        let verdict = provider.verify_token(&BearerToken::by_hand(token), start + deadline).await;
+        Ok(show(verdict, start.elapsed()))
+    })
+}
+
+fn read_token() -> Result<String> {
+    let mut token = String::new();
+    std::io::stdin().read_to_string(&mut token).context("the token on standard input is not text")?;
+    Ok(token.trim().to_owned())
+}
+
+fn show(verdict: Result<TokenVerdict, portcullis::auth::ProviderFault>, took: Duration) -> ExitCode {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let (answer, code) = match verdict {
+        Ok(TokenVerdict::Recognized(claims)) => {
+            let scopes: Vec<_> = claims.scopes().map(ToString::to_string).collect();
+            (json!({"verdict": "recognized", "principal": claims.principal(), "scopes": scopes, "micros": micros}), 0)
+        }
+        Ok(TokenVerdict::NotRecognized) => (json!({"verdict": "not recognized", "micros": micros}), 0),
+        Err(fault) => {
+            (json!({"verdict": "fault", "fault": fault.kind(), "detail": fault.to_string(), "micros": micros}), 1)
+        }
+    };
+    println!("{answer}");
+    ExitCode::from(code)
+}

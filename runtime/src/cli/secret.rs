@@ -1,0 +1,17 @@
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use portcullis::drain::generate_secret;
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Print a secret that passes the strength gate
+    Generate,
+}
+
+pub(super) fn run(command: &SecretCommand) -> Result<ExitCode> {
+    match command {
+        SecretCommand::Generate => println!("{}", generate_secret().context("the system gives no random numbers")?),
+    }
+    Ok(ExitCode::SUCCESS)
+}

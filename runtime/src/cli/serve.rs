@@ -1,0 +1,45 @@
+use super::{Common, UsageError, announce_ready, runtime, signals};
+use anyhow::Result;
+use clap::Args;
+use portcullis::app::App;
+use std::process::ExitCode;
+use tokio::sync::watch;
+
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct ServeArgs {
+    /// A name or address to bind [default: dashboard.host, else 127.0.0.1]
+    #[arg(long)]
+    pub host: Option<String>,
+    /// 0 picks one [default: dashboard.port, else 9119]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Take the gate for people off, whatever is bound. Token routes stay guarded.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
+    let mut config = common.load()?;
+    if let Some(host) = arguments.host {
+        config.dashboard.host = host;
+    }
+    if let Some(port) = arguments.port {
+        config.dashboard.port = port;
+    }
+    runtime()?.block_on(async {
+        let app = App::build(&config, arguments.insecure).await.map_err(|error| match error.is_usage() {
+            true => UsageError(error.to_string()).into(),
+            false => anyhow::Error::new(error),
+        })?;
+        let told = signals::count()?;
+        let port = app.port()?;
+        let (close, closed) = watch::channel(false);
+        let serving = tokio::spawn(app.serve(closed));
+        announce_ready("dashboard", port);
+        signals::reached(told, 1).await;
+        tracing::info!("ending");
+        close.send_replace(true);
+        let _ = serving.await;
+        Ok(ExitCode::SUCCESS)
+    })
+}

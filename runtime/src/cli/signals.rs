@@ -1,0 +1,26 @@
+use std::io;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Counts SIGTERM and SIGINT: the first asks for a graceful end, a second for a quick one.
+pub(super) fn count() -> io::Result<watch::Receiver<u32>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (sender, receiver) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            sender.send_modify(|signals| *signals += 1);
+        }
+    });
+    Ok(receiver)
+}
+
+/// Returns when so many signals have come.
+pub(super) async fn reached(mut signals: watch::Receiver<u32>, count: u32) {
+    // An error means that nobody counts any more: the process is ending.
+    let _ = signals.wait_for(|signals| *signals >= count).await;
+}

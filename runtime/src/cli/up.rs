@@ -1,0 +1,254 @@
+//! The whole system on one machine: gateway and dashboard as two supervised processes.
+
+use super::gateway::GatewayArgs;
+use super::serve::ServeArgs;
+use super::{Common, runtime, signals, starter};
+use anyhow::{Context, Result};
+use clap::Args;
+use portcullis::config::Config;
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+
+/// Before a process that died is started again: doubled each time, up to the longest.
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// A process that lived so long starts over with the first.
+const SETTLED: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct UpArgs {
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(flatten)]
+    gateway: GatewayArgs,
+}
+
+pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
+    let environment = portcullis::config::Environment::read();
+    let home = std::path::absolute(environment.home(common.home.clone())).context("the working folder is gone")?;
+    let made = if common.config.is_none() { starter::make(&home)? } else { Vec::new() };
+    let config = common.load()?;
+    let secret = starter::drain_secret(&config)?;
+    let plan = Plan::new(common, arguments, &config)?;
+    runtime()?.block_on(async {
+        let signals = signals::count()?;
+        let (ready, mut readiness) = mpsc::channel(4);
+        let gateway = supervise("gateway", plan.gateway(), ready.clone(), signals.clone());
+        let dashboard = supervise("dashboard", plan.dashboard(secret.expose()), ready, signals);
+        let (gateway, dashboard) = (tokio::spawn(gateway), tokio::spawn(dashboard));
+        let greet = async {
+            let mut ports = Ports::default();
+            while let Some((component, port)) = readiness.recv().await {
+                println!("PORTCULLIS_READY {component} port={port}");
+                if ports.note(component, port) {
+                    print!("{}", greeting(&config, &made, &ports));
+                }
+            }
+        };
+        let (_, gateway, dashboard) = tokio::join!(greet, gateway, dashboard);
+        let failed = [gateway?, dashboard?].contains(&Ended::Refused);
+        Ok(ExitCode::from(if failed { super::USAGE } else { 0 }))
+    })
+}
+
+/// How the two processes are started.
+struct Plan {
+    binary: PathBuf,
+    common: Vec<std::ffi::OsString>,
+    serve: ServeArgs,
+    gateway: GatewayArgs,
+}
+
+impl Plan {
+    fn new(common: &Common, arguments: &UpArgs, config: &Config) -> Result<Self> {
+        let mut flags = vec!["--home".into(), config.home.clone().into_os_string()];
+        if let Some(file) = &common.config {
+            flags.extend(["--config".into(), file.clone().into_os_string()]);
+        }
+        flags.extend(["--log-format".into(), common.log_format.name().into()]);
+        Ok(Self {
+            binary: std::env::current_exe().context("this binary cannot be found")?,
+            common: flags,
+            serve: arguments.serve.clone(),
+            gateway: arguments.gateway.clone(),
+        })
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.binary);
+        // In a group of its own, so that Ctrl-C reaches it once, through us.
+        command.args(&self.common).arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        command.kill_on_drop(true);
+        command
+    }
+
+    fn gateway(&self) -> Command {
+        let mut command = self.command("gateway");
+        // Turns have no business with the drain secret.
+        command.env_remove("HERMES_DASHBOARD_DRAIN_SECRET");
+        if let Some(listen) = self.gateway.listen {
+            command.arg("--listen").arg(listen.to_string());
+        }
+        command
+    }
+
+    fn dashboard(&self, drain_secret: &str) -> Command {
+        let mut command = self.command("serve");
+        command.env("HERMES_DASHBOARD_DRAIN_SECRET", drain_secret);
+        if let Some(host) = &self.serve.host {
+            command.arg("--host").arg(host);
+        }
+        if let Some(port) = self.serve.port {
+            command.arg("--port").arg(port.to_string());
+        }
+        if self.serve.insecure {
+            command.arg("--insecure");
+        }
+        command
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// We were told to end.
+    Told,
+    /// It says that its configuration is wrong: starting it again would change nothing.
+    Refused,
+}
+
+/// Keeps a process alive until we are told to end.
+async fn supervise(
+    component: &'static str,
+    mut command: Command,
+    ready: mpsc::Sender<(&'static str, u16)>,
+    signals: watch::Receiver<u32>,
+) -> Ended {
+    let mut backoff = FIRST_BACKOFF;
+    loop {
+        let started = Instant::now();
+        match command.spawn() {
+            Ok(child) => match tend(component, child, &ready, &signals).await {
+                Some(ended) => return ended,
+                None if started.elapsed() >= SETTLED => backoff = FIRST_BACKOFF,
+                None => {}
+            },
+            Err(error) => tracing::error!(component, %error, "cannot be started"),
+        }
+        tracing::warn!(component, in_ms = backoff.as_millis(), "starting it again");
+        tokio::select! {
+            () = signals::reached(signals.clone(), 1) => return Ended::Told,
+            () = tokio::time::sleep(backoff) => {}
+        }
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+}
+
+/// Watches one life of a process; `None`: it died and should live.
+async fn tend(
+    component: &'static str,
+    mut child: Child,
+    ready: &mpsc::Sender<(&'static str, u16)>,
+    signals: &watch::Receiver<u32>,
+) -> Option<Ended> {
+    if let Some(stdout) = child.stdout.take() {
+        let ready = ready.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let port = line.strip_prefix("PORTCULLIS_READY ").and_then(|line| line.rsplit_once("port="));
+                if let Some(port) = port.and_then(|(_, port)| port.trim().parse().ok()) {
+                    let _ = ready.send((component, port)).await;
+                }
+            }
+        });
+    }
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    tokio::select! {
+        status = child.wait() => {
+            let code = status.ok().and_then(|status| status.code());
+            if code == Some(i32::from(super::USAGE)) {
+                // The other one must not run on alone.
+                let _ = kill_process(rustix::process::getpid(), Signal::TERM);
+                return Some(Ended::Refused);
+            }
+            tracing::error!(component, ?code, "it died");
+            None
+        }
+        () = signals::reached(signals.clone(), 1) => {
+            end(pid, &mut child, signals).await;
+            Some(Ended::Told)
+        }
+    }
+}
+
+/// Passes on the signal, and a second one after it.
+async fn end(pid: Option<Pid>, child: &mut Child, signals: &watch::Receiver<u32>) {
+    for count in 2.. {
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        tokio::select! {
+            _ = child.wait() => return,
+            () = signals::reached(signals.clone(), count) => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ports {
+    dashboard: Option<u16>,
+    gateway: Option<u16>,
+}
+
+impl Ports {
+    /// True when with this one both are known for the first time.
+    fn note(&mut self, component: &str, port: u16) -> bool {
+        let both = |ports: &Self| ports.dashboard.is_some() && ports.gateway.is_some();
+        let known = both(self);
+        match component {
+            "gateway" => self.gateway = Some(port),
+            _ => self.dashboard = Some(port),
+        }
+        !known && both(self)
+    }
+}
+
+/// What to paste. The secrets stay in their files.
+fn greeting(config: &Config, made: &[PathBuf], ports: &Ports) -> String {
+    let (dashboard, gateway) = (ports.dashboard.unwrap_or_default(), ports.gateway.unwrap_or_default());
+    let file = |name: &str| shell_quoted(&config.home.join(name));
+    let url = format!("http://127.0.0.1:{dashboard}");
+    let mut text = String::new();
+    for path in made {
+        text += &format!("made {}\n", path.display());
+    }
+    text += &format!("\nDashboard  {url}/\nGateway    http://127.0.0.1:{gateway}/v1/turns\n");
+    text += "\nStart a turn:\n";
+    text += &format!(
+        "  curl http://127.0.0.1:{gateway}/v1/turns -d '{{\"session\":\"s1\",\"text\":\"hello\"}}'\n"
+    );
+    if config.environment.drain_secret.is_none() {
+        let secret = file(super::drain::SECRET_FILE);
+        let call = format!("curl {url}/api/gateway/drain -H \"Authorization: Bearer $(cat {secret})\"");
+        text += &format!("\nDrain, look, cancel:\n  {call} -d '{{\"action\":\"drain\"}}'\n");
+        text += &format!("  curl {url}/api/status\n  {call} -d '{{\"action\":\"cancel\"}}'\n");
+    }
+    if config.home.join(starter::SERVICE_KEY_FILE).exists() {
+        let key = file(starter::SERVICE_KEY_FILE);
+        text += "\nA bearer call through the sandboxed provider:\n";
+        text += &format!("  curl {url}/api/auth/whoami -H \"Authorization: Bearer $(cat {key})\"\n");
+    }
+    text += "\nCtrl-C ends both.\n";
+    text
+}
+
+fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,52 @@
+use super::Secret;
+use std::path::PathBuf;
+
+/// What the environment says, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `HERMES_HOME`.
+    pub hermes_home: Option<PathBuf>,
+    /// `HOME`.
+    pub user_home: Option<PathBuf>,
+    /// `HERMES_DASHBOARD_DRAIN_SECRET`, without white space around it; never empty.
+    pub drain_secret: Option<Secret>,
+    /// `HERMES_DASHBOARD_SESSION_TOKEN`; never empty.
+    pub session_token: Option<Secret>,
+    /// `RUST_LOG`: what is logged.
+    pub log_filter: Option<String>,
+}
+
+impl Environment {
+    /// This process's.
+    pub fn read() -> Self {
+        Self {
+            hermes_home: path("HERMES_HOME"),
+            user_home: path("HOME"),
+            drain_secret: secret("HERMES_DASHBOARD_DRAIN_SECRET"),
+            session_token: secret("HERMES_DASHBOARD_SESSION_TOKEN"),
+            log_filter: variable("RUST_LOG"),
+        }
+    }
+
+    /// Where everything stands: `--home`, else `$HERMES_HOME`, else `~/.hermes`.
+    pub fn home(&self, flag: Option<PathBuf>) -> PathBuf {
+        let fallback = || self.user_home.clone().unwrap_or_else(|| ".".into()).join(".hermes");
+        flag.or_else(|| self.hermes_home.clone()).unwrap_or_else(fallback)
+    }
+}
+
+/// A variable that a secret in the configuration refers to.
+#[expect(clippy::disallowed_methods, reason = "config is the one reader of the environment")]
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn secret(name: &str) -> Option<Secret> {
+    let value = variable(name)?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| Secret::new(value.to_owned()))
+}

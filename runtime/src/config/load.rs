@@ -1,0 +1,493 @@
+//! From the file's text to [`Config`].
+
+use super::mistakes::Mistakes;
+use super::section::{Reader, Section};
+use super::yaml::{Node, Place, Yaml};
+use super::{
+    ComponentRef, Config, ConfigError, DashboardConfig, Environment, GatewayConfig, Grants, Mistake, ProviderConfig,
+    PublicUrl,
+};
+use crate::auth::{ProviderName, Scope};
+use crate::drain::DRAIN_PROVIDER;
+use crate::sandbox::Limits;
+use crate::web::SERVED_PATHS;
+use ipnet::IpNet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DEFAULT_PORT: u16 = 9119;
+const DEFAULT_GATEWAY: &str = "127.0.0.1:8642";
+const DEFAULT_MAX_TURNS: usize = 64;
+const DEFAULT_MIN_SECRET_CHARS: usize = 43;
+const DEFAULT_MAX_AGE_SECONDS: u64 = 3600;
+
+/// Reads the settings of a home. No file at the usual place: the defaults.
+///
+/// # Errors
+/// Every mistake in the file, or that it cannot be read.
+pub fn load(home: PathBuf, file: Option<PathBuf>, environment: Environment) -> Result<Config, ConfigError> {
+    let must_exist = file.is_some();
+    let file = file.unwrap_or_else(|| home.join("portcullis.yaml"));
+    match fs::read_to_string(&file) {
+        Ok(text) => load_text(home, Some(file), &text, environment),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
+            load_text(home, None, "", environment)
+        }
+        Err(error) => {
+            let mistake = Mistake { place: Place::default(), text: format!("cannot be read: {error}") };
+            Err(ConfigError { file, mistakes: vec![mistake] })
+        }
+    }
+}
+
+/// Reads settings from text that stands, or would stand, in `file`.
+///
+/// # Errors
+/// Every mistake in the text.
+pub fn load_text(
+    home: PathBuf,
+    file: Option<PathBuf>,
+    text: &str,
+    environment: Environment,
+) -> Result<Config, ConfigError> {
+    let shown = file.clone().unwrap_or_else(|| home.join("portcullis.yaml"));
+    let base = shown.parent().unwrap_or(Path::new(".")).to_owned();
+    let mut reader = Reader { base: &base, mistakes: Mistakes::default() };
+    let root = Node::parse(text).map_err(|(place, text)| ConfigError {
+        file: shown.clone(),
+        mistakes: vec![Mistake { place, text }],
+    })?;
+    let mut root = Section::open("", root, &mut reader);
+    let dashboard = read_dashboard(&mut root, &shown, &mut reader);
+    let gateway = read_gateway(&mut root, &mut reader);
+    root.finish(&mut reader);
+    let mistakes = reader.mistakes.into_sorted();
+    if mistakes.is_empty() {
+        return Ok(Config { home, file, dashboard, gateway, environment });
+    }
+    Err(ConfigError { file: shown, mistakes })
+}
+
+fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> DashboardConfig {
+    let mut section = root.section("dashboard", reader);
+    let mut drain_auth = section.section("drain_auth", reader);
+    let drain_scope = drain_auth.parsed("scope", reader, Scope::new).unwrap_or_else(default_drain_scope);
+    let min_secret_chars = drain_auth.integer("min_secret_chars", reader, 1..=4096);
+    drain_auth.finish(reader);
+    let mut drain = section.section("drain", reader);
+    let max_age = drain.integer("max_age_seconds", reader, 0..=31_536_000);
+    drain.finish(reader);
+    let config = DashboardConfig {
+        host: section.parsed("host", reader, bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
+        port: section.integer("port", reader, 0..=65535).unwrap_or(DEFAULT_PORT),
+        public_url: section.parsed("public_url", reader, public_url),
+        allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
+        trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
+        session_key: section.secret("session_key", reader),
+        min_secret_chars: min_secret_chars.unwrap_or(DEFAULT_MIN_SECRET_CHARS),
+        max_marker_age: Duration::from_secs(max_age.unwrap_or(DEFAULT_MAX_AGE_SECONDS)),
+        providers: read_providers(&mut section, &drain_scope, file, reader),
+        token_routes: read_token_routes(&mut section, reader),
+        drain_scope,
+    };
+    section.finish(reader);
+    config
+}
+
+fn default_drain_scope() -> Scope {
+    Scope::new("drain").expect("a constant that is a scope")
+}
+
+fn values<T>(placed: Vec<(Place, T)>) -> Vec<T> {
+    placed.into_iter().map(|(_, value)| value).collect()
+}
+
+fn read_providers(
+    section: &mut Section,
+    drain_scope: &Scope,
+    file: &Path,
+    reader: &mut Reader<'_>,
+) -> Vec<ProviderConfig> {
+    let list = section.list("providers", reader);
+    let mut names = BTreeSet::new();
+    let mut providers = Vec::new();
+    for (index, node) in list.into_iter().enumerate() {
+        let name = format!("dashboard.providers[{index}]");
+        let place = node.place;
+        let mut provider = Section::open(&name, node, reader);
+        let read = read_provider(&mut provider, drain_scope, file, reader);
+        provider.finish(reader);
+        let Some(read) = read else { continue };
+        if !names.insert(read.name.clone()) {
+            reader.mistakes.add(place, format!("`{name}.name`: another provider is named `{}`", read.name));
+        }
+        providers.push(read);
+    }
+    providers
+}
+
+fn read_provider(
+    section: &mut Section,
+    drain_scope: &Scope,
+    file: &Path,
+    reader: &mut Reader<'_>,
+) -> Option<ProviderConfig> {
+    let base = reader.base.to_owned();
+    let name = section.parsed("name", reader, provider_name);
+    let component = section.parsed("component", reader, |text| component_ref(text, &base));
+    let sha256 = section.parsed("sha256", reader, hex_digest);
+    let display_name = section.parsed("display_name", reader, display_name);
+    let settings = read_settings(section, reader);
+    let grants = read_grants(section, drain_scope, reader);
+    let limits = read_limits(section, reader);
+    let name = section.require("name", name, reader);
+    let component = section.require("component", component, reader);
+    let name = name?;
+    Some(ProviderConfig {
+        display_name: display_name.unwrap_or_else(|| name.to_string()),
+        name,
+        component: component?,
+        sha256,
+        settings,
+        grants,
+        limits,
+        place: format!("{}:{}", file.display(), section.place.line),
+    })
+}
+
+fn read_grants(section: &mut Section, drain_scope: &Scope, reader: &mut Reader<'_>) -> Grants {
+    let mut grants = section.section("grants", reader);
+    let scopes = grants.parsed_list("scopes", reader, |text| {
+        let scope = Scope::new(text).map_err(|error| error.to_string())?;
+        if scope == *drain_scope {
+            return Err(format!("`{scope}` is the drain scope, which no provider may hand out"));
+        }
+        Ok(scope)
+    });
+    let read = Grants {
+        scopes: values(scopes).into_iter().collect(),
+        http: values(grants.parsed_list("http", reader, origin)),
+        keyvalue: grants.boolean("keyvalue", reader).unwrap_or_default(),
+    };
+    grants.finish(reader);
+    read
+}
+
+fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
+    let mut limits = section.section("limits", reader);
+    let defaults = Limits::default();
+    let memory_mib: Option<usize> = limits.integer("memory_mib", reader, 1..=1024);
+    let deadline_ms: Option<u64> = limits.integer("deadline_ms", reader, 10..=30_000);
+    limits.finish(reader);
+    Limits {
+        memory_bytes: memory_mib.map_or(defaults.memory_bytes, |mib| mib * 1024 * 1024),
+        deadline: deadline_ms.map_or(defaults.deadline, Duration::from_millis),
+    }
+}
+
+/// A provider's own settings: strings as they stand, secrets from where they are, the rest as JSON text.
+fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+    let Some(node) = section.take("config") else { return BTreeMap::new() };
+    let name = section.full("config");
+    let Yaml::Map(entries) = node.value else {
+        reader.mistakes.add(node.place, format!("`{name}` must be a map, not {}", node.kind()));
+        return BTreeMap::new();
+    };
+    entries
+        .into_iter()
+        .map(|(key, node)| {
+            let value = resolve(&format!("{name}.{}", key.text), &node, reader);
+            let text = match value {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            (key.text, text)
+        })
+        .collect()
+}
+
+/// The value with every `{env: NAME}` and `{file: PATH}` in it followed.
+fn resolve(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
+    if let Some(followed) = reader.reference(node) {
+        let secret = reader.keep(name, node.place, followed);
+        return secret.map_or(Value::Null, |secret| secret.expose().into());
+    }
+    match &node.value {
+        Yaml::List(items) => {
+            items.iter().enumerate().map(|(index, item)| resolve(&format!("{name}[{index}]"), item, reader)).collect()
+        }
+        Yaml::Map(entries) => entries
+            .iter()
+            .map(|(key, item)| (key.text.clone(), resolve(&format!("{name}.{}", key.text), item, reader)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        _ => node.to_json(),
+    }
+}
+
+fn read_token_routes(section: &mut Section, reader: &mut Reader<'_>) -> Vec<(String, Scope)> {
+    let list = section.list("token_routes", reader);
+    let mut routes: Vec<(String, Scope)> = Vec::new();
+    for (index, node) in list.into_iter().enumerate() {
+        let name = format!("dashboard.token_routes[{index}]");
+        let place = node.place;
+        let mut route = Section::open(&name, node, reader);
+        let path = route.parsed("path", reader, served_path);
+        let scope = route.parsed("scope", reader, Scope::new);
+        let path = route.require("path", path, reader);
+        let scope = route.require("scope", scope, reader);
+        route.finish(reader);
+        let (Some(path), Some(scope)) = (path, scope) else { continue };
+        if routes.iter().any(|(other, _)| *other == path) {
+            reader.mistakes.add(place, format!("`{name}.path`: {path} is listed twice"));
+        }
+        routes.push((path, scope));
+    }
+    routes
+}
+
+fn read_gateway(root: &mut Section, reader: &mut Reader<'_>) -> GatewayConfig {
+    let mut section = root.section("gateway", reader);
+    let listen = section.parsed("listen", reader, |text| {
+        text.parse().map_err(|_| format!("{text:?} is no address and port like {DEFAULT_GATEWAY}"))
+    });
+    let command = section.parsed_list("command", reader, |text| match text {
+        "" => Err("must not be empty"),
+        text if text.contains('\0') => Err("must not contain NUL"),
+        text => Ok(OsString::from(text)),
+    });
+    let config = GatewayConfig {
+        listen: listen.unwrap_or_else(|| DEFAULT_GATEWAY.parse().expect("a constant that is an address")),
+        command: values(command),
+        max_turns: section.integer("max_turns", reader, 1..=10_000).unwrap_or(DEFAULT_MAX_TURNS),
+    };
+    section.finish(reader);
+    config
+}
+
+fn provider_name(text: &str) -> Result<ProviderName, String> {
+    match text {
+        DRAIN_PROVIDER => Err(format!("`{DRAIN_PROVIDER}` is the name of the built-in drain provider")),
+        text => ProviderName::new(text).map_err(|error| error.to_string()),
+    }
+}
+
+fn component_ref(text: &str, base: &Path) -> Result<ComponentRef, String> {
+    match text.strip_prefix("builtin:") {
+        Some(name) if crate::bundled::component(name).is_some() => Ok(ComponentRef::Builtin(name.to_owned())),
+        Some(name) => {
+            let known: Vec<_> = crate::bundled::names().collect();
+            Err(format!("no builtin is named `{name}`; there is: {}", known.join(", ")))
+        }
+        None if text.is_empty() => Err("must be a path or builtin:NAME".to_owned()),
+        None => Ok(ComponentRef::Path(base.join(text))),
+    }
+}
+
+fn hex_digest(text: &str) -> Result<String, &'static str> {
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { Ok(text.to_ascii_lowercase()) } else { Err("must be 64 hex digits, as sha256sum prints them") }
+}
+
+fn display_name(text: &str) -> Result<String, &'static str> {
+    match text.chars().count() {
+        1..=100 if !text.contains(char::is_control) => Ok(text.to_owned()),
+        _ => Err("must be 1 to 100 characters without control characters"),
+    }
+}
+
+fn served_path(text: &str) -> Result<String, String> {
+    if SERVED_PATHS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text} is no path that can be a token route; there is: {}", SERVED_PATHS.join(", ")))
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let single = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| single()).map_err(|_| format!("{text:?} is no address or network like 10.0.0.0/8"))
+}
+
+fn bind_host(text: &str) -> Result<String, String> {
+    let host = text.trim_start_matches('[').trim_end_matches(']');
+    if host.parse::<IpAddr>().is_ok() { Ok(host.to_owned()) } else { host_name(host) }
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_name = !text.is_empty() && text.len() <= 253 && text.bytes().all(allowed);
+    if is_name || text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(format!("{text:?} is no host name (without scheme or port)"))
+}
+
+/// Scheme, host and perhaps port: what a provider may call.
+fn origin(text: &str) -> Result<String, String> {
+    let url = public_url(text).map_err(|_| format!("{text:?} is no origin like https://idp.example.com"))?;
+    if !url.path.is_empty() || text.ends_with('/') {
+        return Err(format!("{text:?} must be an origin alone, without a path"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn public_url(text: &str) -> Result<PublicUrl, String> {
+    let mistake = || format!("{text:?} is no URL like https://agent.example.com");
+    let url: http::Uri = text.parse().map_err(|_| mistake())?;
+    let https = match url.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(mistake()),
+    };
+    let authority = url.authority().ok_or_else(mistake)?;
+    if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') {
+        return Err(format!("{text:?} must have no user, query or fragment"));
+    }
+    let host = bind_host(authority.host()).map_err(|_| mistake())?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    Ok(PublicUrl { https, host, port: authority.port_u16(), path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        load_text("/home".into(), None, text, Environment::default()).map_err(|error| error.to_string())
+    }
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let text = read(text).expect_err(text);
+        text.lines().map(|line| line.replace("/home/portcullis.yaml:", "")).collect()
+    }
+
+    #[test]
+    fn no_text_means_the_defaults() {
+        for text in ["", "# nothing\n", "dashboard:\n", "---\n"] {
+            let config = read(text).unwrap();
+            assert_eq!((config.dashboard.host.as_str(), config.dashboard.port), ("127.0.0.1", 9119));
+            assert_eq!(config.dashboard.max_marker_age, Duration::from_secs(3600));
+            assert_eq!(config.gateway.listen.port(), 8642);
+            assert!(!config.dashboard.is_gated());
+        }
+    }
+
+    #[test]
+    fn whole_example_of_the_contract_is_read() {
+        let text = r#"
+dashboard:
+  host: 127.0.0.1
+  port: 9119
+  public_url: https://agent.example.com
+  allowed_hosts: [agent.tailnet.example]
+  trusted_proxies: [127.0.0.0/8, "::1"]
+  session_key: "0123"
+  drain_auth: {scope: drain, min_secret_chars: 43}
+  drain: {max_age_seconds: 0}
+  providers:
+    - name: service-keys
+      component: providers/service-keys.wasm
+      sha256: "9f2c00000000000000000000000000000000000000000000000000000000abcd"
+      display_name: Service keys
+      config:
+        keys: [{sha256: "5e88", principal: ci-bot, scopes: [metrics.read], expires_at: "2027-01-01T00:00:00Z"}]
+        plain: text
+      grants: {scopes: [metrics.read], http: ["https://idp.example.com"], keyvalue: true}
+      limits: {memory_mib: 32, deadline_ms: 500}
+  token_routes:
+    - {path: /metrics, scope: metrics.read}
+gateway:
+  listen: 127.0.0.1:8642
+  command: [my-agent, --stdin]
+  max_turns: 64
+"#;
+        let config = read(text).unwrap();
+        let provider = &config.dashboard.providers[0];
+        assert_eq!(provider.component, ComponentRef::Path("/home/providers/service-keys.wasm".into()));
+        assert_eq!(provider.settings["plain"], "text");
+        assert!(provider.settings["keys"].starts_with(r#"[{"sha256":"5e88""#), "{}", provider.settings["keys"]);
+        assert_eq!(provider.limits.memory_bytes, 32 << 20);
+        assert!(provider.place.ends_with(":12"), "{}", provider.place);
+        assert!(config.dashboard.is_gated());
+        assert_eq!(config.gateway.command, ["my-agent", "--stdin"]);
+    }
+
+    #[test]
+    fn unknown_key_is_named_with_its_place_and_the_nearest() {
+        let found = mistakes("dashboard:\n  prot: 1\n  drain_auth: {scop: x}\ngatway: {}\n");
+        assert_eq!(found[0], "2:3: unknown key `prot` in `dashboard`; did you mean `port`?");
+        assert_eq!(found[1], "3:16: unknown key `scop` in `dashboard.drain_auth`; did you mean `scope`?");
+        assert_eq!(found[2], "4:1: unknown key `gatway`; did you mean `gateway`?");
+    }
+
+    #[test]
+    fn every_mistake_is_found_in_one_run() {
+        for (text, complaint) in [
+            ("dashboard: {port: http}", "`dashboard.port` must be an integer from 0 to 65535"),
+            ("dashboard: {port: 65536}", "`dashboard.port` must be"),
+            ("dashboard: {host: [a]}", "`dashboard.host` must be a string, not a list"),
+            ("dashboard: {host: 'a b'}", "`dashboard.host`: \"a b\" is no host name"),
+            ("dashboard: [1]", "`dashboard` must be a map, not a list"),
+            ("dashboard: {public_url: example.com}", "is no URL like"),
+            ("dashboard: {public_url: 'https://u@h/'}", "must have no user"),
+            ("dashboard: {trusted_proxies: [10.0.0.0/33]}", "is no address or network"),
+            ("dashboard: {drain_auth: {scope: 'a b'}}", "is no scope"),
+            ("dashboard: {drain_auth: {min_secret_chars: 0}}", "must be an integer from 1"),
+            ("dashboard: {drain: {max_age_seconds: -1}}", "must be an integer from 0"),
+            ("dashboard: {providers: {}}", "`dashboard.providers` must be a list"),
+            ("dashboard: {providers: [{component: x}]}", "`dashboard.providers[0].name` is missing"),
+            ("dashboard: {providers: [{name: a}]}", "`dashboard.providers[0].component` is missing"),
+            ("dashboard: {providers: [{name: A, component: x}]}", "is no provider name"),
+            ("dashboard: {providers: [{name: drain-secret, component: x}]}", "built-in drain provider"),
+            ("dashboard: {providers: [{name: a, component: 'builtin:x'}]}", "no builtin is named `x`"),
+            ("dashboard: {providers: [{name: a, component: x}, {name: a, component: y}]}", "another provider"),
+            ("dashboard: {providers: [{name: a, component: x, sha256: 12}]}", "put it in quotes"),
+            ("dashboard: {providers: [{name: a, component: x, sha256: '12'}]}", "64 hex digits"),
+            ("dashboard: {providers: [{name: a, component: x, config: [1]}]}", "config` must be a map"),
+            ("dashboard: {providers: [{name: a, component: x, grants: {scopes: [drain]}}]}", "is the drain scope"),
+            ("dashboard: {providers: [{name: a, component: x, grants: {http: ['https://a/b']}}]}", "without a path"),
+            ("dashboard: {providers: [{name: a, component: x, grants: {keyvalue: 1}}]}", "must be true or false"),
+            ("dashboard: {providers: [{name: a, component: x, limits: {memory_mib: 0}}]}", "from 1 to 1024"),
+            ("dashboard: {token_routes: [{path: /nowhere, scope: s}]}", "no path that can be a token route"),
+            ("dashboard: {token_routes: [{path: /metrics}]}", "`dashboard.token_routes[0].scope` is missing"),
+            ("dashboard: {session_key: {env: PORTCULLIS_NO_SUCH}}", "PORTCULLIS_NO_SUCH is not set"),
+            ("dashboard: {session_key: {file: no-such}}", "cannot read /home/no-such"),
+            ("gateway: {listen: here}", "is no address and port"),
+            ("gateway: {command: my-agent}", "`gateway.command` must be a list"),
+            ("gateway: {max_turns: 0}", "must be an integer from 1"),
+            ("dashboard: {port: 1, port: 2}", "duplicate"),
+            ("dashboard: [", "1:13: "),
+        ] {
+            let found = mistakes(text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert!(found[0].contains(complaint), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_provider_settings_come_from_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("key"), "s3cret\n").unwrap();
+        let text = "dashboard: {providers: [{name: a, component: x, config: {one: {file: key}, list: [{file: key}]}}]}";
+        let file = folder.path().join("portcullis.yaml");
+        let config = load_text("/home".into(), Some(file), text, Environment::default()).unwrap();
+        let settings = &config.dashboard.providers[0].settings;
+        assert_eq!((settings["one"].as_str(), settings["list"].as_str()), ("s3cret", "[\"s3cret\"]"));
+    }
+
+    #[test]
+    fn only_three_names_are_loopback() {
+        for (host, gated) in [
+            ("127.0.0.1", false), ("localhost", false), ("'::1'", false), ("127.0.0.2", true), ("0.0.0.0", true),
+            ("'::'", true), ("192.168.1.1", true), ("100.64.0.1", true), ("169.254.1.1", true), ("agent.local", true),
+        ] {
+            let config = read(&format!("dashboard: {{host: {host}}}")).unwrap();
+            assert_eq!(config.dashboard.is_gated(), gated, "{host}");
+        }
+    }
+}

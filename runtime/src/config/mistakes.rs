@@ -1,0 +1,52 @@
+use super::yaml::Place;
+use std::fmt;
+use std::path::PathBuf;
+
+/// One mistake in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where in the file.
+    pub place: Place,
+    /// Which key, what is wrong, and what would be right.
+    pub text: String,
+}
+
+/// Every mistake that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// In the order of the file.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(out, "{separator}{}:{}: {}", self.file.display(), mistake.place, mistake.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Collects mistakes, so that one run shows them all.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    pub(super) fn add(&mut self, place: Place, text: impl Into<String>) {
+        self.0.push(Mistake { place, text: text.into() });
+    }
+
+    pub(super) fn mentions(&self, text: &str) -> bool {
+        self.0.iter().any(|mistake| mistake.text.contains(text))
+    }
+
+    pub(super) fn into_sorted(mut self) -> Vec<Mistake> {
+        self.0.sort_by_key(|mistake| mistake.place);
+        self.0
+    }
+}

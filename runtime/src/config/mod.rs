@@ -1,0 +1,145 @@
+//! Settings: the configuration file and the environment, read once, with every mistake named.
+//!
+//! **Invariant:** nothing else reads the environment or the configuration file, and no secret that was read
+//! can be printed from here.
+
+mod environment;
+mod load;
+mod mistakes;
+mod secret;
+mod section;
+mod yaml;
+
+pub use environment::Environment;
+pub use load::{load, load_text};
+pub use mistakes::{ConfigError, Mistake};
+pub use secret::Secret;
+
+use crate::auth::{ProviderName, Scope};
+use crate::sandbox::Limits;
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All settings of one home.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything stands.
+    pub home: PathBuf,
+    /// The file that was read; `None`: there is none, and the defaults hold.
+    pub file: Option<PathBuf>,
+    /// The dashboard's.
+    pub dashboard: DashboardConfig,
+    /// The gateway's.
+    pub gateway: GatewayConfig,
+    /// What the environment said.
+    pub environment: Environment,
+}
+
+/// `dashboard:`
+#[derive(Clone, Debug)]
+pub struct DashboardConfig {
+    /// A name or address to bind.
+    pub host: String,
+    /// 0 picks one.
+    pub port: u16,
+    /// Where people reach it.
+    pub public_url: Option<PublicUrl>,
+    /// More names accepted in `Host` and `Origin`, in lower case.
+    pub allowed_hosts: Vec<String>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Seals cookies.
+    pub session_key: Option<Secret>,
+    /// The scope that the drain secret stands for.
+    pub drain_scope: Scope,
+    /// Fewest characters of the drain secret.
+    pub min_secret_chars: usize,
+    /// How old a marker may get; zero: as old as it likes.
+    pub max_marker_age: Duration,
+    /// In the order in which they are asked.
+    pub providers: Vec<ProviderConfig>,
+    /// Beside the built-in ones.
+    pub token_routes: Vec<(String, Scope)>,
+}
+
+/// `dashboard.public_url`, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `https`, rather than `http`?
+    pub https: bool,
+    /// The host in lower case, without brackets.
+    pub host: String,
+    /// Where it is not the scheme's own.
+    pub port: Option<u16>,
+    /// Without a slash at the end; empty for none.
+    pub path: String,
+}
+
+/// One of `dashboard.providers`.
+#[derive(Clone, Debug)]
+pub struct ProviderConfig {
+    /// Unique, and the only name that the host ever believes.
+    pub name: ProviderName,
+    /// Where its component is.
+    pub component: ComponentRef,
+    /// The digest that it must have.
+    pub sha256: Option<String>,
+    /// Its name for people.
+    pub display_name: String,
+    /// Its own settings.
+    pub settings: BTreeMap<String, String>,
+    /// What the operator grants it.
+    pub grants: Grants,
+    /// What one call may use.
+    pub limits: Limits,
+    /// Where it stands in the file, as `file:line`.
+    pub place: String,
+}
+
+/// Where a component is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ComponentRef {
+    /// In a file.
+    Path(PathBuf),
+    /// In this binary.
+    Builtin(String),
+}
+
+/// What an operator grants a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Scopes that it may ever hand out.
+    pub scopes: BTreeSet<Scope>,
+    /// Origins that it may call.
+    pub http: Vec<String>,
+    /// A bucket of its own?
+    pub keyvalue: bool,
+}
+
+/// `gateway:`
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where turns are asked for.
+    pub listen: SocketAddr,
+    /// What a turn runs; empty: none.
+    pub command: Vec<OsString>,
+    /// Most turns in flight.
+    pub max_turns: usize,
+}
+
+impl DashboardConfig {
+    /// Must people sign in? On every bind but the three loopback names, and for a public URL on another.
+    pub fn is_gated(&self) -> bool {
+        let public = self.public_url.as_ref().map(|url| url.host.as_str());
+        !is_loopback_name(&self.host) || public.is_some_and(|host| !is_loopback_name(host))
+    }
+}
+
+/// Exactly these: 127.0.0.2, private ranges and 0.0.0.0 are public.
+pub fn is_loopback_name(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "::1")
+}

@@ -1,0 +1,212 @@
+//! Reading a map key by key. What nobody asked for is a mistake in the end, with the nearest key named.
+
+use super::Secret;
+use super::environment::variable;
+use super::mistakes::Mistakes;
+use super::yaml::{Key, Node, Place, Yaml};
+use std::fmt::Display;
+use std::fs;
+use std::path::Path;
+
+/// What readers share: where relative paths start, and the mistakes so far.
+pub(super) struct Reader<'a> {
+    pub(super) base: &'a Path,
+    pub(super) mistakes: Mistakes,
+}
+
+/// A map that is being read. `name` is its full name, like `dashboard.drain_auth`.
+pub(super) struct Section {
+    pub(super) name: String,
+    pub(super) place: Place,
+    entries: Vec<(Key, Node)>,
+    known: Vec<&'static str>,
+}
+
+impl Section {
+    /// Opens a node as a map.
+    pub(super) fn open(name: &str, node: Node, reader: &mut Reader<'_>) -> Self {
+        let place = node.place;
+        let entries = match node.value {
+            Yaml::Map(entries) => entries,
+            Yaml::Null => Vec::new(),
+            _ => {
+                reader.mistakes.add(place, format!("`{name}` must be a map, not {}", node.kind()));
+                Vec::new()
+            }
+        };
+        Self { name: name.to_owned(), place, entries, known: Vec::new() }
+    }
+
+    /// Takes a key out. A key without a value counts as absent.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
+        self.known.push(key);
+        let index = self.entries.iter().position(|(entry, _)| entry.text == key)?;
+        let (_, node) = self.entries.remove(index);
+        (!matches!(node.value, Yaml::Null)).then_some(node)
+    }
+
+    /// Takes a map out; an absent one is an empty one.
+    pub(super) fn section(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Self {
+        let empty = Node { value: Yaml::Null, place: self.place };
+        let node = self.take(key).unwrap_or(empty);
+        Self::open(&self.full(key), node, reader)
+    }
+
+    /// Takes a string that has a form of its own.
+    pub(super) fn parsed<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        reader: &mut Reader<'_>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let node = self.take(key)?;
+        let name = self.full(key);
+        let text = reader.text(&name, &node)?;
+        reader.keep(&name, node.place, parse(text.expose()))
+    }
+
+    /// Takes an integer within a range.
+    pub(super) fn integer<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+        reader: &mut Reader<'_>,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<T> {
+        let node = self.take(key)?;
+        match node.value {
+            Yaml::Integer(value) if range.contains(&value) => T::try_from(value).ok(),
+            _ => {
+                let (low, high) = range.into_inner();
+                let text = format!("`{}` must be an integer from {low} to {high}", self.full(key));
+                reader.mistakes.add(node.place, text);
+                None
+            }
+        }
+    }
+
+    /// Takes a boolean.
+    pub(super) fn boolean(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<bool> {
+        let node = self.take(key)?;
+        if let Yaml::Bool(value) = node.value {
+            return Some(value);
+        }
+        let text = format!("`{}` must be true or false, not {}", self.full(key), node.kind());
+        reader.mistakes.add(node.place, text);
+        None
+    }
+
+    /// Takes a list of nodes.
+    pub(super) fn list(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Vec<Node> {
+        let Some(node) = self.take(key) else { return Vec::new() };
+        if let Yaml::List(items) = node.value {
+            return items;
+        }
+        reader.mistakes.add(node.place, format!("`{}` must be a list, not {}", self.full(key), node.kind()));
+        Vec::new()
+    }
+
+    /// Takes a list of strings that have a form of their own.
+    pub(super) fn parsed_list<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        reader: &mut Reader<'_>,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<(Place, T)> {
+        let name = self.full(key);
+        let items = self.list(key, reader);
+        let read = |(index, node): (usize, Node)| {
+            let name = format!("{name}[{index}]");
+            let text = reader.text(&name, &node)?;
+            let value = reader.keep(&name, node.place, parse(text.expose()))?;
+            Some((node.place, value))
+        };
+        items.into_iter().enumerate().filter_map(read).collect()
+    }
+
+    /// Takes a string that must not be printed.
+    pub(super) fn secret(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<Secret> {
+        let node = self.take(key)?;
+        reader.text(&self.full(key), &node)
+    }
+
+    /// A key that must be there.
+    pub(super) fn require<T>(&self, key: &str, value: Option<T>, reader: &mut Reader<'_>) -> Option<T> {
+        // A value that was there but wrong has been complained of already.
+        let was_there = self.entries.iter().any(|(entry, _)| entry.text == key);
+        if value.is_none() && !was_there && !reader.complained_of(&self.full(key)) {
+            reader.mistakes.add(self.place, format!("`{}` is missing", self.full(key)));
+        }
+        value
+    }
+
+    /// Ends the reading: keys that nobody took are mistakes.
+    pub(super) fn finish(self, reader: &mut Reader<'_>) {
+        for (key, _) in &self.entries {
+            let nearest = self.known.iter().max_by(|a, b| {
+                let likeness = |known: &str| strsim::jaro_winkler(known, &key.text);
+                likeness(a).total_cmp(&likeness(b))
+            });
+            let hint = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+            let name = if self.name.is_empty() { String::new() } else { format!(" in `{}`", self.name) };
+            reader.mistakes.add(key.place, format!("unknown key `{}`{name}{hint}", key.text));
+        }
+    }
+
+    /// The full name of a key.
+    pub(super) fn full(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+}
+
+impl Reader<'_> {
+    /// A string as it stands, or from where `{env: NAME}` or `{file: PATH}` says.
+    pub(super) fn text(&mut self, name: &str, node: &Node) -> Option<Secret> {
+        if let Yaml::Text(text) = &node.value {
+            return Some(Secret::new(text.clone()));
+        }
+        match self.reference(node) {
+            Some(Ok(secret)) => Some(secret),
+            Some(Err(mistake)) => {
+                self.mistakes.add(node.place, format!("`{name}`: {mistake}"));
+                None
+            }
+            None => {
+                let hint = if matches!(node.value, Yaml::Integer(_) | Yaml::Float(_) | Yaml::Bool(_)) {
+                    ": put it in quotes"
+                } else {
+                    ""
+                };
+                self.mistakes.add(node.place, format!("`{name}` must be a string, not {}{hint}", node.kind()));
+                None
+            }
+        }
+    }
+
+    /// Follows `{env: NAME}` and `{file: PATH}`; `None` for anything else.
+    pub(super) fn reference(&self, node: &Node) -> Option<Result<Secret, String>> {
+        let Yaml::Map(entries) = &node.value else { return None };
+        let [(key, Node { value: Yaml::Text(target), .. })] = &entries[..] else { return None };
+        match key.text.as_str() {
+            "env" => Some(
+                variable(target)
+                    .map(Secret::new)
+                    .ok_or_else(|| format!("the environment variable {target} is not set")),
+            ),
+            "file" => Some(
+                fs::read_to_string(self.base.join(target))
+                    .map(|text| Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+                    .map_err(|error| format!("cannot read {}: {error}", self.base.join(target).display())),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Keeps a good value; a bad one is a mistake.
+    pub(super) fn keep<T, E: Display>(&mut self, name: &str, place: Place, parsed: Result<T, E>) -> Option<T> {
+        parsed.map_err(|error| self.mistakes.add(place, format!("`{name}`: {error}"))).ok()
+    }
+
+    fn complained_of(&self, name: &str) -> bool {
+        self.mistakes.mentions(&format!("`{name}`"))
+    }
+}

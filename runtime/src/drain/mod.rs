@@ -1,0 +1,18 @@
+//! Draining: the secret that guards it, the marker that carries it, and what a marker means.
+//!
+//! **Invariant:** no marker is written without a [`Permit`](crate::auth::Permit), and no provider in a
+//! sandbox is ever asked about the drain secret.
+
+mod control;
+mod epoch;
+mod marker;
+mod secret;
+mod verdict;
+
+pub use control::{BeginRequest, Begun, Cancelled, DrainControl, DrainError, MAX_TTL_SECONDS};
+pub use epoch::{Epoch, process_start_time};
+pub use marker::{MARKER_FILE, Marker, MarkerContent, MarkerFile, MarkerState};
+pub use secret::{
+    DRAIN_PRINCIPAL, DRAIN_PROVIDER, DrainSecret, DrainSecretProvider, WeakSecret, generate_secret,
+};
+pub use verdict::{DrainView, StaleReason, Verdict, judge};

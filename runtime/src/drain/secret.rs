@@ -1,0 +1,221 @@
+use crate::auth::{
+    BearerToken, BoxFuture, Claims, ProviderFault, Scope, SecretDigest, TokenProvider, TokenVerdict,
+};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// The name under which the drain secret's provider is registered.
+pub const DRAIN_PROVIDER: &str = "drain-secret";
+/// The principal that the drain secret stands for.
+pub const DRAIN_PRINCIPAL: &str = "drain-control";
+
+const MIN_DISTINCT: usize = 16;
+const MIN_BITS: f64 = 128.0;
+/// `openssl rand -hex 32` gives 64 digits, of which 24 % of values miss at least one of the sixteen.
+const HEX_DIGITS: usize = 64;
+const MIN_DISTINCT_HEX: usize = 10;
+
+/// A drain secret that passed the strength gate. Only its digest is kept.
+#[derive(Clone, Debug)]
+pub struct DrainSecret(SecretDigest);
+
+/// Why a secret is refused. The secret itself is in no message.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WeakSecret {
+    /// Fewer characters than `drain_auth.min_secret_chars`.
+    #[error("it has {chars} characters and needs {min}: make one with `portcullis secret generate`")]
+    TooShort {
+        /// How many it has.
+        chars: usize,
+        /// How many it needs.
+        min: usize,
+    },
+    /// Too few different characters.
+    #[error("it has only {distinct} distinct characters and needs {min}")]
+    FewDistinct {
+        /// How many it has.
+        distinct: usize,
+        /// How many it needs.
+        min: usize,
+    },
+    /// Too little Shannon entropy over its characters.
+    #[error("it has {bits:.0} bits of entropy and needs {MIN_BITS}")]
+    LowEntropy {
+        /// How many it has.
+        bits: f64,
+    },
+    /// One block over and over.
+    #[error("it repeats a block of {0} characters")]
+    Repeats(usize),
+    /// Characters that follow from one another, like `0123` or `aceg`.
+    #[error("it runs along a sequence")]
+    Sequence,
+}
+
+impl DrainSecret {
+    /// The strength gate: at least `min_chars` characters, 16 of them distinct, 128 bits of Shannon entropy,
+    /// no repetition and no sequence. 64 or more hex digits pass with 10 distinct ones.
+    ///
+    /// # Errors
+    /// Says what is weak about it.
+    pub fn new(secret: &str, min_chars: usize) -> Result<Self, WeakSecret> {
+        let chars: Vec<char> = secret.chars().collect();
+        if chars.len() < min_chars {
+            return Err(WeakSecret::TooShort { chars: chars.len(), min: min_chars });
+        }
+        let is_hex = chars.len() >= HEX_DIGITS && chars.iter().all(char::is_ascii_hexdigit);
+        let min = if is_hex { MIN_DISTINCT_HEX } else { MIN_DISTINCT };
+        let counts = count(&chars);
+        if counts.len() < min {
+            return Err(WeakSecret::FewDistinct { distinct: counts.len(), min });
+        }
+        let bits = shannon_bits(&counts, chars.len());
+        if bits < MIN_BITS {
+            return Err(WeakSecret::LowEntropy { bits });
+        }
+        if let Some(period) = period(&chars) {
+            return Err(WeakSecret::Repeats(period));
+        }
+        if is_sequence(&chars) {
+            return Err(WeakSecret::Sequence);
+        }
+        Ok(Self(SecretDigest::of(secret.as_bytes())))
+    }
+
+    /// The one comparison, in constant time over digests.
+    pub fn matches(&self, token: &BearerToken) -> bool {
+        self.0.matches(token.expose().as_bytes())
+    }
+}
+
+/// A secret that passes the gate: 32 random bytes as 64 hex digits.
+///
+/// # Errors
+/// The operating system has no random numbers.
+pub fn generate_secret() -> Result<String, getrandom::Error> {
+    loop {
+        let mut bytes = [0; HEX_DIGITS / 2];
+        getrandom::fill(&mut bytes)?;
+        let secret = hex::encode(bytes);
+        // One value in some millions has fewer than ten distinct digits.
+        if DrainSecret::new(&secret, HEX_DIGITS).is_ok() {
+            return Ok(secret);
+        }
+    }
+}
+
+fn count(chars: &[char]) -> BTreeMap<char, usize> {
+    let mut counts = BTreeMap::new();
+    for &char in chars {
+        *counts.entry(char).or_default() += 1;
+    }
+    counts
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a secret is far shorter than 2^52 characters")]
+fn shannon_bits(counts: &BTreeMap<char, usize>, len: usize) -> f64 {
+    let len = len as f64;
+    counts.values().map(|&count| -(count as f64) * (count as f64 / len).log2()).sum()
+}
+
+/// The length of the block that the whole value repeats at least twice (the last time perhaps in part).
+fn period(chars: &[char]) -> Option<usize> {
+    (1..=chars.len() / 2).find(|&period| chars[period..] == chars[..chars.len() - period])
+}
+
+/// Does most of the value follow from the two characters before, by the same step up or down?
+fn is_sequence(chars: &[char]) -> bool {
+    let steps: Vec<i64> = chars.windows(2).map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32)).collect();
+    let steady = steps.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    steady * 2 > steps.len()
+}
+
+/// The drain secret as a token provider: native, asked before any other.
+pub struct DrainSecretProvider {
+    secret: DrainSecret,
+    claims: Claims,
+}
+
+impl DrainSecretProvider {
+    /// Whoever holds the secret is [`DRAIN_PRINCIPAL`] with this scope.
+    ///
+    /// # Panics
+    /// Never: the claims are made of a constant and of a scope that was checked.
+    pub fn new(secret: DrainSecret, scope: &Scope) -> Self {
+        let claims = Claims::new(DRAIN_PRINCIPAL.to_owned(), &[scope.as_str().to_owned()])
+            .expect("a constant principal and a checked scope are within bounds");
+        Self { secret, claims }
+    }
+}
+
+impl TokenProvider for DrainSecretProvider {
+    fn verify_token<'a>(
+        &'a self,
+        token: &'a BearerToken,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
+        let verdict = match self.secret.matches(token) {
+            true => TokenVerdict::Recognized(self.claims.clone()),
+            false => TokenVerdict::NotRecognized,
+        };
+        Box::pin(std::future::ready(Ok(verdict)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assess(secret: &str) -> Result<(), WeakSecret> {
+        DrainSecret::new(secret, 43).map(drop)
+    }
+
+    #[test]
+    fn generated_and_customary_secrets_pass() {
+        for _ in 0..200 {
+            assert_eq!(assess(&generate_secret().unwrap()), Ok(()));
+        }
+        // token_urlsafe(32), openssl rand -base64 32, a UUID pair, and hex that misses three digits.
+        for secret in [
+            "Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc",
+            "pX7mQ2vK9sT4wE8rY1uI6oA3dF5gH0jL+zC/nB2vM4k=",
+            "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7",
+            "90817263549081726a5a4f3a2b1a09a8b7a6f5a4a3a2b1908172635498071625",
+        ] {
+            assert_eq!(assess(secret), Ok(()), "{secret}");
+        }
+    }
+
+    #[test]
+    fn weak_secrets_are_refused_for_their_weakness() {
+        assert_eq!(assess(""), Err(WeakSecret::TooShort { chars: 0, min: 43 }));
+        assert_eq!(assess(&"a1B2c3".repeat(7)), Err(WeakSecret::TooShort { chars: 42, min: 43 }));
+        assert_eq!(assess(&"a".repeat(60)), Err(WeakSecret::FewDistinct { distinct: 1, min: 16 }));
+        assert_eq!(assess(&"abcd".repeat(15)), Err(WeakSecret::FewDistinct { distinct: 4, min: 16 }));
+        assert_eq!(assess(&"012345678".repeat(8)), Err(WeakSecret::FewDistinct { distinct: 9, min: 10 }));
+        assert_eq!(assess(&"0123456789abcdef".repeat(3)), Err(WeakSecret::Repeats(16)));
+        let skewed = format!("{}bcdefghijklmnopq", "a".repeat(40));
+        assert!(matches!(assess(&skewed), Err(WeakSecret::LowEntropy { .. })));
+        for run in ["0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJ"] {
+            assert_eq!(assess(run), Err(WeakSecret::Sequence), "{run}");
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        let secret: String = (0..43u32).map(|i| char::from_u32(0x4e00 + i * i % 997 * 7).unwrap()).collect();
+        assert_eq!(assess(&secret), Ok(()));
+    }
+
+    #[test]
+    fn only_the_secret_itself_matches() {
+        let text = generate_secret().unwrap();
+        let secret = DrainSecret::new(&text, 43).unwrap();
+        let matches = |token: &str| secret.matches(&BearerToken::by_hand(token.into()));
+        assert!(matches(&text));
+        for wrong in [&text[1..], &format!("{text}0"), &text.to_uppercase(), "", "x"] {
+            assert!(!matches(wrong), "{wrong}");
+        }
+        assert!(!format!("{secret:?}").contains(&text));
+    }
+}

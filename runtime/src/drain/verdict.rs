@@ -1,0 +1,172 @@
+use super::{Epoch, MarkerContent, MarkerState};
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// What a marker means at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No marker.
+    NotDraining,
+    /// A marker that no longer counts.
+    Stale(StaleReason),
+    /// A marker that counts.
+    Draining(DrainView),
+}
+
+/// Why a marker no longer counts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StaleReason {
+    /// Left by an instance that is gone.
+    #[error("it was written in another epoch ({0})")]
+    OtherEpoch(String),
+    /// Its own time is up.
+    #[error("it expired at {0}")]
+    Expired(Timestamp),
+    /// Older than any drain may get.
+    #[error("it is older than {} seconds (dashboard.drain.max_age_seconds)", max_age.as_secs())]
+    TooOld {
+        /// How old a marker may get.
+        max_age: Duration,
+    },
+}
+
+/// A drain that is on, as it is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainView {
+    /// Since when, if that is known.
+    pub requested_at: Option<Timestamp>,
+    /// Until when, if it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// On whose behalf, if that is known.
+    pub principal: Option<String>,
+    /// Should people be spared a message about it?
+    pub suppress_notification: bool,
+}
+
+impl Verdict {
+    /// Are new turns refused?
+    pub fn is_draining(&self) -> bool {
+        matches!(self, Self::Draining(_))
+    }
+
+    /// The drain that is on.
+    pub fn drain(&self) -> Option<&DrainView> {
+        match self {
+            Self::Draining(view) => Some(view),
+            _ => None,
+        }
+    }
+}
+
+/// Judges a marker. `epoch` is the present one (`None`: unknown, so no marker is from another);
+/// `max_age` of zero lets no marker grow too old. Times in the future are honoured.
+pub fn judge(state: &MarkerState, epoch: Option<&Epoch>, max_age: Duration, now: Timestamp) -> Verdict {
+    let empty = MarkerContent::default();
+    let (content, modified) = match state {
+        MarkerState::Absent => return Verdict::NotDraining,
+        MarkerState::Unreadable { modified } => (&empty, modified),
+        MarkerState::Present { content, modified } => (content, modified),
+    };
+    if let (Some(written), Some(present)) = (&content.epoch, epoch)
+        && written != present.as_str()
+    {
+        return Verdict::Stale(StaleReason::OtherEpoch(written.clone()));
+    }
+    let since = content.requested_at.or(*modified);
+    let expires_at = match content.expires_at {
+        Some(expiry) if expiry <= now => return Verdict::Stale(StaleReason::Expired(expiry)),
+        Some(expiry) => Some(expiry),
+        None if max_age.is_zero() => None,
+        None => since.and_then(|since| expiry_after(since, max_age)),
+    };
+    match expires_at {
+        Some(expiry) if expiry < now => Verdict::Stale(StaleReason::TooOld { max_age }),
+        _ => Verdict::Draining(DrainView {
+            requested_at: since,
+            expires_at,
+            principal: content.principal.clone(),
+            suppress_notification: content.suppress_notification,
+        }),
+    }
+}
+
+/// `None`: beyond the end of time.
+pub(super) fn expiry_after(since: Timestamp, life: Duration) -> Option<Timestamp> {
+    since.checked_add(SignedDuration::try_from(life).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn present(content: MarkerContent, modified: i64) -> MarkerState {
+        MarkerState::Present { content, modified: Some(at(modified)) }
+    }
+
+    fn judge_at(state: &MarkerState, now: i64) -> Verdict {
+        judge(state, Some(&Epoch::known("boot:1")), HOUR, at(now))
+    }
+
+    #[test]
+    fn absence_is_no_drain() {
+        assert_eq!(judge_at(&MarkerState::Absent, 0), Verdict::NotDraining);
+    }
+
+    #[test]
+    fn presence_without_content_drains_until_it_is_too_old() {
+        let garbage = MarkerState::Unreadable { modified: Some(at(0)) };
+        assert!(judge_at(&garbage, 0).is_draining());
+        assert!(judge_at(&garbage, 3600).is_draining());
+        assert_eq!(judge_at(&garbage, 3601), Verdict::Stale(StaleReason::TooOld { max_age: HOUR }));
+        assert!(judge(&garbage, None, Duration::ZERO, at(1_000_000)).is_draining());
+        assert!(judge_at(&MarkerState::Unreadable { modified: None }, 1_000_000).is_draining());
+    }
+
+    #[test]
+    fn another_epoch_is_stale_and_an_unknown_one_is_not() {
+        let content = MarkerContent { epoch: Some("boot:2".into()), ..Default::default() };
+        let state = present(content, 0);
+        assert_eq!(judge_at(&state, 0), Verdict::Stale(StaleReason::OtherEpoch("boot:2".into())));
+        assert!(judge(&state, None, HOUR, at(0)).is_draining());
+        let same = MarkerContent { epoch: Some("boot:1".into()), ..Default::default() };
+        assert!(judge_at(&present(same, 0), 0).is_draining());
+    }
+
+    #[test]
+    fn its_own_expiry_beats_the_greatest_age() {
+        let until = |second| MarkerContent {
+            requested_at: Some(at(0)),
+            expires_at: Some(at(second)),
+            ..Default::default()
+        };
+        assert!(judge_at(&present(until(9000), 0), 8999).is_draining());
+        assert_eq!(judge_at(&present(until(60), 0), 60), Verdict::Stale(StaleReason::Expired(at(60))));
+    }
+
+    #[test]
+    fn age_counts_from_the_request_or_else_from_the_file() {
+        let requested = MarkerContent { requested_at: Some(at(10_000)), ..Default::default() };
+        assert!(judge_at(&present(requested.clone(), 0), 13_600).is_draining());
+        assert!(!judge_at(&present(requested, 0), 13_601).is_draining());
+        assert!(!judge_at(&present(MarkerContent::default(), 0), 3601).is_draining());
+    }
+
+    #[test]
+    fn times_in_the_future_are_honoured() {
+        let future = MarkerContent { requested_at: Some(at(1_000_000)), ..Default::default() };
+        assert!(judge_at(&present(future, 0), 0).is_draining());
+    }
+
+    #[test]
+    fn a_drain_shows_when_it_ends() {
+        let content = MarkerContent { requested_at: Some(at(5)), ..Default::default() };
+        let verdict = judge_at(&present(content, 0), 5);
+        assert_eq!(verdict.drain().and_then(|drain| drain.expires_at), Some(at(3605)));
+    }
+}

@@ -1,0 +1,20 @@
+//! The gateway: it runs turns, and stops starting new ones while a drain is on.
+//!
+//! **Invariant:** a turn is admitted in the same step that reads whether turns are admitted, so none starts
+//! after a drain was entered; and nothing here knows who asked for the drain.
+
+mod runner;
+mod server;
+mod state;
+mod status_file;
+mod supervisor;
+mod sync;
+mod turn_guard;
+pub mod turns;
+mod watcher;
+
+pub use server::INTERNAL_SOCKET;
+pub use state::{Demand, GatewayState};
+pub use status_file::{STATUS_FILE, Status, StatusFile, StatusReading};
+pub use supervisor::{Gateway, GatewayError, GatewaySettings};
+pub use turn_guard::guard_turn;

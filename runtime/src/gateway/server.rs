@@ -1,0 +1,266 @@
+//! The gateway's two doors: HTTP for everyone, and the internal channel, a Unix socket in the home.
+
+use super::runner::{TurnCommand, TurnEnd, TurnEvent};
+use super::turns::{Origin, Refusal, TurnPermit, Turns};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+
+/// The internal channel's name in the home.
+pub const INTERNAL_SOCKET: &str = "gateway.sock";
+
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+const MAX_SESSION_BYTES: usize = 256;
+/// A reply that is not streamed is held in memory until its turn ends.
+const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
+
+const DRAINING: &str = "This agent is being prepared for maintenance and is not accepting new turns right now. \
+                        It will be back in a moment; please send your message again shortly.";
+
+/// What the doors share.
+#[derive(Clone)]
+pub(super) struct TurnService {
+    pub turns: Turns<Timestamp>,
+    pub command: Option<Arc<TurnCommand>>,
+    /// Told of every change of the number of turns.
+    pub changed: Arc<Notify>,
+}
+
+/// The routes behind one door: whoever comes in by it asks for turns of this origin.
+pub(super) fn router(service: TurnService, origin: Origin) -> Router {
+    let turns = Router::new()
+        .route("/v1/turns", get(list_turns).post(move |state, headers, body| start_turn(state, origin, headers, body)))
+        .route("/health", get(health))
+        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "no such path") })
+        .method_not_allowed_fallback(|| async {
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(service);
+    turns.layer(middleware::from_fn(refuse_foreign_pages))
+}
+
+/// A page of another site must not start turns through somebody's browser. Programs send no `Origin`.
+async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
+    let comes_from_a_page = request.headers().contains_key(header::ORIGIN);
+    if comes_from_a_page && !request.method().is_safe() {
+        return refusal(StatusCode::FORBIDDEN, "foreign_origin", "turns are not started from web pages");
+    }
+    next.run(request).await
+}
+
+async fn health(State(service): State<TurnService>) -> Json<Value> {
+    let snapshot = service.turns.snapshot();
+    Json(json!({"ok": true, "accepting": snapshot.admittance == super::turns::Admittance::Open,
+                "active_agents": snapshot.active}))
+}
+
+async fn list_turns(State(service): State<TurnService>) -> Json<Value> {
+    let now = Timestamp::now();
+    let turns: Vec<_> = service
+        .turns
+        .in_flight()
+        .into_iter()
+        .map(|(id, turn)| {
+            let seconds = now.duration_since(turn.since).as_secs();
+            json!({"id": id, "session": turn.session, "since": turn.since, "seconds": seconds,
+                   "internal": turn.origin == Origin::Internal})
+        })
+        .collect();
+    Json(json!({"turns": turns}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TurnRequest {
+    session: String,
+    text: String,
+}
+
+impl TurnRequest {
+    fn parse(body: &[u8]) -> Result<Self, String> {
+        let request: Self = serde_json::from_slice(body)
+            .map_err(|error| format!("the body must be {{\"session\": string, \"text\": string}}: {error}"))?;
+        match request.session.len() {
+            1..=MAX_SESSION_BYTES if !request.session.contains(char::is_control) => Ok(request),
+            _ => Err(format!("`session` must be 1 to {MAX_SESSION_BYTES} bytes without control characters")),
+        }
+    }
+}
+
+async fn start_turn(
+    State(service): State<TurnService>,
+    origin: Origin,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejected) => return refusal(rejected.status(), "bad_request", &rejected.body_text()),
+    };
+    let request = match TurnRequest::parse(&body) {
+        Ok(request) => request,
+        Err(mistake) => return refusal(StatusCode::BAD_REQUEST, "bad_request", &mistake),
+    };
+    let Some(command) = service.command.clone() else {
+        let detail = "no command is configured: set gateway.command in portcullis.yaml";
+        return refusal(StatusCode::NOT_IMPLEMENTED, "no_command", detail);
+    };
+    match service.turns.admit(&request.session, origin, Timestamp::now()) {
+        Ok(permit) => run_turn(&service, &command, permit, request, wants_stream(&headers)).await,
+        Err(refused) => refuse_turn(&request.session, refused),
+    }
+}
+
+async fn run_turn(
+    service: &TurnService,
+    command: &TurnCommand,
+    permit: TurnPermit<Timestamp>,
+    request: TurnRequest,
+    stream: bool,
+) -> Response {
+    tracing::info!(turn = permit.id(), session = request.session, "turn started");
+    service.changed.notify_one();
+    let changed = service.changed.clone();
+    let events = command.start(permit, &request.session, request.text, move || changed.notify_one());
+    if stream { Sse::new(event_stream(events)).into_response() } else { collect(events).await }
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| kind.trim().starts_with("text/event-stream"))
+}
+
+/// `output` events with `{"text"}` as it comes, then one `end` event with `{"exit_code"}` or `{"error"}`.
+fn event_stream(events: mpsc::Receiver<TurnEvent>) -> impl Stream<Item = Result<Event, Infallible>> {
+    let mut decoder = Utf8Chunks::default();
+    ReceiverStream::new(events).map(move |event| {
+        Ok(match event {
+            TurnEvent::Output(bytes) => sse("output", &json!({"text": decoder.push(&bytes)})),
+            TurnEvent::Ended(TurnEnd::Exited(code)) => {
+                sse("end", &json!({"exit_code": code, "text": decoder.finish()}))
+            }
+            TurnEvent::Ended(TurnEnd::NotRun(error)) => sse("end", &json!({"error": error})),
+        })
+    })
+}
+
+fn sse(name: &str, data: &Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+/// Text out of pieces of bytes that may end within a character.
+#[derive(Default)]
+struct Utf8Chunks(Vec<u8>);
+
+impl Utf8Chunks {
+    fn push(&mut self, bytes: &[u8]) -> String {
+        self.0.extend_from_slice(bytes);
+        let incomplete = match std::str::from_utf8(&self.0) {
+            Err(error) if error.error_len().is_none() => self.0.len() - error.valid_up_to(),
+            // Broken in the middle: only a broken tail could still become whole, and three bytes bound it.
+            _ => 0,
+        };
+        let rest = self.0.split_off(self.0.len() - incomplete);
+        let text = String::from_utf8_lossy(&self.0).into_owned();
+        self.0 = rest;
+        text
+    }
+
+    fn finish(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.0)).into_owned()
+    }
+}
+
+/// The whole reply at once.
+async fn collect(mut events: mpsc::Receiver<TurnEvent>) -> Response {
+    let mut reply = Vec::new();
+    while let Some(event) = events.recv().await {
+        match event {
+            TurnEvent::Output(bytes) if reply.len() + bytes.len() <= MAX_REPLY_BYTES => reply.extend(bytes),
+            TurnEvent::Output(_) => {
+                let detail = format!("the reply is over {MAX_REPLY_BYTES} bytes: ask with Accept: text/event-stream");
+                return refusal(StatusCode::BAD_GATEWAY, "reply_too_large", &detail);
+            }
+            TurnEvent::Ended(TurnEnd::Exited(0)) => {
+                return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from(reply)).into_response();
+            }
+            TurnEvent::Ended(end) => return failed_turn(&end, &reply),
+        }
+    }
+    refusal(StatusCode::BAD_GATEWAY, "turn_failed", "the turn ended without a word")
+}
+
+fn failed_turn(end: &TurnEnd, reply: &[u8]) -> Response {
+    let (detail, exit_code) = match end {
+        TurnEnd::Exited(code) => (format!("the turn's command ended with exit code {code}"), Some(code)),
+        TurnEnd::NotRun(error) => (format!("the turn's command could not be run: {error}"), None),
+    };
+    let body = json!({"error": "turn_failed", "code": "turn_failed", "detail": detail, "exit_code": exit_code,
+                      "output": String::from_utf8_lossy(reply)});
+    (StatusCode::BAD_GATEWAY, Json(body)).into_response()
+}
+
+fn refuse_turn(session: &str, refused: Refusal) -> Response {
+    tracing::info!(session, ?refused, "turn refused");
+    match refused {
+        Refusal::Draining => {
+            let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "gateway_draining", DRAINING);
+            ([(header::RETRY_AFTER, "1")], response).into_response()
+        }
+        Refusal::SessionBusy => {
+            refusal(StatusCode::CONFLICT, "session_busy", "this session has a turn in flight: wait for its end")
+        }
+        Refusal::Full { max_turns } => {
+            let detail = format!("{max_turns} turns are in flight, as many as gateway.max_turns allows");
+            let response = refusal(StatusCode::TOO_MANY_REQUESTS, "max_turns", &detail);
+            ([(header::RETRY_AFTER, "1")], response).into_response()
+        }
+    }
+}
+
+/// `error` as the dashboard's answers have it, `code` as the gateway's clients read it.
+fn refusal(status: StatusCode, code: &str, detail: &str) -> Response {
+    (status, Json(json!({"error": code, "code": code, "detail": detail}))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_split_between_chunks_are_put_together() {
+        let mut chunks = Utf8Chunks::default();
+        let text = "a€𝄞z";
+        let pieces: String = text.as_bytes().chunks(1).map(|byte| chunks.push(byte)).collect();
+        assert_eq!(pieces + &chunks.finish(), text);
+        let mut broken = Utf8Chunks::default();
+        assert_eq!(broken.push(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(broken.push(b"\xe2\x82"), "");
+        assert_eq!(broken.finish(), "\u{fffd}");
+    }
+
+    #[test]
+    fn bad_turn_requests_name_the_field() {
+        let complaint = |body: &str| TurnRequest::parse(body.as_bytes()).err().expect(body);
+        assert!(complaint(r#"{"text":"x"}"#).contains("session"));
+        assert!(complaint(r#"{"session":"s"}"#).contains("text"));
+        assert!(complaint(r#"{"session":1,"text":"x"}"#).contains("invalid type"));
+        assert!(complaint(r#"{"session":"s","text":"x","internal":true}"#).contains("internal"));
+        assert!(complaint(r#"{"session":"","text":"x"}"#).contains("`session`"));
+        assert!(complaint("not json").contains("expected"));
+        assert!(TurnRequest::parse(br#"{"session":"s","text":""}"#).is_ok());
+    }
+}

@@ -1,0 +1,72 @@
+use serde::{Deserialize, Serialize};
+
+/// Where the gateway is in its life, as it stands in the status file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayState {
+    /// Not yet accepting.
+    Starting,
+    /// Accepting turns.
+    Running,
+    /// Refusing new turns until the drain is cancelled; the process stays.
+    Draining,
+    /// On the way out: one-way.
+    Stopping,
+    /// Gone.
+    Stopped,
+    /// Never came up.
+    StartupFailed,
+}
+
+/// What the outside asks of the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Does a marker count?
+    pub drain: bool,
+    /// Was the process told to end?
+    pub shutdown: bool,
+}
+
+impl GatewayState {
+    /// The state that the demand leads to. A shutdown always wins and never goes back.
+    #[must_use]
+    pub fn next(self, demand: Demand) -> Self {
+        match self {
+            Self::Stopping | Self::Stopped | Self::StartupFailed => self,
+            _ if demand.shutdown => Self::Stopping,
+            _ if demand.drain => Self::Draining,
+            _ => Self::Running,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::GatewayState::*;
+    use super::*;
+
+    #[test]
+    fn the_whole_table() {
+        let idle = Demand::default();
+        let drain = Demand { drain: true, shutdown: false };
+        let shutdown = Demand { drain: false, shutdown: true };
+        let both = Demand { drain: true, shutdown: true };
+        for (from, demand, to) in [
+            (Starting, idle, Running),
+            (Starting, drain, Draining),
+            (Starting, shutdown, Stopping),
+            (Running, idle, Running),
+            (Running, drain, Draining),
+            (Running, both, Stopping),
+            (Draining, idle, Running),
+            (Draining, drain, Draining),
+            (Draining, shutdown, Stopping),
+            (Stopping, idle, Stopping),
+            (Stopping, drain, Stopping),
+            (Stopped, idle, Stopped),
+            (StartupFailed, idle, StartupFailed),
+        ] {
+            assert_eq!(from.next(demand), to, "{from:?} {demand:?}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The gateway's process: start-up, the watcher, the doors, the status file, and the way out.
+
+use super::runner::TurnCommand;
+use super::server::{INTERNAL_SOCKET, TurnService, router};
+use super::turns::{Admittance, Origin, Snapshot, Turns};
+use super::watcher::{MarkerWatch, Signal, stop_channel};
+use super::{Demand, GatewayState, Status, StatusFile};
+use crate::drain::{MarkerFile, Verdict};
+use crate::listen::{self, Limits};
+use jiff::Timestamp;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, watch};
+
+/// How long turns in flight may go on after the process was told to end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
+/// Between two tries to write a status that could not be written.
+const STATUS_RETRY: Duration = Duration::from_millis(250);
+
+/// What a gateway needs to know.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// Where the marker, the status file and the internal channel stand.
+    pub home: PathBuf,
+    /// Where turns are asked for. Port 0 picks one.
+    pub listen: SocketAddr,
+    /// What a turn runs; none: turns are refused.
+    pub command: Vec<OsString>,
+    /// Most turns in flight.
+    pub max_turns: usize,
+    /// How old a marker may get; zero: as old as it likes.
+    pub max_marker_age: Duration,
+    /// This very binary, which guards each turn.
+    pub binary: PathBuf,
+}
+
+/// The gateway did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Another gateway holds the home.
+    #[error("another gateway runs over {0}: end it first, or use another --home")]
+    HomeTaken(PathBuf),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address} (gateway.listen): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The home cannot be used.
+    #[error("cannot use {path}: {source}")]
+    Home {
+        /// What in it.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A gateway that is up: its doors are bound, and the marker has been looked at.
+pub struct Gateway {
+    tcp: TcpListener,
+    unix: UnixListener,
+    socket_path: PathBuf,
+    service: TurnService,
+    lifecycle: Arc<Lifecycle>,
+    watch: MarkerWatch,
+    _lock: File,
+}
+
+impl Gateway {
+    /// Takes the home, looks at the marker, binds both doors. No turn is accepted before that look.
+    ///
+    /// # Errors
+    /// The home is taken, or a door cannot be bound; the status file then says `startup_failed`, unless the
+    /// home is another gateway's.
+    pub async fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
+        let home = settings.home.clone();
+        let lock = take_home(&home)?;
+        let status_file = StatusFile::new(&home);
+        status_file.sweep();
+        let starting = Status::of_this_process(GatewayState::Starting, 0, None);
+        if let Err(error) = status_file.write(&starting) {
+            tracing::warn!(%error, "the status file could not be written yet");
+        }
+        Self::bind(settings, status_file.clone(), lock).await.inspect_err(|error| {
+            let failed = Status::of_this_process(GatewayState::StartupFailed, 0, Some(error.to_string()));
+            let _ = status_file.write(&failed);
+        })
+    }
+
+    async fn bind(settings: GatewaySettings, status_file: StatusFile, lock: File) -> Result<Self, GatewayError> {
+        let socket_path = settings.home.join(INTERNAL_SOCKET);
+        let unix = bind_internal(&socket_path)
+            .map_err(|source| GatewayError::Home { path: socket_path.clone(), source })?;
+        let address = settings.listen;
+        let tcp = TcpListener::bind(address).await.map_err(|source| GatewayError::Listen { address, source })?;
+        let command = TurnCommand { guard: settings.binary, command: settings.command };
+        let service = TurnService {
+            turns: Turns::new(settings.max_turns),
+            command: (!command.command.is_empty()).then(|| Arc::new(command)),
+            changed: Arc::new(Notify::new()),
+        };
+        let lifecycle = Lifecycle::new(service.turns.clone(), service.changed.clone(), status_file);
+        let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
+        lifecycle.apply_verdict(&watch.look());
+        Ok(Self { tcp, unix, socket_path, service, lifecycle, watch, _lock: lock })
+    }
+
+    /// The port of the HTTP door.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.tcp.local_addr()?.port())
+    }
+
+    /// Serves until `shutdown`, then lets the turns in flight finish, and leaves `stopped` in the status
+    /// file. A second `shutdown` event while waiting kills what is still in flight.
+    ///
+    /// # Errors
+    /// The watcher's thread cannot be started.
+    pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<()> {
+        let Self { tcp, unix, socket_path, service, lifecycle, watch, _lock } = self;
+        let (closing, closed) = watch::channel(false);
+        let publisher = tokio::spawn(lifecycle.clone().publish(closed.clone()));
+        let (stop_watch, stop) = stop_channel();
+        let on_verdict = lifecycle.clone();
+        let watcher = watch.run(stop, move |verdict| on_verdict.apply_verdict(verdict))?;
+        let http = tokio::spawn(listen::serve(
+            tcp,
+            router(service.clone(), Origin::User),
+            Limits::default(),
+            closed.clone(),
+        ));
+        let internal =
+            tokio::spawn(listen::serve(unix, router(service, Origin::Internal), Limits::default(), closed));
+
+        let _ = shutdown.wait_for(|signals| *signals >= 1).await;
+        lifecycle.begin_shutdown();
+        let all_ended = lifecycle.wait_for_turns();
+        tokio::select! {
+            () = all_ended => {}
+            _ = shutdown.wait_for(|signals| *signals >= 2) => tracing::warn!("told twice to end: killing turns"),
+            () = tokio::time::sleep(SHUTDOWN_GRACE) => tracing::warn!("turns outlived the grace: killing them"),
+        }
+        end_watcher(&stop_watch, watcher);
+        closing.send_replace(true);
+        let _ = tokio::join!(http, internal, publisher);
+        let _ = fs::remove_file(&socket_path);
+        lifecycle.finish().await;
+        Ok(())
+    }
+}
+
+fn end_watcher(stop: &mpsc::Sender<Signal>, watcher: std::thread::JoinHandle<()>) {
+    let _ = stop.send(Signal::Stop);
+    if watcher.join().is_err() {
+        tracing::error!("the drain watcher had panicked");
+    }
+}
+
+/// One gateway a home: two would fight over the status file and both admit turns.
+fn take_home(home: &Path) -> Result<File, GatewayError> {
+    let path = home.join(".gateway.lock");
+    let failed = |source| GatewayError::Home { path: path.clone(), source };
+    fs::create_dir_all(home).map_err(failed)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(GatewayError::HomeTaken(home.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// The socket appears in the home only once it is private.
+fn bind_internal(path: &Path) -> io::Result<UnixListener> {
+    let staging = path.with_extension("sock.new");
+    let _ = fs::remove_file(&staging);
+    let listener = UnixListener::bind(&staging)?;
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&staging, path)?;
+    Ok(listener)
+}
+
+/// Where the gateway is in its life, and the one place that changes it.
+struct Lifecycle {
+    turns: Turns<Timestamp>,
+    changed: Arc<Notify>,
+    state: watch::Sender<Life>,
+    status_file: StatusFile,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Life {
+    state: GatewayState,
+    demand: Demand,
+}
+
+impl Lifecycle {
+    fn new(turns: Turns<Timestamp>, changed: Arc<Notify>, status_file: StatusFile) -> Arc<Self> {
+        let life = Life { state: GatewayState::Starting, demand: Demand::default() };
+        Arc::new(Self { turns, changed, state: watch::Sender::new(life), status_file })
+    }
+
+    fn apply_verdict(&self, verdict: &Verdict) {
+        self.demand(|demand| demand.drain = verdict.is_draining());
+    }
+
+    fn begin_shutdown(&self) {
+        self.demand(|demand| demand.shutdown = true);
+    }
+
+    /// The door is moved while the state is held, so that nobody sees `draining` with an open door.
+    fn demand(&self, change: impl FnOnce(&mut Demand)) {
+        let changed = self.state.send_if_modified(|life| {
+            change(&mut life.demand);
+            let next = life.state.next(life.demand);
+            if next == life.state {
+                return false;
+            }
+            self.turns.set_admittance(admittance(next));
+            let active = self.turns.snapshot().active;
+            tracing::info!(from = ?life.state, to = ?next, active, "gateway state");
+            life.state = next;
+            true
+        });
+        if changed {
+            self.changed.notify_one();
+        }
+    }
+
+    fn status(&self) -> Status {
+        let state = self.state.borrow().state;
+        let Snapshot { active, .. } = self.turns.snapshot();
+        Status::of_this_process(state, active, None)
+    }
+
+    /// Writes the status on every change, and again until it lands.
+    async fn publish(self: Arc<Self>, mut closed: watch::Receiver<bool>) {
+        loop {
+            let landed = self.write(self.status()).await;
+            tokio::select! {
+                biased;
+                _ = closed.wait_for(|closed| *closed) => return,
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(STATUS_RETRY), if !landed => {}
+            }
+        }
+    }
+
+    async fn write(&self, status: Status) -> bool {
+        let file = self.status_file.clone();
+        let written = tokio::task::spawn_blocking(move || file.write(&status)).await;
+        match written {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the status file could not be written: trying again");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn wait_for_turns(&self) {
+        // Turns tell the publisher, not us, so this looks often rather than fight over the notification.
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while self.turns.snapshot().active > 0 {
+            look.tick().await;
+        }
+    }
+
+    async fn finish(&self) {
+        let stopped = Status::of_this_process(GatewayState::Stopped, 0, Some("signal".into()));
+        for _ in 0..20 {
+            if self.write(stopped.clone()).await {
+                return;
+            }
+            tokio::time::sleep(STATUS_RETRY).await;
+        }
+    }
+}
+
+fn admittance(state: GatewayState) -> Admittance {
+    match state {
+        GatewayState::Running => Admittance::Open,
+        GatewayState::Starting | GatewayState::Draining => Admittance::Draining,
+        GatewayState::Stopping | GatewayState::Stopped | GatewayState::StartupFailed => Admittance::Shut,
+    }
+}

@@ -1,0 +1,93 @@
+//! Watches the marker: on every change in the home, and once a second whatever happens.
+
+use crate::drain::{Epoch, MarkerFile, StaleReason, Verdict, judge};
+use jiff::Timestamp;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Between two looks, when no event comes.
+const FLOOR: Duration = Duration::from_secs(1);
+
+/// Looks at the marker and judges it; says once of each stale marker that it is ignored.
+pub(super) struct MarkerWatch {
+    marker: MarkerFile,
+    epoch: Option<Epoch>,
+    max_age: Duration,
+    warned: Option<StaleReason>,
+}
+
+impl MarkerWatch {
+    pub(super) fn new(marker: MarkerFile, max_age: Duration) -> Self {
+        Self { marker, epoch: Epoch::present(), max_age, warned: None }
+    }
+
+    pub(super) fn look(&mut self) -> Verdict {
+        let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_age, Timestamp::now());
+        match &verdict {
+            Verdict::Stale(reason) if self.warned.as_ref() != Some(reason) => {
+                tracing::warn!(marker = %self.marker.path().display(), %reason, "ignoring a stale drain marker");
+                self.warned = Some(reason.clone());
+            }
+            Verdict::Stale(_) => {}
+            _ => self.warned = None,
+        }
+        verdict
+    }
+
+    /// Looks again and again on a thread of its own, until `stop` is dropped.
+    pub(super) fn run(
+        mut self,
+        stop: Stop,
+        mut apply: impl FnMut(&Verdict) + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let Stop { changes, events } = stop;
+        let _events_of = self.watch_folder(changes);
+        thread::Builder::new().name("drain-watcher".into()).spawn(move || {
+            let _events_of = _events_of;
+            loop {
+                match events.recv_timeout(FLOOR) {
+                    Ok(Signal::Changed) | Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+                apply(&self.look());
+            }
+        })
+    }
+
+    /// File events make the reaction fast; without them the floor still bounds it.
+    fn watch_folder(&self, changes: mpsc::Sender<Signal>) -> Option<RecommendedWatcher> {
+        let name = self.marker.path().file_name()?.to_owned();
+        let folder = self.marker.path().parent()?;
+        let report = move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| event.paths.iter().any(|path| path.file_name() == Some(&name))) {
+                let _ = changes.send(Signal::Changed);
+            }
+        };
+        let watched = notify::recommended_watcher(report)
+            .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
+        watched
+            .inspect_err(|error| tracing::warn!(%error, "no file events: the marker is looked at once a second"))
+            .ok()
+    }
+}
+
+/// What wakes the watcher.
+pub(super) enum Signal {
+    Changed,
+    Stop,
+}
+
+/// The watcher's ends of its channel.
+pub(super) struct Stop {
+    changes: mpsc::Sender<Signal>,
+    events: mpsc::Receiver<Signal>,
+}
+
+/// A channel to wake and stop the watcher.
+pub(super) fn stop_channel() -> (mpsc::Sender<Signal>, Stop) {
+    let (changes, events) = mpsc::channel();
+    (changes.clone(), Stop { changes, events })
+}

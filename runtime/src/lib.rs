@@ -1,0 +1,21 @@
+//! Portcullis: a dashboard for agent gateways with every auth provider in a sandbox.
+//!
+//! The modules in the order in which they depend on one another; `ARCHITECTURE.md` has the map.
+
+pub mod atomic_file;
+pub mod listen;
+
+pub mod auth;
+
+pub mod audit;
+pub mod drain;
+pub mod sandbox;
+
+pub mod gateway;
+
+pub mod web;
+
+pub mod bundled;
+pub mod config;
+
+pub mod app;

@@ -1,0 +1,7 @@
+//! The binary `portcullis`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,276 @@
+//! From a file to a component: read, measured, hashed, compiled, and looked at.
+
+use super::engine::Sandbox;
+use super::limits::MAX_COMPONENT_BYTES;
+use crate::auth::ProviderFault;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use wasmtime::component::Component;
+
+/// What every provider must export.
+pub const REQUIRED_EXPORT: &str = "portcullis:auth/provider@0.1.0";
+pub(super) const SETTINGS_EXPORT: &str = "portcullis:auth/settings@0.1.0";
+const SIGN_IN_EXPORTS: [&str; 2] = ["portcullis:auth/password@0.1.0", "portcullis:auth/redirect@0.1.0"];
+
+const WASM_MAGIC: &[u8] = b"\0asm";
+/// The layer and version fields after the magic: a core module has version 1 and layer 0.
+const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
+
+/// Where a component comes from.
+#[derive(Clone, Debug)]
+pub enum ComponentSource {
+    /// A file of the operator's.
+    File(PathBuf),
+    /// One that came with the binary.
+    Bundled(&'static [u8]),
+}
+
+impl ComponentSource {
+    /// The very bytes that are hashed and compiled.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is too large.
+    pub fn read(&self) -> Result<Cow<'static, [u8]>, LoadError> {
+        match self {
+            Self::Bundled(bytes) => Ok(Cow::Borrowed(bytes)),
+            Self::File(path) => read_bounded(path).map(Cow::Owned),
+        }
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let failed = |source| LoadError::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_COMPONENT_BYTES {
+        return Err(LoadError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+/// Why a provider was not loaded. The others go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is over the cap.
+    #[error("{path} is over {} MiB: is it the .wasm that was built for release?", MAX_COMPONENT_BYTES / 1024 / 1024)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("it is not WebAssembly (a .wasm file starts with the bytes 00 61 73 6d)")]
+    NotWasm,
+    /// The file is a core module.
+    #[error(
+        "it is a core module, not a component: build for wasm32-wasip2, or wrap it with `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// The bytes are not those that the configuration names.
+    #[error("its SHA-256 digest is {found}, but the configuration says {expected}")]
+    DigestDiffers {
+        /// The file's.
+        found: String,
+        /// The configuration's.
+        expected: String,
+    },
+    /// It does not compile.
+    #[error("it is not a valid component: {0}")]
+    Invalid(String),
+    /// It is a component of something else.
+    #[error(
+        "it does not export {REQUIRED_EXPORT}, which every provider must: is it built for the world of wit/provider.wit?{}",
+        nearest_export(.exports)
+    )]
+    NotAProvider {
+        /// What it exports instead.
+        exports: Vec<String>,
+    },
+    /// It imports something that is not there for it.
+    #[error("it imports {name}, {why}")]
+    NotGranted {
+        /// The import.
+        name: String,
+        /// What could be done.
+        why: &'static str,
+    },
+    /// An import or export has another type than the contract says.
+    #[error("it does not fit the host: {0}")]
+    Unfit(String),
+    /// The provider cannot work with its settings.
+    #[error("config: {0}")]
+    BadSettings(String),
+    /// The provider failed when it was asked what it supports.
+    #[error("it failed when it was asked whether it takes tokens: {0}")]
+    Faulted(ProviderFault),
+    /// The provider has nothing to do.
+    #[error("it takes no bearer tokens and signs nobody in, so it would never be asked")]
+    Useless,
+}
+
+fn nearest_export(exports: &[String]) -> String {
+    let other_version = exports.iter().find(|name| name.starts_with("portcullis:auth/provider@"));
+    match other_version {
+        Some(name) => format!(" It exports {name}, another version than this binary knows."),
+        None if exports.is_empty() => " It exports nothing.".to_owned(),
+        None => format!(" It exports {}.", exports.join(", ")),
+    }
+}
+
+/// What a component needs of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// Nothing: every provider may have it.
+    Nothing,
+    /// A grant that this version cannot give yet.
+    NotYet,
+    /// Something that no provider may have.
+    Never,
+}
+
+/// What an import needs, by its name without the version.
+fn need_of(import: &str) -> Need {
+    let interface = import.split('@').next().unwrap_or(import);
+    let bounded = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/"];
+    match interface {
+        "wasi:config/store" | "portcullis:auth/types" => Need::Nothing,
+        _ if bounded.iter().any(|package| interface.starts_with(package)) => Need::Nothing,
+        _ if interface.starts_with("wasi:http/") || interface.starts_with("wasi:keyvalue/") => Need::NotYet,
+        _ if interface.starts_with("wasi:logging/") => Need::NotYet,
+        _ => Need::Never,
+    }
+}
+
+fn why_not(import: &str, need: Need) -> &'static str {
+    match need {
+        Need::Nothing => "in a form that this host does not have",
+        Need::NotYet => "which this version cannot grant yet",
+        Need::Never if import.starts_with("wasi:sockets/") => "and no provider may open sockets: use wasi:http",
+        Need::Never => "which no provider may have",
+    }
+}
+
+/// What a component is, without running it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// The file's size in bytes.
+    pub bytes: usize,
+    /// The digest that a configuration may pin.
+    pub sha256: String,
+    /// What it can do.
+    pub exports: Vec<String>,
+    /// What it asks for, and what that needs.
+    pub imports: Vec<(String, Need)>,
+}
+
+impl Inspection {
+    pub(super) fn exports(&self, name: &str) -> bool {
+        self.exports.iter().any(|export| export == name)
+    }
+
+    /// Does it have a way to sign a person in?
+    pub fn signs_people_in(&self) -> bool {
+        SIGN_IN_EXPORTS.iter().any(|name| self.exports(name))
+    }
+
+    /// Is it a provider, and may it have everything that it imports?
+    pub(super) fn check(&self) -> Result<(), LoadError> {
+        if !self.exports(REQUIRED_EXPORT) {
+            return Err(LoadError::NotAProvider { exports: self.exports.clone() });
+        }
+        match self.imports.iter().find(|(_, need)| *need != Need::Nothing) {
+            Some((name, need)) => {
+                Err(LoadError::NotGranted { name: name.clone(), why: why_not(name, *need) })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sandbox {
+    /// Compiles (or finds compiled) and looks at a component, without running anything of it.
+    ///
+    /// # Errors
+    /// It is no component.
+    pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, LoadError> {
+        self.compile(bytes, None).map(|(_, inspection)| inspection)
+    }
+
+    /// Takes a core or two for as long as it takes: call it off the request path.
+    pub(super) fn compile(
+        &self,
+        bytes: &[u8],
+        expected_digest: Option<&str>,
+    ) -> Result<(Component, Inspection), LoadError> {
+        if !bytes.starts_with(WASM_MAGIC) {
+            return Err(LoadError::NotWasm);
+        }
+        if bytes[WASM_MAGIC.len()..].starts_with(CORE_VERSION) {
+            return Err(LoadError::CoreModule);
+        }
+        let digest = hex::encode(Sha256::digest(bytes));
+        if let Some(expected) = expected_digest
+            && !expected.eq_ignore_ascii_case(&digest)
+        {
+            return Err(LoadError::DigestDiffers { found: digest, expected: expected.to_owned() });
+        }
+        let component = match self.cache.load(&self.engine, &digest) {
+            Some(component) => component,
+            None => self.compile_anew(bytes, &digest)?,
+        };
+        let inspection = self.look_at(&component, bytes.len(), digest);
+        Ok((component, inspection))
+    }
+
+    fn compile_anew(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
+        let component = Component::from_binary(&self.engine, bytes)
+            .map_err(|error| LoadError::Invalid(super::fault::words(&format!("{error:#}"))))?;
+        self.cache.store(&component, digest);
+        Ok(component)
+    }
+
+    fn look_at(&self, component: &Component, bytes: usize, sha256: String) -> Inspection {
+        let shape = component.component_type();
+        let exports = shape.exports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        let imports = shape.imports(&self.engine).map(|(name, _)| (name.to_owned(), need_of(name))).collect();
+        Inspection { bytes, sha256, exports, imports }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_are_told_apart() {
+        for (import, need) in [
+            ("wasi:config/store@0.2.0-rc.1", Need::Nothing),
+            ("wasi:clocks/wall-clock@0.2.3", Need::Nothing),
+            ("wasi:filesystem/preopens@0.2.0", Need::Nothing),
+            ("portcullis:auth/types@0.1.0", Need::Nothing),
+            ("wasi:http/outgoing-handler@0.2.0", Need::NotYet),
+            ("wasi:keyvalue/store@0.2.0-draft", Need::NotYet),
+            ("wasi:sockets/tcp@0.2.0", Need::Never),
+            ("wasi:configuration/x", Need::Never),
+            ("evil:thing/x@1.0.0", Need::Never),
+        ] {
+            assert_eq!(need_of(import), need, "{import}");
+        }
+    }
+}

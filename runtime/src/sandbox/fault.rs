@@ -1,0 +1,59 @@
+//! Naming what went wrong in a call. A guest can only say "unavailable"; all else is named here.
+
+use super::limits::{CallLimits, Denied, MAX_ANSWER_BYTES};
+use crate::auth::ProviderFault;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
+
+/// Longest text of a guest that reaches a log line, in characters.
+const MAX_WORDS: usize = 300;
+
+/// Names the error that ended a call.
+pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> ProviderFault {
+    if let Some(Denied { wanted, limit, unit }) = limits.denied {
+        return ProviderFault::OutOfMemory { wanted, limit, unit };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return ProviderFault::Host("the pool of instances is exhausted".into());
+    }
+    let cause = error.root_cause().to_string();
+    if cause.contains("fuel allocated for hostcalls") {
+        return ProviderFault::Malformed(format!("more than {MAX_ANSWER_BYTES} bytes passed to the host"));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(
+            Trap::InvalidChar | Trap::StringOutOfBounds | Trap::ListOutOfBounds | Trap::InvalidDiscriminant
+            | Trap::UnalignedPointer,
+        ) => ProviderFault::Malformed(words(&cause)),
+        Some(_) => ProviderFault::Trapped(words(&cause)),
+        None if is_lifting_error(&cause) => ProviderFault::Malformed(words(&cause)),
+        None => ProviderFault::Trapped(words(&cause)),
+    }
+}
+
+/// What wasmtime says when an answer does not have the shape that its type promises.
+fn is_lifting_error(cause: &str) -> bool {
+    ["utf-8", "utf8", "out of bounds", "discriminant", "unaligned", "not aligned", "invalid value for `bool`"]
+        .iter()
+        .any(|sign| cause.contains(sign))
+}
+
+/// A guest's or trap's own words, fit for a log line: bounded, and nothing that drives a terminal.
+pub(super) fn words(text: &str) -> String {
+    let mut out: String = text.chars().take(MAX_WORDS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_WORDS).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_bounded_and_escaped() {
+        assert_eq!(words("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\nb");
+        let long = words(&"x".repeat(10_000));
+        assert_eq!(long.chars().count(), MAX_WORDS + 1);
+    }
+}

@@ -1,0 +1,99 @@
+//! What one call may use, and what a guest is told when it asks for more.
+
+use std::time::Duration;
+use wasmtime::ResourceLimiter;
+
+/// Largest component file, since compiling is not covered by wasmtime's promises.
+pub const MAX_COMPONENT_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes lifted out of a guest in one call. The memory limit does not bound them: the items of a list may
+/// all point at one buffer.
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Component handles, and entries of the resource table.
+pub const MAX_HANDLES: usize = 1_000;
+/// Core instances of one component.
+pub const MAX_INSTANCES: usize = 16;
+/// Tables of one component.
+pub const MAX_TABLES: usize = 16;
+/// Elements of one table.
+pub const MAX_TABLE_ELEMENTS: usize = 20_000;
+/// Random bytes at once: making them is host work that no epoch interrupts.
+pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
+/// The guest's stack.
+pub const MAX_STACK_BYTES: usize = 512 * 1024;
+/// Calls in flight a provider.
+pub const MAX_CALLS_IN_FLIGHT: usize = 16;
+/// Memories of one component. Their sizes are added up against [`Limits::memory_bytes`].
+const MAX_MEMORIES: usize = 4;
+
+/// The limits that an operator sets for one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one call, all memories together.
+    pub memory_bytes: usize,
+    /// Wall clock of one call: the guest, its host calls, and the wait to start.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 64 * 1024 * 1024, deadline: Duration::from_millis(1_000) }
+    }
+}
+
+/// What was asked for when a limit said no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub(super) wanted: usize,
+    pub(super) limit: usize,
+    pub(super) unit: &'static str,
+}
+
+/// Counts what one call uses. Asking for too much traps at once and is remembered, so that the fault can be
+/// named whatever the guest makes of it.
+#[derive(Debug)]
+pub(super) struct CallLimits {
+    memory_limit: usize,
+    memory_used: usize,
+    pub(super) denied: Option<Denied>,
+}
+
+impl CallLimits {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { memory_limit: limits.memory_bytes, memory_used: 0, denied: None }
+    }
+
+    fn deny(&mut self, wanted: usize, limit: usize, unit: &'static str) -> wasmtime::Result<bool> {
+        self.denied = Some(Denied { wanted, limit, unit });
+        Err(wasmtime::format_err!("{wanted} {unit} wanted, limit {limit}"))
+    }
+}
+
+impl ResourceLimiter for CallLimits {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
+        if wanted > self.memory_limit {
+            return self.deny(wanted, self.memory_limit, "bytes of memory");
+        }
+        self.memory_used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > MAX_TABLE_ELEMENTS {
+            return self.deny(desired, MAX_TABLE_ELEMENTS, "table elements");
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}

@@ -1,0 +1,174 @@
+//! `POST /api/gateway/drain`.
+
+use super::body::BoundedBody;
+use super::whoami::Permitted;
+use super::{Dashboard, respond};
+use crate::audit::{EventName, Record};
+use crate::auth::Permit;
+use crate::drain::{BeginRequest, DrainError, MAX_TTL_SECONDS};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Longest unknown action that is repeated to the caller, in characters.
+const MAX_ECHO: usize = 64;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Begin(BeginRequest),
+    Cancel,
+}
+
+pub(super) async fn control(
+    State(dashboard): State<Dashboard>,
+    Permitted(permit): Permitted,
+    BoundedBody(body): BoundedBody,
+) -> Response {
+    match parse(&body) {
+        Ok(Command::Begin(request)) => begin(&dashboard, &permit, request).await,
+        Ok(Command::Cancel) => cancel(&dashboard, &permit).await,
+        Err(mistake) => respond::bad_request(&mistake),
+    }
+}
+
+async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) -> Response {
+    let begun = dashboard.drain.begin(permit, request).await;
+    let record = Record::now(EventName::DrainBegin).with("principal", permit.name()).with("ok", begun.is_ok());
+    match begun {
+        Ok(begun) => {
+            dashboard.metrics.drain("begin", true);
+            dashboard.audit.write(record.with("expires_at", begun.expires_at.map(|time| time.to_string())));
+            tracing::info!(principal = permit.name(), expires_at = ?begun.expires_at, "drain begun");
+            let body = json!({
+                "ok": true, "action": "drain", "requested_at": begun.requested_at, "draining": true,
+                "suppress_notification": begun.suppress_notification, "expires_at": begun.expires_at,
+            });
+            Json(body).into_response()
+        }
+        Err(error) => failed(dashboard, "begin", record, &error),
+    }
+}
+
+async fn cancel(dashboard: &Dashboard, permit: &Permit) -> Response {
+    let cancelled = dashboard.drain.cancel(permit).await;
+    let record = Record::now(EventName::DrainCancel).with("principal", permit.name()).with("ok", cancelled.is_ok());
+    match cancelled {
+        Ok(cancelled) => {
+            dashboard.metrics.drain("cancel", true);
+            dashboard.audit.write(record.with("was_draining", cancelled.was_draining));
+            tracing::info!(principal = permit.name(), was_draining = cancelled.was_draining, "drain cancelled");
+            Json(json!({"ok": true, "action": "cancel", "was_draining": cancelled.was_draining})).into_response()
+        }
+        Err(error) => failed(dashboard, "cancel", record, &error),
+    }
+}
+
+/// The caller is never told that it drains when it does not. Why is in the log.
+fn failed(dashboard: &Dashboard, action: &'static str, record: Record, error: &DrainError) -> Response {
+    dashboard.metrics.drain(action, false);
+    dashboard.audit.write(record.with("reason", error.to_string()));
+    tracing::error!(action, %error, "a drain request failed");
+    let detail = match error {
+        DrainError::NotWritten(_) => "The drain marker could not be written; nothing drains because of this call",
+        DrainError::NotRemoved(_) => "The drain marker could not be removed; the drain stands",
+        DrainError::Stopped => "The dashboard is shutting down",
+    };
+    respond::error(StatusCode::INTERNAL_SERVER_ERROR, "drain_failed", detail)
+}
+
+/// An empty body or object begins a drain.
+fn parse(body: &[u8]) -> Result<Command, String> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Command::Begin(BeginRequest::default()));
+    }
+    let value: Value = serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
+    let Value::Object(mut fields) = value else { return Err("The body must be a JSON object".to_owned()) };
+    let action = take_action(&mut fields)?;
+    let ttl = take_ttl(&mut fields)?;
+    let suppress_notification = take_suppress_notification(&mut fields)?;
+    if let Some(unknown) = fields.keys().next() {
+        let unknown: String = unknown.chars().take(MAX_ECHO).collect();
+        return Err(format!("Unknown field '{unknown}'; expected action, ttl_seconds, suppress_notification"));
+    }
+    match action.as_str() {
+        "drain" => Ok(Command::Begin(BeginRequest { ttl, suppress_notification })),
+        "cancel" => Ok(Command::Cancel),
+        other => {
+            let other: String = other.chars().take(MAX_ECHO).collect();
+            Err(format!("Unknown drain action '{other}'; expected 'drain' or 'cancel'"))
+        }
+    }
+}
+
+fn take_action(fields: &mut Map<String, Value>) -> Result<String, String> {
+    match fields.remove("action") {
+        None => Ok("drain".to_owned()),
+        Some(Value::String(action)) => Ok(action.trim().to_lowercase()),
+        Some(_) => Err("'action' must be a string".to_owned()),
+    }
+}
+
+fn take_ttl(fields: &mut Map<String, Value>) -> Result<Option<Duration>, String> {
+    let Some(value) = fields.remove("ttl_seconds") else { return Ok(None) };
+    let seconds = value.as_u64().filter(|seconds| (1..=MAX_TTL_SECONDS).contains(seconds));
+    let mistake = || format!("'ttl_seconds' must be an integer from 1 to {MAX_TTL_SECONDS}");
+    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(mistake)
+}
+
+fn take_suppress_notification(fields: &mut Map<String, Value>) -> Result<bool, String> {
+    match fields.remove("suppress_notification") {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(value),
+        Some(_) => Err("'suppress_notification' must be true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_begin_and_cancel() {
+        let begin = Command::Begin(BeginRequest::default());
+        for body in ["", "  \n", "{}", r#"{"action":"drain"}"#, r#"{"action":" DRAIN "}"#] {
+            assert_eq!(parse(body.as_bytes()), Ok(Command::Begin(BeginRequest::default())), "{body}");
+        }
+        assert_ne!(parse(br#"{"ttl_seconds":60}"#), Ok(begin));
+        for body in [r#"{"action":"cancel"}"#, r#"{"action":"Cancel\n"}"#] {
+            assert_eq!(parse(body.as_bytes()), Ok(Command::Cancel), "{body}");
+        }
+        let request = BeginRequest { ttl: Some(Duration::from_secs(86_400)), suppress_notification: true };
+        let body = br#"{"ttl_seconds":86400,"suppress_notification":true}"#;
+        assert_eq!(parse(body), Ok(Command::Begin(request)));
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        for (body, complaint) in [
+            ("[]", "must be a JSON object"),
+            ("null", "must be a JSON object"),
+            ("drain", "is not JSON"),
+            ("\u{feff}{}", "is not JSON"),
+            (r#"{"action":"explode"}"#, "Unknown drain action 'explode'; expected 'drain' or 'cancel'"),
+            (r#"{"action":""}"#, "Unknown drain action ''"),
+            (r#"{"action":null}"#, "'action' must be a string"),
+            (r#"{"action":["drain"]}"#, "'action' must be a string"),
+            (r#"{"ttl_seconds":0}"#, "'ttl_seconds'"),
+            (r#"{"ttl_seconds":86401}"#, "'ttl_seconds'"),
+            (r#"{"ttl_seconds":-1}"#, "'ttl_seconds'"),
+            (r#"{"ttl_seconds":1.5}"#, "'ttl_seconds'"),
+            (r#"{"ttl_seconds":"60"}"#, "'ttl_seconds'"),
+            (r#"{"ttl_seconds":null}"#, "'ttl_seconds'"),
+            (r#"{"ttl_seconds":true}"#, "'ttl_seconds'"),
+            (r#"{"suppress_notification":"yes"}"#, "'suppress_notification'"),
+            (r#"{"suppress_notification":1}"#, "'suppress_notification'"),
+            (r#"{"ttl_second":60}"#, "Unknown field 'ttl_second'"),
+        ] {
+            let found = parse(body.as_bytes()).expect_err(body);
+            assert!(found.contains(complaint), "{body}: {found}");
+        }
+    }
+}

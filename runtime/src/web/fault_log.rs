@@ -1,0 +1,67 @@
+//! Faults of providers, in the log and the audit log at most once a second a provider and kind: a provider
+//! that fails on every call must not fill a disk.
+
+use crate::audit::{AuditLog, EventName, Record};
+use crate::auth::{ProviderFault, ProviderName};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What was told of which provider, and when.
+#[derive(Clone, Default)]
+pub struct FaultLog(Arc<Mutex<Tallies>>);
+
+type Tallies = HashMap<(ProviderName, &'static str), Tally>;
+
+struct Tally {
+    told: Instant,
+    untold: u64,
+}
+
+impl FaultLog {
+    pub(super) fn tell(&self, provider: &ProviderName, fault: &ProviderFault, audit: &AuditLog) {
+        let Some(untold) = self.due(provider, fault.kind(), Instant::now()) else { return };
+        tracing::warn!(%provider, kind = fault.kind(), %fault, untold, "provider fault");
+        let record = Record::now(EventName::ProviderFault)
+            .with("provider", provider.as_str())
+            .with("fault", fault.kind())
+            .with("reason", fault.to_string())
+            .with("untold", untold);
+        audit.write(record);
+    }
+
+    /// How many faults went untold since the last telling, if it is time to tell again.
+    fn due(&self, provider: &ProviderName, kind: &'static str, now: Instant) -> Option<u64> {
+        let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match tallies.get_mut(&(provider.clone(), kind)) {
+            Some(tally) if now.duration_since(tally.told) < PAUSE => {
+                tally.untold += 1;
+                None
+            }
+            Some(tally) => Some(std::mem::replace(tally, Tally { told: now, untold: 0 }).untold),
+            None => {
+                tallies.insert((provider.clone(), kind), Tally { told: now, untold: 0 });
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_faults_are_told_once_a_second_with_their_number() {
+        let log = FaultLog::default();
+        let provider = ProviderName::new("p").unwrap();
+        let start = Instant::now();
+        assert_eq!(log.due(&provider, "trapped", start), Some(0));
+        assert_eq!(log.due(&provider, "trapped", start), None);
+        assert_eq!(log.due(&provider, "trapped", start + PAUSE / 2), None);
+        assert_eq!(log.due(&provider, "unavailable", start), Some(0));
+        assert_eq!(log.due(&provider, "trapped", start + PAUSE), Some(2));
+    }
+}

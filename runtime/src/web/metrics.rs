@@ -1,0 +1,119 @@
+//! What is counted, and `GET /metrics`.
+
+use super::Dashboard;
+use crate::auth::{BearerToken, BoxFuture, ProviderFault, ProviderName, TokenProvider, TokenVerdict};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::time::Instant;
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// Seconds: from a fast sandboxed call to the longest deadline.
+const BUCKETS: [f64; 14] =
+    [5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 1.0, 5.0];
+
+/// All counters of a dashboard.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Labels<2>, Counter>,
+    token_auth: Family<Labels<1>, Counter>,
+    provider_calls: Family<Labels<1>, Histogram>,
+    provider_faults: Family<Labels<2>, Counter>,
+    drain: Family<Labels<2>, Counter>,
+    audit_dropped: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let metrics = Self {
+            requests: Family::default(),
+            token_auth: Family::default(),
+            provider_calls: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            provider_faults: Family::default(),
+            drain: Family::default(),
+            audit_dropped: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Requests by route and status", metrics.requests.clone());
+        registry.register("token_auth", "Bearer calls on token routes by outcome", metrics.token_auth.clone());
+        registry.register("provider_call_seconds", "Token calls of a provider", metrics.provider_calls.clone());
+        registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
+        registry.register("drain", "Drain requests by action and outcome", metrics.drain.clone());
+        registry.register("audit_dropped", "Audit lines that were not written", metrics.audit_dropped.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    pub(super) fn token_auth(&self, outcome: &str) {
+        self.token_auth.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    pub(super) fn fault(&self, provider: &ProviderName, fault: &ProviderFault) {
+        let labels = [("provider", provider.to_string()), ("fault", fault.kind().to_owned())];
+        self.provider_faults.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn drain(&self, action: &str, ok: bool) {
+        let outcome = if ok { "ok" } else { "failed" };
+        self.drain.get_or_create(&[("action", action.to_owned()), ("outcome", outcome.to_owned())]).inc();
+    }
+}
+
+/// A token provider whose calls are timed.
+pub struct Measured {
+    provider: Arc<dyn TokenProvider>,
+    seconds: Histogram,
+}
+
+impl Measured {
+    /// The same provider, timed under its name.
+    pub fn new(provider: Arc<dyn TokenProvider>, name: &ProviderName, metrics: &Metrics) -> Self {
+        let seconds = metrics.provider_calls.get_or_create_owned(&[("provider", name.to_string())]);
+        Self { provider, seconds }
+    }
+}
+
+impl TokenProvider for Measured {
+    fn verify_token<'a>(
+        &'a self,
+        token: &'a BearerToken,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
+        Box::pin(async move {
+            let start = Instant::now();
+            let verdict = self.provider.verify_token(token, by).await;
+            self.seconds.observe(start.elapsed().as_secs_f64());
+            verdict
+        })
+    }
+}
+
+/// Counts a request. Unknown paths are one label, so that a stranger cannot fill the memory with them.
+pub(super) async fn count(State(dashboard): State<Dashboard>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let labels = [("route", route), ("status", response.status().as_str().to_owned())];
+    dashboard.metrics.requests.get_or_create(&labels).inc();
+    response
+}
+
+pub(super) async fn exposition(State(dashboard): State<Dashboard>) -> Response {
+    let dropped = i64::try_from(dashboard.audit.dropped()).unwrap_or(i64::MAX);
+    dashboard.metrics.audit_dropped.set(dropped);
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &dashboard.metrics.registry);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}

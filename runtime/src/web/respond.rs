@@ -1,0 +1,76 @@
+//! Answers that many handlers give, and the one place that turns a refusal into a response.
+
+use crate::auth::{Denial, DenialStatus};
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+/// Which security headers every answer carries.
+#[derive(Clone, Copy, Debug)]
+pub struct SecurityHeaders {
+    /// Is the dashboard reached by https, so that browsers may be told to keep to it?
+    pub https: bool,
+}
+
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// An error with a code for programs and a sentence for people.
+pub(super) fn error(status: StatusCode, code: &str, detail: &str) -> Response {
+    (status, Json(json!({"error": code, "detail": detail}))).into_response()
+}
+
+/// A complaint about a request, in the original's shape.
+pub(super) fn bad_request(detail: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response()
+}
+
+/// The one place where a refusal becomes a response. Only what may be known outside is in it.
+pub(super) fn denial(denial: &Denial) -> Response {
+    match denial.status {
+        DenialStatus::BearerUnauthorized => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            (challenge, error(StatusCode::UNAUTHORIZED, "unauthenticated", "Unauthorized")).into_response()
+        }
+        DenialStatus::Unauthorized => {
+            let next = utf8_percent_encode(denial.login_next.as_deref().unwrap_or("/"), QUERY_VALUE);
+            let body = json!({"error": "unauthenticated", "detail": "Unauthorized", "reason": denial.reason,
+                              "login_url": format!("/login?next={next}")});
+            (StatusCode::UNAUTHORIZED, Json(body)).into_response()
+        }
+        DenialStatus::Forbidden => error(StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+        DenialStatus::Unavailable => {
+            let name = denial.unreachable.as_ref().map_or("", |name| name.as_str());
+            let body = json!({"detail": format!("Auth provider '{name}' unreachable")});
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
+        }
+    }
+}
+
+pub(super) async fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "not_found", "Not Found")
+}
+
+pub(super) async fn method_not_allowed() -> Response {
+    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
+}
+
+/// Headers that every answer carries, unless its handler set its own.
+pub(super) async fn security_headers(settings: SecurityHeaders, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut default = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    default(header::REFERRER_POLICY, "no-referrer");
+    default(header::CACHE_CONTROL, "no-store");
+    if settings.https {
+        default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    response
+}

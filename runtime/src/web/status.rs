@@ -1,0 +1,86 @@
+//! What everyone may know: `GET /api/status`, `/healthz`, `/readyz`. No names, no paths, no pid.
+
+use super::{Dashboard, GatewayView};
+use crate::drain::{Verdict, judge};
+use crate::gateway::{GatewayState, StatusReading};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+impl GatewayView {
+    fn read(&self) -> (StatusReading, Verdict) {
+        let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_marker_age, Timestamp::now());
+        (self.status.read(), verdict)
+    }
+}
+
+pub(super) async fn status(State(dashboard): State<Dashboard>) -> Response {
+    let view = dashboard.gateway.clone();
+    // Two small files: off the workers, which must never wait for a disk.
+    match tokio::task::spawn_blocking(move || view.read()).await {
+        Ok((reading, verdict)) => Json(describe(&reading, &verdict, dashboard.page.auth_required)).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn describe(reading: &StatusReading, verdict: &Verdict, auth_required: bool) -> Value {
+    let is_running = reading.gateway_state == GatewayState::Running;
+    let is_draining = reading.gateway_state == GatewayState::Draining;
+    let drain = verdict.drain();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "gateway_running": reading.is_up(),
+        "gateway_state": reading.gateway_state,
+        "gateway_updated_at": reading.updated_at,
+        "active_agents": reading.active_agents,
+        "gateway_busy": is_running && reading.active_agents > 0,
+        "gateway_drainable": is_running,
+        "drained": is_draining && reading.active_agents == 0,
+        "drain": {
+            "active": verdict.is_draining(),
+            "requested_at": drain.and_then(|drain| drain.requested_at),
+            "expires_at": drain.and_then(|drain| drain.expires_at),
+        },
+        "auth_required": auth_required,
+    })
+}
+
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn readyz(State(dashboard): State<Dashboard>) -> Json<Value> {
+    let providers = dashboard.providers;
+    Json(json!({"ready": true, "providers": {"loaded": providers.loaded, "refused": providers.refused}}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::DrainView;
+
+    fn described(state: GatewayState, active: u64, verdict: &Verdict) -> Value {
+        let reading = StatusReading { gateway_state: state, active_agents: active, updated_at: None };
+        describe(&reading, verdict, false)
+    }
+
+    #[test]
+    fn drained_means_draining_with_nothing_in_flight() {
+        let draining = Verdict::Draining(DrainView::default());
+        assert_eq!(described(GatewayState::Draining, 0, &draining)["drained"], true);
+        assert_eq!(described(GatewayState::Draining, 1, &draining)["drained"], false);
+        assert_eq!(described(GatewayState::Running, 0, &draining)["drained"], false);
+        assert_eq!(described(GatewayState::Stopped, 0, &draining)["drained"], false);
+    }
+
+    #[test]
+    fn busy_and_drainable_follow_the_state() {
+        let busy = described(GatewayState::Running, 2, &Verdict::NotDraining);
+        assert_eq!((&busy["gateway_busy"], &busy["gateway_drainable"]), (&true.into(), &true.into()));
+        let draining = described(GatewayState::Draining, 2, &Verdict::NotDraining);
+        assert_eq!((&draining["gateway_busy"], &draining["gateway_drainable"]), (&false.into(), &false.into()));
+    }
+}

@@ -1,0 +1,50 @@
+//! Who the caller is, and the permit that handlers take.
+
+use super::respond;
+use crate::auth::{Caller, Permit};
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// The permit that the gate attached. A handler that is reached without one is our mistake: 500, never an
+/// open door.
+pub(super) struct Permitted(pub(super) Permit);
+
+impl<S: Sync> FromRequestParts<S> for Permitted {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        match parts.extensions.get::<Permit>() {
+            Some(permit) => Ok(Self(permit.clone())),
+            None => {
+                tracing::error!(path = parts.uri.path(), "a guarded handler was reached without a permit");
+                Err(respond::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error"))
+            }
+        }
+    }
+}
+
+/// `GET /api/auth/whoami`: authors and services test with it.
+pub(super) async fn whoami(Permitted(permit): Permitted) -> Response {
+    match permit.caller() {
+        Caller::Service(principal) => Json(principal).into_response(),
+        Caller::ProcessTokenHolder => {
+            Json(json!({"principal": permit.name(), "provider": null, "scopes": []})).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn handler_without_a_permit_is_an_error_not_a_door() {
+        let (mut parts, ()) = axum::http::Request::new(()).into_parts();
+        let refused = Permitted::from_request_parts(&mut parts, &()).await.err();
+        assert_eq!(refused.map(|response| response.status()), Some(StatusCode::INTERNAL_SERVER_ERROR));
+    }
+}
