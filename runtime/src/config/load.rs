@@ -461,7 +461,7 @@ gateway:
             ("gateway: {command: my-agent}", "`gateway.command` must be a list"),
             ("gateway: {max_turns: 0}", "must be an integer from 1"),
             ("dashboard: {port: 1, port: 2}", "duplicate"),
-            ("dashboard: [", "1:13: "),
+            ("dashboard: [", "1:12: unclosed bracket"),
         ] {
             let found = mistakes(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");

@@ -48,7 +48,9 @@ pub(super) struct Key {
 impl Node {
     /// Reads a document; an empty one is an empty map.
     pub(super) fn parse(text: &str) -> Result<Self, (Place, String)> {
-        match serde_saphyr::from_str::<Option<Spanned<Yaml>>>(text) {
+        // YAML 1.2 booleans: a component named `y` is no boolean.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        match serde_saphyr::from_str_with_options::<Option<Spanned<Yaml>>>(text, options) {
             Ok(Some(root)) => Ok(root.into()),
             Ok(None) => Ok(Self { value: Yaml::Map(Vec::new()), place: Place::default() }),
             Err(error) => {
