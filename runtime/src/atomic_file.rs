@@ -1,9 +1,11 @@
-//! Replacing a file whole: a reader sees the old content or the new, never a part of either.
+//! Small files that two programs share: replaced whole, and read within bounds. A reader sees the old content or
+//! the new, never a part of either.
 //!
-//! **Invariant:** a name is only ever changed by a rename within its folder.
+//! **Invariant:** a name is only ever changed by a rename within its folder, and no read blocks.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What a finished [`replace`] promises.
@@ -34,6 +36,32 @@ pub fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Resul
         Durability::Synced => sync_folder(folder),
         Durability::Renamed => Ok(()),
     }
+}
+
+/// More than any of these files has.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// Opens a regular file to read. A FIFO or device that somebody left at its name is an error, not a wait.
+///
+/// # Errors
+/// It is not there, is no regular file, or may not be read.
+pub fn open(path: &Path) -> io::Result<File> {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
+}
+
+/// Reads a small file.
+///
+/// # Errors
+/// It cannot be opened, or is too long to be one of these.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is too long"));
+    }
+    Ok(content)
 }
 
 /// Makes a removal or rename in the folder survive a loss of power.

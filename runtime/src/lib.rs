@@ -4,6 +4,7 @@
 
 pub mod atomic_file;
 pub mod listen;
+pub mod parent_watch;
 
 pub mod auth;
 

@@ -1,4 +1,4 @@
-//! Accepting connections: HTTP/1.1 with slow peers timed out, their number capped, and a graceful end.
+//! Accepting connections: HTTP/1.1 with slow peers timed out (both ways), their number capped, and a graceful end.
 //!
 //! **Invariant:** a peer that sends nothing, or sends slowly, costs one bounded slot for a bounded time.
 
@@ -14,7 +14,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower::{Service, ServiceExt};
+
+/// Longest head of a request, and most that is buffered of one.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +27,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long the head of a request may take to arrive.
     pub header_timeout: Duration,
+    /// How long a peer may leave what is written to it unread; any progress starts it anew.
+    pub write_timeout: Duration,
     /// How long requests in flight may take once the server ends.
     pub shutdown_grace: Duration,
 }
@@ -32,6 +38,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(5),
         }
     }
@@ -84,7 +91,7 @@ where
     let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
     loop {
         let accepted = async {
             // The semaphore is never closed.
@@ -108,7 +115,9 @@ where
             request.extensions_mut().insert(peer);
             request
         });
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.write_timeout));
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -2,7 +2,7 @@
 
 mod providers;
 
-pub use providers::{ProviderReport, Providers, load_providers};
+pub use providers::{LoadOptions, ProviderReport, Providers, load_providers};
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
@@ -20,8 +20,9 @@ use crate::web::{
     TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
-use std::fs;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -103,12 +104,12 @@ impl App {
     /// the others serve.
     pub async fn build(config: &Config, insecure: bool) -> Result<Self, AppError> {
         let home_failed = |source| AppError::Home { home: config.home.clone(), source };
-        fs::create_dir_all(&config.home).map_err(home_failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(home_failed)?;
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
         let metrics = Arc::new(Metrics::default());
-        let loaded = load_providers(config, Some(&metrics)).await?;
+        let loaded = load_providers(config, LoadOptions { metrics: Some(&metrics), cache: true }).await?;
         report(&loaded.reports, &audit);
         let count = loaded.count();
         if auth_required && !loaded.registered.iter().any(|provider| provider.signs_people_in) {
@@ -119,8 +120,9 @@ impl App {
             true => PeopleGate::Sessions,
             false => PeopleGate::ProcessToken(SecretDigest::of(process_token.expose().as_bytes())),
         };
-        let gate = Arc::new(build_gate(config, loaded.registered, people)?);
-        if insecure && dashboard.is_gated() {
+        let is_open = insecure && dashboard.is_gated();
+        let gate = Arc::new(build_gate(config, loaded.registered, people, is_open)?);
+        if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
         }
         let state = Dashboard {
@@ -136,7 +138,7 @@ impl App {
                 epoch: Epoch::present(),
                 max_marker_age: dashboard.max_marker_age,
             },
-            page: Arc::new(PageSettings { process_token, auth_required, insecure: insecure && dashboard.is_gated() }),
+            page: Arc::new(PageSettings { process_token, auth_required, insecure: is_open }),
             providers: count,
             faults: FaultLog::default(),
         };
@@ -198,9 +200,20 @@ fn origin(url: &PublicUrl) -> String {
 }
 
 /// The drain secret's provider stands before every other, so no guest ever sees a drain token that matches.
-fn build_gate(config: &Config, mut providers: Vec<Registered>, people: PeopleGate) -> Result<Gate, AppError> {
+///
+/// Where the gate for people is open (`is_open`), anyone can read this process's token: the drain route then
+/// stays a token route even without a secret, and so shut.
+fn build_gate(
+    config: &Config,
+    mut providers: Vec<Registered>,
+    people: PeopleGate,
+    is_open: bool,
+) -> Result<Gate, AppError> {
     let scope = &config.dashboard.drain_scope;
     let mut routes = TokenRoutes::default().with(WHOAMI_PATH, Required::NoScope);
+    if is_open {
+        routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
+    }
     for (path, scope) in &config.dashboard.token_routes {
         routes = routes.with(path, Required::Scope(scope.clone()));
     }

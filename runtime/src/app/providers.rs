@@ -34,13 +34,22 @@ pub struct Providers {
     pub reports: Vec<ProviderReport>,
 }
 
+/// How providers are loaded.
+#[derive(Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// Where their calls are timed.
+    pub metrics: Option<&'a Metrics>,
+    /// May compiled components be kept in the home?
+    pub cache: bool,
+}
+
 /// Loads all providers, side by side. One that cannot be loaded disables itself alone.
 ///
 /// # Errors
 /// The sandbox does not come up.
-pub async fn load_providers(config: &Config, metrics: Option<&Metrics>) -> Result<Providers, SandboxError> {
+pub async fn load_providers(config: &Config, options: LoadOptions<'_>) -> Result<Providers, SandboxError> {
     let configured = &config.dashboard.providers;
-    let sandbox = Sandbox::start(&sandbox_settings(config))?;
+    let sandbox = Sandbox::start(&sandbox_settings(config, options.cache))?;
     let loads = configured.iter().map(|provider| sandbox.load(spec_of(provider)));
     let outcomes = join_all(loads).await;
     let mut providers = Providers { registered: Vec::new(), reports: Vec::new() };
@@ -48,7 +57,7 @@ pub async fn load_providers(config: &Config, metrics: Option<&Metrics>) -> Resul
         let (name, place) = (provider.name.clone(), provider.place.clone());
         let takes_tokens = outcome.as_ref().is_ok_and(|loaded| loaded.token.is_some());
         let outcome = outcome.map(|loaded| {
-            providers.registered.push(register(provider, &loaded, metrics));
+            providers.registered.push(register(provider, &loaded, options.metrics));
             loaded.inspection
         });
         providers.reports.push(ProviderReport { name, place, outcome, takes_tokens });
@@ -56,11 +65,12 @@ pub async fn load_providers(config: &Config, metrics: Option<&Metrics>) -> Resul
     Ok(providers)
 }
 
-fn sandbox_settings(config: &Config) -> SandboxSettings {
+fn sandbox_settings(config: &Config, cache: bool) -> SandboxSettings {
     let memories = config.dashboard.providers.iter().map(|provider| provider.limits.memory_bytes);
     SandboxSettings {
+        providers: config.dashboard.providers.len(),
         max_memory_bytes: memories.max().unwrap_or_default().max(Limits::default().memory_bytes),
-        cache: Some(config.home.join(CACHE)),
+        cache: cache.then(|| config.home.join(CACHE)),
     }
 }
 

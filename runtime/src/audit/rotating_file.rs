@@ -1,9 +1,9 @@
 //! A log file that is moved aside when it is full. (The rotation crates looked at either panic when the
 //! folder is gone, or report a write as done that was not.)
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub(super) struct RotatingFile {
@@ -59,6 +59,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
     let len = file.metadata()?.len();
     Ok((file, len))
 }
@@ -73,7 +74,6 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn full_files_are_moved_aside_and_the_oldest_dropped() {

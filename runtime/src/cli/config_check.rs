@@ -1,7 +1,7 @@
 use super::{Common, USAGE, runtime};
 use anyhow::Result;
 use clap::Subcommand;
-use portcullis::app::{DrainRegistration, drain_registration, load_providers};
+use portcullis::app::{DrainRegistration, LoadOptions, drain_registration, load_providers};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -14,27 +14,27 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
     let ConfigCommand::Check = command;
     let config = common.load()?;
     match &config.file {
-        Some(file) => println!("{}: read", file.display()),
-        None => println!("no {}: the defaults hold", config.home.join("portcullis.yaml").display()),
+        Some(file) => out!("{}: read", file.display()),
+        None => out!("no {}: the defaults hold", config.home.join("portcullis.yaml").display()),
     }
     match drain_registration(&config) {
-        DrainRegistration::Registered => println!("drain-secret: registered"),
-        DrainRegistration::Skipped(reason) => println!("drain-secret: skipped: {reason}"),
+        DrainRegistration::Registered => out!("drain-secret: registered"),
+        DrainRegistration::Skipped(reason) => out!("drain-secret: skipped: {reason}"),
     }
-    let providers = runtime()?.block_on(load_providers(&config, None))?;
+    let providers = runtime()?.block_on(load_providers(&config, LoadOptions::default()))?;
     let mut mistakes = 0;
     for report in &providers.reports {
         match &report.outcome {
-            Ok(inspection) => println!("{}: loaded, sha256 {}", report.name, inspection.sha256),
+            Ok(inspection) => out!("{}: loaded, sha256 {}", report.name, inspection.sha256),
             Err(error) => {
-                eprintln!("{}: provider `{}`: {error}", report.place, report.name);
+                tell!("{}: provider `{}`: {error}", report.place, report.name);
                 mistakes += 1;
             }
         }
     }
     let nobody_signs_in = !providers.registered.iter().any(|provider| provider.signs_people_in);
     if config.dashboard.is_gated() && nobody_signs_in {
-        eprintln!("dashboard.host or public_url is public, but no provider can sign a person in: `serve` will not start");
+        tell!("dashboard.host or public_url is public, but no provider can sign a person in: `serve` will not start");
         mistakes += 1;
     }
     Ok(if mistakes == 0 { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })

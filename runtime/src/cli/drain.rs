@@ -71,12 +71,12 @@ pub(super) fn run(common: &Common, command: DrainCommand) -> Result<ExitCode> {
             if let Some(ttl) = ttl {
                 body["ttl_seconds"] = ttl.into();
             }
-            println!("{}", Client::new(common, &target)?.control(&body)?);
+            out!("{}", Client::new(common, &target)?.control(&body)?);
         }
         DrainCommand::Cancel { target } => {
-            println!("{}", Client::new(common, &target)?.control(&json!({"action": "cancel"}))?);
+            out!("{}", Client::new(common, &target)?.control(&json!({"action": "cancel"}))?);
         }
-        DrainCommand::Status { target } => println!("{}", Client::new(common, &target)?.status()?),
+        DrainCommand::Status { target } => out!("{}", Client::new(common, &target)?.status()?),
         DrainCommand::Wait { target, timeout, cancel_on_timeout } => {
             return wait(&Client::new(common, &target)?, Duration::from_secs(timeout), cancel_on_timeout);
         }
@@ -95,8 +95,15 @@ struct Client {
 impl Client {
     fn new(common: &Common, target: &Target) -> Result<Self> {
         let config = common.load()?;
-        let url = target.url.clone().unwrap_or_else(|| local_url(&config));
-        let agent = Agent::config_builder().http_status_as_error(false).timeout_global(Some(REQUEST_TIMEOUT));
+        let url = target.url.clone().unwrap_or_else(|| local_url(&config.dashboard.host, config.dashboard.port));
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(UsageError(format!("--url: {url:?} is no address like http://127.0.0.1:9119")).into());
+        }
+        // The secret goes to the dashboard and nowhere else, whatever HTTP_PROXY says.
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .proxy(None);
         Ok(Self {
             agent: agent.build().into(),
             url: url.trim_end_matches('/').to_owned(),
@@ -123,23 +130,22 @@ impl Client {
         read(self.agent.get(&url).call().with_context(|| format!("cannot reach {url}"))?, &url)
     }
 
-    /// Seconds since the oldest turn in flight began, if the gateway can be asked.
-    fn oldest_turn(&self) -> Option<i64> {
+    /// For each turn in flight, seconds since it began; `None` when the gateway cannot be asked.
+    fn ages_of_turns(&self) -> Option<Vec<i64>> {
         let response = self.agent.get(format!("{}/v1/turns", self.gateway)).call().ok()?;
         let turns = read(response, "").ok()?;
-        turns["turns"].as_array()?.iter().filter_map(|turn| turn["seconds"].as_i64()).max()
+        Some(turns["turns"].as_array()?.iter().filter_map(|turn| turn["seconds"].as_i64()).collect())
     }
 }
 
-fn local_url(config: &Config) -> String {
-    let dashboard = &config.dashboard;
-    let host = match dashboard.host.as_str() {
-        "0.0.0.0" => "127.0.0.1".to_owned(),
-        "::" => "[::1]".to_owned(),
-        host if host.contains(':') => format!("[{host}]"),
-        host => host.to_owned(),
-    };
-    format!("http://{host}:{}", dashboard.port)
+/// Where a dashboard that binds this host is reached from this machine.
+pub(super) fn local_url(host: &str, port: u16) -> String {
+    match host {
+        "0.0.0.0" => format!("http://127.0.0.1:{port}"),
+        "::" => format!("http://[::1]:{port}"),
+        host if host.contains(':') => format!("http://[{host}]:{port}"),
+        host => format!("http://{host}:{port}"),
+    }
 }
 
 fn secret(config: &Config, target: &Target) -> Result<Secret, String> {
@@ -180,35 +186,40 @@ const NOTICE: Duration = Duration::from_secs(5);
 fn wait(client: &Client, timeout: Duration, cancel_on_timeout: bool) -> Result<ExitCode> {
     let start = Instant::now();
     let mut progress = Progress::default();
-    let mut trouble = None;
-    while start.elapsed() < timeout {
-        match client.status() {
-            Ok(status) => {
-                trouble = None;
-                match judge(&status, start.elapsed()) {
-                    Outlook::Drained(why) => {
-                        progress.end();
-                        println!("{why} after {:.1} s", start.elapsed().as_secs_f64());
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                    Outlook::NoDrain => {
-                        progress.end();
-                        bail!("no drain is on: begin one with `portcullis drain begin`");
-                    }
-                    Outlook::Wait(active) => progress.show(active, client, start.elapsed()),
+    let trouble = loop {
+        let trouble = match client.status() {
+            Ok(status) => match judge(&status, start.elapsed()) {
+                // A status that could not be written is old: the gateway itself has the last word.
+                Outlook::Drained(_) if client.ages_of_turns().is_some_and(|ages| !ages.is_empty()) => None,
+                Outlook::Drained(why) => {
+                    progress.end();
+                    out!("{why} after {:.1} s", start.elapsed().as_secs_f64());
+                    return Ok(ExitCode::SUCCESS);
                 }
-            }
+                Outlook::NoDrain => {
+                    progress.end();
+                    bail!("no drain is on: begin one with `portcullis drain begin`");
+                }
+                Outlook::Wait(active) => {
+                    progress.show(active, client, start.elapsed());
+                    None
+                }
+            },
             // The dashboard may be restarting: the drain stands, so the wait goes on.
-            Err(error) => trouble = Some(error),
+            Err(error) => Some(error),
+        };
+        let left = timeout.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            break trouble;
         }
-        pause(POLL.min(timeout.saturating_sub(start.elapsed())));
-    }
+        pause(POLL.min(left));
+    };
     progress.end();
     let left = trouble.map_or_else(|| "turns are still in flight".to_owned(), |error| format!("{error:#}"));
-    eprintln!("portcullis: not drained after {} s: {left}", timeout.as_secs());
+    tell!("portcullis: not drained after {} s: {left}", timeout.as_secs());
     if cancel_on_timeout {
         client.control(&json!({"action": "cancel"})).context("the drain could not be cancelled and stands")?;
-        eprintln!("portcullis: the drain is cancelled: turns are let in again");
+        tell!("portcullis: the drain is cancelled: turns are let in again");
     }
     Ok(ExitCode::FAILURE)
 }
@@ -247,20 +258,19 @@ impl Progress {
             return;
         }
         self.last = Some(active);
-        let oldest = client.oldest_turn().map(|seconds| format!(", oldest {seconds} s")).unwrap_or_default();
+        let oldest = client.ages_of_turns().and_then(|ages| ages.into_iter().max()).map(|seconds| format!(", oldest {seconds} s")).unwrap_or_default();
         let line = format!("{active} turns in flight{oldest}, waited {} s", elapsed.as_secs());
         if terminal {
-            eprint!("\r\x1b[2K{line}");
-            let _ = io::stderr().flush();
+            let _ = write!(io::stderr(), "\r\x1b[2K{line}");
             self.open = true;
         } else {
-            eprintln!("{line}");
+            tell!("{line}");
         }
     }
 
     fn end(&mut self) {
         if std::mem::take(&mut self.open) {
-            eprintln!();
+            tell!("");
         }
     }
 }

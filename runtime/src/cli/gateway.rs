@@ -1,4 +1,4 @@
-use super::{Common, announce_ready, runtime, signals};
+use super::{Common, announce_ready, privacy, runtime, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use portcullis::config::Config;
@@ -11,13 +11,17 @@ pub(super) struct GatewayArgs {
     /// Where turns are asked for; port 0 picks one [default: gateway.listen, else 127.0.0.1:8642]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// End when this process, which started us, ends
+    #[arg(long, hide = true)]
+    pub parent: Option<u32>,
 }
 
 pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> {
+    privacy::keep_secrets();
     let config = common.load()?;
     let settings = settings(&config, arguments)?;
     runtime()?.block_on(async {
-        let signals = signals::count()?;
+        let signals = signals::count(arguments.parent)?;
         let gateway = Gateway::start(settings).await?;
         let port = gateway.port()?;
         announce_ready("gateway", port);

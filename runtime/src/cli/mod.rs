@@ -1,9 +1,26 @@
 //! What a person types, and what it gets: one file a subcommand.
 
+/// Prints a line. A closed stdout ends the command with an error, not a panic.
+macro_rules! out {
+    ($($arguments:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($arguments)*)?
+    }};
+}
+
+/// Tells a person something on stderr, if anybody listens.
+macro_rules! tell {
+    ($($arguments:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arguments)*);
+    }};
+}
+
 mod config_check;
 mod drain;
 mod gateway;
 mod logging;
+mod privacy;
 mod provider;
 mod secret;
 mod serve;
@@ -16,6 +33,7 @@ mod up;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portcullis::config::{self, Config, ConfigError, Environment};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -114,7 +132,7 @@ pub(crate) fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("portcullis: {error:#}");
+            tell!("portcullis: {error:#}");
             let usage = error.is::<ConfigError>() || error.is::<UsageError>();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
@@ -146,5 +164,11 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// The one line on stdout that says that requests are accepted.
 fn announce_ready(component: &str, port: u16) {
-    println!("PORTCULLIS_READY {component} port={port}");
+    say(&format!("PORTCULLIS_READY {component} port={port}\n"));
+}
+
+/// Prints to whoever still listens: a closed stdout ends no server.
+fn say(text: &str) {
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -1,7 +1,7 @@
 use super::{Common, USAGE, UsageError, runtime, table};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use portcullis::app::{DrainRegistration, drain_registration, load_providers};
+use portcullis::app::{DrainRegistration, LoadOptions, drain_registration, load_providers};
 use portcullis::auth::{BearerToken, TokenVerdict};
 use portcullis::bundled;
 use portcullis::sandbox::{ComponentSource, Need, Sandbox, SandboxSettings};
@@ -10,6 +10,8 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+const CACHED: LoadOptions<'static> = LoadOptions { metrics: None, cache: true };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProviderCommand {
@@ -34,7 +36,7 @@ pub(super) struct InspectArgs {
 pub(super) struct CallArgs {
     /// The provider's name in the configuration
     name: String,
-    /// The token; without it, it is read from standard input
+    /// The token, which others on this machine can then see; without it, it is read from standard input
     #[arg(long)]
     token: Option<String>,
 }
@@ -49,7 +51,7 @@ pub(super) fn run(common: &Common, command: ProviderCommand) -> Result<ExitCode>
 
 fn list(common: &Common) -> Result<ExitCode> {
     let config = common.load()?;
-    let providers = runtime()?.block_on(load_providers(&config, None))?;
+    let providers = runtime()?.block_on(load_providers(&config, CACHED))?;
     let mut rows = vec![["NAME", "STATE", "TOKENS", "SCOPES", "SHA-256"].map(str::to_owned).to_vec()];
     let scope = config.dashboard.drain_scope.to_string();
     let state = match drain_registration(&config) {
@@ -67,7 +69,7 @@ fn list(common: &Common) -> Result<ExitCode> {
         let scopes = if scopes.is_empty() { "-".to_owned() } else { scopes.join(" ") };
         rows.push(vec![report.name.to_string(), state, tokens.to_owned(), scopes, digest]);
     }
-    table::print(&rows);
+    out!("{}", table::render(&rows));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,12 +85,12 @@ fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
     let inspection = source.read().and_then(|bytes| sandbox.inspect(&bytes));
     let inspection = inspection.with_context(|| arguments.component.clone())?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        out!("{}", serde_json::to_string_pretty(&inspection)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("size    {} bytes\nsha256  {}", inspection.bytes, inspection.sha256);
+    out!("size    {} bytes\nsha256  {}", inspection.bytes, inspection.sha256);
     for export in &inspection.exports {
-        println!("export  {export}");
+        out!("export  {export}");
     }
     for (import, need) in &inspection.imports {
         let need = match need {
@@ -96,7 +98,7 @@ fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
             Need::NotYet => "  (not granted by this version)",
             Need::Never => "  (never granted)",
         };
-        println!("import  {import}{need}");
+        out!("import  {import}{need}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -113,10 +115,10 @@ fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
         None => read_token()?,
     };
     runtime()?.block_on(async {
-        let providers = load_providers(&config, None).await?;
+        let providers = load_providers(&config, CACHED).await?;
         for report in &providers.reports {
             if let Err(error) = &report.outcome {
-                eprintln!("{}: provider `{}`: {error}", report.place, report.name);
+                tell!("{}: provider `{}`: {error}", report.place, report.name);
                 return Ok(ExitCode::from(USAGE));
             }
         }
@@ -124,7 +126,7 @@ fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
         let provider = provider.ok_or_else(|| UsageError("this provider takes no bearer tokens".to_owned()))?;
         let start = Instant::now();
         let verdict = provider.verify_token(&BearerToken::by_hand(token), start + deadline).await;
-        Ok(show(verdict, start.elapsed()))
+        show(verdict, start.elapsed())
     })
 }
 
@@ -134,7 +136,7 @@ fn read_token() -> Result<String> {
     Ok(token.trim().to_owned())
 }
 
-fn show(verdict: Result<TokenVerdict, portcullis::auth::ProviderFault>, took: Duration) -> ExitCode {
+fn show(verdict: Result<TokenVerdict, portcullis::auth::ProviderFault>, took: Duration) -> Result<ExitCode> {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let (answer, code) = match verdict {
         Ok(TokenVerdict::Recognized(claims)) => {
@@ -146,6 +148,6 @@ fn show(verdict: Result<TokenVerdict, portcullis::auth::ProviderFault>, took: Du
             (json!({"verdict": "fault", "fault": fault.kind(), "detail": fault.to_string(), "micros": micros}), 1)
         }
     };
-    println!("{answer}");
-    ExitCode::from(code)
+    out!("{answer}");
+    Ok(ExitCode::from(code))
 }

@@ -1,7 +1,8 @@
-use super::{Common, UsageError, announce_ready, runtime, signals};
+use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
 use anyhow::Result;
 use clap::Args;
 use portcullis::app::App;
+use portcullis::config::parse_bind_host;
 use std::process::ExitCode;
 use tokio::sync::watch;
 
@@ -16,22 +17,26 @@ pub(super) struct ServeArgs {
     /// Take the gate for people off, whatever is bound. Token routes stay guarded.
     #[arg(long)]
     pub insecure: bool,
+    /// End when this process, which started us, ends
+    #[arg(long, hide = true)]
+    pub parent: Option<u32>,
 }
 
 pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
+    privacy::keep_secrets();
     let mut config = common.load()?;
     if let Some(host) = arguments.host {
-        config.dashboard.host = host;
+        config.dashboard.host = parse_bind_host(&host).map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
     }
     if let Some(port) = arguments.port {
         config.dashboard.port = port;
     }
     runtime()?.block_on(async {
+        let told = signals::count(arguments.parent)?;
         let app = App::build(&config, arguments.insecure).await.map_err(|error| match error.is_usage() {
             true => UsageError(error.to_string()).into(),
             false => anyhow::Error::new(error),
         })?;
-        let told = signals::count()?;
         let port = app.port()?;
         let (close, closed) = watch::channel(false);
         let serving = tokio::spawn(app.serve(closed));

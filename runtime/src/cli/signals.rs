@@ -1,12 +1,21 @@
+use portcullis::parent_watch::watch_parent;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Counts SIGTERM and SIGINT: the first asks for a graceful end, a second for a quick one.
-pub(super) fn count() -> io::Result<watch::Receiver<u32>> {
+/// Counts SIGTERM and SIGINT: the first asks for a graceful end, a second for a quick one. The death of
+/// `parent`, which started this process and would end it, counts as one.
+pub(super) fn count(parent: Option<u32>) -> io::Result<watch::Receiver<u32>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (sender, receiver) = watch::channel(0);
+    if let Some(parent) = parent {
+        let sender = sender.clone();
+        watch_parent(parent, move || {
+            tracing::warn!("whoever started this process is gone: ending");
+            sender.send_modify(|signals| *signals += 1);
+        })?;
+    }
     tokio::spawn(async move {
         loop {
             tokio::select! {

@@ -1,13 +1,13 @@
 //! The starter home that `up` makes where there is none.
 
 use super::drain::SECRET_FILE;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use portcullis::config::{Config, Secret};
 use portcullis::drain::generate_secret;
 use sha2::{Digest, Sha256};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A key for the bundled `service-keys` provider, to try a bearer call with.
@@ -19,7 +19,7 @@ pub(super) fn make(home: &Path) -> Result<Vec<PathBuf>> {
     if config.exists() {
         return Ok(Vec::new());
     }
-    fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(home).with_context(|| format!("cannot make {}", home.display()))?;
     let key_file = home.join(SERVICE_KEY_FILE);
     let key = secret_in(&key_file)?;
     let digest = hex::encode(Sha256::digest(key.expose()));
@@ -38,6 +38,7 @@ pub(super) fn drain_secret(config: &Config) -> Result<Secret> {
 
 fn secret_in(path: &Path) -> Result<Secret> {
     match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => bail!("{} is empty: remove it, and a new one is made", path.display()),
         Ok(text) => Ok(Secret::new(text.trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = generate_secret().context("the system gives no random numbers")?;

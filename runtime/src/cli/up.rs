@@ -2,7 +2,7 @@
 
 use super::gateway::GatewayArgs;
 use super::serve::ServeArgs;
-use super::{Common, runtime, signals, starter};
+use super::{Common, announce_ready, privacy, runtime, say, signals, starter};
 use anyhow::{Context, Result};
 use clap::Args;
 use portcullis::config::Config;
@@ -29,6 +29,7 @@ pub(super) struct UpArgs {
 }
 
 pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
+    privacy::keep_secrets();
     let environment = portcullis::config::Environment::read();
     let home = std::path::absolute(environment.home(common.home.clone())).context("the working folder is gone")?;
     let made = if common.config.is_none() { starter::make(&home)? } else { Vec::new() };
@@ -36,7 +37,7 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
     let secret = starter::drain_secret(&config)?;
     let plan = Plan::new(common, arguments, &config)?;
     runtime()?.block_on(async {
-        let signals = signals::count()?;
+        let signals = signals::count(None)?;
         let (ready, mut readiness) = mpsc::channel(4);
         let gateway = supervise("gateway", plan.gateway(), ready.clone(), signals.clone());
         let dashboard = supervise("dashboard", plan.dashboard(secret.expose()), ready, signals);
@@ -44,9 +45,9 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
         let greet = async {
             let mut ports = Ports::default();
             while let Some((component, port)) = readiness.recv().await {
-                println!("PORTCULLIS_READY {component} port={port}");
+                announce_ready(component, port);
                 if ports.note(component, port) {
-                    print!("{}", greeting(&config, &made, &ports));
+                    say(&greeting(&config, &made, &ports));
                 }
             }
         };
@@ -83,12 +84,12 @@ impl Plan {
         let mut command = Command::new(&self.binary);
         // In a group of its own, so that Ctrl-C reaches it once, through us.
         command.args(&self.common).arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
-        command.kill_on_drop(true);
         command
     }
 
     fn gateway(&self) -> Command {
         let mut command = self.command("gateway");
+        command.arg("--parent").arg(std::process::id().to_string());
         // Turns have no business with the drain secret.
         command.env_remove("HERMES_DASHBOARD_DRAIN_SECRET");
         if let Some(listen) = self.gateway.listen {
@@ -99,6 +100,7 @@ impl Plan {
 
     fn dashboard(&self, drain_secret: &str) -> Command {
         let mut command = self.command("serve");
+        command.arg("--parent").arg(std::process::id().to_string());
         command.env("HERMES_DASHBOARD_DRAIN_SECRET", drain_secret);
         if let Some(host) = &self.serve.host {
             command.arg("--host").arg(host);
@@ -222,7 +224,7 @@ impl Ports {
 fn greeting(config: &Config, made: &[PathBuf], ports: &Ports) -> String {
     let (dashboard, gateway) = (ports.dashboard.unwrap_or_default(), ports.gateway.unwrap_or_default());
     let file = |name: &str| shell_quoted(&config.home.join(name));
-    let url = format!("http://127.0.0.1:{dashboard}");
+    let url = super::drain::local_url(&config.dashboard.host, dashboard);
     let mut text = String::new();
     for path in made {
         text += &format!("made {}\n", path.display());
@@ -232,12 +234,13 @@ fn greeting(config: &Config, made: &[PathBuf], ports: &Ports) -> String {
     text += &format!(
         "  curl http://127.0.0.1:{gateway}/v1/turns -d '{{\"session\":\"s1\",\"text\":\"hello\"}}'\n"
     );
-    if config.environment.drain_secret.is_none() {
-        let secret = file(super::drain::SECRET_FILE);
-        let call = format!("curl {url}/api/gateway/drain -H \"Authorization: Bearer $(cat {secret})\"");
-        text += &format!("\nDrain, look, cancel:\n  {call} -d '{{\"action\":\"drain\"}}'\n");
-        text += &format!("  curl {url}/api/status\n  {call} -d '{{\"action\":\"cancel\"}}'\n");
-    }
+    let secret = match config.environment.drain_secret {
+        Some(_) => "$HERMES_DASHBOARD_DRAIN_SECRET".to_owned(),
+        None => format!("$(cat {})", file(super::drain::SECRET_FILE)),
+    };
+    let call = format!("curl {url}/api/gateway/drain -H \"Authorization: Bearer {secret}\"");
+    text += &format!("\nDrain, look, cancel:\n  {call} -d '{{\"action\":\"drain\"}}'\n");
+    text += &format!("  curl {url}/api/status\n  {call} -d '{{\"action\":\"cancel\"}}'\n");
     if config.home.join(starter::SERVICE_KEY_FILE).exists() {
         let key = file(starter::SERVICE_KEY_FILE);
         text += "\nA bearer call through the sandboxed provider:\n";

@@ -83,7 +83,7 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let max_age = drain.integer("max_age_seconds", reader, 0..=31_536_000);
     drain.finish(reader);
     let config = DashboardConfig {
-        host: section.parsed("host", reader, bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
+        host: section.parsed("host", reader, parse_bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
         port: section.integer("port", reader, 0..=65535).unwrap_or(DEFAULT_PORT),
         public_url: section.parsed("public_url", reader, public_url),
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
@@ -313,7 +313,11 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse().or_else(|_| single()).map_err(|_| format!("{text:?} is no address or network like 10.0.0.0/8"))
 }
 
-fn bind_host(text: &str) -> Result<String, String> {
+/// A name or address to bind, brackets or not.
+///
+/// # Errors
+/// It is neither.
+pub fn parse_bind_host(text: &str) -> Result<String, String> {
     let host = text.trim_start_matches('[').trim_end_matches(']');
     if host.parse::<IpAddr>().is_ok() { Ok(host.to_owned()) } else { host_name(host) }
 }
@@ -348,7 +352,7 @@ fn public_url(text: &str) -> Result<PublicUrl, String> {
     if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') {
         return Err(format!("{text:?} must have no user, query or fragment"));
     }
-    let host = bind_host(authority.host()).map_err(|_| mistake())?;
+    let host = parse_bind_host(authority.host()).map_err(|_| mistake())?;
     let path = url.path().trim_end_matches('/').to_owned();
     Ok(PublicUrl { https, host, port: authority.port_u16(), path })
 }

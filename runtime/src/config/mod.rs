@@ -11,7 +11,7 @@ mod section;
 mod yaml;
 
 pub use environment::Environment;
-pub use load::{load, load_text};
+pub use load::{load, load_text, parse_bind_host};
 pub use mistakes::{ConfigError, Mistake};
 pub use secret::Secret;
 

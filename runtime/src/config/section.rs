@@ -1,11 +1,12 @@
 //! Reading a map key by key. What nobody asked for is a mistake in the end, with the nearest key named.
 
 use super::Secret;
+use crate::atomic_file;
 use super::environment::variable;
 use super::mistakes::Mistakes;
 use super::yaml::{Key, Node, Place, Yaml};
 use std::fmt::Display;
-use std::fs;
+use std::io;
 use std::path::Path;
 
 /// What readers share: where relative paths start, and the mistakes so far.
@@ -62,7 +63,8 @@ impl Section {
         let node = self.take(key)?;
         let name = self.full(key);
         let text = reader.text(&name, &node)?;
-        reader.keep(&name, node.place, parse(text.expose()))
+        let parsed = parse(text.expose()).map_err(|error| reader.shown(&node, &error));
+        reader.keep(&name, node.place, parsed)
     }
 
     /// Takes an integer within a range.
@@ -117,7 +119,8 @@ impl Section {
         let read = |(index, node): (usize, Node)| {
             let name = format!("{name}[{index}]");
             let text = reader.text(&name, &node)?;
-            let value = reader.keep(&name, node.place, parse(text.expose()))?;
+            let parsed = parse(text.expose()).map_err(|error| reader.shown(&node, &error));
+            let value = reader.keep(&name, node.place, parsed)?;
             Some((node.place, value))
         };
         items.into_iter().enumerate().filter_map(read).collect()
@@ -193,11 +196,20 @@ impl Reader<'_> {
                     .ok_or_else(|| format!("the environment variable {target} is not set")),
             ),
             "file" => Some(
-                fs::read_to_string(self.base.join(target))
+                atomic_file::read(&self.base.join(target))
+                    .and_then(|text| String::from_utf8(text).map_err(io::Error::other))
                     .map(|text| Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
                     .map_err(|error| format!("cannot read {}: {error}", self.base.join(target).display())),
             ),
             _ => None,
+        }
+    }
+
+    /// A complaint that may be printed: what came from elsewhere may be a secret, and complaints quote.
+    fn shown(&self, node: &Node, complaint: &dyn Display) -> String {
+        match self.reference(node) {
+            Some(_) => "what stands there does not fit".to_owned(),
+            None => complaint.to_string(),
         }
     }
 

@@ -2,16 +2,12 @@ use crate::atomic_file::{self, Durability};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The marker's name in the home. The original's `gateway/drain_control.py` uses the same.
 pub const MARKER_FILE: &str = ".drain_request.json";
-
-/// More than any marker has. A longer file is read as one without content.
-const MAX_BYTES: u64 = 64 * 1024;
 
 /// A marker as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -119,7 +115,8 @@ impl MarkerFile {
             Err(_) => return MarkerState::Unreadable { modified: None },
         };
         let modified = found.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-        match self.read_content() {
+        let content = atomic_file::read(&self.path);
+        match content.map(|text| MarkerContent::parse(&text)) {
             Ok(Some(content)) => MarkerState::Present { content, modified },
             Ok(None) => MarkerState::Unreadable { modified },
             // Removed between the two looks, unless a dangling link still stands there.
@@ -128,17 +125,6 @@ impl MarkerFile {
         }
     }
 
-    fn read_content(&self) -> io::Result<Option<MarkerContent>> {
-        // Not blocking: somebody may have left a FIFO there.
-        let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file: File = OpenOptions::new().read(true).custom_flags(nonblock).open(&self.path)?;
-        if !file.metadata()?.is_file() {
-            return Ok(None);
-        }
-        let mut text = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
-        Ok(if text.len() as u64 > MAX_BYTES { None } else { MarkerContent::parse(&text) })
-    }
 
     /// Writes the marker whole, so that it survives a loss of power.
     ///

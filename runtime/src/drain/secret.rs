@@ -118,9 +118,13 @@ fn shannon_bits(counts: &BTreeMap<char, usize>, len: usize) -> f64 {
     counts.values().map(|&count| -(count as f64) * (count as f64 / len).log2()).sum()
 }
 
-/// The length of the block that the whole value repeats at least twice (the last time perhaps in part).
+/// The length of a block that most of the value repeats. Of random values, one in sixteen characters at the
+/// most is the one that stands a given way before it, so a half of them tells, whatever pads the block.
 fn period(chars: &[char]) -> Option<usize> {
-    (1..=chars.len() / 2).find(|&period| chars[period..] == chars[..chars.len() - period])
+    (1..=chars.len() / 2).find(|&period| {
+        let pairs = chars.iter().zip(&chars[period..]);
+        pairs.filter(|(early, late)| early == late).count() * 2 >= chars.len() - period
+    })
 }
 
 /// Does most of the value follow from the two characters before, by the same step up or down?
@@ -194,6 +198,10 @@ mod tests {
         assert_eq!(assess(&"abcd".repeat(15)), Err(WeakSecret::FewDistinct { distinct: 4, min: 16 }));
         assert_eq!(assess(&"012345678".repeat(8)), Err(WeakSecret::FewDistinct { distinct: 9, min: 10 }));
         assert_eq!(assess(&"0123456789abcdef".repeat(3)), Err(WeakSecret::Repeats(16)));
+        for padded in ["!{}", "{}!", "x{}yz"] {
+            let padded = padded.replace("{}", &"password1234567".repeat(3));
+            assert_eq!(assess(&padded), Err(WeakSecret::Repeats(15)), "{padded}");
+        }
         let skewed = format!("{}bcdefghijklmnopq", "a".repeat(40));
         assert!(matches!(assess(&skewed), Err(WeakSecret::LowEntropy { .. })));
         for run in ["0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJ"] {

@@ -2,19 +2,26 @@
 
 use super::turns::TurnPermit;
 use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 /// How long a listener may leave the output unread before the turn goes on without it.
 const LISTENER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long output that is already in the pipe may take to be read once the turn has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Variables of the dashboard that no turn may see.
 const SECRETS: &[&str] =
@@ -48,7 +55,8 @@ pub(super) struct TurnCommand {
 
 impl TurnCommand {
     /// Starts the turn and returns its events. The turn runs to its end whether or not anyone listens; the
-    /// permit is given back only after the whole process group is gone.
+    /// permit is given back only after nothing of the turn is left. Without an end event, the listener missed
+    /// something.
     pub(super) fn start(
         &self,
         permit: TurnPermit<Timestamp>,
@@ -60,14 +68,14 @@ impl TurnCommand {
         let spawned = self.spawn(session);
         tokio::spawn(async move {
             let id = permit.id();
-            // A panic of ours must neither keep the turn counted for ever nor end the listener's stream
-            // as if all were well.
-            let run = std::panic::AssertUnwindSafe(run(spawned, text, &events)).catch_unwind().await;
+            let mut output = Output { listener: Some(events) };
+            // A panic of ours must not keep the turn counted for ever.
+            let run = AssertUnwindSafe(run(spawned, text, &mut output)).catch_unwind().await;
             let end = run.unwrap_or_else(|_| TurnEnd::NotRun("internal error".into()));
             tracing::info!(turn = id, ?end, "turn ended");
             drop(permit);
             on_end();
-            let _ = events.send(TurnEvent::Ended(end)).await;
+            output.send(TurnEvent::Ended(end)).await;
         });
         listener
     }
@@ -85,73 +93,75 @@ impl TurnCommand {
             .env("HERMES_SESSION", session)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C in a terminal is for the gateway, which lets turns finish.
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()
     }
 }
 
-async fn run(spawned: io::Result<Child>, text: String, events: &mpsc::Sender<TurnEvent>) -> TurnEnd {
+/// Runs the turn to its end. The guard ends only when nothing of the turn is left, and kills what is left of it
+/// when this process dies.
+async fn run(spawned: io::Result<Child>, text: String, output: &mut Output) -> TurnEnd {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => return TurnEnd::NotRun(error.to_string()),
     };
-    let group = ProcessGroup::of(&child);
-    let feed = child.stdin.take().map(|stdin| feed(stdin, text));
-    let stdout = child.stdout.take();
-    let wait_and_clear = async {
-        let status = child.wait().await;
-        // Whatever the command left running in the background belongs to the turn and ends with it.
-        drop(group);
-        status
-    };
-    let listen = async {
-        if let Some(stdout) = stdout {
-            forward(stdout, events).await;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let feed = async move {
+        if let Some(mut stdin) = stdin {
+            // A command that does not read its input is a command that does not want it.
+            let _ = stdin.write_all(text.as_bytes()).await;
         }
     };
-    let feed = async { if let Some(feed) = feed { feed.await } };
-    let (status, (), ()) = tokio::join!(wait_and_clear, listen, feed);
+    let ended = async {
+        let status = child.wait().await;
+        (status, Instant::now() + LAST_WORDS)
+    };
+    let (ended, listen) = (pin!(ended), pin!(forward(stdout, output)));
+    // Whoever else was handed the pipe must not keep the turn in flight: its end is the guard's end.
+    let finish = async {
+        match select(ended, listen).await {
+            Either::Left(((status, last_words), listen)) => {
+                let _ = timeout_at(last_words, listen).await;
+                status
+            }
+            Either::Right(((), ended)) => ended.await.0,
+        }
+    };
+    let status = match select(pin!(finish), pin!(feed)).await {
+        Either::Left((status, _)) => status,
+        Either::Right(((), finish)) => finish.await,
+    };
     match status {
         Ok(status) => TurnEnd::Exited(exit_code(status)),
         Err(error) => TurnEnd::NotRun(error.to_string()),
     }
 }
 
-/// A command that does not read its input is a command that does not want it.
-async fn feed(mut stdin: ChildStdin, text: String) {
-    let _ = stdin.write_all(text.as_bytes()).await;
+/// Where a turn's events go, for as long as somebody takes them.
+struct Output {
+    listener: Option<mpsc::Sender<TurnEvent>>,
 }
 
-async fn forward(mut stdout: impl tokio::io::AsyncRead + Unpin, events: &mpsc::Sender<TurnEvent>) {
-    let mut buffer = vec![0; 16 * 1024];
-    let mut listening = true;
-    while let Ok(read @ 1..) = stdout.read(&mut buffer).await {
-        if listening {
-            let output = TurnEvent::Output(buffer[..read].to_vec());
-            listening = events.send_timeout(output, LISTENER_PATIENCE).await.is_ok();
+impl Output {
+    /// A listener that leaves, or does not read for too long, is given up: it never sees an end that would
+    /// make the part it has look whole.
+    async fn send(&mut self, event: TurnEvent) {
+        let Some(listener) = &self.listener else { return };
+        if listener.send_timeout(event, LISTENER_PATIENCE).await.is_err() {
+            self.listener = None;
         }
+    }
+}
+
+async fn forward(stdout: Option<ChildStdout>, output: &mut Output) {
+    let Some(mut stdout) = stdout else { return };
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = stdout.read(&mut buffer).await {
+        output.send(TurnEvent::Output(buffer[..read].to_vec())).await;
     }
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
-    use std::os::unix::process::ExitStatusExt;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
-}
-
-/// A turn's process group, which is killed whole when this is dropped.
-struct ProcessGroup(Option<Pid>);
-
-impl ProcessGroup {
-    fn of(leader: &Child) -> Self {
-        Self(leader.id().and_then(|id| Pid::from_raw(id.cast_signed())))
-    }
-}
-
-impl Drop for ProcessGroup {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }

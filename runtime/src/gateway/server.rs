@@ -3,10 +3,10 @@
 use super::runner::{TurnCommand, TurnEnd, TurnEvent};
 use super::turns::{Origin, Refusal, TurnPermit, Turns};
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::sse::{Event, Sse};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -15,13 +15,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 
 /// The internal channel's name in the home.
 pub const INTERNAL_SOCKET: &str = "gateway.sock";
 
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_SESSION_BYTES: usize = 256;
 /// A reply that is not streamed is held in memory until its turn ends.
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
@@ -41,7 +44,7 @@ pub(super) struct TurnService {
 /// The routes behind one door: whoever comes in by it asks for turns of this origin.
 pub(super) fn router(service: TurnService, origin: Origin) -> Router {
     let turns = Router::new()
-        .route("/v1/turns", get(list_turns).post(move |state, headers, body| start_turn(state, origin, headers, body)))
+        .route("/v1/turns", get(list_turns).post(move |state, headers, request| start_turn(state, origin, headers, request)))
         .route("/health", get(health))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .method_not_allowed_fallback(|| async {
@@ -52,11 +55,12 @@ pub(super) fn router(service: TurnService, origin: Origin) -> Router {
     turns.layer(middleware::from_fn(refuse_foreign_pages))
 }
 
-/// A page of another site must not start turns through somebody's browser. Programs send no `Origin`.
+/// A page of another site must neither start nor list turns through somebody's browser. Browsers name the page
+/// they act for, which programs do not.
 async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
-    let comes_from_a_page = request.headers().contains_key(header::ORIGIN);
-    if comes_from_a_page && !request.method().is_safe() {
-        return refusal(StatusCode::FORBIDDEN, "foreign_origin", "turns are not started from web pages");
+    let signs = [header::ORIGIN, header::REFERER, HeaderName::from_static("sec-fetch-site")];
+    if signs.iter().any(|sign| request.headers().contains_key(sign)) {
+        return refusal(StatusCode::FORBIDDEN, "foreign_origin", "the gateway does not serve web pages");
     }
     next.run(request).await
 }
@@ -104,11 +108,12 @@ async fn start_turn(
     State(service): State<TurnService>,
     origin: Origin,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    request: Request,
 ) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(rejected) => return refusal(rejected.status(), "bad_request", &rejected.body_text()),
+    let body = match timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejected)) => return refusal(rejected.status(), "bad_request", &rejected.body_text()),
+        Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"),
     };
     let request = match TurnRequest::parse(&body) {
         Ok(request) => request,
@@ -135,7 +140,11 @@ async fn run_turn(
     service.changed.notify_one();
     let changed = service.changed.clone();
     let events = command.start(permit, &request.session, request.text, move || changed.notify_one());
-    if stream { Sse::new(event_stream(events)).into_response() } else { collect(events).await }
+    if stream {
+        Sse::new(event_stream(events)).keep_alive(KeepAlive::default()).into_response()
+    } else {
+        collect(events).await
+    }
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

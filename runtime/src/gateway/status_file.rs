@@ -4,7 +4,6 @@ use crate::drain::process_start_time;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +25,8 @@ pub struct Status {
     restart_requested: bool,
     /// Turns in flight.
     pub active_agents: usize,
+    /// The drain that it acts on: its marker's time.
+    drain_requested_at: Option<Timestamp>,
     updated_at: Timestamp,
     platforms: Map<String, Value>,
 }
@@ -42,9 +43,18 @@ impl Status {
             exit_reason,
             restart_requested: false,
             active_agents,
+            drain_requested_at: None,
             updated_at: Timestamp::now(),
             platforms: Map::new(),
         }
+    }
+}
+
+impl Status {
+    /// The same, with the drain that it acts on.
+    #[must_use]
+    pub fn acting_on(self, drain_requested_at: Option<Timestamp>) -> Self {
+        Self { drain_requested_at, ..self }
     }
 }
 
@@ -55,29 +65,22 @@ pub struct StatusReading {
     pub gateway_state: GatewayState,
     /// Turns in flight; none when the process is gone.
     pub active_agents: u64,
+    /// The drain that the gateway acts on; `None` inside when its marker had no time, and outside when the
+    /// gateway (the original) does not tell.
+    pub drain_requested_at: Option<Option<Timestamp>>,
     /// When the gateway last wrote.
     pub updated_at: Option<String>,
 }
 
 impl StatusReading {
     fn stopped(updated_at: Option<String>) -> Self {
-        Self { gateway_state: GatewayState::Stopped, active_agents: 0, updated_at }
+        Self { gateway_state: GatewayState::Stopped, active_agents: 0, drain_requested_at: None, updated_at }
     }
 
-    /// Is the process there and past its start-up?
+    /// Is the process there?
     pub fn is_up(&self) -> bool {
-        matches!(self.gateway_state, GatewayState::Running | GatewayState::Draining | GatewayState::Stopping)
+        !matches!(self.gateway_state, GatewayState::Stopped | GatewayState::StartupFailed)
     }
-}
-
-#[derive(Deserialize)]
-struct Written {
-    pid: u32,
-    start_time: Option<u64>,
-    gateway_state: GatewayState,
-    #[serde(default)]
-    active_agents: u64,
-    updated_at: Option<String>,
 }
 
 /// The status file of one home.
@@ -108,21 +111,19 @@ impl StatusFile {
         atomic_file::replace(&self.path, &serde_json::to_vec(&object)?, Durability::Renamed)
     }
 
-    /// Reads it. No file, or one that says nothing of a gateway: stopped.
+    /// Reads it. No file, or one that says nothing of a gateway that lives: stopped.
     pub fn read(&self) -> StatusReading {
         let Some(object) = self.read_object() else { return StatusReading::stopped(None) };
-        let Ok(written) = serde_json::from_value::<Written>(Value::Object(object)) else {
-            return StatusReading::stopped(None);
+        let updated_at = object.get("updated_at").and_then(Value::as_str).map(str::to_owned);
+        let state = object.get("gateway_state").and_then(|state| GatewayState::deserialize(state).ok());
+        let (Some(gateway_state), true) = (state, is_alive(&object)) else {
+            return StatusReading::stopped(updated_at);
         };
-        let start = process_start_time(written.pid);
-        let is_same_process = start.is_some() && (written.start_time.is_none() || written.start_time == start);
-        if !is_same_process && written.gateway_state != GatewayState::StartupFailed {
-            return StatusReading::stopped(written.updated_at);
-        }
         StatusReading {
-            gateway_state: written.gateway_state,
-            active_agents: written.active_agents,
-            updated_at: written.updated_at,
+            gateway_state,
+            active_agents: object.get("active_agents").and_then(Value::as_u64).unwrap_or_default(),
+            drain_requested_at: object.get("drain_requested_at").map(|time| time.as_str()?.parse().ok()),
+            updated_at,
         }
     }
 
@@ -132,13 +133,21 @@ impl StatusFile {
     }
 
     fn read_object(&self) -> Option<Map<String, Value>> {
-        serde_json::from_slice(&fs::read(&self.path).ok()?).ok()
+        serde_json::from_slice(&atomic_file::read(&self.path).ok()?).ok()
     }
+}
+
+/// Is the process that wrote it still there, and not another that was given its pid?
+fn is_alive(object: &Map<String, Value>) -> bool {
+    let pid = object.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+    let Some(start) = pid.and_then(process_start_time) else { return false };
+    object.get("start_time").and_then(Value::as_u64).is_none_or(|written| written == start)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn status_file() -> (tempfile::TempDir, StatusFile) {
         let home = tempfile::tempdir().unwrap();
@@ -178,6 +187,16 @@ mod tests {
         let reused = format!(r#"{{"pid":{},"start_time":1,"gateway_state":"running"}}"#, std::process::id());
         fs::write(&file.path, reused).unwrap();
         assert_eq!(file.read().gateway_state, GatewayState::Stopped);
+    }
+
+    #[test]
+    fn fields_of_another_type_are_not_there() {
+        let (_home, file) = status_file();
+        let pid = std::process::id();
+        let text = format!(r#"{{"pid":{pid},"gateway_state":"running","active_agents":null,"updated_at":5}}"#);
+        fs::write(&file.path, text).unwrap();
+        let reading = file.read();
+        assert_eq!((reading.gateway_state, reading.active_agents), (GatewayState::Running, 0));
     }
 
     #[test]

@@ -9,12 +9,14 @@ use crate::drain::{MarkerFile, Verdict};
 use crate::listen::{self, Limits};
 use jiff::Timestamp;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
@@ -99,7 +101,7 @@ impl Gateway {
 
     async fn bind(settings: GatewaySettings, status_file: StatusFile, lock: File) -> Result<Self, GatewayError> {
         let socket_path = settings.home.join(INTERNAL_SOCKET);
-        let unix = bind_internal(&socket_path)
+        let unix = bind_internal(&settings.home)
             .map_err(|source| GatewayError::Home { path: socket_path.clone(), source })?;
         let address = settings.listen;
         let tcp = TcpListener::bind(address).await.map_err(|source| GatewayError::Listen { address, source })?;
@@ -124,7 +126,8 @@ impl Gateway {
     }
 
     /// Serves until `shutdown`, then lets the turns in flight finish, and leaves `stopped` in the status
-    /// file. A second `shutdown` event while waiting kills what is still in flight.
+    /// file. A second `shutdown` event ends the wait; the guards of turns still in flight kill them when this
+    /// process ends.
     ///
     /// # Errors
     /// The watcher's thread cannot be started.
@@ -161,7 +164,7 @@ impl Gateway {
     }
 }
 
-fn end_watcher(stop: &mpsc::Sender<Signal>, watcher: std::thread::JoinHandle<()>) {
+fn end_watcher(stop: &SyncSender<Signal>, watcher: std::thread::JoinHandle<()>) {
     let _ = stop.send(Signal::Stop);
     if watcher.join().is_err() {
         tracing::error!("the drain watcher had panicked");
@@ -172,8 +175,8 @@ fn end_watcher(stop: &mpsc::Sender<Signal>, watcher: std::thread::JoinHandle<()>
 fn take_home(home: &Path) -> Result<File, GatewayError> {
     let path = home.join(".gateway.lock");
     let failed = |source| GatewayError::Home { path: path.clone(), source };
-    fs::create_dir_all(home).map_err(failed)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
+    let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(GatewayError::HomeTaken(home.to_owned())),
@@ -181,13 +184,16 @@ fn take_home(home: &Path) -> Result<File, GatewayError> {
     }
 }
 
-/// The socket appears in the home only once it is private.
-fn bind_internal(path: &Path) -> io::Result<UnixListener> {
-    let staging = path.with_extension("sock.new");
+/// The socket appears in the home only once it is private. It is bound by way of the folder's descriptor: a
+/// socket's address holds 108 bytes, and a home's path may be longer.
+fn bind_internal(home: &Path) -> io::Result<UnixListener> {
+    let folder = File::open(home)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    let staging = short.join("gateway.sock.new");
     let _ = fs::remove_file(&staging);
     let listener = UnixListener::bind(&staging)?;
     fs::set_permissions(&staging, fs::Permissions::from_mode(0o600))?;
-    fs::rename(&staging, path)?;
+    fs::rename(&staging, home.join(INTERNAL_SOCKET))?;
     Ok(listener)
 }
 
@@ -203,45 +209,53 @@ struct Lifecycle {
 struct Life {
     state: GatewayState,
     demand: Demand,
+    /// The time of the marker that is acted on.
+    drain: Option<Timestamp>,
 }
 
 impl Lifecycle {
     fn new(turns: Turns<Timestamp>, changed: Arc<Notify>, status_file: StatusFile) -> Arc<Self> {
-        let life = Life { state: GatewayState::Starting, demand: Demand::default() };
+        let life = Life { state: GatewayState::Starting, demand: Demand::default(), drain: None };
         Arc::new(Self { turns, changed, state: watch::Sender::new(life), status_file })
     }
 
     fn apply_verdict(&self, verdict: &Verdict) {
-        self.demand(|demand| demand.drain = verdict.is_draining());
+        let drain = verdict.drain().and_then(|drain| drain.requested_at);
+        self.change(|life| {
+            life.demand.drain = verdict.is_draining();
+            life.drain = drain;
+        });
     }
 
     fn begin_shutdown(&self) {
-        self.demand(|demand| demand.shutdown = true);
+        self.change(|life| life.demand.shutdown = true);
     }
 
     /// The door is moved while the state is held, so that nobody sees `draining` with an open door.
-    fn demand(&self, change: impl FnOnce(&mut Demand)) {
+    fn change(&self, change: impl FnOnce(&mut Life)) {
+        let mut before = None;
         let changed = self.state.send_if_modified(|life| {
-            change(&mut life.demand);
-            let next = life.state.next(life.demand);
-            if next == life.state {
-                return false;
+            let old = *life;
+            change(life);
+            life.state = old.state.next(life.demand);
+            if life.state != old.state {
+                self.turns.set_admittance(admittance(life.state));
+                before = Some(old.state);
             }
-            self.turns.set_admittance(admittance(next));
-            let active = self.turns.snapshot().active;
-            tracing::info!(from = ?life.state, to = ?next, active, "gateway state");
-            life.state = next;
-            true
+            *life != old
         });
         if changed {
             self.changed.notify_one();
         }
+        if let Some(from) = before {
+            tracing::info!(?from, to = ?self.state.borrow().state, active = self.turns.snapshot().active, "gateway state");
+        }
     }
 
     fn status(&self) -> Status {
-        let state = self.state.borrow().state;
+        let Life { state, drain, .. } = *self.state.borrow();
         let Snapshot { active, .. } = self.turns.snapshot();
-        Status::of_this_process(state, active, None)
+        Status::of_this_process(state, active, None).acting_on(drain)
     }
 
     /// Writes the status on every change, and again until it lands.

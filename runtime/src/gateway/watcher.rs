@@ -2,9 +2,11 @@
 
 use crate::drain::{Epoch, MarkerFile, StaleReason, Verdict, judge};
 use jiff::Timestamp;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use std::ffi::OsStr;
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -52,18 +54,22 @@ impl MarkerWatch {
                     Ok(Signal::Changed) | Err(RecvTimeoutError::Timeout) => {}
                     Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
-                apply(&self.look());
+                // Nothing that goes wrong in one look may end the looking.
+                if catch_unwind(AssertUnwindSafe(|| apply(&self.look()))).is_err() {
+                    tracing::error!("a look at the drain marker failed: looking again");
+                }
             }
         })
     }
 
     /// File events make the reaction fast; without them the floor still bounds it.
-    fn watch_folder(&self, changes: mpsc::Sender<Signal>) -> Option<RecommendedWatcher> {
+    fn watch_folder(&self, changes: SyncSender<Signal>) -> Option<RecommendedWatcher> {
         let name = self.marker.path().file_name()?.to_owned();
         let folder = self.marker.path().parent()?;
-        let report = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| event.paths.iter().any(|path| path.file_name() == Some(&name))) {
-                let _ = changes.send(Signal::Changed);
+        let report = move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| is_change_of(&event, &name)) {
+                // Full: a look is due anyway.
+                let _ = changes.try_send(Signal::Changed);
             }
         };
         let watched = notify::recommended_watcher(report)
@@ -74,6 +80,11 @@ impl MarkerWatch {
     }
 }
 
+/// Reading a file is an event too, and a look reads: only changes count.
+fn is_change_of(event: &Event, name: &OsStr) -> bool {
+    !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| path.file_name() == Some(name))
+}
+
 /// What wakes the watcher.
 pub(super) enum Signal {
     Changed,
@@ -82,12 +93,12 @@ pub(super) enum Signal {
 
 /// The watcher's ends of its channel.
 pub(super) struct Stop {
-    changes: mpsc::Sender<Signal>,
+    changes: SyncSender<Signal>,
     events: mpsc::Receiver<Signal>,
 }
 
 /// A channel to wake and stop the watcher.
-pub(super) fn stop_channel() -> (mpsc::Sender<Signal>, Stop) {
-    let (changes, events) = mpsc::channel();
+pub(super) fn stop_channel() -> (SyncSender<Signal>, Stop) {
+    let (changes, events) = mpsc::sync_channel(1);
     (changes.clone(), Stop { changes, events })
 }

@@ -2,11 +2,11 @@
 
 use super::engine::Sandbox;
 use super::limits::MAX_COMPONENT_BYTES;
+use crate::atomic_file;
 use crate::auth::ProviderFault;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
@@ -44,10 +44,7 @@ impl ComponentSource {
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
     let failed = |source| LoadError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("it is not a file")));
-    }
+    let file = atomic_file::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_COMPONENT_BYTES {
@@ -92,6 +89,9 @@ pub enum LoadError {
     /// It does not compile.
     #[error("it is not a valid component: {0}")]
     Invalid(String),
+    /// It takes too long.
+    #[error("it was not read and compiled within two minutes")]
+    TooSlow,
     /// It is a component of something else.
     #[error(
         "it does not export {REQUIRED_EXPORT}, which every provider must: is it built for the world of wit/provider.wit?{}",

@@ -3,7 +3,10 @@
 use super::cache::ComponentCache;
 use super::guest_runtime::GuestRuntime;
 use super::host::{self, HostState};
-use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use super::limits::{
+    Limits, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS,
+    MAX_TABLES,
+};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,9 +18,11 @@ use wasmtime::{Collector, Config, Enabled, Engine, InstanceAllocationStrategy, P
 
 /// How often a running guest gives way to others.
 const TICK: Duration = Duration::from_millis(1);
-/// Instances at once, over all providers. With a reservation of 4 GiB of addresses each.
-const POOL_SLOTS: u32 = 256;
-/// Kept resident of a slot between two calls: with `PAGEMAP_SCAN` this takes page faults from five to none.
+/// Calls at once, over all providers. Each may take as many memories as a component may have, and each of
+/// those reserves 4 GiB of addresses; beyond this many providers share.
+const MAX_CALLS: usize = 1024;
+/// Kept resident of a slot between two calls: with `PAGEMAP_SCAN` (Linux 6.7) this takes page faults from five
+/// to none; without it, keeping much is worse than keeping nothing.
 const KEEP_RESIDENT: usize = 256 * 1024;
 const STACK_KEEP_RESIDENT: usize = 64 * 1024;
 
@@ -26,13 +31,15 @@ const STACK_KEEP_RESIDENT: usize = 64 * 1024;
 pub struct SandboxSettings {
     /// The most memory that any provider may have.
     pub max_memory_bytes: usize,
+    /// How many providers there will be: each is sure of all its calls in flight, whatever the others do.
+    pub providers: usize,
     /// Where compiled components are kept; none: they are compiled at every start.
     pub cache: Option<PathBuf>,
 }
 
 impl Default for SandboxSettings {
     fn default() -> Self {
-        Self { max_memory_bytes: Limits::default().memory_bytes, cache: None }
+        Self { max_memory_bytes: Limits::default().memory_bytes, providers: 1, cache: None }
     }
 }
 
@@ -62,7 +69,9 @@ impl Sandbox {
     /// # Errors
     /// The system gives no address space or no threads.
     pub fn start(settings: &SandboxSettings) -> Result<Arc<Self>, SandboxError> {
-        let engine = Engine::new(&engine_config(settings)).map_err(SandboxError::Engine)?;
+        let engine = Engine::new(&engine_config(settings, Enabled::Yes))
+            .or_else(|_| Engine::new(&engine_config(settings, Enabled::No)))
+            .map_err(SandboxError::Engine)?;
         let mut linker = Linker::new(&engine);
         host::link(&mut linker).map_err(SandboxError::Engine)?;
         let cache = ComponentCache::open(settings.cache.clone(), &engine);
@@ -72,10 +81,11 @@ impl Sandbox {
     }
 }
 
-fn engine_config(settings: &SandboxSettings) -> Config {
+/// `pagemap_scan` is refused by kernels that do not have it.
+fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(settings)))
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(settings, pagemap_scan)))
         .memory_init_cow(true)
         .epoch_interruption(true)
         .max_wasm_stack(MAX_STACK_BYTES)
@@ -97,26 +107,29 @@ fn engine_config(settings: &SandboxSettings) -> Config {
     config
 }
 
-fn pool_config(settings: &SandboxSettings) -> PoolingAllocationConfig {
+fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllocationConfig {
+    let calls = (settings.providers.max(1) * MAX_CALLS_IN_FLIGHT).min(MAX_CALLS);
+    let count = |per_call: usize| u32::try_from(calls * per_call).unwrap_or(u32::MAX);
+    let per_component = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::default();
-    let per_component = u32::try_from(MAX_INSTANCES).unwrap_or(u32::MAX);
-    let tables_per_component = u32::try_from(MAX_TABLES).unwrap_or(u32::MAX);
-    pool.total_component_instances(POOL_SLOTS)
-        .total_core_instances(POOL_SLOTS * 4)
-        .total_memories(POOL_SLOTS)
-        .total_tables(POOL_SLOTS * 4)
-        .total_stacks(POOL_SLOTS)
+    pool.total_component_instances(count(1))
+        .total_core_instances(count(MAX_INSTANCES))
+        .total_memories(count(MAX_MEMORIES))
+        .total_tables(count(MAX_TABLES))
+        .total_stacks(count(1))
         .total_gc_heaps(0)
-        .max_core_instances_per_component(per_component)
-        .max_tables_per_component(tables_per_component)
+        .max_core_instances_per_component(per_component(MAX_INSTANCES))
+        .max_memories_per_component(per_component(MAX_MEMORIES))
+        .max_tables_per_component(per_component(MAX_TABLES))
         .max_memory_size(settings.max_memory_bytes)
         .table_elements(MAX_TABLE_ELEMENTS)
-        .max_unused_warm_slots(POOL_SLOTS)
-        .linear_memory_keep_resident(KEEP_RESIDENT)
-        .table_keep_resident(KEEP_RESIDENT)
-        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+        .max_unused_warm_slots(count(1))
         .decommit_batch_size(32)
-        .pagemap_scan(Enabled::Auto);
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+        .pagemap_scan(pagemap_scan);
+    if pagemap_scan == Enabled::Yes {
+        pool.linear_memory_keep_resident(KEEP_RESIDENT).table_keep_resident(KEEP_RESIDENT);
+    }
     pool
 }
 

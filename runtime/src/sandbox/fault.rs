@@ -1,6 +1,6 @@
 //! Naming what went wrong in a call. A guest can only say "unavailable"; all else is named here.
 
-use super::limits::{CallLimits, Denied, MAX_ANSWER_BYTES};
+use super::limits::{CallLimits, Denied, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT};
 use crate::auth::ProviderFault;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
@@ -13,7 +13,7 @@ pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> Provider
         return ProviderFault::OutOfMemory { wanted, limit, unit };
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return ProviderFault::Host("the pool of instances is exhausted".into());
+        return ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT };
     }
     let cause = error.root_cause().to_string();
     if cause.contains("fuel allocated for hostcalls") {
@@ -44,6 +44,12 @@ pub(super) fn words(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// The text without the credential that the guest was handed. (What is too short to be one is too common in
+/// plain text to be cut out.)
+pub(super) fn without(credential: &str, text: &str) -> String {
+    if credential.len() < 8 { text.to_owned() } else { text.replace(credential, "[credential]") }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub const MAX_STACK_BYTES: usize = 512 * 1024;
 /// Calls in flight a provider.
 pub const MAX_CALLS_IN_FLIGHT: usize = 16;
 /// Memories of one component. Their sizes are added up against [`Limits::memory_bytes`].
-const MAX_MEMORIES: usize = 4;
+pub(super) const MAX_MEMORIES: usize = 2;
 
 /// The limits that an operator sets for one provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,11 @@ impl CallLimits {
 }
 
 impl ResourceLimiter for CallLimits {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Beyond what the memory itself declares: an ordinary "no", and nothing that was used.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
         if wanted > self.memory_limit {
             return self.deny(wanted, self.memory_limit, "bytes of memory");

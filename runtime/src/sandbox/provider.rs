@@ -5,17 +5,22 @@ use super::bindings::{AuthProviderPre, WithSettingsPre};
 use super::component::{ComponentSource, Inspection, LoadError, SETTINGS_EXPORT};
 use super::convert;
 use super::engine::{Sandbox, bound_store};
-use super::fault::{classify, words};
+use super::fault::{classify, without, words};
 use super::host::HostState;
 use super::limits::{Limits, MAX_CALLS_IN_FLIGHT};
 use crate::auth::{BearerToken, BoxFuture, ProviderFault, ProviderName, TokenProvider, TokenVerdict};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use wasmtime::Store;
 use wasmtime_wasi_config::WasiConfigVariables;
 use zeroize::Zeroizing;
+
+/// Reading and compiling one component. Python's takes 8 s of one core, so this is for what never ends.
+const MAX_LOAD_TIME: Duration = Duration::from_secs(120);
+/// Between two lines of what a provider prints: anybody with a wrong token can make it print.
+const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the configuration says of one provider.
 #[derive(Clone, Debug)]
@@ -54,6 +59,7 @@ struct Prelinked {
     settings_check: Option<WithSettingsPre<HostState>>,
     settings: Arc<WasiConfigVariables>,
     limits: Limits,
+    printed: Mutex<Option<Instant>>,
 }
 
 impl Sandbox {
@@ -63,10 +69,13 @@ impl Sandbox {
     /// It is not loaded, and why.
     pub async fn load(self: &Arc<Self>, spec: ProviderSpec) -> Result<LoadedProvider, LoadError> {
         let sandbox = self.clone();
-        let linked = tokio::task::spawn_blocking(move || sandbox.link(spec)).await;
-        // The compiler is not covered by wasmtime's promises: a panic in it costs one provider.
-        let (component, inspection) =
-            linked.unwrap_or_else(|panic| Err(LoadError::Invalid(format!("the compiler failed: {panic}"))))?;
+        let linking = tokio::task::spawn_blocking(move || sandbox.link(spec));
+        // The compiler is not covered by wasmtime's promises: a panic or a crawl in it costs one provider.
+        let (component, inspection) = match tokio::time::timeout(MAX_LOAD_TIME, linking).await {
+            Ok(Ok(linked)) => linked?,
+            Ok(Err(panic)) => return Err(LoadError::Invalid(format!("the compiler failed: {panic}"))),
+            Err(_) => return Err(LoadError::TooSlow),
+        };
         let provider = WasmProvider {
             sandbox: self.clone(),
             component: Arc::new(component),
@@ -94,6 +103,7 @@ impl Sandbox {
             settings_check,
             settings: Arc::new(spec.settings.into_iter().collect()),
             limits: spec.limits,
+            printed: Mutex::new(None),
         };
         Ok((prelinked, inspection))
     }
@@ -108,12 +118,28 @@ impl Prelinked {
     }
 
     /// Ends a call: the fault is named, what the guest printed is logged, and the store is gone.
-    fn finish<T>(&self, store: Store<HostState>, outcome: wasmtime::Result<T>) -> Result<T, ProviderFault> {
+    fn finish<T>(
+        &self,
+        store: Store<HostState>,
+        outcome: wasmtime::Result<T>,
+        credential: &str,
+    ) -> Result<T, ProviderFault> {
         let state = store.into_data();
-        if let Some(output) = state.output.text() {
+        if let Some(output) = state.output.text().filter(|_| self.may_print()) {
+            let output = without(credential, &output);
             tracing::info!(provider = %self.name, output, "a provider printed");
         }
         outcome.map_err(|error| classify(&error, &state.limits))
+    }
+
+    fn may_print(&self) -> bool {
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = printed.is_none_or(|last| now.duration_since(last) >= OUTPUT_PAUSE);
+        if may {
+            *printed = Some(now);
+        }
+        may
     }
 }
 
@@ -132,7 +158,7 @@ impl WasmProvider {
                 Ok(instance) => call.call(instance.portcullis_auth_provider(), &mut store).await,
                 Err(error) => Err(error),
             };
-            component.finish(store, outcome)
+            component.finish(store, outcome, call.credential())
         })
         .await
     }
@@ -178,7 +204,7 @@ impl WasmProvider {
                 Ok(instance) => instance.portcullis_auth_settings().call_check(&mut store).await,
                 Err(error) => Err(error),
             };
-            component.finish(store, outcome)
+            component.finish(store, outcome, "")
         });
         let complaint = checked.await.map_err(LoadError::Faulted)?;
         complaint.map_err(|mistake| LoadError::BadSettings(words(&mistake)))
@@ -196,14 +222,19 @@ impl TokenProvider for WasmProvider {
         by: Instant,
     ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
         let call = VerifyToken(Zeroizing::new(token.expose().to_owned()));
-        Box::pin(async move { convert::token_verdict(self.call(by, call).await?) })
+        Box::pin(async move { convert::token_verdict(self.call(by, call).await?, token.expose()) })
     }
 }
 
 /// A call of the provider interface, with what it passes.
-trait AsyncGuestCall<T>: Send + 'static {
+trait AsyncGuestCall<T>: Send + Sync + 'static {
+    /// What must not be repeated in a log.
+    fn credential(&self) -> &str {
+        ""
+    }
+
     fn call(
-        self,
+        &self,
         guest: &Guest,
         store: &mut Store<HostState>,
     ) -> impl Future<Output = wasmtime::Result<T>> + Send;
@@ -212,7 +243,7 @@ trait AsyncGuestCall<T>: Send + 'static {
 struct SupportsToken;
 
 impl AsyncGuestCall<bool> for SupportsToken {
-    async fn call(self, guest: &Guest, store: &mut Store<HostState>) -> wasmtime::Result<bool> {
+    async fn call(&self, guest: &Guest, store: &mut Store<HostState>) -> wasmtime::Result<bool> {
         guest.call_supports_token(store).await
     }
 }
@@ -222,7 +253,11 @@ type TokenAnswer = Result<Option<super::bindings::contract::TokenPrincipal>, sup
 struct VerifyToken(Zeroizing<String>);
 
 impl AsyncGuestCall<TokenAnswer> for VerifyToken {
-    async fn call(self, guest: &Guest, store: &mut Store<HostState>) -> wasmtime::Result<TokenAnswer> {
+    fn credential(&self) -> &str {
+        &self.0
+    }
+
+    async fn call(&self, guest: &Guest, store: &mut Store<HostState>) -> wasmtime::Result<TokenAnswer> {
         guest.call_verify_token(store, &self.0).await
     }
 }

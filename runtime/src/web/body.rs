@@ -4,7 +4,7 @@ use super::respond;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ impl<S: Send + Sync> FromRequest<S> for BoundedBody {
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         match tokio::time::timeout(TIMEOUT, Bytes::from_request(request, state)).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) => Err(rejection.into_response()),
+            Ok(Err(rejected)) => Err(respond::error(rejected.status(), "bad_request", &rejected.body_text())),
             Err(_) => Err(respond::error(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")),
         }
     }

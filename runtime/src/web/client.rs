@@ -17,7 +17,8 @@ impl TrustedProxies {
 
     /// The caller's address: the peer's own, or, from right to left, the first that is not a trusted proxy.
     pub(super) fn client_of(&self, request: &Request) -> Option<IpAddr> {
-        let peer = request.extensions().get::<Peer>()?.0?.ip();
+        // On a dual-stack bind, IPv4 peers arrive as mapped addresses.
+        let peer = request.extensions().get::<Peer>()?.0?.ip().to_canonical();
         let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         Some(self.walk(peer, forwarded))
     }

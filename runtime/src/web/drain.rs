@@ -27,11 +27,18 @@ pub(super) async fn control(
     Permitted(permit): Permitted,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    match parse(&body) {
-        Ok(Command::Begin(request)) => begin(&dashboard, &permit, request).await,
-        Ok(Command::Cancel) => cancel(&dashboard, &permit).await,
-        Err(mistake) => respond::bad_request(&mistake),
-    }
+    let command = match parse(&body) {
+        Ok(command) => command,
+        Err(mistake) => return respond::bad_request(&mistake),
+    };
+    // In a task of its own: a caller that hangs up must not leave a drain without its audit line.
+    let carried_out = tokio::spawn(async move {
+        match command {
+            Command::Begin(request) => begin(&dashboard, &permit, request).await,
+            Command::Cancel => cancel(&dashboard, &permit).await,
+        }
+    });
+    carried_out.await.unwrap_or_else(|_| respond::internal_error())
 }
 
 async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) -> Response {
@@ -72,8 +79,8 @@ fn failed(dashboard: &Dashboard, action: &'static str, record: Record, error: &D
     dashboard.audit.write(record.with("reason", error.to_string()));
     tracing::error!(action, %error, "a drain request failed");
     let detail = match error {
-        DrainError::NotWritten(_) => "The drain marker could not be written; nothing drains because of this call",
-        DrainError::NotRemoved(_) => "The drain marker could not be removed; the drain stands",
+        DrainError::NotWritten(_) => "The drain marker could not be written safely; /api/status shows what stands",
+        DrainError::NotRemoved(_) => "The drain marker could not be removed safely; /api/status shows what stands",
         DrainError::Stopped => "The dashboard is shutting down",
     };
     respond::error(StatusCode::INTERNAL_SERVER_ERROR, "drain_failed", detail)

@@ -24,8 +24,8 @@ impl HostPolicy {
         let any = matches!(bind_host, "0.0.0.0" | "::");
         let mut names: BTreeSet<_> = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         names.insert(bind_host.to_ascii_lowercase());
-        if matches!(bind_host, "localhost" | "127.0.0.1" | "::1") {
-            names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+        if is_loopback(bind_host) {
+            names.extend(LOOPBACK.map(str::to_owned));
         }
         Self { any, names, public_origin }
     }
@@ -42,11 +42,19 @@ impl HostPolicy {
         let Some(authority) = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")) else {
             return false;
         };
-        authority.eq_ignore_ascii_case(host.as_str())
-            || authority.parse().is_ok_and(|authority: Authority| {
-                self.names.contains(&host_of(&authority)) && authority.port_u16() == host.port_u16()
-            })
+        let Ok(origin) = authority.parse::<Authority>() else { return false };
+        let name = host_of(&origin);
+        // Behind a proxy, `Host` and the port may be the proxy's own; on this machine, each port is somebody.
+        let is_configured = self.names.contains(&name) && !is_loopback(&name);
+        let is_same_machine = self.names.contains(&name) && origin.port_u16() == host.port_u16();
+        authority.eq_ignore_ascii_case(host.as_str()) || is_configured || is_same_machine
     }
+}
+
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+fn is_loopback(name: &str) -> bool {
+    LOOPBACK.contains(&name)
 }
 
 fn host_of(authority: &Authority) -> String {
@@ -163,6 +171,7 @@ mod tests {
         assert_eq!(post(&[("origin", "http://localhost:9119")]), None);
         assert_eq!(post(&[("origin", "http://127.0.0.1:9119")]), None);
         assert_eq!(post(&[("origin", "https://agent.example.com")]), None);
+        assert_eq!(post(&[("origin", "https://agent.tailnet.example")]), None);
         assert_eq!(post(&[("sec-fetch-site", "same-origin")]), None);
         for origin in ["http://evil.example", "null", "http://localhost:9", "file://localhost:9119", "localhost:9119"] {
             assert_eq!(post(&[("origin", origin)]), Some(403), "{origin}");

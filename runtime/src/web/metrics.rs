@@ -1,6 +1,7 @@
 //! What is counted, and `GET /metrics`.
 
 use super::Dashboard;
+use super::whoami::Permitted;
 use crate::auth::{BearerToken, BoxFuture, ProviderFault, ProviderName, TokenProvider, TokenVerdict};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
@@ -108,7 +109,7 @@ pub(super) async fn count(State(dashboard): State<Dashboard>, request: Request, 
     response
 }
 
-pub(super) async fn exposition(State(dashboard): State<Dashboard>) -> Response {
+pub(super) async fn exposition(State(dashboard): State<Dashboard>, _: Permitted) -> Response {
     let dropped = i64::try_from(dashboard.audit.dropped()).unwrap_or(i64::MAX);
     dashboard.metrics.audit_dropped.set(dropped);
     let mut text = String::new();

@@ -2,7 +2,7 @@
 
 use super::{Dashboard, respond};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("page.js");
 pub(super) async fn index(State(dashboard): State<Dashboard>) -> Response {
     let mut nonce = [0; 16];
     if getrandom::fill(&mut nonce).is_err() {
-        return respond::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error");
+        return respond::internal_error();
     }
     let nonce = hex::encode(nonce);
     let policy = format!(

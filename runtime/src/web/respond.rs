@@ -23,6 +23,11 @@ pub(super) fn error(status: StatusCode, code: &str, detail: &str) -> Response {
     (status, Json(json!({"error": code, "detail": detail}))).into_response()
 }
 
+/// Our own mistake. What it was is in the log.
+pub(super) fn internal_error() -> Response {
+    error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error")
+}
+
 /// A complaint about a request, in the original's shape.
 pub(super) fn bad_request(detail: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response()

@@ -2,7 +2,7 @@
 
 use super::{Dashboard, drain, gate_layer, guard, metrics, page, respond, status, whoami};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
 
 /// Begins and cancels a drain.
@@ -17,16 +17,23 @@ pub const BUILT_IN_TOKEN_ROUTES: &[&str] = &[DRAIN_PATH, WHOAMI_PATH];
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// Every path and what answers there.
+fn handlers() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
+    vec![
+        ("/", get(page::index)),
+        (DRAIN_PATH, post(drain::control)),
+        (WHOAMI_PATH, get(whoami::whoami)),
+        ("/api/status", get(status::status)),
+        ("/metrics", get(metrics::exposition)),
+        ("/healthz", get(status::healthz)),
+        ("/readyz", get(status::readyz)),
+    ]
+}
+
 /// The dashboard. A request passes the layers from the last one here to the first.
 pub fn router(dashboard: Dashboard, headers: respond::SecurityHeaders) -> Router {
-    Router::new()
-        .route("/", get(page::index))
-        .route(DRAIN_PATH, post(drain::control))
-        .route(WHOAMI_PATH, get(whoami::whoami))
-        .route("/api/status", get(status::status))
-        .route("/metrics", get(metrics::exposition))
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
+    let routes = handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));
+    routes
         .fallback(respond::not_found)
         .method_not_allowed_fallback(respond::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -35,4 +42,17 @@ pub fn router(dashboard: Dashboard, headers: respond::SecurityHeaders) -> Router
         .layer(from_fn_with_state(dashboard.clone(), metrics::count))
         .layer(from_fn(move |request, next| respond::security_headers(headers, request, next)))
         .with_state(dashboard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn listed_paths_are_those_that_answer() {
+        let listed: BTreeSet<_> = SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).copied().collect();
+        let answering: BTreeSet<_> = handlers().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(listed, answering);
+    }
 }

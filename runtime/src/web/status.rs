@@ -1,11 +1,10 @@
 //! What everyone may know: `GET /api/status`, `/healthz`, `/readyz`. No names, no paths, no pid.
 
-use super::{Dashboard, GatewayView};
+use super::{Dashboard, GatewayView, respond};
 use crate::drain::{Verdict, judge};
 use crate::gateway::{GatewayState, StatusReading};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ pub(super) async fn status(State(dashboard): State<Dashboard>) -> Response {
     // Two small files: off the workers, which must never wait for a disk.
     match tokio::task::spawn_blocking(move || view.read()).await {
         Ok((reading, verdict)) => Json(describe(&reading, &verdict, dashboard.page.auth_required)).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(_) => respond::internal_error(),
     }
 }
 
@@ -30,6 +29,9 @@ fn describe(reading: &StatusReading, verdict: &Verdict, auth_required: bool) -> 
     let is_running = reading.gateway_state == GatewayState::Running;
     let is_draining = reading.gateway_state == GatewayState::Draining;
     let drain = verdict.drain();
+    // A status that is older than this drain says nothing of it.
+    let requested_at = drain.and_then(|drain| drain.requested_at);
+    let is_of_this_drain = reading.drain_requested_at.is_none_or(|acted_on| acted_on == requested_at);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "gateway_running": reading.is_up(),
@@ -38,10 +40,10 @@ fn describe(reading: &StatusReading, verdict: &Verdict, auth_required: bool) -> 
         "active_agents": reading.active_agents,
         "gateway_busy": is_running && reading.active_agents > 0,
         "gateway_drainable": is_running,
-        "drained": is_draining && reading.active_agents == 0,
+        "drained": is_draining && is_of_this_drain && reading.active_agents == 0,
         "drain": {
             "active": verdict.is_draining(),
-            "requested_at": drain.and_then(|drain| drain.requested_at),
+            "requested_at": requested_at,
             "expires_at": drain.and_then(|drain| drain.expires_at),
         },
         "auth_required": auth_required,
@@ -63,7 +65,12 @@ mod tests {
     use crate::drain::DrainView;
 
     fn described(state: GatewayState, active: u64, verdict: &Verdict) -> Value {
-        let reading = StatusReading { gateway_state: state, active_agents: active, updated_at: None };
+        let reading = StatusReading {
+            gateway_state: state,
+            active_agents: active,
+            drain_requested_at: verdict.drain().map(|drain| drain.requested_at),
+            updated_at: None,
+        };
         describe(&reading, verdict, false)
     }
 
@@ -74,6 +81,22 @@ mod tests {
         assert_eq!(described(GatewayState::Draining, 1, &draining)["drained"], false);
         assert_eq!(described(GatewayState::Running, 0, &draining)["drained"], false);
         assert_eq!(described(GatewayState::Stopped, 0, &draining)["drained"], false);
+    }
+
+    #[test]
+    fn status_of_an_earlier_drain_does_not_mean_drained() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let verdict = Verdict::Draining(DrainView { requested_at: at(2), ..DrainView::default() });
+        let status = |acted_on| {
+            let state = GatewayState::Draining;
+            let reading =
+                StatusReading { gateway_state: state, active_agents: 0, drain_requested_at: acted_on, updated_at: None };
+            describe(&reading, &verdict, false)["drained"].clone()
+        };
+        assert_eq!(status(Some(at(1))), false);
+        assert_eq!(status(Some(None)), false);
+        assert_eq!(status(Some(at(2))), true);
+        assert_eq!(status(None), true, "the original does not tell");
     }
 
     #[test]

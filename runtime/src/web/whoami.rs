@@ -4,7 +4,6 @@ use super::respond;
 use crate::auth::{Caller, Permit};
 use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -21,7 +20,7 @@ impl<S: Sync> FromRequestParts<S> for Permitted {
             Some(permit) => Ok(Self(permit.clone())),
             None => {
                 tracing::error!(path = parts.uri.path(), "a guarded handler was reached without a permit");
-                Err(respond::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal Server Error"))
+                Err(respond::internal_error())
             }
         }
     }
@@ -40,6 +39,7 @@ pub(super) async fn whoami(Permitted(permit): Permitted) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
 
     #[tokio::test]
     async fn handler_without_a_permit_is_an_error_not_a_door() {

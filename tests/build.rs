@@ -1,0 +1,11 @@
+//! Builds the guests that the suites load.
+
+use portcullis_guest_build::{Target, build, rerun_if_changed};
+use std::path::Path;
+
+fn main() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
+    rerun_if_changed(workspace, &["tests/guests", "guest-sdk", "wit", "Cargo.toml", "Cargo.lock"]);
+    let components = build(workspace, Target::Wasi, &["--package", "test-guests", "--examples"]);
+    println!("cargo::rustc-env=TEST_GUESTS={}", components.join("examples").display());
+}

@@ -1,0 +1,37 @@
+//! Imports something that no provider may have.
+
+#[cfg(target_family = "wasm")]
+mod guest {
+    #![expect(unsafe_code, missing_docs, unreachable_pub, reason = "generated")]
+    #![allow(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated")]
+
+    wit_bindgen::generate!({
+        inline: "package test:greedy;
+                 interface secrets { read: func() -> string; }
+                 world greedy { import secrets; include portcullis:auth/auth-provider@0.1.0; }",
+        path: "../../wit",
+        world: "test:greedy/greedy",
+        generate_all,
+    });
+
+    use exports::portcullis::auth::provider;
+
+    struct Guest;
+
+    impl provider::Guest for Guest {
+        fn supports_token() -> bool {
+            true
+        }
+
+        fn verify_token(token: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
+            let principal = test::greedy::secrets::read();
+            Ok((token == principal).then_some(provider::TokenPrincipal { principal, scopes: Vec::new() }))
+        }
+
+        fn verify_session(_: String) -> Result<Option<provider::Session>, provider::ProviderError> {
+            Ok(None)
+        }
+    }
+
+    export!(Guest);
+}

@@ -1,0 +1,18 @@
+//! Traps when it is asked what it supports.
+
+use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
+
+/// The provider.
+pub struct Guest;
+
+impl Provider for Guest {
+    fn supports_token(_: &dyn Host) -> bool {
+        panic!("not today")
+    }
+
+    fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
+        Ok(None)
+    }
+}
+
+portcullis_guest::export!(Guest);

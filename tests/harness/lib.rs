@@ -1,0 +1,15 @@
+//! Drives the real binary: homes in temporary folders, processes on ports of their own, and waiting that
+//! always has a deadline.
+
+mod home;
+mod http;
+mod process;
+mod wait;
+
+pub use home::{Home, guest};
+pub use http::{Reply, get, post, request};
+pub use process::{Finished, Process, binary};
+pub use wait::{SOON, eventually};
+
+/// A drain secret that passes the strength gate.
+pub const DRAIN_SECRET: &str = "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7";

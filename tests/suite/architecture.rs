@@ -1,0 +1,137 @@
+//! The walls of the house: which module may use which, and who alone may name what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module of `runtime/src` may use of ours. `cli` and `main` are the binary, over the library.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("atomic_file", &[]),
+    ("listen", &[]),
+    ("parent_watch", &[]),
+    ("auth", &[]),
+    ("audit", &["auth"]),
+    ("sandbox", &["auth", "atomic_file"]),
+    ("drain", &["auth", "atomic_file"]),
+    ("gateway", &["drain", "atomic_file", "listen", "parent_watch"]),
+    ("web", &["auth", "audit", "drain", "gateway", "listen"]),
+    ("bundled", &[]),
+    ("config", &["atomic_file", "auth", "drain", "sandbox", "web", "bundled"]),
+    ("app", &["auth", "audit", "bundled", "config", "drain", "gateway", "listen", "sandbox", "web"]),
+    ("cli", &["app", "auth", "bundled", "config", "drain", "gateway", "parent_watch", "sandbox"]),
+    ("main", &["cli"]),
+];
+
+/// Words that only these places may use.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("wasmtime", &["sandbox/"]),
+    ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
+    ("hyper", &["listen.rs"]),
+    ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs"]),
+    ("std::fs", &["atomic_file.rs", "audit/", "drain/", "gateway/", "sandbox/", "config/", "app/", "cli/"]),
+    ("Instant::now", &["sandbox/", "web/", "cli/"]),
+    ("Timestamp::now", &["audit/", "drain/control.rs", "gateway/", "web/status.rs"]),
+    ("unsafe", &["sandbox/cache.rs"]),
+];
+
+fn sources() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src");
+    let mut files = BTreeMap::new();
+    collect(&root, &root, &mut files);
+    assert!(files.len() > 50, "the sources were found");
+    files
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).expect("the sources are there") {
+        let path: PathBuf = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let name = path.strip_prefix(root).expect("below the root").display().to_string();
+            files.insert(name, production_code(&fs::read_to_string(&path).expect("a source is text")));
+        }
+    }
+}
+
+/// The file without its comments and its unit tests.
+fn production_code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    code.lines().filter(is_code).map(|line| line.split(" // ").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn module_of(file: &str) -> &str {
+    file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
+}
+
+/// The modules that a file uses, by `crate::NAME` or, in the binary, `portcullis::NAME`.
+fn imports(file: &str, text: &str) -> BTreeSet<String> {
+    let roots: &[&str] = if matches!(module_of(file), "cli" | "main") { &["portcullis::"] } else { &["crate::"] };
+    let name = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    roots.iter().flat_map(|root| text.split(root).skip(1).map(name)).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    let table: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let module = module_of(&file);
+        if module == "lib" {
+            continue;
+        }
+        let allowed = table.get(module).unwrap_or_else(|| panic!("{file}: `{module}` is not in the table"));
+        for import in imports(&file, &text) {
+            if import != module && !allowed.contains(&import.as_str()) {
+                wrong.push(format!("{file} uses {import}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn table_of_imports_is_one_way() {
+    let order: Vec<_> = MAY_IMPORT.iter().map(|(module, _)| *module).collect();
+    for (position, (module, allowed)) in MAY_IMPORT.iter().enumerate() {
+        for import in *allowed {
+            let behind = order.iter().position(|known| known == import);
+            let is_binary = *module == "main" || *module == "cli";
+            assert!(behind.is_some_and(|behind| behind < position) || is_binary, "{module} -> {import} points up");
+        }
+    }
+}
+
+#[test]
+fn some_names_have_one_home() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        for (word, homes) in ONLY_IN {
+            let is_home = homes.iter().any(|home| file == *home || (home.ends_with('/') && file.starts_with(home)));
+            if !is_home && mentions(&text, word) {
+                wrong.push(format!("{file} names {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// As a word of its own: `unsafe_code` is not `unsafe`.
+fn mentions(text: &str, word: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    text.match_indices(word).any(|(at, _)| {
+        !is_part(text[..at].chars().next_back()) && !is_part(text[at + word.len()..].chars().next())
+    })
+}
+
+#[test]
+fn every_folder_of_the_library_states_its_invariant() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src");
+    for (module, _) in MAY_IMPORT.iter().filter(|(module, _)| !matches!(*module, "cli" | "main" | "bundled" | "app")) {
+        let folder = root.join(module).join("mod.rs");
+        let file = if folder.exists() { folder } else { root.join(format!("{module}.rs")) };
+        let text = fs::read_to_string(&file).expect("the module is there");
+        assert!(text.contains("//! **Invariant:**"), "{} states no invariant", file.display());
+    }
+}

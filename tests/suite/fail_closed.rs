@@ -1,0 +1,195 @@
+//! The fail-closed table: what every kind of caller gets from every kind of provider, on every guarded route.
+//! `docs/fail-closed.md` is made of these very cases.
+
+use portcullis::web::{BUILT_IN_TOKEN_ROUTES, SERVED_PATHS};
+use portcullis_tests::{DRAIN_SECRET, Home, Process, Reply, request};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+/// What stands in `Authorization`.
+#[derive(Clone, Copy, Debug)]
+enum Credential {
+    Nothing,
+    Header(&'static str),
+    Bearer(&'static str),
+    DrainSecret,
+}
+
+/// One row: providers in order, a call, and what it gets.
+struct Case {
+    says: &'static str,
+    providers: &'static [&'static str],
+    call: (&'static str, &'static str),
+    credential: Credential,
+    status: u16,
+    body: &'static str,
+}
+
+const fn case(
+    says: &'static str,
+    providers: &'static [&'static str],
+    call: (&'static str, &'static str),
+    credential: Credential,
+    status: u16,
+    body: &'static str,
+) -> Case {
+    Case { says, providers, call, credential, status, body }
+}
+
+const METRICS: (&str, &str) = ("GET", "/metrics");
+const DRAIN: (&str, &str) = ("POST", "/api/gateway/drain");
+const WHOAMI: (&str, &str) = ("GET", "/api/auth/whoami");
+const UNAUTHORIZED: &str = r#"{"error":"unauthenticated","detail":"Unauthorized"}"#;
+const FORBIDDEN: &str = r#"{"error":"forbidden","detail":"Forbidden"}"#;
+const GOOD: Credential = Credential::Bearer("good-token");
+const WRONG: Credential = Credential::Bearer("wrong-token");
+
+use Credential::{Bearer, DrainSecret, Header, Nothing};
+
+const CASES: &[Case] = &[
+    case("no token", &["known"], METRICS, Nothing, 401, UNAUTHORIZED),
+    case("another scheme", &["known"], METRICS, Header("Basic good-token"), 401, UNAUTHORIZED),
+    case("no scheme", &["known"], METRICS, Header("good-token"), 401, UNAUTHORIZED),
+    case("an empty token", &["known"], METRICS, Header("Bearer "), 401, UNAUTHORIZED),
+    case("a wrong token", &["known"], METRICS, WRONG, 401, UNAUTHORIZED),
+    case("a good token", &["known"], METRICS, GOOD, 200, "# HELP"),
+    case("a good token, scheme in capitals", &["known"], METRICS, Header("BEARER  good-token "), 200, "# HELP"),
+    case("a good token without the scope", &["known"], METRICS, Bearer("scopeless-token"), 403, FORBIDDEN),
+    case("the drain secret on another route", &["known"], METRICS, DrainSecret, 403, FORBIDDEN),
+    case("no provider", &[], METRICS, GOOD, 401, UNAUTHORIZED),
+    case("a provider that traps", &["traps"], METRICS, GOOD, 401, UNAUTHORIZED),
+    case("a provider that answers garbage", &["garbles"], METRICS, GOOD, 401, UNAUTHORIZED),
+    case("a provider that takes all memory", &["hoards"], METRICS, GOOD, 401, UNAUTHORIZED),
+    case("a provider that answers 100 MiB", &["shouts"], METRICS, GOOD, 401, UNAUTHORIZED),
+    case("a provider that loops", &["loops"], METRICS, GOOD, 503, "Auth provider 'loops-0' unreachable"),
+    case("a provider that sleeps in a host call", &["sleeps"], METRICS, GOOD, 503, "Auth provider 'sleeps-0' unreachable"),
+    case("a provider out of reach", &["unreachable"], METRICS, GOOD, 503, "Auth provider 'unreachable-0' unreachable"),
+    case("one out of reach, then one that knows", &["unreachable", "known"], METRICS, GOOD, 200, "# HELP"),
+    case("one out of reach, then one that does not know", &["unreachable", "known"], METRICS, WRONG, 503, "unreachable-0"),
+    case("one that traps, then one that knows", &["traps", "known"], METRICS, GOOD, 200, "# HELP"),
+    case("one that loops, then one that knows", &["loops", "known"], METRICS, GOOD, 200, "# HELP"),
+    case("one that knows, then one that loops", &["known", "loops"], METRICS, GOOD, 200, "# HELP"),
+    case("one that traps, then one out of reach", &["traps", "unreachable"], METRICS, GOOD, 503, "unreachable-1"),
+    case("two that do not know", &["known", "known"], METRICS, WRONG, 401, UNAUTHORIZED),
+    case("one that claims more than it was granted", &["pretends"], METRICS, GOOD, 200, "# HELP"),
+    case("no token", &["known"], DRAIN, Nothing, 401, UNAUTHORIZED),
+    case("a wrong token", &["known"], DRAIN, WRONG, 401, UNAUTHORIZED),
+    case("a good token of a provider", &["known"], DRAIN, GOOD, 403, FORBIDDEN),
+    case("a provider that claims the drain scope", &["pretends"], DRAIN, GOOD, 403, FORBIDDEN),
+    case("a wrong token, a provider out of reach", &["unreachable"], DRAIN, WRONG, 503, "unreachable-0"),
+    case("the drain secret", &["loops"], DRAIN, DrainSecret, 200, r#""draining":true"#),
+    case("the drain secret, another method", &["known"], ("GET", "/api/gateway/drain"), DrainSecret, 405, "Method Not Allowed"),
+    case("no token, another method", &["known"], ("GET", "/api/gateway/drain"), Nothing, 401, UNAUTHORIZED),
+    case("the drain secret, a longer path", &["known"], ("POST", "/api/gateway/drain/"), DrainSecret, 401, UNAUTHORIZED),
+    case("no token", &["known"], WHOAMI, Nothing, 401, UNAUTHORIZED),
+    case("a good token", &["known"], WHOAMI, GOOD, 200, r#"{"principal":"good-bot","provider":"known-0","scopes":["metrics.read"]}"#),
+    case("a good token without any scope", &["known"], WHOAMI, Bearer("scopeless-token"), 200, r#""scopes":[]"#),
+    case("the drain secret", &["loops"], WHOAMI, DrainSecret, 200, r#"{"principal":"drain-control","provider":"drain-secret","scopes":["drain"]}"#),
+    case("a provider that names itself another", &["pretends"], WHOAMI, GOOD, 200, r#""provider":"pretends-0","scopes":["metrics.read"]"#),
+    case("no token", &[], ("GET", "/api/status"), Nothing, 200, "gateway_state"),
+    case("no token", &[], ("GET", "/healthz"), Nothing, 200, "ok"),
+    case("no token", &[], ("GET", "/readyz"), Nothing, 200, "ready"),
+    case("no token, loopback", &[], ("GET", "/"), Nothing, 200, "Portcullis"),
+    case("no token, an unknown path", &[], ("GET", "/api/nothing"), Nothing, 401, UNAUTHORIZED),
+];
+
+fn call(dashboard: &Process, case: &Case) -> Reply {
+    let (method, path) = case.call;
+    let authorization = match case.credential {
+        Nothing => None,
+        Header(value) => Some(value.to_owned()),
+        Bearer(token) => Some(format!("Bearer {token}")),
+        DrainSecret => Some(format!("Bearer {DRAIN_SECRET}")),
+    };
+    let headers: Vec<_> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+    let body = if method == "POST" { "{}" } else { "" };
+    request(method, &dashboard.url(path), &headers, body)
+}
+
+fn check(provider_sets: &BTreeSet<&[&str]>) {
+    for providers in provider_sets {
+        let home = Home::with_guests(providers);
+        let dashboard = home.dashboard();
+        for case in CASES.iter().filter(|case| case.providers == *providers) {
+            let reply = call(&dashboard, case);
+            let row = format!("{}: {:?} of {:?}: {reply:?}", case.says, case.call, case.providers);
+            assert_eq!(reply.status, case.status, "{row}");
+            assert!(reply.body.contains(case.body), "{row}");
+            match reply.status {
+                401 => assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{row}"),
+                503 => assert_eq!(reply.header("retry-after"), Some("1"), "{row}"),
+                _ => {}
+            }
+            assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{row}");
+        }
+    }
+}
+
+/// Split so that the sets run side by side.
+fn sets(keep: impl Fn(&[&str]) -> bool) -> BTreeSet<&'static [&'static str]> {
+    CASES.iter().map(|case| case.providers).filter(|providers| keep(providers)).collect()
+}
+
+#[test]
+fn well_behaved_providers_let_in_whom_they_should() {
+    check(&sets(|providers| providers.iter().all(|name| *name == "known")));
+}
+
+#[test]
+fn single_bad_providers_let_nobody_in() {
+    check(&sets(|providers| matches!(providers, [name] if *name != "known")));
+}
+
+#[test]
+fn bad_providers_stop_nobody_behind_them() {
+    check(&sets(|providers| providers.len() > 1 && providers.iter().any(|name| *name != "known")));
+}
+
+#[test]
+fn every_route_has_a_row() {
+    let with_a_row: BTreeSet<_> = CASES.iter().map(|case| case.call.1).collect();
+    let without: Vec<_> =
+        SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).filter(|path| !with_a_row.contains(*path)).collect();
+    assert!(without.is_empty(), "routes without a row in the table: {without:?}");
+}
+
+#[test]
+fn two_authorization_headers_and_long_ones_are_no_token() {
+    let home = Home::with_guests(&["known"]);
+    let dashboard = home.dashboard();
+    let twice = [("authorization", "Bearer good-token"), ("authorization", "Bearer good-token")];
+    assert_eq!(request("GET", &dashboard.url("/metrics"), &twice, "").status, 401);
+    let long = format!("Bearer {}", "a".repeat(8 * 1024));
+    assert_eq!(request("GET", &dashboard.url("/metrics"), &[("authorization", &long)], "").status, 401);
+    assert!(home.audit().iter().all(|line| line["event"] != "provider_fault"));
+}
+
+#[test]
+fn table_in_the_docs_is_made_of_these_cases() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/fail-closed.md");
+    let table = document();
+    if std::fs::read_to_string(&path).unwrap_or_default() == table {
+        return;
+    }
+    std::fs::write(&path, table).expect("docs/ is there");
+    panic!("docs/fail-closed.md was not made of these cases; it is now: commit it");
+}
+
+fn document() -> String {
+    let mut text = String::from(
+        "# What every caller gets\n\nMade from the cases in `tests/suite/fail_closed.rs`, which run against the real \
+         binary; the suite fails when this page\ndiffers from them, or when a route has no row.\n\n\
+         | route | caller and providers (in order) | status | body has |\n|---|---|---|---|\n",
+    );
+    for case in CASES {
+        let providers = match case.providers {
+            [] => String::new(),
+            providers => format!(" ({})", providers.join(", ")),
+        };
+        let body = case.body.replace('|', "\\|");
+        writeln!(text, "| `{} {}` | {}{providers} | {} | `{body}` |", case.call.0, case.call.1, case.says, case.status)
+            .expect("writing to a string");
+    }
+    text
+}

@@ -1,0 +1,15 @@
+//! Every suite over the real binary, and the two that hold the architecture and the admission.
+
+mod admission;
+mod architecture;
+mod bad_components;
+mod commands;
+mod drain_endpoint;
+mod edge;
+mod fail_closed;
+mod hostile;
+mod live_validation;
+mod secrets;
+mod status_file;
+mod turns;
+mod up;

@@ -1,0 +1,95 @@
+//! The whole system by one command.
+
+use portcullis_tests::{Home, Process, SOON, eventually, get, post};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// Starts it over an empty home; the ports of the dashboard and the gateway.
+fn up(home: &Home) -> (Process, u16, u16, String) {
+    let mut up = Process::start(home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], &[]);
+    let mut ports = (None, None);
+    let mut text = String::new();
+    loop {
+        let line = up.line();
+        assert!(!line.is_empty(), "it ended: {}\n{text}", up.log());
+        let port = |prefix: &str| line.strip_prefix(prefix).and_then(|port| port.trim().parse().ok());
+        ports.0 = ports.0.or(port("PORTCULLIS_READY dashboard port="));
+        ports.1 = ports.1.or(port("PORTCULLIS_READY gateway port="));
+        text += &line;
+        if let ((Some(dashboard), Some(gateway)), true) = (ports, line.starts_with("Ctrl-C")) {
+            return (up, dashboard, gateway, text);
+        }
+    }
+}
+
+#[test]
+fn empty_home_becomes_a_running_system() {
+    let home = Home::new();
+    let (mut up, dashboard, gateway, greeting) = up(&home);
+    let read = |name: &str| fs::read_to_string(home.file(name)).expect(name).trim().to_owned();
+    let (secret, key) = (read("drain-secret"), read("service-key"));
+    for name in ["drain-secret", "service-key", "portcullis.yaml"] {
+        let mode = fs::metadata(home.file(name)).expect("it was made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert!(greeting.contains("curl") && !greeting.contains(&secret) && !greeting.contains(&key), "{greeting}");
+
+    let dashboard = format!("http://127.0.0.1:{dashboard}");
+    let turns = format!("http://127.0.0.1:{gateway}/v1/turns");
+    let whoami = get(&format!("{dashboard}/api/auth/whoami"), &[("authorization", &format!("Bearer {key}"))]);
+    assert_eq!(whoami.json()["provider"], "service-keys", "{whoami:?}");
+    let metrics = get(&format!("{dashboard}/metrics"), &[("authorization", &format!("Bearer {key}"))]);
+    assert_eq!(metrics.status, 200);
+    assert_eq!(post(&turns, &[], r#"{"session":"s","text":"hello"}"#).body, "hello");
+    let drain = |body: &str| {
+        post(&format!("{dashboard}/api/gateway/drain"), &[("authorization", &format!("Bearer {secret}"))], body)
+    };
+    assert_eq!(drain("").status, 200);
+    eventually("turns are refused", SOON, || {
+        (post(&turns, &[], r#"{"session":"s","text":"x"}"#).status == 503).then_some(())
+    });
+    assert_eq!(drain(r#"{"action":"cancel"}"#).status, 200);
+    assert!(up.terminate().success());
+    assert_eq!(home.json("gateway_state.json")["gateway_state"], "stopped");
+}
+
+#[test]
+fn process_that_dies_is_started_again_and_nothing_is_made_twice() {
+    let home = Home::new();
+    let (_up, dashboard, _, _) = up(&home);
+    let made = fs::read_to_string(home.file("portcullis.yaml")).expect("it was made");
+    let state = || get(&format!("http://127.0.0.1:{dashboard}/api/status"), &[]).json();
+    eventually("running", SOON, || (state()["gateway_state"] == "running").then_some(()));
+    let pid = || home.json("gateway_state.json")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let first = pid().expect("the gateway told its pid");
+    kill_process(Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("it is ours");
+    eventually("another one runs", SOON, || {
+        (pid().is_some_and(|now| now != first) && state()["gateway_state"] == "running").then_some(())
+    });
+    assert_eq!(fs::read_to_string(home.file("portcullis.yaml")).expect("it is there"), made);
+}
+
+#[test]
+fn killed_supervisor_leaves_nothing_running() {
+    let home = Home::new();
+    let (mut up, dashboard, ..) = up(&home);
+    let url = format!("http://127.0.0.1:{dashboard}/healthz");
+    assert_eq!(get(&url, &[]).status, 200);
+    up.kill();
+    eventually("the dashboard is gone", SOON, || std::panic::catch_unwind(|| get(&url, &[])).is_err().then_some(()));
+    eventually("the gateway is gone", SOON, || {
+        (home.json("gateway_state.json")["gateway_state"] == "stopped").then_some(())
+    });
+}
+
+#[test]
+fn wrong_configuration_ends_it() {
+    let home = Home::with_config("gateway: {max_turns: 0}");
+    let finished = Process::run(&home, &["up", "--port", "0"], &[]);
+    assert_eq!(finished.code, Some(64), "{}", finished.stderr);
+    let home = Home::with_config("dashboard: {host: 0.0.0.0}");
+    let finished = Process::run(&home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(finished.code, Some(64), "{}", finished.stderr);
+    assert!(finished.stderr.contains("Add a password or redirect provider"), "{}", finished.stderr);
+}
