@@ -36,7 +36,7 @@ macro_rules! export {
         #[cfg(target_family = "wasm")]
         const _: () = {
             type Component = $crate::wasm::Component<$provider>;
-            $crate::wasm::bindings::export!(Component with_types_in $crate::wasm::bindings);
+    $crate::wasm::bindings::export!(Component with_types_in $crate::wasm::bindings);
         };
     };
 }

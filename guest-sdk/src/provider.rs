@@ -46,10 +46,7 @@ pub struct TokenPrincipal {
 
 impl TokenPrincipal {
     /// A caller with these scopes.
-    pub fn new<S: Into<String>>(
-        principal: impl Into<String>,
-        scopes: impl IntoIterator<Item = S>,
-    ) -> Self {
+    pub fn new<S: Into<String>>(principal: impl Into<String>, scopes: impl IntoIterator<Item = S>) -> Self {
         Self { principal: principal.into(), scopes: scopes.into_iter().map(Into::into).collect() }
     }
 }

@@ -3,8 +3,13 @@
 use crate::{Host, Provider, Session, TokenPrincipal, Unavailable};
 use std::marker::PhantomData;
 
-#[expect(missing_docs, unsafe_code, clippy::allow_attributes, clippy::allow_attributes_without_reason,
-    reason = "generated")]
+#[expect(
+    missing_docs,
+    unsafe_code,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
@@ -26,7 +31,8 @@ impl Host for ComponentHost {
     }
 
     fn setting_names(&self) -> Vec<String> {
-        let mut names: Vec<_> = store::get_all().unwrap_or_default().into_iter().map(|(key, _)| key).collect();
+        let mut names: Vec<_> =
+            store::get_all().unwrap_or_default().into_iter().map(|(key, _)| key).collect();
         names.sort();
         names
     }

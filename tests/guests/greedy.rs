@@ -2,9 +2,6 @@
 
 #[cfg(target_family = "wasm")]
 mod guest {
-    #![expect(unsafe_code, missing_docs, unreachable_pub, reason = "generated")]
-    #![allow(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated")]
-
     wit_bindgen::generate!({
         inline: "package test:greedy;
                  interface secrets { read: func() -> string; }

@@ -2,9 +2,6 @@
 
 #[cfg(target_family = "wasm")]
 mod guest {
-    #![expect(unsafe_code, missing_docs, unreachable_pub, reason = "generated")]
-    #![allow(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated")]
-
     wit_bindgen::generate!({ path: "../../wit", world: "password-provider", generate_all });
 
     use exports::portcullis::auth::{password, provider, refresh};
@@ -26,7 +23,10 @@ mod guest {
     }
 
     impl password::Guest for Guest {
-        fn complete_password_login(_: String, _: String) -> Result<password::Session, password::PasswordError> {
+        fn complete_password_login(
+            _: String,
+            _: String,
+        ) -> Result<password::Session, password::PasswordError> {
             Err(password::PasswordError::InvalidCredentials)
         }
     }

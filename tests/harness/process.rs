@@ -46,7 +46,9 @@ impl Process {
     pub fn start(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = home.file(&format!("stderr.{}", STARTED.fetch_add(1, Ordering::Relaxed)));
         let mut command = Command::new(binary());
-        for name in ["HERMES_HOME", "HERMES_DASHBOARD_DRAIN_SECRET", "HERMES_DASHBOARD_SESSION_TOKEN", "RUST_LOG"] {
+        for name in
+            ["HERMES_HOME", "HERMES_DASHBOARD_DRAIN_SECRET", "HERMES_DASHBOARD_SESSION_TOKEN", "RUST_LOG"]
+        {
             command.env_remove(name);
         }
         let mut child = command
@@ -73,6 +75,7 @@ impl Process {
     /// # Panics
     /// It ends first, or says something else.
     #[must_use]
+    #[expect(clippy::panic, reason = "the test cannot go on")]
     pub fn ready(mut self, component: &str) -> Self {
         let line = self.line();
         let port = line.strip_prefix(&format!("PORTCULLIS_READY {component} port=")).map(str::trim);

@@ -29,7 +29,8 @@ fn no_interleaving_starts_a_turn_after_the_drain() {
             .collect();
         turns.set_admittance(Admittance::Draining);
         let entered = turns.snapshot().active;
-        let permits: Vec<_> = admitters.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect();
+        let permits: Vec<_> =
+            admitters.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect();
         assert_eq!(permits.len(), entered, "a turn started after the drain was entered");
         assert!(turns.admit("c", Origin::User, ()).is_err());
         assert!(turns.admit("c", Origin::Internal, ()).is_ok());

@@ -25,19 +25,33 @@ fn bad_files(folder: &Path) -> Vec<(&'static str, String, &'static str)> {
         ("large", large.display().to_string(), "is over 32 MiB"),
         ("missing", folder.join("nowhere.wasm").display().to_string(), "No such file"),
         ("folder", folder.display().to_string(), "it is not a file"),
-        ("greedy", guest("greedy").display().to_string(), "it imports test:greedy/secrets, which no provider may have"),
-        ("trips", guest("trips").display().to_string(), "it failed when it was asked whether it takes tokens"),
+        (
+            "greedy",
+            guest("greedy").display().to_string(),
+            "it imports test:greedy/secrets, which no provider may have",
+        ),
+        (
+            "trips",
+            guest("trips").display().to_string(),
+            "it failed when it was asked whether it takes tokens",
+        ),
         ("refuses", guest("refuses").display().to_string(), "it takes no bearer tokens and signs nobody in"),
         ("digest", format!("{known}, sha256: '{}'", "0".repeat(64)), "its SHA-256 digest is"),
-        ("settings", "'builtin:service-keys', config: {keys: [{sha256: abc, principal: p}]}".into(), "keys[0].sha256"),
+        (
+            "settings",
+            "'builtin:service-keys', config: {keys: [{sha256: abc, principal: p}]}".into(),
+            "keys[0].sha256",
+        ),
     ]
 }
 
 fn home_with_bad_files() -> (Home, Vec<(&'static str, &'static str)>) {
     let home = Home::new();
     let files = bad_files(home.path());
-    let entries: String =
-        files.iter().map(|(name, component, _)| format!("    - {{name: {name}, component: {component}}}\n")).collect();
+    let entries: String = files
+        .iter()
+        .map(|(name, component, _)| format!("    - {{name: {name}, component: {component}}}\n"))
+        .collect();
     home.write(
         "portcullis.yaml",
         &format!(
@@ -71,7 +85,10 @@ fn the_others_go_on_and_the_broken_are_shown() {
     let dashboard = home.dashboard();
     assert_eq!(get(&dashboard.url("/metrics"), &[("authorization", "Bearer good-token")]).status, 200);
     let ready = get(&dashboard.url("/readyz"), &[]).json();
-    assert_eq!((&ready["providers"]["loaded"], &ready["providers"]["refused"]), (&1.into(), &complaints.len().into()));
+    assert_eq!(
+        (&ready["providers"]["loaded"], &ready["providers"]["refused"]),
+        (&1.into(), &complaints.len().into())
+    );
     eventually("each refusal is audited", SOON, || {
         let refused = home.audit().into_iter().filter(|line| line["event"] == "provider_refused").count();
         (refused == complaints.len()).then_some(())
@@ -80,7 +97,11 @@ fn the_others_go_on_and_the_broken_are_shown() {
     assert_eq!(list.code, Some(0));
     for (name, complaint) in complaints {
         let line = list.stdout.lines().find(|line| line.starts_with(name));
-        assert!(line.is_some_and(|line| line.contains("refused") && line.contains(complaint)), "{name}: {}", list.stdout);
+        assert!(
+            line.is_some_and(|line| line.contains("refused") && line.contains(complaint)),
+            "{name}: {}",
+            list.stdout
+        );
     }
 }
 

@@ -5,11 +5,15 @@ use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, eventually, get, guest
 #[test]
 fn bad_usage_and_bad_configuration_exit_64() {
     let home = Home::new();
-    for arguments in [&["dance"][..], &[], &["serve", "--port", "x"], &["drain"], &["drain", "begin", "--ttl", "0"]] {
+    for arguments in
+        [&["dance"][..], &[], &["serve", "--port", "x"], &["drain"], &["drain", "begin", "--ttl", "0"]]
+    {
         assert_eq!(Process::run(&home, arguments, &[]).code, Some(64), "{arguments:?}");
     }
     let home = Home::with_config("dashboard:\n  prot: 1\n");
-    for arguments in [&["serve"][..], &["gateway"], &["config", "check"], &["provider", "list"], &["drain", "status"]] {
+    for arguments in
+        [&["serve"][..], &["gateway"], &["config", "check"], &["provider", "list"], &["drain", "status"]]
+    {
         let finished = Process::run(&home, arguments, &[]);
         assert_eq!(finished.code, Some(64), "{arguments:?}");
         let expected = "portcullis.yaml:2:3: unknown key `prot` in `dashboard`; did you mean `port`?";
@@ -25,16 +29,19 @@ fn bad_usage_and_bad_configuration_exit_64() {
 #[test]
 fn generated_secrets_pass_the_gate() {
     let home = Home::new();
-    let secrets: Vec<_> = (0..3)
-        .map(|_| Process::run(&home, &["secret", "generate"], &[]).stdout.trim().to_owned())
-        .collect();
+    let secrets: Vec<_> =
+        (0..3).map(|_| Process::run(&home, &["secret", "generate"], &[]).stdout.trim().to_owned()).collect();
     assert!(secrets[0] != secrets[1] && secrets[1] != secrets[2]);
     for secret in secrets {
         let check = Process::run(&home, &["config", "check"], &[("HERMES_DASHBOARD_DRAIN_SECRET", &secret)]);
         assert!(check.stdout.contains("drain-secret: registered"), "{}", check.stdout);
     }
     let check = Process::run(&home, &["config", "check"], &[]);
-    assert!(check.stdout.contains("drain-secret: skipped: HERMES_DASHBOARD_DRAIN_SECRET is not set"), "{}", check.stdout);
+    assert!(
+        check.stdout.contains("drain-secret: skipped: HERMES_DASHBOARD_DRAIN_SECRET is not set"),
+        "{}",
+        check.stdout
+    );
 }
 
 #[test]
@@ -57,7 +64,8 @@ fn inspect_shows_what_a_component_is() {
 #[test]
 fn call_asks_one_provider() {
     let home = Home::with_guests(&["known", "traps"]);
-    let call = |name: &str, token: &str| Process::run(&home, &["provider", "call", name, "--token", token], &[]);
+    let call =
+        |name: &str, token: &str| Process::run(&home, &["provider", "call", name, "--token", token], &[]);
     let good = call("known-0", "good-token");
     assert_eq!(good.code, Some(0), "{}", good.stderr);
     assert!(good.stdout.contains(r#""verdict":"recognized","principal":"good-bot""#), "{}", good.stdout);

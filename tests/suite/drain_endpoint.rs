@@ -15,7 +15,8 @@ fn drain(dashboard: &Process, body: &str) -> Reply {
 fn begin_writes_a_marker_that_the_original_reads() {
     let home = Home::new();
     let dashboard = home.dashboard();
-    let reply = drain(&dashboard, r#"{"action":" DRAIN ","ttl_seconds":60,"suppress_notification":true}"#).json();
+    let reply =
+        drain(&dashboard, r#"{"action":" DRAIN ","ttl_seconds":60,"suppress_notification":true}"#).json();
     let marker = home.json(".drain_request.json");
     assert_eq!((&marker["action"], &marker["principal"]), (&"drain".into(), &"drain-control".into()));
     for key in ["requested_at", "expires_at", "suppress_notification"] {
@@ -25,9 +26,8 @@ fn begin_writes_a_marker_that_the_original_reads() {
     assert!(marker["epoch"].as_str().is_some_and(|epoch| epoch.contains(':')));
     let path = home.file(".drain_request.json");
     assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
-    let times = ["requested_at", "expires_at"].map(|key| {
-        reply[key].as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("RFC 3339")
-    });
+    let times = ["requested_at", "expires_at"]
+        .map(|key| reply[key].as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("RFC 3339"));
     assert_eq!(times[1].duration_since(times[0]).as_secs(), 60);
 }
 
@@ -37,7 +37,10 @@ fn every_good_body_begins_or_cancels() {
     let dashboard = home.dashboard();
     for body in ["", "{}", r#"{"action":"drain"}"#, r#"{"action":"Drain"}"#] {
         let reply = drain(&dashboard, body).json();
-        assert_eq!((&reply["ok"], &reply["action"], &reply["draining"]), (&json!(true), &"drain".into(), &json!(true)));
+        assert_eq!(
+            (&reply["ok"], &reply["action"], &reply["draining"]),
+            (&json!(true), &"drain".into(), &json!(true))
+        );
         assert!(reply["expires_at"].is_string(), "the greatest age is an hour unless configured");
     }
     for was_draining in [true, false] {
@@ -65,7 +68,11 @@ fn bad_bodies_are_refused_and_nothing_is_written() {
     ] {
         let reply = drain(&dashboard, body);
         assert_eq!(reply.status, 400, "{body}");
-        assert!(reply.json()["detail"].as_str().is_some_and(|found| found.contains(detail)), "{body}: {}", reply.body);
+        assert!(
+            reply.json()["detail"].as_str().is_some_and(|found| found.contains(detail)),
+            "{body}: {}",
+            reply.body
+        );
     }
     assert_eq!(drain(&dashboard, &format!(r#"{{"action":"{}"}}"#, "x".repeat(70_000))).status, 413);
     assert!(!home.file(".drain_request.json").exists());
@@ -100,7 +107,8 @@ fn begins_at_once_all_stand_behind_one_marker() {
     let begin = || {
         let url = url.clone();
         std::thread::spawn(move || {
-            post(&url, &[("authorization", &format!("Bearer {DRAIN_SECRET}"))], "").json()["requested_at"].clone()
+            post(&url, &[("authorization", &format!("Bearer {DRAIN_SECRET}"))], "").json()["requested_at"]
+                .clone()
         })
     };
     let begins: Vec<_> = (0..32).map(|_| begin()).collect();
@@ -114,7 +122,8 @@ fn without_a_good_secret_the_route_stays_behind_the_gate() {
     let weak = "0123456789abcdef".repeat(3);
     for secret in [None, Some(weak.as_str()), Some("short"), Some("   ")] {
         let home = Home::new();
-        let variables: Vec<_> = secret.iter().map(|secret| ("HERMES_DASHBOARD_DRAIN_SECRET", *secret)).collect();
+        let variables: Vec<_> =
+            secret.iter().map(|secret| ("HERMES_DASHBOARD_DRAIN_SECRET", *secret)).collect();
         let variables: Vec<_> =
             variables.into_iter().chain([("HERMES_DASHBOARD_SESSION_TOKEN", "the-page's-token")]).collect();
         let dashboard = home.dashboard_with(&["--port", "0"], &variables);

@@ -25,7 +25,9 @@ fn raw(dashboard: &Process, head: &str) -> u16 {
 fn other_hosts_and_odd_paths_are_refused_before_the_gate() {
     let home = Home::new();
     let dashboard = loopback(&home);
-    let ask = |path: &str, headers: &str| raw(&dashboard, &format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"));
+    let ask = |path: &str, headers: &str| {
+        raw(&dashboard, &format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"))
+    };
     assert_eq!(ask("/healthz", "Host: localhost\r\n"), 200);
     assert_eq!(ask("/healthz", "Host: evil.example\r\n"), 400);
     assert_eq!(ask("/healthz", ""), 400);
@@ -95,7 +97,8 @@ fn public_bind_without_sign_in_does_not_start() {
         ("dashboard: {public_url: 'https://agent.example.com'}", &["serve", "--port", "0"]),
     ] {
         let home = Home::with_config(config);
-        let finished = Process::run(&home, flags, &[("HERMES_DASHBOARD_DRAIN_SECRET", portcullis_tests::DRAIN_SECRET)]);
+        let finished =
+            Process::run(&home, flags, &[("HERMES_DASHBOARD_DRAIN_SECRET", portcullis_tests::DRAIN_SECRET)]);
         assert_eq!(finished.code, Some(64), "{flags:?}: {}", finished.stderr);
         assert!(finished.stderr.contains("Add a password or redirect provider"), "{}", finished.stderr);
         assert!(finished.stdout.is_empty());

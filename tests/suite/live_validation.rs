@@ -154,12 +154,18 @@ fn killed_dashboard_leaves_a_whole_marker_or_none() {
     for round in 0..ROUNDS {
         let mut dashboard = home.dashboard();
         let url = dashboard.url("/api/gateway/drain");
-        let begins: Vec<_> = (0..BEGINS).map(|_| std::thread::spawn({
-            let url = url.clone();
-            move || std::panic::catch_unwind(|| {
-                post(&url, &[("authorization", &format!("Bearer {DRAIN_SECRET}"))], "").status
+        let begins: Vec<_> = (0..BEGINS)
+            .map(|_| {
+                std::thread::spawn({
+                    let url = url.clone();
+                    move || {
+                        std::panic::catch_unwind(|| {
+                            post(&url, &[("authorization", &format!("Bearer {DRAIN_SECRET}"))], "").status
+                        })
+                    }
+                })
             })
-        })).collect();
+            .collect();
         // At another moment each round: from before the first write to after the last.
         let moment = Instant::now() + Duration::from_micros(u64::from(round) * 700);
         while Instant::now() < moment {
@@ -182,7 +188,8 @@ fn killed_dashboard_leaves_a_whole_marker_or_none() {
     let _dashboard = home.dashboard();
     eventually("leftovers are swept", SOON, || {
         let names = std::fs::read_dir(home.path()).expect("the home is there").flatten();
-        let left = names.filter(|entry| entry.file_name().to_string_lossy().starts_with(".drain_request")).count();
+        let left =
+            names.filter(|entry| entry.file_name().to_string_lossy().starts_with(".drain_request")).count();
         (left == 0).then_some(())
     });
 }

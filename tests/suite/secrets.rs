@@ -16,7 +16,11 @@ fn canaries_are_seen_nowhere() {
     ));
     let dashboard = home.dashboard_with(
         &["--port", "0", "--log-format", "json"],
-        &[("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN), ("HERMES_DASHBOARD_SESSION_TOKEN", SESSION_TOKEN), ("RUST_LOG", "trace")],
+        &[
+            ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN),
+            ("HERMES_DASHBOARD_SESSION_TOKEN", SESSION_TOKEN),
+            ("RUST_LOG", "trace"),
+        ],
     );
     let mut answers = String::new();
     for (path, header, value) in [
@@ -27,7 +31,10 @@ fn canaries_are_seen_nowhere() {
         ("/metrics", "authorization", format!("Bearer {SESSION_TOKEN}")),
         ("/api/auth/whoami", "authorization", "Bearer canary-wrong-token".to_owned()),
     ] {
-        for reply in [get(&dashboard.url(path), &[(header, &value)]), post(&dashboard.url(path), &[(header, &value)], "{}")] {
+        for reply in [
+            get(&dashboard.url(path), &[(header, &value)]),
+            post(&dashboard.url(path), &[(header, &value)], "{}"),
+        ] {
             answers += &format!("{reply:?}");
         }
     }
@@ -38,7 +45,11 @@ fn canaries_are_seen_nowhere() {
     dashboard.terminate();
     let log = dashboard.log();
     assert!(log.lines().all(|line| line.starts_with('{')), "JSON lines: {log:.2000}");
-    assert!(!log.contains("canary"), "{}", log.lines().find(|line| line.contains("canary")).unwrap_or_default());
+    assert!(
+        !log.contains("canary"),
+        "{}",
+        log.lines().find(|line| line.contains("canary")).unwrap_or_default()
+    );
     let audit = fs::read_to_string(home.file("logs/dashboard-auth.log")).expect("the audit log");
     assert!(audit.contains("token_auth_success") && !audit.contains("canary"), "{audit}");
     assert!(!fs::read_to_string(home.file(".drain_request.json")).expect("the marker").contains("canary"));

@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 fn status_is_written_once_the_disk_lets_it() {
     let home = Home::with_config("");
     let gateway = home.gateway();
-    eventually("running", SOON, || (home.json("gateway_state.json")["gateway_state"] == "running").then_some(()));
+    eventually("running", SOON, || {
+        (home.json("gateway_state.json")["gateway_state"] == "running").then_some(())
+    });
     // A folder in the file's place stops every rename onto it, for root as well.
     let path = home.file("gateway_state.json");
     fs::remove_file(&path).expect("the file is there");
@@ -16,7 +18,9 @@ fn status_is_written_once_the_disk_lets_it() {
     home.write(".drain_request.json", "{}");
     eventually("the failure is told", SOON, || gateway.log().contains("trying again").then_some(()));
     fs::remove_dir(&path).expect("the folder is empty");
-    eventually("draining", SOON, || (home.json("gateway_state.json")["gateway_state"] == "draining").then_some(()));
+    eventually("draining", SOON, || {
+        (home.json("gateway_state.json")["gateway_state"] == "draining").then_some(())
+    });
 }
 
 #[test]
@@ -26,7 +30,10 @@ fn keys_of_other_programs_are_kept() {
     let mut gateway = home.gateway();
     gateway.terminate();
     let status = home.json("gateway_state.json");
-    assert_eq!((&status["somebody"], &status["platforms"]["telegram"]["state"]), (&"else".into(), &"up".into()));
+    assert_eq!(
+        (&status["somebody"], &status["platforms"]["telegram"]["state"]),
+        (&"else".into(), &"up".into())
+    );
     assert_eq!((&status["gateway_state"], &status["kind"]), (&"stopped".into(), &"hermes-gateway".into()));
     let mode = fs::metadata(home.file("gateway_state.json")).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -95,7 +95,10 @@ fn output_is_streamed_as_it_comes() {
     assert!(!seen.contains("end\\n"), "the command has not ended: {seen}");
     gate.open();
     stream.read_to_string(&mut seen).expect("the stream ends");
-    assert!(seen.contains("text/event-stream") && seen.contains("h€") && seen.contains("event: end"), "{seen}");
+    assert!(
+        seen.contains("text/event-stream") && seen.contains("h€") && seen.contains("event: end"),
+        "{seen}"
+    );
     assert!(seen.contains(r#""exit_code":0"#), "{seen}");
 }
 
@@ -106,8 +109,12 @@ fn turn_whose_client_goes_away_runs_to_its_end() {
     let gateway = home.gateway();
     let body = r#"{"session":"s","text":"x"}"#;
     let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).expect("the gateway listens");
-    write!(stream, "POST /v1/turns HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-        .expect("the gateway reads");
+    write!(
+        stream,
+        "POST /v1/turns HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("the gateway reads");
     wait_for_turns(&gateway, 1);
     drop(stream);
     let busy = post(&gateway.url("/v1/turns"), &[], body);
@@ -121,7 +128,10 @@ fn turn_whose_client_goes_away_runs_to_its_end() {
 fn failing_and_missing_commands_are_told() {
     let home = Home::with_config("gateway: {command: [sh, -c, 'echo partly; exit 3']}");
     let reply = post(&home.gateway().url("/v1/turns"), &[], r#"{"session":"s","text":""}"#);
-    assert_eq!((reply.status, &reply.json()["exit_code"], &reply.json()["output"]), (502, &json!(3), &json!("partly\n")));
+    assert_eq!(
+        (reply.status, &reply.json()["exit_code"], &reply.json()["output"]),
+        (502, &json!(3), &json!("partly\n"))
+    );
     let home = Home::with_config("gateway: {command: [/no/such/agent]}");
     let reply = post(&home.gateway().url("/v1/turns"), &[], r#"{"session":"s","text":""}"#);
     assert_eq!((reply.status, reply.json()["code"].as_str()), (502, Some("turn_failed")));
@@ -147,9 +157,16 @@ fn bad_turn_requests_are_told_why() {
     ] {
         let reply = post(&url, &[], body);
         assert_eq!(reply.status, 400, "{body}");
-        assert!(reply.json()["detail"].as_str().is_some_and(|detail| detail.contains(field)), "{body}: {}", reply.body);
+        assert!(
+            reply.json()["detail"].as_str().is_some_and(|detail| detail.contains(field)),
+            "{body}: {}",
+            reply.body
+        );
     }
-    assert_eq!(post(&url, &[], &format!(r#"{{"session":"s","text":"{}"}}"#, "x".repeat(2 << 20))).status, 413);
+    assert_eq!(
+        post(&url, &[], &format!(r#"{{"session":"s","text":"{}"}}"#, "x".repeat(2 << 20))).status,
+        413
+    );
     assert_eq!(request("DELETE", &url, &[], "").status, 405);
     assert_eq!(get(&gateway.url("/nowhere"), &[]).status, 404);
     let foreign = post(&url, &[("origin", "http://evil.example")], r#"{"session":"s","text":""}"#);

@@ -33,7 +33,10 @@ fn empty_home_becomes_a_running_system() {
         let mode = fs::metadata(home.file(name)).expect("it was made").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert!(greeting.contains("curl") && !greeting.contains(&secret) && !greeting.contains(&key), "{greeting}");
+    assert!(
+        greeting.contains("curl") && !greeting.contains(&secret) && !greeting.contains(&key),
+        "{greeting}"
+    );
 
     let dashboard = format!("http://127.0.0.1:{dashboard}");
     let turns = format!("http://127.0.0.1:{gateway}/v1/turns");
@@ -43,7 +46,11 @@ fn empty_home_becomes_a_running_system() {
     assert_eq!(metrics.status, 200);
     assert_eq!(post(&turns, &[], r#"{"session":"s","text":"hello"}"#).body, "hello");
     let drain = |body: &str| {
-        post(&format!("{dashboard}/api/gateway/drain"), &[("authorization", &format!("Bearer {secret}"))], body)
+        post(
+            &format!("{dashboard}/api/gateway/drain"),
+            &[("authorization", &format!("Bearer {secret}"))],
+            body,
+        )
     };
     assert_eq!(drain("").status, 200);
     eventually("turns are refused", SOON, || {
@@ -77,7 +84,9 @@ fn killed_supervisor_leaves_nothing_running() {
     let url = format!("http://127.0.0.1:{dashboard}/healthz");
     assert_eq!(get(&url, &[]).status, 200);
     up.kill();
-    eventually("the dashboard is gone", SOON, || std::panic::catch_unwind(|| get(&url, &[])).is_err().then_some(()));
+    eventually("the dashboard is gone", SOON, || {
+        std::panic::catch_unwind(|| get(&url, &[])).is_err().then_some(())
+    });
     eventually("the gateway is gone", SOON, || {
         (home.json("gateway_state.json")["gateway_state"] == "stopped").then_some(())
     });

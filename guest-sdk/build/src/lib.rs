@@ -52,7 +52,11 @@ const LEAKS: &[&str] = &[
 ///
 /// # Panics
 /// A build script can only fail by panicking: without the target, or when the guest does not compile.
-#[expect(clippy::panic, clippy::disallowed_methods, reason = "a build script has no other way to fail, or to be told")]
+#[expect(
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a build script has no other way to fail, or to be told"
+)]
 pub fn build(workspace: &Path, target: Target, arguments: &[&str]) -> PathBuf {
     let target_dir = shared_target_dir();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -25,7 +25,8 @@ impl Provider for ServiceKeys {
         let Ok(keys) = key::read_all(host) else { return Ok(None) };
         let digest = Sha256::digest(token);
         // Every key is compared, so the time says nothing about which one matched.
-        let found = keys.into_iter().fold(None, |found, key| if key.matches(&digest) { Some(key) } else { found });
+        let found =
+            keys.into_iter().fold(None, |found, key| if key.matches(&digest) { Some(key) } else { found });
         Ok(found.filter(|key| key.is_live(|| host.now())).map(ServiceKey::into_principal))
     }
 }
@@ -50,7 +51,8 @@ mod tests {
 
     #[test]
     fn known_key_names_its_principal() {
-        let host = host(&format!(r#"[{{"sha256":"{HELLO}","principal":"ci-bot","scopes":["metrics.read"]}}]"#));
+        let host =
+            host(&format!(r#"[{{"sha256":"{HELLO}","principal":"ci-bot","scopes":["metrics.read"]}}]"#));
         assert_eq!(principal_of(&host, "hello"), Some(TokenPrincipal::new("ci-bot", ["metrics.read"])));
         assert_eq!(principal_of(&host, "hello "), None);
         assert_eq!(principal_of(&host, ""), None);
@@ -76,7 +78,8 @@ mod tests {
         assert_eq!(complaint("{}"), "`keys` must be a list");
         assert!(complaint(r#"[{"sha256":"abc","principal":"p"}]"#).starts_with("keys[0].sha256"));
         assert!(complaint(r#"[{"sha256":"abc","principle":"p"}]"#).contains("unknown field `principle`"));
-        let twice = format!(r#"[{{"sha256":"{HELLO}","principal":"a"}},{{"sha256":"{HELLO}","principal":"b"}}]"#);
+        let twice =
+            format!(r#"[{{"sha256":"{HELLO}","principal":"a"}},{{"sha256":"{HELLO}","principal":"b"}}]"#);
         assert!(complaint(&twice).starts_with("keys[1].sha256"));
         let nameless = format!(r#"[{{"sha256":"{HELLO}","principal":""}}]"#);
         assert!(complaint(&nameless).starts_with("keys[0].principal"));

@@ -6,7 +6,8 @@ pub use providers::{LoadOptions, ProviderReport, Providers, load_providers};
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
-    BearerToken, Gate, PeopleGate, Registered, Registry, RegistryError, Required, Scope, SecretDigest, TokenRoutes,
+    BearerToken, Gate, PeopleGate, Registered, Registry, RegistryError, Required, Scope, SecretDigest,
+    TokenRoutes,
 };
 use crate::config::{Config, DashboardConfig, PublicUrl};
 use crate::drain::{
@@ -16,8 +17,8 @@ use crate::gateway::StatusFile;
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
-    DRAIN_PATH, Dashboard, FaultLog, GatewayView, HostPolicy, Metrics, PageSettings, ProviderCount, SecurityHeaders,
-    TrustedProxies, WHOAMI_PATH, router,
+    DRAIN_PATH, Dashboard, FaultLog, GatewayView, HostPolicy, Metrics, PageSettings, ProviderCount,
+    SecurityHeaders, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
 use std::fs::DirBuilder;
@@ -222,7 +223,9 @@ fn build_gate(
             providers.insert(0, drain_provider(secret, scope));
             routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
         }
-        Err(skipped) => tracing::warn!(reason = skipped, "no drain secret: the drain route stays behind the gate"),
+        Err(skipped) => {
+            tracing::warn!(reason = skipped, "no drain secret: the drain route stays behind the gate");
+        }
     }
     Ok(Gate::new(routes, Registry::new(providers)?, people))
 }

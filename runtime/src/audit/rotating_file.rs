@@ -84,7 +84,10 @@ mod tests {
             log.append(line.as_bytes()).unwrap();
         }
         let read = |suffix: &str| fs::read_to_string(format!("{}{suffix}", path.display())).unwrap();
-        assert_eq!((read(""), read(".1"), read(".2")), ("six\n".into(), "five and more\n".into(), "four\n".into()));
+        assert_eq!(
+            (read(""), read(".1"), read(".2")),
+            ("six\n".into(), "five and more\n".into(), "four\n".into())
+        );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 3);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }

@@ -1,7 +1,7 @@
 use super::rotating_file::RotatingFile;
 use super::{EventName, Record};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,8 @@ impl AuditLog {
         let (queue, inbox) = mpsc::sync_channel(QUEUE);
         let file = RotatingFile::new(home.join(AUDIT_FILE), MAX_FILE_BYTES, KEPT_FILES);
         let path = home.join(AUDIT_FILE);
-        let writer = thread::Builder::new().name("audit".into()).spawn(move || write_all(&inbox, file, &path))?;
+        let writer =
+            thread::Builder::new().name("audit".into()).spawn(move || write_all(&inbox, file, &path))?;
         let shared = Shared {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
@@ -77,10 +78,11 @@ impl AuditLog {
     }
 }
 
-fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &PathBuf) {
+fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &Path) {
     let mut failing = false;
     while let Ok(first) = inbox.recv() {
-        let lines: Vec<u8> = std::iter::once(first).chain(inbox.try_iter().take(256)).flat_map(Record::line).collect();
+        let lines: Vec<u8> =
+            std::iter::once(first).chain(inbox.try_iter().take(256)).flat_map(Record::line).collect();
         match file.append(&lines) {
             Ok(()) => failing = false,
             Err(error) if !failing => {

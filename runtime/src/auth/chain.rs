@@ -60,9 +60,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    type Answer = dyn Fn(&str) -> Result<TokenVerdict, ProviderFault> + Send + Sync;
+
     /// A provider whose answer is scripted, and which counts how often it was asked.
     struct Scripted {
-        answer: Box<dyn Fn(&str) -> Result<TokenVerdict, ProviderFault> + Send + Sync>,
+        answer: Box<Answer>,
         asked: AtomicUsize,
     }
 

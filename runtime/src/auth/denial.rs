@@ -54,7 +54,11 @@ impl Denial {
     }
 
     pub(super) fn no_process_token() -> Self {
-        Self::new(DenialStatus::BearerUnauthorized, "no_process_token", "this process's token is missing or wrong")
+        Self::new(
+            DenialStatus::BearerUnauthorized,
+            "no_process_token",
+            "this process's token is missing or wrong",
+        )
     }
 
     pub(super) fn no_session(next: String) -> Self {

@@ -1,7 +1,7 @@
 use super::chain::{self, ChainReport, Verified};
 use super::{
-    BearerToken, Denial, Principal, ProviderFault, ProviderName, Registry, Required, SecretDigest, TokenRoutes,
-    safe_target,
+    BearerToken, Denial, Principal, ProviderFault, ProviderName, Registry, Required, SecretDigest,
+    TokenRoutes, safe_target,
 };
 use std::time::Instant;
 
@@ -139,7 +139,8 @@ impl Gate {
             Required::Scope(scope) => Some(scope),
             Required::NoScope => None,
         };
-        let ChainReport { verified, faults } = chain::verify_token(&self.registry, &token, scope, facts.by).await;
+        let ChainReport { verified, faults } =
+            chain::verify_token(&self.registry, &token, scope, facts.by).await;
         let decision = match verified {
             Verified::Accepted(principal) => Decision::Permitted(Permit(Caller::Service(principal))),
             Verified::MissingScope(principal) => Decision::Refused(Denial::missing_scope(&principal)),

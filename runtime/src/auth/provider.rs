@@ -21,7 +21,7 @@ pub enum ProviderFault {
     /// The provider's backing store is out of reach, in its own words (bounded, control characters escaped).
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// All of the provider's slots are taken: a caller is told at once rather than queued.
+    /// All of the provider's slots are taken, and stayed so: a caller is told rather than queued.
     #[error("saturated: {limit} calls in flight")]
     Saturated {
         /// The cap on calls in flight.

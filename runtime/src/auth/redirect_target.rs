@@ -54,9 +54,31 @@ mod tests {
     #[test]
     fn everything_else_becomes_the_root() {
         for target in [
-            "", "sessions", "//e", "/\\e", "/%5ce", "/%2f%2fe", "/%2fe", "/%252f%252fe", "https://e", "/\te",
-            "/%09/e", "/\n/e", "/%0a/e", "/a/../b", "/a/%2e%2e/b", "/login", "/login?next=/", "/auth/x", "/api",
-            "/api/x", "/%61pi/x", "/API/x", "/\u{0}", "/%ff", "javascript:alert(1)",
+            "",
+            "sessions",
+            "//e",
+            "/\\e",
+            "/%5ce",
+            "/%2f%2fe",
+            "/%2fe",
+            "/%252f%252fe",
+            "https://e",
+            "/\te",
+            "/%09/e",
+            "/\n/e",
+            "/%0a/e",
+            "/a/../b",
+            "/a/%2e%2e/b",
+            "/login",
+            "/login?next=/",
+            "/auth/x",
+            "/api",
+            "/api/x",
+            "/%61pi/x",
+            "/API/x",
+            "/\u{0}",
+            "/%ff",
+            "javascript:alert(1)",
         ] {
             assert_eq!(safe_target(target), "/", "{target:?}");
         }

@@ -34,7 +34,9 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
     }
     let nobody_signs_in = !providers.registered.iter().any(|provider| provider.signs_people_in);
     if config.dashboard.is_gated() && nobody_signs_in {
-        tell!("dashboard.host or public_url is public, but no provider can sign a person in: `serve` will not start");
+        tell!(
+            "dashboard.host or public_url is public, but no provider can sign a person in: `serve` will not start"
+        );
         mistakes += 1;
     }
     Ok(if mistakes == 0 { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })

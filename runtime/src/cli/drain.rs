@@ -95,7 +95,8 @@ struct Client {
 impl Client {
     fn new(common: &Common, target: &Target) -> Result<Self> {
         let config = common.load()?;
-        let url = target.url.clone().unwrap_or_else(|| local_url(&config.dashboard.host, config.dashboard.port));
+        let url =
+            target.url.clone().unwrap_or_else(|| local_url(&config.dashboard.host, config.dashboard.port));
         if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(UsageError(format!("--url: {url:?} is no address like http://127.0.0.1:9119")).into());
         }
@@ -150,7 +151,8 @@ pub(super) fn local_url(host: &str, port: u16) -> String {
 
 fn secret(config: &Config, target: &Target) -> Result<Secret, String> {
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         Ok(Secret::new(text.trim().to_owned()))
     };
     if let Some(path) = &target.secret_file {
@@ -218,7 +220,9 @@ fn wait(client: &Client, timeout: Duration, cancel_on_timeout: bool) -> Result<E
     let left = trouble.map_or_else(|| "turns are still in flight".to_owned(), |error| format!("{error:#}"));
     tell!("portcullis: not drained after {} s: {left}", timeout.as_secs());
     if cancel_on_timeout {
-        client.control(&json!({"action": "cancel"})).context("the drain could not be cancelled and stands")?;
+        client
+            .control(&json!({"action": "cancel"}))
+            .context("the drain could not be cancelled and stands")?;
         tell!("portcullis: the drain is cancelled: turns are let in again");
     }
     Ok(ExitCode::FAILURE)
@@ -258,7 +262,11 @@ impl Progress {
             return;
         }
         self.last = Some(active);
-        let oldest = client.ages_of_turns().and_then(|ages| ages.into_iter().max()).map(|seconds| format!(", oldest {seconds} s")).unwrap_or_default();
+        let oldest = client
+            .ages_of_turns()
+            .and_then(|ages| ages.into_iter().max())
+            .map(|seconds| format!(", oldest {seconds} s"))
+            .unwrap_or_default();
         let line = format!("{active} turns in flight{oldest}, waited {} s", elapsed.as_secs());
         if terminal {
             let _ = write!(io::stderr(), "\r\x1b[2K{line}");

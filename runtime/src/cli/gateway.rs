@@ -11,9 +11,6 @@ pub(super) struct GatewayArgs {
     /// Where turns are asked for; port 0 picks one [default: gateway.listen, else 127.0.0.1:8642]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
-    /// End when this process, which started us, ends
-    #[arg(long, hide = true)]
-    pub parent: Option<u32>,
 }
 
 pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> {
@@ -21,7 +18,7 @@ pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> 
     let config = common.load()?;
     let settings = settings(&config, arguments)?;
     runtime()?.block_on(async {
-        let signals = signals::count(arguments.parent)?;
+        let signals = signals::count(common.parent)?;
         let gateway = Gateway::start(settings).await?;
         let port = gateway.port()?;
         announce_ready("gateway", port);

@@ -62,6 +62,9 @@ pub(crate) struct Common {
     /// How log lines look, on stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// End when this process, which started us, ends
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    parent: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -112,8 +115,8 @@ pub(crate) struct UsageError(String);
 impl Common {
     fn load(&self) -> Result<Config> {
         let environment = Environment::read();
-        let home = std::path::absolute(environment.home(self.home.clone()))
-            .context("the working folder is gone")?;
+        let home =
+            std::path::absolute(environment.home(self.home.clone())).context("the working folder is gone")?;
         Ok(config::load(home, self.config.clone(), environment)?)
     }
 }

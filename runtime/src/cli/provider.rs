@@ -77,7 +77,9 @@ fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
     let source = match arguments.component.strip_prefix("builtin:") {
         Some(name) => {
             let component = bundled::component(name);
-            ComponentSource::Bundled(component.ok_or_else(|| UsageError(format!("no builtin is named `{name}`")))?)
+            ComponentSource::Bundled(
+                component.ok_or_else(|| UsageError(format!("no builtin is named `{name}`")))?,
+            )
         }
         None => ComponentSource::File(PathBuf::from(&arguments.component)),
     };
@@ -107,7 +109,9 @@ fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
     let mut config = common.load()?;
     config.dashboard.providers.retain(|provider| provider.name.as_str() == arguments.name);
     let [configured] = &config.dashboard.providers[..] else {
-        return Err(UsageError(format!("no provider is named `{}` in the configuration", arguments.name)).into());
+        return Err(
+            UsageError(format!("no provider is named `{}` in the configuration", arguments.name)).into()
+        );
     };
     let deadline = configured.limits.deadline;
     let token = match arguments.token {
@@ -123,7 +127,8 @@ fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
             }
         }
         let provider = providers.registered.first().and_then(|provider| provider.token.clone());
-        let provider = provider.ok_or_else(|| UsageError("this provider takes no bearer tokens".to_owned()))?;
+        let provider =
+            provider.ok_or_else(|| UsageError("this provider takes no bearer tokens".to_owned()))?;
         let start = Instant::now();
         let verdict = provider.verify_token(&BearerToken::by_hand(token), start + deadline).await;
         show(verdict, start.elapsed())
@@ -141,12 +146,16 @@ fn show(verdict: Result<TokenVerdict, portcullis::auth::ProviderFault>, took: Du
     let (answer, code) = match verdict {
         Ok(TokenVerdict::Recognized(claims)) => {
             let scopes: Vec<_> = claims.scopes().map(ToString::to_string).collect();
-            (json!({"verdict": "recognized", "principal": claims.principal(), "scopes": scopes, "micros": micros}), 0)
+            (
+                json!({"verdict": "recognized", "principal": claims.principal(), "scopes": scopes, "micros": micros}),
+                0,
+            )
         }
         Ok(TokenVerdict::NotRecognized) => (json!({"verdict": "not recognized", "micros": micros}), 0),
-        Err(fault) => {
-            (json!({"verdict": "fault", "fault": fault.kind(), "detail": fault.to_string(), "micros": micros}), 1)
-        }
+        Err(fault) => (
+            json!({"verdict": "fault", "fault": fault.kind(), "detail": fault.to_string(), "micros": micros}),
+            1,
+        ),
     };
     out!("{answer}");
     Ok(ExitCode::from(code))

@@ -11,7 +11,9 @@ pub(super) enum SecretCommand {
 
 pub(super) fn run(command: &SecretCommand) -> Result<ExitCode> {
     match command {
-        SecretCommand::Generate => out!("{}", generate_secret().context("the system gives no random numbers")?),
+        SecretCommand::Generate => {
+            out!("{}", generate_secret().context("the system gives no random numbers")?);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,22 +17,20 @@ pub(super) struct ServeArgs {
     /// Take the gate for people off, whatever is bound. Token routes stay guarded.
     #[arg(long)]
     pub insecure: bool,
-    /// End when this process, which started us, ends
-    #[arg(long, hide = true)]
-    pub parent: Option<u32>,
 }
 
 pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
     let mut config = common.load()?;
     if let Some(host) = arguments.host {
-        config.dashboard.host = parse_bind_host(&host).map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
+        config.dashboard.host =
+            parse_bind_host(&host).map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
     }
     if let Some(port) = arguments.port {
         config.dashboard.port = port;
     }
     runtime()?.block_on(async {
-        let told = signals::count(arguments.parent)?;
+        let told = signals::count(common.parent)?;
         let app = App::build(&config, arguments.insecure).await.map_err(|error| match error.is_usage() {
             true => UsageError(error.to_string()).into(),
             false => anyhow::Error::new(error),

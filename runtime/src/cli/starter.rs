@@ -19,7 +19,11 @@ pub(super) fn make(home: &Path) -> Result<Vec<PathBuf>> {
     if config.exists() {
         return Ok(Vec::new());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(home).with_context(|| format!("cannot make {}", home.display()))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home)
+        .with_context(|| format!("cannot make {}", home.display()))?;
     let key_file = home.join(SERVICE_KEY_FILE);
     let key = secret_in(&key_file)?;
     let digest = hex::encode(Sha256::digest(key.expose()));
@@ -38,7 +42,9 @@ pub(super) fn drain_secret(config: &Config) -> Result<Secret> {
 
 fn secret_in(path: &Path) -> Result<Secret> {
     match fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => bail!("{} is empty: remove it, and a new one is made", path.display()),
+        Ok(text) if text.trim().is_empty() => {
+            bail!("{} is empty: remove it, and a new one is made", path.display())
+        }
         Ok(text) => Ok(Secret::new(text.trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = generate_secret().context("the system gives no random numbers")?;
@@ -52,5 +58,6 @@ fn secret_in(path: &Path) -> Result<Secret> {
 /// For the owner alone, and never over a file that is there.
 fn write_new(path: &Path, text: &str) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -31,7 +31,8 @@ pub(super) struct UpArgs {
 pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
     let environment = portcullis::config::Environment::read();
-    let home = std::path::absolute(environment.home(common.home.clone())).context("the working folder is gone")?;
+    let home =
+        std::path::absolute(environment.home(common.home.clone())).context("the working folder is gone")?;
     let made = if common.config.is_none() { starter::make(&home)? } else { Vec::new() };
     let config = common.load()?;
     let secret = starter::drain_secret(&config)?;

@@ -4,8 +4,8 @@ use super::mistakes::Mistakes;
 use super::section::{Reader, Section};
 use super::yaml::{Node, Place, Yaml};
 use super::{
-    ComponentRef, Config, ConfigError, DashboardConfig, Environment, GatewayConfig, Grants, Mistake, ProviderConfig,
-    PublicUrl,
+    ComponentRef, Config, ConfigError, DashboardConfig, Environment, GatewayConfig, Grants, Mistake,
+    ProviderConfig, PublicUrl,
 };
 use crate::auth::{ProviderName, Scope};
 use crate::drain::DRAIN_PROVIDER;
@@ -218,9 +218,11 @@ fn resolve(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
         return secret.map_or(Value::Null, |secret| secret.expose().into());
     }
     match &node.value {
-        Yaml::List(items) => {
-            items.iter().enumerate().map(|(index, item)| resolve(&format!("{name}[{index}]"), item, reader)).collect()
-        }
+        Yaml::List(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| resolve(&format!("{name}[{index}]"), item, reader))
+            .collect(),
         Yaml::Map(entries) => entries
             .iter()
             .map(|(key, item)| (key.text.clone(), resolve(&format!("{name}.{}", key.text), item, reader)))
@@ -291,7 +293,11 @@ fn component_ref(text: &str, base: &Path) -> Result<ComponentRef, String> {
 
 fn hex_digest(text: &str) -> Result<String, &'static str> {
     let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_digest { Ok(text.to_ascii_lowercase()) } else { Err("must be 64 hex digits, as sha256sum prints them") }
+    if is_digest {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("must be 64 hex digits, as sha256sum prints them")
+    }
 }
 
 fn display_name(text: &str) -> Result<String, &'static str> {
@@ -310,7 +316,9 @@ fn served_path(text: &str) -> Result<String, String> {
 
 fn network(text: &str) -> Result<IpNet, String> {
     let single = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| single()).map_err(|_| format!("{text:?} is no address or network like 10.0.0.0/8"))
+    text.parse()
+        .or_else(|_| single())
+        .map_err(|_| format!("{text:?} is no address or network like 10.0.0.0/8"))
 }
 
 /// A name or address to bind, brackets or not.
@@ -414,7 +422,11 @@ gateway:
         let provider = &config.dashboard.providers[0];
         assert_eq!(provider.component, ComponentRef::Path("/home/providers/service-keys.wasm".into()));
         assert_eq!(provider.settings["plain"], "text");
-        assert!(provider.settings["keys"].starts_with(r#"[{"sha256":"5e88""#), "{}", provider.settings["keys"]);
+        assert!(
+            provider.settings["keys"].starts_with(r#"[{"sha256":"5e88""#),
+            "{}",
+            provider.settings["keys"]
+        );
         assert_eq!(provider.limits.memory_bytes, 32 << 20);
         assert!(provider.place.ends_with(":12"), "{}", provider.place);
         assert!(config.dashboard.is_gated());
@@ -449,13 +461,25 @@ gateway:
             ("dashboard: {providers: [{name: A, component: x}]}", "is no provider name"),
             ("dashboard: {providers: [{name: drain-secret, component: x}]}", "built-in drain provider"),
             ("dashboard: {providers: [{name: a, component: 'builtin:x'}]}", "no builtin is named `x`"),
-            ("dashboard: {providers: [{name: a, component: x}, {name: a, component: y}]}", "another provider"),
+            (
+                "dashboard: {providers: [{name: a, component: x}, {name: a, component: y}]}",
+                "another provider",
+            ),
             ("dashboard: {providers: [{name: a, component: x, sha256: 12}]}", "put it in quotes"),
             ("dashboard: {providers: [{name: a, component: x, sha256: '12'}]}", "64 hex digits"),
             ("dashboard: {providers: [{name: a, component: x, config: [1]}]}", "config` must be a map"),
-            ("dashboard: {providers: [{name: a, component: x, grants: {scopes: [drain]}}]}", "is the drain scope"),
-            ("dashboard: {providers: [{name: a, component: x, grants: {http: ['https://a/b']}}]}", "without a path"),
-            ("dashboard: {providers: [{name: a, component: x, grants: {keyvalue: 1}}]}", "must be true or false"),
+            (
+                "dashboard: {providers: [{name: a, component: x, grants: {scopes: [drain]}}]}",
+                "is the drain scope",
+            ),
+            (
+                "dashboard: {providers: [{name: a, component: x, grants: {http: ['https://a/b']}}]}",
+                "without a path",
+            ),
+            (
+                "dashboard: {providers: [{name: a, component: x, grants: {keyvalue: 1}}]}",
+                "must be true or false",
+            ),
             ("dashboard: {providers: [{name: a, component: x, limits: {memory_mib: 0}}]}", "from 1 to 1024"),
             ("dashboard: {token_routes: [{path: /nowhere, scope: s}]}", "no path that can be a token route"),
             ("dashboard: {token_routes: [{path: /metrics}]}", "`dashboard.token_routes[0].scope` is missing"),
@@ -487,8 +511,16 @@ gateway:
     #[test]
     fn only_three_names_are_loopback() {
         for (host, gated) in [
-            ("127.0.0.1", false), ("localhost", false), ("'::1'", false), ("127.0.0.2", true), ("0.0.0.0", true),
-            ("'::'", true), ("192.168.1.1", true), ("100.64.0.1", true), ("169.254.1.1", true), ("agent.local", true),
+            ("127.0.0.1", false),
+            ("localhost", false),
+            ("'::1'", false),
+            ("127.0.0.2", true),
+            ("0.0.0.0", true),
+            ("'::'", true),
+            ("192.168.1.1", true),
+            ("100.64.0.1", true),
+            ("169.254.1.1", true),
+            ("agent.local", true),
         ] {
             let config = read(&format!("dashboard: {{host: {host}}}")).unwrap();
             assert_eq!(config.dashboard.is_gated(), gated, "{host}");

@@ -1,10 +1,10 @@
 //! Reading a map key by key. What nobody asked for is a mistake in the end, with the nearest key named.
 
 use super::Secret;
-use crate::atomic_file;
 use super::environment::variable;
 use super::mistakes::Mistakes;
 use super::yaml::{Key, Node, Place, Yaml};
+use crate::atomic_file;
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
@@ -179,7 +179,8 @@ impl Reader<'_> {
                 } else {
                     ""
                 };
-                self.mistakes.add(node.place, format!("`{name}` must be a string, not {}{hint}", node.kind()));
+                self.mistakes
+                    .add(node.place, format!("`{name}` must be a string, not {}{hint}", node.kind()));
                 None
             }
         }
@@ -214,7 +215,12 @@ impl Reader<'_> {
     }
 
     /// Keeps a good value; a bad one is a mistake.
-    pub(super) fn keep<T, E: Display>(&mut self, name: &str, place: Place, parsed: Result<T, E>) -> Option<T> {
+    pub(super) fn keep<T, E: Display>(
+        &mut self,
+        name: &str,
+        place: Place,
+        parsed: Result<T, E>,
+    ) -> Option<T> {
         parsed.map_err(|error| self.mistakes.add(place, format!("`{name}`: {error}"))).ok()
     }
 

@@ -86,7 +86,9 @@ impl DrainControl {
     pub async fn begin(&self, permit: &Permit, request: BeginRequest) -> Result<Begun, DrainError> {
         let (reply, answer) = oneshot::channel();
         let principal = permit.name().to_owned();
-        self.operations.send(Operation::Begin { principal, request, reply }).map_err(|_| DrainError::Stopped)?;
+        self.operations
+            .send(Operation::Begin { principal, request, reply })
+            .map_err(|_| DrainError::Stopped)?;
         answer.await.unwrap_or(Err(DrainError::Stopped))
     }
 

@@ -120,11 +120,12 @@ impl MarkerFile {
             Ok(Some(content)) => MarkerState::Present { content, modified },
             Ok(None) => MarkerState::Unreadable { modified },
             // Removed between the two looks, unless a dangling link still stands there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !found.is_symlink() => MarkerState::Absent,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !found.is_symlink() => {
+                MarkerState::Absent
+            }
             Err(_) => MarkerState::Unreadable { modified },
         }
     }
-
 
     /// Writes the marker whole, so that it survives a loss of power.
     ///
@@ -225,7 +226,8 @@ mod tests {
         std::os::unix::fs::symlink(file.path(), file.path()).unwrap();
         assert!(matches!(file.read(), MarkerState::Unreadable { .. }));
         file.clear().unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, file.path(), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, file.path(), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
         assert!(matches!(file.read(), MarkerState::Unreadable { .. }));
         file.clear().unwrap();
         assert_eq!(file.read(), MarkerState::Absent);

@@ -129,7 +129,8 @@ fn period(chars: &[char]) -> Option<usize> {
 
 /// Does most of the value follow from the two characters before, by the same step up or down?
 fn is_sequence(chars: &[char]) -> bool {
-    let steps: Vec<i64> = chars.windows(2).map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32)).collect();
+    let steps: Vec<i64> =
+        chars.windows(2).map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32)).collect();
     let steady = steps.windows(2).filter(|pair| pair[0] == pair[1]).count();
     steady * 2 > steps.len()
 }
@@ -199,12 +200,14 @@ mod tests {
         assert_eq!(assess(&"012345678".repeat(8)), Err(WeakSecret::FewDistinct { distinct: 9, min: 10 }));
         assert_eq!(assess(&"0123456789abcdef".repeat(3)), Err(WeakSecret::Repeats(16)));
         for padded in ["!{}", "{}!", "x{}yz"] {
-            let padded = padded.replace("{}", &"password1234567".repeat(3));
-            assert_eq!(assess(&padded), Err(WeakSecret::Repeats(15)), "{padded}");
+            let padded = padded.replace("{}", &"Password1234567890".repeat(3));
+            assert_eq!(assess(&padded), Err(WeakSecret::Repeats(18)), "{padded}");
         }
         let skewed = format!("{}bcdefghijklmnopq", "a".repeat(40));
         assert!(matches!(assess(&skewed), Err(WeakSecret::LowEntropy { .. })));
-        for run in ["0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJ"] {
+        for run in
+            ["0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJ"]
+        {
             assert_eq!(assess(run), Err(WeakSecret::Sequence), "{run}");
         }
     }

@@ -44,11 +44,18 @@ pub(super) struct TurnService {
 /// The routes behind one door: whoever comes in by it asks for turns of this origin.
 pub(super) fn router(service: TurnService, origin: Origin) -> Router {
     let turns = Router::new()
-        .route("/v1/turns", get(list_turns).post(move |state, headers, request| start_turn(state, origin, headers, request)))
+        .route(
+            "/v1/turns",
+            get(list_turns).post(move |state, headers, request| start_turn(state, origin, headers, request)),
+        )
         .route("/health", get(health))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .method_not_allowed_fallback(|| async {
-            refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+            refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take this method",
+            )
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(service);
@@ -95,8 +102,9 @@ struct TurnRequest {
 
 impl TurnRequest {
     fn parse(body: &[u8]) -> Result<Self, String> {
-        let request: Self = serde_json::from_slice(body)
-            .map_err(|error| format!("the body must be {{\"session\": string, \"text\": string}}: {error}"))?;
+        let request: Self = serde_json::from_slice(body).map_err(|error| {
+            format!("the body must be {{\"session\": string, \"text\": string}}: {error}")
+        })?;
         match request.session.len() {
             1..=MAX_SESSION_BYTES if !request.session.contains(char::is_control) => Ok(request),
             _ => Err(format!("`session` must be 1 to {MAX_SESSION_BYTES} bytes without control characters")),
@@ -200,11 +208,13 @@ async fn collect(mut events: mpsc::Receiver<TurnEvent>) -> Response {
         match event {
             TurnEvent::Output(bytes) if reply.len() + bytes.len() <= MAX_REPLY_BYTES => reply.extend(bytes),
             TurnEvent::Output(_) => {
-                let detail = format!("the reply is over {MAX_REPLY_BYTES} bytes: ask with Accept: text/event-stream");
+                let detail =
+                    format!("the reply is over {MAX_REPLY_BYTES} bytes: ask with Accept: text/event-stream");
                 return refusal(StatusCode::BAD_GATEWAY, "reply_too_large", &detail);
             }
             TurnEvent::Ended(TurnEnd::Exited(0)) => {
-                return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from(reply)).into_response();
+                return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from(reply))
+                    .into_response();
             }
             TurnEvent::Ended(end) => return failed_turn(&end, &reply),
         }
@@ -229,9 +239,11 @@ fn refuse_turn(session: &str, refused: Refusal) -> Response {
             let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "gateway_draining", DRAINING);
             ([(header::RETRY_AFTER, "1")], response).into_response()
         }
-        Refusal::SessionBusy => {
-            refusal(StatusCode::CONFLICT, "session_busy", "this session has a turn in flight: wait for its end")
-        }
+        Refusal::SessionBusy => refusal(
+            StatusCode::CONFLICT,
+            "session_busy",
+            "this session has a turn in flight: wait for its end",
+        ),
         Refusal::Full { max_turns } => {
             let detail = format!("{max_turns} turns are in flight, as many as gateway.max_turns allows");
             let response = refusal(StatusCode::TOO_MANY_REQUESTS, "max_turns", &detail);

@@ -33,7 +33,11 @@ pub struct Status {
 
 impl Status {
     /// This process, now.
-    pub fn of_this_process(gateway_state: GatewayState, active_agents: usize, exit_reason: Option<String>) -> Self {
+    pub fn of_this_process(
+        gateway_state: GatewayState,
+        active_agents: usize,
+        exit_reason: Option<String>,
+    ) -> Self {
         let pid = std::process::id();
         Self {
             pid,
@@ -193,7 +197,8 @@ mod tests {
     fn fields_of_another_type_are_not_there() {
         let (_home, file) = status_file();
         let pid = std::process::id();
-        let text = format!(r#"{{"pid":{pid},"gateway_state":"running","active_agents":null,"updated_at":5}}"#);
+        let text =
+            format!(r#"{{"pid":{pid},"gateway_state":"running","active_agents":null,"updated_at":5}}"#);
         fs::write(&file.path, text).unwrap();
         let reading = file.read();
         assert_eq!((reading.gateway_state, reading.active_agents), (GatewayState::Running, 0));

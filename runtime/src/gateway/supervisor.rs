@@ -99,12 +99,17 @@ impl Gateway {
         })
     }
 
-    async fn bind(settings: GatewaySettings, status_file: StatusFile, lock: File) -> Result<Self, GatewayError> {
+    async fn bind(
+        settings: GatewaySettings,
+        status_file: StatusFile,
+        lock: File,
+    ) -> Result<Self, GatewayError> {
         let socket_path = settings.home.join(INTERNAL_SOCKET);
         let unix = bind_internal(&settings.home)
             .map_err(|source| GatewayError::Home { path: socket_path.clone(), source })?;
         let address = settings.listen;
-        let tcp = TcpListener::bind(address).await.map_err(|source| GatewayError::Listen { address, source })?;
+        let tcp =
+            TcpListener::bind(address).await.map_err(|source| GatewayError::Listen { address, source })?;
         let command = TurnCommand { guard: settings.binary, command: settings.command };
         let service = TurnService {
             turns: Turns::new(settings.max_turns),
@@ -176,7 +181,8 @@ fn take_home(home: &Path) -> Result<File, GatewayError> {
     let path = home.join(".gateway.lock");
     let failed = |source| GatewayError::Home { path: path.clone(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
-    let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    let lock =
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(GatewayError::HomeTaken(home.to_owned())),

@@ -75,14 +75,17 @@ impl MarkerWatch {
         let watched = notify::recommended_watcher(report)
             .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
         watched
-            .inspect_err(|error| tracing::warn!(%error, "no file events: the marker is looked at once a second"))
+            .inspect_err(
+                |error| tracing::warn!(%error, "no file events: the marker is looked at once a second"),
+            )
             .ok()
     }
 }
 
 /// Reading a file is an event too, and a look reads: only changes count.
 fn is_change_of(event: &Event, name: &OsStr) -> bool {
-    !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| path.file_name() == Some(name))
+    !matches!(event.kind, EventKind::Access(_))
+        && event.paths.iter().any(|path| path.file_name() == Some(name))
 }
 
 /// What wakes the watcher.

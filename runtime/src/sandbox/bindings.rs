@@ -1,6 +1,5 @@
 //! The host's side of `wit/provider.wit`.
 
-
 /// What every provider exports.
 pub(super) mod provider {
     wasmtime::component::bindgen!({

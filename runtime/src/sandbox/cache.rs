@@ -43,7 +43,9 @@ impl ComponentCache {
         // SAFETY: the folder is ours alone (`make_private`), so this file is one that `store` wrote, whole,
         // for this very engine and version, whose hash is in its name.
         let loaded = unsafe { Component::deserialize_file(engine, &path) };
-        loaded.inspect_err(|error| tracing::debug!(%error, "a cached component does not load: compiling")).ok()
+        loaded
+            .inspect_err(|error| tracing::debug!(%error, "a cached component does not load: compiling"))
+            .ok()
     }
 
     pub(super) fn store(&self, component: &Component, digest: &str) {

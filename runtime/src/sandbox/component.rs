@@ -161,7 +161,9 @@ fn why_not(import: &str, need: Need) -> &'static str {
     match need {
         Need::Nothing => "in a form that this host does not have",
         Need::NotYet => "which this version cannot grant yet",
-        Need::Never if import.starts_with("wasi:sockets/") => "and no provider may open sockets: use wasi:http",
+        Need::Never if import.starts_with("wasi:sockets/") => {
+            "and no provider may open sockets: use wasi:http"
+        }
         Need::Never => "which no provider may have",
     }
 }

@@ -4,8 +4,8 @@ use super::cache::ComponentCache;
 use super::guest_runtime::GuestRuntime;
 use super::host::{self, HostState};
 use super::limits::{
-    Limits, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS,
-    MAX_TABLES,
+    Limits, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES,
+    MAX_TABLE_ELEMENTS, MAX_TABLES,
 };
 use std::io;
 use std::path::PathBuf;

@@ -21,7 +21,10 @@ pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> Provider
     }
     match error.downcast_ref::<Trap>() {
         Some(
-            Trap::InvalidChar | Trap::StringOutOfBounds | Trap::ListOutOfBounds | Trap::InvalidDiscriminant
+            Trap::InvalidChar
+            | Trap::StringOutOfBounds
+            | Trap::ListOutOfBounds
+            | Trap::InvalidDiscriminant
             | Trap::UnalignedPointer,
         ) => ProviderFault::Malformed(words(&cause)),
         Some(_) => ProviderFault::Trapped(words(&cause)),

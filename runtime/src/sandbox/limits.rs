@@ -20,7 +20,7 @@ pub const MAX_TABLE_ELEMENTS: usize = 20_000;
 pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 /// The guest's stack.
 pub const MAX_STACK_BYTES: usize = 512 * 1024;
-/// Calls in flight a provider.
+/// Calls in flight a provider. One more waits for a moment, and is then told that the provider is unavailable.
 pub const MAX_CALLS_IN_FLIGHT: usize = 16;
 /// Memories of one component. Their sizes are added up against [`Limits::memory_bytes`].
 pub(super) const MAX_MEMORIES: usize = 2;
@@ -69,7 +69,12 @@ impl CallLimits {
 }
 
 impl ResourceLimiter for CallLimits {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         // Beyond what the memory itself declares: an ordinary "no", and nothing that was used.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);

@@ -17,6 +17,9 @@ use wasmtime::Store;
 use wasmtime_wasi_config::WasiConfigVariables;
 use zeroize::Zeroizing;
 
+/// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
+/// far too short to be stuck behind a provider that hangs.
+const MAX_SLOT_WAIT: Duration = Duration::from_millis(25);
 /// Reading and compiling one component. Python's takes 8 s of one core, so this is for what never ends.
 const MAX_LOAD_TIME: Duration = Duration::from_secs(120);
 /// Between two lines of what a provider prints: anybody with a wrong token can make it print.
@@ -96,7 +99,8 @@ impl Sandbox {
         let unfit = |error: wasmtime::Error| LoadError::Unfit(words(&format!("{error:#}")));
         let linked = self.linker.instantiate_pre(&component).map_err(unfit)?;
         let has_settings = inspection.exports(SETTINGS_EXPORT);
-        let settings_check = has_settings.then(|| WithSettingsPre::new(linked.clone())).transpose().map_err(unfit)?;
+        let settings_check =
+            has_settings.then(|| WithSettingsPre::new(linked.clone())).transpose().map_err(unfit)?;
         let prelinked = Prelinked {
             name: spec.name,
             provider: AuthProviderPre::new(linked).map_err(unfit)?,
@@ -172,7 +176,8 @@ impl WasmProvider {
     ) -> Result<T, ProviderFault> {
         let limit = self.component.limits.deadline;
         let by = by.min(Instant::now() + limit);
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+        let slot = tokio::time::timeout(MAX_SLOT_WAIT, self.slots.clone().acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else {
             return Err(ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT });
         };
         let mut task = AbortOnDrop(self.sandbox.guests.handle().spawn(async move {
@@ -248,7 +253,8 @@ impl AsyncGuestCall<bool> for SupportsToken {
     }
 }
 
-type TokenAnswer = Result<Option<super::bindings::contract::TokenPrincipal>, super::bindings::contract::ProviderError>;
+type TokenAnswer =
+    Result<Option<super::bindings::contract::TokenPrincipal>, super::bindings::contract::ProviderError>;
 
 struct VerifyToken(Zeroizing<String>);
 

@@ -19,7 +19,9 @@ impl<S: Send + Sync> FromRequest<S> for BoundedBody {
         match tokio::time::timeout(TIMEOUT, Bytes::from_request(request, state)).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
             Ok(Err(rejected)) => Err(respond::error(rejected.status(), "bad_request", &rejected.body_text())),
-            Err(_) => Err(respond::error(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")),
+            Err(_) => {
+                Err(respond::error(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"))
+            }
         }
     }
 }

@@ -19,7 +19,8 @@ impl TrustedProxies {
     pub(super) fn client_of(&self, request: &Request) -> Option<IpAddr> {
         // On a dual-stack bind, IPv4 peers arrive as mapped addresses.
         let peer = request.extensions().get::<Peer>()?.0?.ip().to_canonical();
-        let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let forwarded =
+            request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         Some(self.walk(peer, forwarded))
     }
 

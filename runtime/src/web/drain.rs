@@ -43,7 +43,8 @@ pub(super) async fn control(
 
 async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) -> Response {
     let begun = dashboard.drain.begin(permit, request).await;
-    let record = Record::now(EventName::DrainBegin).with("principal", permit.name()).with("ok", begun.is_ok());
+    let record =
+        Record::now(EventName::DrainBegin).with("principal", permit.name()).with("ok", begun.is_ok());
     match begun {
         Ok(begun) => {
             dashboard.metrics.drain("begin", true);
@@ -61,13 +62,19 @@ async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) ->
 
 async fn cancel(dashboard: &Dashboard, permit: &Permit) -> Response {
     let cancelled = dashboard.drain.cancel(permit).await;
-    let record = Record::now(EventName::DrainCancel).with("principal", permit.name()).with("ok", cancelled.is_ok());
+    let record =
+        Record::now(EventName::DrainCancel).with("principal", permit.name()).with("ok", cancelled.is_ok());
     match cancelled {
         Ok(cancelled) => {
             dashboard.metrics.drain("cancel", true);
             dashboard.audit.write(record.with("was_draining", cancelled.was_draining));
-            tracing::info!(principal = permit.name(), was_draining = cancelled.was_draining, "drain cancelled");
-            Json(json!({"ok": true, "action": "cancel", "was_draining": cancelled.was_draining})).into_response()
+            tracing::info!(
+                principal = permit.name(),
+                was_draining = cancelled.was_draining,
+                "drain cancelled"
+            );
+            Json(json!({"ok": true, "action": "cancel", "was_draining": cancelled.was_draining}))
+                .into_response()
         }
         Err(error) => failed(dashboard, "cancel", record, &error),
     }
@@ -79,8 +86,12 @@ fn failed(dashboard: &Dashboard, action: &'static str, record: Record, error: &D
     dashboard.audit.write(record.with("reason", error.to_string()));
     tracing::error!(action, %error, "a drain request failed");
     let detail = match error {
-        DrainError::NotWritten(_) => "The drain marker could not be written safely; /api/status shows what stands",
-        DrainError::NotRemoved(_) => "The drain marker could not be removed safely; /api/status shows what stands",
+        DrainError::NotWritten(_) => {
+            "The drain marker could not be written safely; /api/status shows what stands"
+        }
+        DrainError::NotRemoved(_) => {
+            "The drain marker could not be removed safely; /api/status shows what stands"
+        }
         DrainError::Stopped => "The dashboard is shutting down",
     };
     respond::error(StatusCode::INTERNAL_SERVER_ERROR, "drain_failed", detail)
@@ -91,14 +102,17 @@ fn parse(body: &[u8]) -> Result<Command, String> {
     if body.trim_ascii().is_empty() {
         return Ok(Command::Begin(BeginRequest::default()));
     }
-    let value: Value = serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
     let Value::Object(mut fields) = value else { return Err("The body must be a JSON object".to_owned()) };
     let action = take_action(&mut fields)?;
     let ttl = take_ttl(&mut fields)?;
     let suppress_notification = take_suppress_notification(&mut fields)?;
     if let Some(unknown) = fields.keys().next() {
         let unknown: String = unknown.chars().take(MAX_ECHO).collect();
-        return Err(format!("Unknown field '{unknown}'; expected action, ttl_seconds, suppress_notification"));
+        return Err(format!(
+            "Unknown field '{unknown}'; expected action, ttl_seconds, suppress_notification"
+        ));
     }
     match action.as_str() {
         "drain" => Ok(Command::Begin(BeginRequest { ttl, suppress_notification })),

@@ -2,8 +2,9 @@
 
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
-use crate::auth::{Caller, Decision, Denial, Judgement, Permit, RequestFacts};
+use crate::auth::{Caller, Decision, Denial, Judgement, Permit, ProviderName, RequestFacts};
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -32,7 +33,7 @@ pub(super) async fn gate(State(dashboard): State<Dashboard>, mut request: Reques
 }
 
 fn facts(request: &Request) -> RequestFacts<'_> {
-    let all = |name: &str| request.headers().get_all(name).iter().map(|value| value.as_bytes()).collect();
+    let all = |name: &str| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect();
     RequestFacts {
         path: request.uri().path(),
         authorization: all(AUTHORIZATION.as_str()),
@@ -75,7 +76,7 @@ fn tell_failure(dashboard: &Dashboard, denial: &Denial, path: &str, client: Opti
     tracing::info!(path, reason = denial.reason, detail = denial.detail, "token refused");
     let record = Record::now(EventName::TokenAuthFailure)
         .with("reason", denial.reason)
-        .with("provider", denial.unreachable.as_ref().map(|name| name.as_str()))
+        .with("provider", denial.unreachable.as_ref().map(ProviderName::as_str))
         .with("path", path)
         .with("ip", client.map(|ip| ip.to_string()));
     dashboard.audit.write(record);

@@ -20,7 +20,11 @@ pub struct HostPolicy {
 
 impl HostPolicy {
     /// `names` besides the bind host; a bind to every address answers to every name.
-    pub fn new(bind_host: &str, names: impl IntoIterator<Item = String>, public_origin: Option<String>) -> Self {
+    pub fn new(
+        bind_host: &str,
+        names: impl IntoIterator<Item = String>,
+        public_origin: Option<String>,
+    ) -> Self {
         let any = matches!(bind_host, "0.0.0.0" | "::");
         let mut names: BTreeSet<_> = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         names.insert(bind_host.to_ascii_lowercase());
@@ -39,7 +43,8 @@ impl HostPolicy {
         if self.public_origin.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(origin)) {
             return true;
         }
-        let Some(authority) = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")) else {
+        let Some(authority) = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"))
+        else {
             return false;
         };
         let Ok(origin) = authority.parse::<Authority>() else { return false };
@@ -76,7 +81,8 @@ pub(super) async fn guard(State(dashboard): State<Dashboard>, request: Request, 
 type Refusal = (StatusCode, &'static str);
 
 fn check(hosts: &HostPolicy, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-    let host = host_header(headers).ok_or((StatusCode::BAD_REQUEST, "exactly one valid Host header is needed"))?;
+    let host =
+        host_header(headers).ok_or((StatusCode::BAD_REQUEST, "exactly one valid Host header is needed"))?;
     if !hosts.accepts(&host) || uri.authority().is_some_and(|authority| !hosts.accepts(authority)) {
         return Err((StatusCode::BAD_REQUEST, "this dashboard does not answer to that Host"));
     }
@@ -135,14 +141,32 @@ mod tests {
 
     #[test]
     fn only_known_hosts_are_answered() {
-        for host in ["127.0.0.1:9119", "localhost", "LOCALHOST:1", "[::1]:9119", "agent.example.com", "agent.tailnet.example:8"] {
+        for host in [
+            "127.0.0.1:9119",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:9119",
+            "agent.example.com",
+            "agent.tailnet.example:8",
+        ] {
             assert_eq!(status("127.0.0.1", &Method::GET, "/", &[("host", host)]), None, "{host}");
         }
-        for host in ["evil.example", "127.0.0.2", "localhost.evil.example", "u@localhost", "", "a b", "127.0.0.1.nip.io"] {
+        for host in [
+            "evil.example",
+            "127.0.0.2",
+            "localhost.evil.example",
+            "u@localhost",
+            "",
+            "a b",
+            "127.0.0.1.nip.io",
+        ] {
             assert_eq!(status("127.0.0.1", &Method::GET, "/", &[("host", host)]), Some(400), "{host}");
         }
         assert_eq!(status("127.0.0.1", &Method::GET, "/", &[]), Some(400));
-        assert_eq!(status("127.0.0.1", &Method::GET, "/", &[("host", "localhost"), ("host", "localhost")]), Some(400));
+        assert_eq!(
+            status("127.0.0.1", &Method::GET, "/", &[("host", "localhost"), ("host", "localhost")]),
+            Some(400)
+        );
         assert_eq!(status("127.0.0.1", &Method::GET, "http://evil/", &[("host", "localhost")]), Some(400));
         assert_eq!(status("192.168.1.5", &Method::GET, "/", &[("host", "localhost")]), Some(400));
         assert_eq!(status("192.168.1.5", &Method::GET, "/", &[("host", "192.168.1.5:9119")]), None);
@@ -154,7 +178,11 @@ mod tests {
     #[test]
     fn paths_that_mean_two_things_are_refused() {
         for path in ["/a%2fb", "/a%5Cb", "/%00", "/./a", "/a/..", "/%2e%2e/a", "/a/%2E", "/.%2e/a"] {
-            assert_eq!(status("127.0.0.1", &Method::GET, path, &[("host", "localhost")]), Some(400), "{path}");
+            assert_eq!(
+                status("127.0.0.1", &Method::GET, path, &[("host", "localhost")]),
+                Some(400),
+                "{path}"
+            );
         }
         for path in ["/", "/a.b", "/...", "/a%20b", "/a//b"] {
             assert_eq!(status("127.0.0.1", &Method::GET, path, &[("host", "localhost")]), None, "{path}");
@@ -173,12 +201,17 @@ mod tests {
         assert_eq!(post(&[("origin", "https://agent.example.com")]), None);
         assert_eq!(post(&[("origin", "https://agent.tailnet.example")]), None);
         assert_eq!(post(&[("sec-fetch-site", "same-origin")]), None);
-        for origin in ["http://evil.example", "null", "http://localhost:9", "file://localhost:9119", "localhost:9119"] {
+        for origin in
+            ["http://evil.example", "null", "http://localhost:9", "file://localhost:9119", "localhost:9119"]
+        {
             assert_eq!(post(&[("origin", origin)]), Some(403), "{origin}");
         }
         assert_eq!(post(&[("sec-fetch-site", "cross-site")]), Some(403));
         assert_eq!(post(&[("sec-fetch-site", "same-site")]), Some(403));
-        assert_eq!(status("0.0.0.0", &Method::POST, "/", &[("host", "a"), ("origin", "http://b")]), Some(403));
+        assert_eq!(
+            status("0.0.0.0", &Method::POST, "/", &[("host", "a"), ("origin", "http://b")]),
+            Some(403)
+        );
         assert_eq!(status("0.0.0.0", &Method::POST, "/", &[("host", "a"), ("origin", "http://a")]), None);
     }
 }

@@ -46,11 +46,23 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("requests", "Requests by route and status", metrics.requests.clone());
-        registry.register("token_auth", "Bearer calls on token routes by outcome", metrics.token_auth.clone());
-        registry.register("provider_call_seconds", "Token calls of a provider", metrics.provider_calls.clone());
+        registry.register(
+            "token_auth",
+            "Bearer calls on token routes by outcome",
+            metrics.token_auth.clone(),
+        );
+        registry.register(
+            "provider_call_seconds",
+            "Token calls of a provider",
+            metrics.provider_calls.clone(),
+        );
         registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
         registry.register("drain", "Drain requests by action and outcome", metrics.drain.clone());
-        registry.register("audit_dropped", "Audit lines that were not written", metrics.audit_dropped.clone());
+        registry.register(
+            "audit_dropped",
+            "Audit lines that were not written",
+            metrics.audit_dropped.clone(),
+        );
         Self { registry, ..metrics }
     }
 }

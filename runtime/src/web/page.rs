@@ -28,7 +28,8 @@ pub(super) async fn index(State(dashboard): State<Dashboard>) -> Response {
 
 fn render(dashboard: &Dashboard, nonce: &str) -> Markup {
     let token = script_string(dashboard.page.process_token.expose());
-    let facts = [("state", "Gateway"), ("active", "Turns in flight"), ("drain", "Drain"), ("updated", "Last change")];
+    let facts =
+        [("state", "Gateway"), ("active", "Turns in flight"), ("drain", "Drain"), ("updated", "Last change")];
     html! {
         (DOCTYPE)
         html lang="en" {

@@ -32,7 +32,8 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
 
 /// The dashboard. A request passes the layers from the last one here to the first.
 pub fn router(dashboard: Dashboard, headers: respond::SecurityHeaders) -> Router {
-    let routes = handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));
+    let routes =
+        handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));
     routes
         .fallback(respond::not_found)
         .method_not_allowed_fallback(respond::method_not_allowed)

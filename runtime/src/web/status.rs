@@ -20,7 +20,9 @@ pub(super) async fn status(State(dashboard): State<Dashboard>) -> Response {
     let view = dashboard.gateway.clone();
     // Two small files: off the workers, which must never wait for a disk.
     match tokio::task::spawn_blocking(move || view.read()).await {
-        Ok((reading, verdict)) => Json(describe(&reading, &verdict, dashboard.page.auth_required)).into_response(),
+        Ok((reading, verdict)) => {
+            Json(describe(&reading, &verdict, dashboard.page.auth_required)).into_response()
+        }
         Err(_) => respond::internal_error(),
     }
 }
@@ -89,8 +91,12 @@ mod tests {
         let verdict = Verdict::Draining(DrainView { requested_at: at(2), ..DrainView::default() });
         let status = |acted_on| {
             let state = GatewayState::Draining;
-            let reading =
-                StatusReading { gateway_state: state, active_agents: 0, drain_requested_at: acted_on, updated_at: None };
+            let reading = StatusReading {
+                gateway_state: state,
+                active_agents: 0,
+                drain_requested_at: acted_on,
+                updated_at: None,
+            };
             describe(&reading, &verdict, false)["drained"].clone()
         };
         assert_eq!(status(Some(at(1))), false);
@@ -104,6 +110,9 @@ mod tests {
         let busy = described(GatewayState::Running, 2, &Verdict::NotDraining);
         assert_eq!((&busy["gateway_busy"], &busy["gateway_drainable"]), (&true.into(), &true.into()));
         let draining = described(GatewayState::Draining, 2, &Verdict::NotDraining);
-        assert_eq!((&draining["gateway_busy"], &draining["gateway_drainable"]), (&false.into(), &false.into()));
+        assert_eq!(
+            (&draining["gateway_busy"], &draining["gateway_drainable"]),
+            (&false.into(), &false.into())
+        );
     }
 }
