@@ -21,12 +21,14 @@
 
 mod host;
 mod provider;
+mod secret;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod wasm;
 
 pub use host::{FakeHost, Host};
 pub use provider::{Provider, Session, TokenPrincipal, Unavailable};
+pub use secret::same_secret;
 
 /// Makes the type that implements [`Provider`] the component's provider. Natively it does nothing, so
 /// that a workspace's `cargo test` links.

@@ -132,3 +132,53 @@ where
         tracing::warn!("requests in flight outlived the grace");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Response;
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use std::convert::Infallible;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+    /// A server of one slot whose every answer is far larger than the buffers between it and its peer.
+    async fn start(limits: Limits) -> (SocketAddr, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (close, closed) = watch::channel(false);
+        let service = tower::service_fn(|_| async {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; 32 << 20]))))
+        });
+        tokio::spawn(serve(listener, service, limits, closed));
+        (address, close)
+    }
+
+    async fn read_whole_answer(address: SocketAddr) -> usize {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        answer.len()
+    }
+
+    #[tokio::test]
+    async fn peers_that_do_not_read_or_do_not_write_give_their_slot_back() {
+        let limits = Limits {
+            connections: 1,
+            header_timeout: Duration::from_millis(200),
+            write_timeout: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        let (address, _close) = start(limits).await;
+        let mut deaf = TcpStream::connect(address).await.unwrap();
+        deaf.write_all(REQUEST).await.unwrap();
+        assert!(read_whole_answer(address).await > 32 << 20, "the deaf peer's slot is free");
+        let mut mute = TcpStream::connect(address).await.unwrap();
+        mute.write_all(b"GET / HT").await.unwrap();
+        assert!(read_whole_answer(address).await > 32 << 20, "the mute peer's slot is free");
+    }
+}

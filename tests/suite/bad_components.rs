@@ -14,6 +14,8 @@ fn bad_files(folder: &Path) -> Vec<(&'static str, String, &'static str)> {
     let text = |wat: &str| wat::parse_str(wat).expect("the text is WebAssembly");
     let large = folder.join("large.wasm");
     File::create(&large).and_then(|file| file.set_len((32 << 20) + 1)).expect("a file in the folder");
+    let fifo = folder.join("fifo.wasm");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
     let known = guest("known").display().to_string();
     let valid = fs::read(guest("known")).expect("the guest was built");
     vec![
@@ -24,6 +26,7 @@ fn bad_files(folder: &Path) -> Vec<(&'static str, String, &'static str)> {
         ("cut-off", write("cut.wasm", &valid[..valid.len() / 2]), "it is not a valid component"),
         ("large", large.display().to_string(), "is over 32 MiB"),
         ("missing", folder.join("nowhere.wasm").display().to_string(), "No such file"),
+        ("fifo", fifo.display().to_string(), "it is not a file"),
         ("folder", folder.display().to_string(), "it is not a file"),
         (
             "greedy",

@@ -10,7 +10,7 @@ fn fault_of(guest: &str) -> (Home, serde_json::Value) {
     let dashboard = home.dashboard();
     let start = Instant::now();
     assert!(matches!(get(&dashboard.url("/metrics"), GOOD).status, 401 | 503), "{guest}");
-    assert!(start.elapsed() < Duration::from_secs(5), "{guest} was cut off: its deadline is 300 ms");
+    assert!(start.elapsed() < Duration::from_secs(5), "{guest} was cut off");
     let fault = eventually("the fault is audited", SOON, || {
         home.audit().into_iter().find(|line| line["event"] == "provider_fault")
     });
@@ -22,7 +22,7 @@ fn each_is_caught_by_its_limit() {
     for (guest, kind, reason) in [
         ("loops", "deadline_exceeded", "300 ms"),
         ("sleeps", "deadline_exceeded", "300 ms"),
-        ("hoards", "out_of_memory", "limit 268435456"),
+        ("hoards", "out_of_memory", "limit 16777216"),
         ("shouts", "malformed", "more than 65536 bytes"),
         ("traps", "trapped", "unreachable"),
         ("garbles", "malformed", "control characters"),

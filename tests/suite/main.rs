@@ -1,9 +1,11 @@
 //! Every suite over the real binary, and the two that hold the architecture and the admission.
 
 mod admission;
+mod adversity;
 mod architecture;
 mod bad_components;
 mod commands;
+mod docs;
 mod drain_endpoint;
 mod edge;
 mod fail_closed;

@@ -1,0 +1,146 @@
+//! A world that does not cooperate: nobody reads the log, callers hang up, descendants hide, time is spent.
+
+use portcullis_tests::{DRAIN_SECRET, Home, SOON, binary, eventually, get, post};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const TURN: &str = r#"{"session":"s","text":"x"}"#;
+
+#[test]
+fn drain_works_when_nobody_reads_the_log() {
+    let home = Home::with_config("gateway: {command: [cat]}");
+    let mut gateway = Command::new(binary())
+        .args(["gateway", "--listen", "127.0.0.1:0", "--home"])
+        .arg(home.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // Every log line from here on is a broken pipe.
+    drop(gateway.stderr.take());
+    let mut ready = String::new();
+    BufReader::new(gateway.stdout.take().expect("stdout is piped"))
+        .read_line(&mut ready)
+        .expect("stdout is text");
+    let port = ready.trim().rsplit('=').next().expect("a port");
+    let turns = format!("http://127.0.0.1:{port}/v1/turns");
+    for _ in 0..3 {
+        home.write(".drain_request.json", "{}");
+        eventually("turns are refused", SOON, || (post(&turns, &[], TURN).status == 503).then_some(()));
+        fs::remove_file(home.file(".drain_request.json")).expect("the marker");
+        eventually("turns are let in", SOON, || (post(&turns, &[], TURN).status == 200).then_some(()));
+    }
+    gateway.kill().and_then(|()| gateway.wait()).expect("our own child");
+}
+
+#[test]
+fn drain_of_a_caller_who_hangs_up_is_audited() {
+    let home = Home::new();
+    let dashboard = home.dashboard();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(("127.0.0.1", dashboard.port())).expect("the dashboard listens");
+        write!(
+            stream,
+            "POST /api/gateway/drain HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {DRAIN_SECRET}\r\n\
+             Content-Length: 2\r\n\r\n{{}}"
+        )
+        .expect("the dashboard reads");
+        drop(stream);
+    }
+    eventually("a drain stands", SOON, || home.file(".drain_request.json").exists().then_some(()));
+    let let_in = || home.audit().iter().filter(|line| line["event"] == "token_auth_success").count();
+    eventually("each that was let in is audited as begun", SOON, || {
+        let begun = home.audit().iter().filter(|line| line["event"] == "drain_begin").count();
+        (begun > 0 && begun == let_in()).then_some(())
+    });
+}
+
+#[test]
+fn turn_ends_with_its_command_whoever_hides_from_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pid = folder.path().join("pid");
+    // A session of its own, and the turn's stdout kept open: neither the group nor the pipe finds it.
+    let script = format!(
+        "setsid sh -c \"echo \\$\\$ > {0}; exec sleep 600\" & while [ ! -s {0} ]; do sleep 0.02; done; echo done",
+        pid.display()
+    );
+    let home = Home::with_config(&format!("gateway: {{command: [sh, -c, {}]}}", serde_json::json!(script)));
+    let gateway = home.gateway();
+    let reply = post(&gateway.url("/v1/turns"), &[], TURN);
+    assert_eq!((reply.status, reply.body.as_str()), (200, "done\n"));
+    assert_eq!(get(&gateway.url("/v1/turns"), &[]).json()["turns"].as_array().map(Vec::len), Some(0));
+    let pid = fs::read_to_string(pid).expect("the turn ran").trim().to_owned();
+    eventually("what hid is gone", SOON, || {
+        (!fs::exists(format!("/proc/{pid}")).unwrap_or(true)).then_some(())
+    });
+}
+
+#[test]
+fn draining_gateway_rests() {
+    let home = Home::with_config("");
+    home.write(".drain_request.json", "{}");
+    let gateway = home.gateway();
+    let ticks = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).expect("it runs");
+        let (_, fields) = stat.rsplit_once(')').expect("the command is in parentheses");
+        let field = |index: usize| {
+            fields.split_whitespace().nth(index).and_then(|n| n.parse::<u64>().ok()).expect("a number")
+        };
+        field(11) + field(12)
+    };
+    // Two looks of the watcher, at least: the floor is a second.
+    let (before, end) = (ticks(), std::time::Instant::now() + Duration::from_millis(2_500));
+    eventually("two seconds pass", SOON, || (std::time::Instant::now() > end).then_some(()));
+    assert!(ticks() - before < 50, "reading the marker must not wake the reader: {} ticks", ticks() - before);
+}
+
+#[test]
+fn secret_goes_to_the_dashboard_and_to_no_proxy() {
+    let home = Home::new();
+    let dashboard = home.dashboard();
+    let variables = [
+        ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("ALL_PROXY", "http://127.0.0.1:1"),
+        ("http_proxy", "http://127.0.0.1:1"),
+    ];
+    let begun =
+        portcullis_tests::Process::run(&home, &["drain", "begin", "--url", &dashboard.url("")], &variables);
+    assert_eq!(begun.code, Some(0), "{}", begun.stderr);
+}
+
+#[test]
+fn check_makes_nothing() {
+    let home = Home::with_config("");
+    let nowhere = home.file("nowhere");
+    let mut check = Command::new(binary());
+    let output = check.args(["config", "check", "--home"]).arg(&nowhere).output().expect("the binary runs");
+    assert!(output.status.success(), "{output:?}");
+    assert!(!nowhere.exists());
+}
+
+#[test]
+fn wait_does_not_believe_a_status_that_is_not_written() {
+    let gate = crate::turns::Gate::new();
+    let home = Home::with_config(&gate.config().replace("max_turns", "listen: '127.0.0.1:0', max_turns"));
+    let gateway = home.gateway();
+    // The client asks the gateway where the configuration says that it listens.
+    let text =
+        gate.config().replace("max_turns", &format!("listen: '127.0.0.1:{}', max_turns", gateway.port()));
+    home.write("portcullis.yaml", &text);
+    let dashboard = home.dashboard();
+    let turn = crate::turns::start_turn_in_background(&gateway, "s");
+    eventually("the turn is counted", SOON, || {
+        (get(&dashboard.url("/api/status"), &[]).json()["active_agents"] == 1).then_some(())
+    });
+    let status = home.file("gateway_state.json");
+    fs::remove_file(&status).and_then(|()| fs::create_dir(&status)).expect("a folder in its place");
+    let arguments = ["drain", "wait", "--timeout", "1", "--url", &dashboard.url("")];
+    let waited = portcullis_tests::Process::run(&home, &arguments, &[]);
+    assert_eq!(waited.code, Some(1), "{}{}", waited.stdout, waited.stderr);
+    gate.open();
+    turn.join().expect("an answer");
+}
