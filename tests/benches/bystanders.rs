@@ -1,6 +1,7 @@
 //! What bystanders feel while a provider burns or sleeps: `cargo bench --package portcullis-tests --bench bystanders`.
 //!
-//! Fifty callers keep a bad provider busy without a pause. Meanwhile, one after the other, host routes and the
+//! Fifty callers keep every slot of a bad provider taken; one that is told that it is full comes back a tenth of a
+//! second after its call. Meanwhile, one after the other, host routes and the
 //! callers of another provider are timed from outside. Printed, never asserted: the machine is shared.
 
 use portcullis_tests::{Home, Process, guest};
@@ -10,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const CALLERS: usize = 50;
-const SAMPLES: usize = 2_000;
+const SAMPLES: usize = 5_000;
+const COME_BACK: Duration = Duration::from_millis(100);
 
 fn main() {
     println!("{CALLERS} callers keep the bad provider busy; {SAMPLES} samples each; milliseconds p50 / p99");
@@ -84,8 +86,10 @@ fn burn(dashboard: &Process, done: &AtomicBool, calls: &AtomicU64) {
     let request =
         "GET /readyz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nobody-knows-this\r\n\r\n";
     while !done.load(Ordering::Relaxed) {
+        let start = Instant::now();
         calls.fetch_add(1, Ordering::Relaxed);
         connection.ask(request);
+        std::thread::park_timeout(COME_BACK.saturating_sub(start.elapsed()));
     }
 }
 

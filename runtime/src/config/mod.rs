@@ -4,6 +4,7 @@
 //! can be printed from here.
 
 mod environment;
+mod forms;
 mod load;
 mod mistakes;
 mod secret;
@@ -11,7 +12,8 @@ mod section;
 mod yaml;
 
 pub use environment::Environment;
-pub use load::{load, load_text, parse_bind_host};
+pub use forms::parse_bind_host;
+pub use load::{load, load_text};
 pub use mistakes::{ConfigError, Mistake};
 pub use secret::Secret;
 

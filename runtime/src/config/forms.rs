@@ -1,0 +1,102 @@
+//! The forms that strings in the configuration must have: names, addresses, origins, digests.
+
+use super::{ComponentRef, PublicUrl};
+use crate::auth::ProviderName;
+use crate::drain::DRAIN_PROVIDER;
+use crate::web::SERVED_PATHS;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::path::Path;
+
+pub(super) fn provider_name(text: &str) -> Result<ProviderName, String> {
+    match text {
+        DRAIN_PROVIDER => Err(format!("`{DRAIN_PROVIDER}` is the name of the built-in drain provider")),
+        text => ProviderName::new(text).map_err(|error| error.to_string()),
+    }
+}
+
+pub(super) fn component_ref(text: &str, base: &Path) -> Result<ComponentRef, String> {
+    match text.strip_prefix("builtin:") {
+        Some(name) if crate::bundled::component(name).is_some() => Ok(ComponentRef::Builtin(name.to_owned())),
+        Some(name) => {
+            let known: Vec<_> = crate::bundled::names().collect();
+            Err(format!("no builtin is named `{name}`; there is: {}", known.join(", ")))
+        }
+        None if text.is_empty() => Err("must be a path or builtin:NAME".to_owned()),
+        None => Ok(ComponentRef::Path(base.join(text))),
+    }
+}
+
+pub(super) fn hex_digest(text: &str) -> Result<String, &'static str> {
+    let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("must be 64 hex digits, as sha256sum prints them")
+    }
+}
+
+pub(super) fn display_name(text: &str) -> Result<String, &'static str> {
+    match text.chars().count() {
+        1..=100 if !text.contains(char::is_control) => Ok(text.to_owned()),
+        _ => Err("must be 1 to 100 characters without control characters"),
+    }
+}
+
+pub(super) fn served_path(text: &str) -> Result<String, String> {
+    if SERVED_PATHS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text} is no path that can be a token route; there is: {}", SERVED_PATHS.join(", ")))
+}
+
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let single = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| single())
+        .map_err(|_| format!("{text:?} is no address or network like 10.0.0.0/8"))
+}
+
+/// A name or address to bind, brackets or not.
+///
+/// # Errors
+/// It is neither.
+pub fn parse_bind_host(text: &str) -> Result<String, String> {
+    let host = text.trim_start_matches('[').trim_end_matches(']');
+    if host.parse::<IpAddr>().is_ok() { Ok(host.to_owned()) } else { host_name(host) }
+}
+
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_name = !text.is_empty() && text.len() <= 253 && text.bytes().all(allowed);
+    if is_name || text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(format!("{text:?} is no host name (without scheme or port)"))
+}
+
+/// Scheme, host and perhaps port: what a provider may call.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let url = public_url(text).map_err(|_| format!("{text:?} is no origin like https://idp.example.com"))?;
+    if !url.path.is_empty() || text.ends_with('/') {
+        return Err(format!("{text:?} must be an origin alone, without a path"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {
+    let mistake = || format!("{text:?} is no URL like https://agent.example.com");
+    let url: http::Uri = text.parse().map_err(|_| mistake())?;
+    let https = match url.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(mistake()),
+    };
+    let authority = url.authority().ok_or_else(mistake)?;
+    if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') {
+        return Err(format!("{text:?} must have no user, query or fragment"));
+    }
+    let host = parse_bind_host(authority.host()).map_err(|_| mistake())?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    Ok(PublicUrl { https, host, port: authority.port_u16(), path })
+}
