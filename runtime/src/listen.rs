@@ -18,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower::{Service, ServiceExt};
 
 /// Longest head of a request, and most that is buffered of one.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEAD_BYTES: usize = 128 * 1024;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]

@@ -119,6 +119,8 @@ impl Gateway {
         let lifecycle = Lifecycle::new(service.turns.clone(), service.changed.clone(), status_file);
         let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
         lifecycle.apply_verdict(&watch.look());
+        // Whoever is told that the gateway is ready finds it so in the file.
+        lifecycle.write(lifecycle.status()).await;
         Ok(Self { tcp, unix, socket_path, service, lifecycle, watch, _lock: lock })
     }
 

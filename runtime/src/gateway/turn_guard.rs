@@ -25,8 +25,9 @@ pub fn guard_turn(parent: u32, command: &[OsString]) -> io::Result<i32> {
         kill_descendants();
         let _ = kill_process(getpid(), Signal::KILL);
     })?;
-    let status = Command::new(program).args(arguments).status()?;
+    let status = Command::new(program).args(arguments).status();
     kill_descendants();
+    let status = status?;
     Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
 }
 
