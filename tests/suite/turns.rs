@@ -171,6 +171,9 @@ fn bad_turn_requests_are_told_why() {
     assert_eq!(get(&gateway.url("/nowhere"), &[]).status, 404);
     let foreign = post(&url, &[("origin", "http://evil.example")], r#"{"session":"s","text":""}"#);
     assert_eq!(foreign.status, 403);
+    let rebound = post(&url, &[("host", "evil.example")], r#"{"session":"s","text":""}"#);
+    assert_eq!(rebound.status, 400);
+    assert_eq!(post(&url, &[("host", "localhost:1")], r#"{"session":"s","text":""}"#).status, 200);
     assert_eq!(get(&gateway.url("/health"), &[]).json()["ok"], true);
 }
 

@@ -7,7 +7,8 @@ pub const MAX_SCOPES: usize = 64;
 /// Longest name of a principal, in bytes.
 const MAX_PRINCIPAL_BYTES: usize = 256;
 
-/// What a provider says of a caller. Nothing of it is believed until [`Principal::mint`].
+/// What a provider says of a caller. Nothing of it is believed until the gate mints a
+/// [`Principal`] of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     principal: String,

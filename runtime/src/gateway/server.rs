@@ -4,7 +4,8 @@ use super::runner::{TurnCommand, TurnEnd, TurnEvent};
 use super::turns::{Origin, Refusal, TurnPermit, Turns};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -41,8 +43,33 @@ pub(super) struct TurnService {
     pub changed: Arc<Notify>,
 }
 
-/// The routes behind one door: whoever comes in by it asks for turns of this origin.
-pub(super) fn router(service: TurnService, origin: Origin) -> Router {
+/// By which way somebody comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The Unix socket in the home, which its owner alone can open: turns of the system itself.
+    Internal,
+    /// An address of this machine, which every page in a browser on it can reach as well.
+    Loopback,
+    /// Any other address.
+    Network,
+}
+
+impl Door {
+    pub(super) fn at(address: SocketAddr) -> Self {
+        if address.ip().is_loopback() { Self::Loopback } else { Self::Network }
+    }
+
+    fn origin(self) -> Origin {
+        match self {
+            Self::Internal => Origin::Internal,
+            Self::Loopback | Self::Network => Origin::User,
+        }
+    }
+}
+
+/// The routes behind one door.
+pub(super) fn router(service: TurnService, door: Door) -> Router {
+    let origin = door.origin();
     let turns = Router::new()
         .route(
             "/v1/turns",
@@ -59,17 +86,33 @@ pub(super) fn router(service: TurnService, origin: Origin) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(service);
-    turns.layer(middleware::from_fn(refuse_foreign_pages))
+    turns.layer(middleware::from_fn_with_state(door, refuse_foreign_pages))
 }
 
 /// A page of another site must neither start nor list turns through somebody's browser. Browsers name the page
 /// they act for, which programs do not.
-async fn refuse_foreign_pages(request: Request, next: Next) -> Response {
+async fn refuse_foreign_pages(State(door): State<Door>, request: Request, next: Next) -> Response {
+    if door == Door::Loopback && !request.headers().get_all(header::HOST).iter().all(names_no_domain) {
+        return refusal(
+            StatusCode::BAD_REQUEST,
+            "bad_host",
+            "the gateway answers to localhost and to addresses",
+        );
+    }
     let signs = [header::ORIGIN, header::REFERER, HeaderName::from_static("sec-fetch-site")];
     if signs.iter().any(|sign| request.headers().contains_key(sign)) {
         return refusal(StatusCode::FORBIDDEN, "foreign_origin", "the gateway does not serve web pages");
     }
     next.run(request).await
+}
+
+/// A page that was led here by a false DNS answer names its own domain.
+fn names_no_domain(host: &HeaderValue) -> bool {
+    let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    host.is_some_and(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    })
 }
 
 async fn health(State(service): State<TurnService>) -> Json<Value> {

@@ -1,8 +1,8 @@
 //! The gateway's process: start-up, the watcher, the doors, the status file, and the way out.
 
 use super::runner::TurnCommand;
-use super::server::{INTERNAL_SOCKET, TurnService, router};
-use super::turns::{Admittance, Origin, Snapshot, Turns};
+use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
+use super::turns::{Admittance, Snapshot, Turns};
 use super::watcher::{MarkerWatch, Signal, stop_channel};
 use super::{Demand, GatewayState, Status, StatusFile};
 use crate::drain::{MarkerFile, Verdict};
@@ -110,6 +110,9 @@ impl Gateway {
         let address = settings.listen;
         let tcp =
             TcpListener::bind(address).await.map_err(|source| GatewayError::Listen { address, source })?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "whoever reaches this address runs turns: the gateway asks nobody who they are");
+        }
         let command = TurnCommand { guard: settings.binary, command: settings.command };
         let service = TurnService {
             turns: Turns::new(settings.max_turns),
@@ -140,6 +143,7 @@ impl Gateway {
     /// The watcher's thread cannot be started.
     pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<()> {
         let Self { tcp, unix, socket_path, service, lifecycle, watch, _lock } = self;
+        let door = Door::at(tcp.local_addr()?);
         let (closing, closed) = watch::channel(false);
         let publisher = tokio::spawn(lifecycle.clone().publish(closed.clone()));
         let (stop_watch, stop) = stop_channel();
@@ -147,12 +151,12 @@ impl Gateway {
         let watcher = watch.run(stop, move |verdict| on_verdict.apply_verdict(verdict))?;
         let http = tokio::spawn(listen::serve(
             tcp,
-            router(service.clone(), Origin::User),
+            router(service.clone(), door),
             Limits::default(),
             closed.clone(),
         ));
         let internal =
-            tokio::spawn(listen::serve(unix, router(service, Origin::Internal), Limits::default(), closed));
+            tokio::spawn(listen::serve(unix, router(service, Door::Internal), Limits::default(), closed));
 
         let _ = shutdown.wait_for(|signals| *signals >= 1).await;
         lifecycle.begin_shutdown();

@@ -116,7 +116,7 @@ pub enum LoadError {
     #[error("config: {0}")]
     BadSettings(String),
     /// The provider failed when it was asked what it supports.
-    #[error("it failed when it was asked whether it takes tokens: {0}")]
+    #[error("it failed when it was asked what it supports: {0}")]
     Faulted(ProviderFault),
     /// The provider has nothing to do.
     #[error("it takes no bearer tokens and signs nobody in, so it would never be asked")]

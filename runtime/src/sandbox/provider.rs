@@ -12,7 +12,7 @@ use crate::auth::{BearerToken, BoxFuture, ProviderFault, ProviderName, TokenProv
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 use wasmtime_wasi_config::WasiConfigVariables;
 use zeroize::Zeroizing;
@@ -176,10 +176,7 @@ impl WasmProvider {
     ) -> Result<T, ProviderFault> {
         let limit = self.component.limits.deadline;
         let by = by.min(Instant::now() + limit);
-        let slot = tokio::time::timeout(MAX_SLOT_WAIT, self.slots.clone().acquire_owned()).await;
-        let Ok(Ok(slot)) = slot else {
-            return Err(ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT });
-        };
+        let slot = self.take_slot().await?;
         let mut task = AbortOnDrop(self.sandbox.guests.handle().spawn(async move {
             let outcome = work.await;
             drop(slot);
@@ -189,6 +186,16 @@ impl WasmProvider {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Err(ProviderFault::Host(words(&panic.to_string()))),
             Err(_) => Err(ProviderFault::DeadlineExceeded { limit }),
+        }
+    }
+
+    async fn take_slot(&self) -> Result<OwnedSemaphorePermit, ProviderFault> {
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return Ok(slot);
+        }
+        match tokio::time::timeout(MAX_SLOT_WAIT, self.slots.clone().acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => Err(ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT }),
         }
     }
 
