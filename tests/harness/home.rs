@@ -82,6 +82,15 @@ impl Home {
         fs::write(self.file(name), text).expect("a file in the home");
     }
 
+    /// Puts a folder in a file's place, whoever writes that file meanwhile: every rename onto it then fails, for
+    /// root as well.
+    pub fn block(&self, name: &str) {
+        super::eventually("a folder stands in the file's place", super::SOON, || {
+            let _ = fs::remove_file(self.file(name));
+            fs::create_dir(self.file(name)).ok()
+        });
+    }
+
     /// Reads a JSON file in it; null while there is none.
     pub fn json(&self, name: &str) -> Value {
         fs::read(self.file(name)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()

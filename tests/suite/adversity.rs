@@ -136,8 +136,7 @@ fn wait_does_not_believe_a_status_that_is_not_written() {
     eventually("the turn is counted", SOON, || {
         (get(&dashboard.url("/api/status"), &[]).json()["active_agents"] == 1).then_some(())
     });
-    let status = home.file("gateway_state.json");
-    fs::remove_file(&status).and_then(|()| fs::create_dir(&status)).expect("a folder in its place");
+    home.block("gateway_state.json");
     let arguments = ["drain", "wait", "--timeout", "1", "--url", &dashboard.url("")];
     let waited = portcullis_tests::Process::run(&home, &arguments, &[]);
     assert_eq!(waited.code, Some(1), "{}{}", waited.stdout, waited.stderr);

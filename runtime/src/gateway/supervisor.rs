@@ -75,6 +75,7 @@ pub struct Gateway {
     service: TurnService,
     lifecycle: Arc<Lifecycle>,
     watch: MarkerWatch,
+    status_landed: bool,
     _lock: File,
 }
 
@@ -123,8 +124,8 @@ impl Gateway {
         let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
         lifecycle.apply_verdict(&watch.look());
         // Whoever is told that the gateway is ready finds it so in the file.
-        lifecycle.write(lifecycle.status()).await;
-        Ok(Self { tcp, unix, socket_path, service, lifecycle, watch, _lock: lock })
+        let status_landed = lifecycle.write(lifecycle.status()).await;
+        Ok(Self { status_landed, tcp, unix, socket_path, service, lifecycle, watch, _lock: lock })
     }
 
     /// The port of the HTTP door.
@@ -142,10 +143,10 @@ impl Gateway {
     /// # Errors
     /// The watcher's thread cannot be started.
     pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<()> {
-        let Self { tcp, unix, socket_path, service, lifecycle, watch, _lock } = self;
+        let Self { tcp, unix, socket_path, service, lifecycle, watch, status_landed, _lock } = self;
         let door = Door::at(tcp.local_addr()?);
         let (closing, closed) = watch::channel(false);
-        let publisher = tokio::spawn(lifecycle.clone().publish(closed.clone()));
+        let publisher = tokio::spawn(lifecycle.clone().publish(status_landed, closed.clone()));
         let (stop_watch, stop) = stop_channel();
         let on_verdict = lifecycle.clone();
         let watcher = watch.run(stop, move |verdict| on_verdict.apply_verdict(verdict))?;
@@ -271,15 +272,15 @@ impl Lifecycle {
     }
 
     /// Writes the status on every change, and again until it lands.
-    async fn publish(self: Arc<Self>, mut closed: watch::Receiver<bool>) {
+    async fn publish(self: Arc<Self>, mut landed: bool, mut closed: watch::Receiver<bool>) {
         loop {
-            let landed = self.write(self.status()).await;
             tokio::select! {
                 biased;
                 _ = closed.wait_for(|closed| *closed) => return,
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep(STATUS_RETRY), if !landed => {}
             }
+            landed = self.write(self.status()).await;
         }
     }
 
