@@ -24,7 +24,7 @@ pub struct AuditLog {
 struct Shared {
     queue: Mutex<Option<SyncSender<Record>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    dropped: AtomicU64,
+    dropped: Arc<AtomicU64>,
 }
 
 impl AuditLog {
@@ -36,13 +36,12 @@ impl AuditLog {
         let (queue, inbox) = mpsc::sync_channel(QUEUE);
         let file = RotatingFile::new(home.join(AUDIT_FILE), MAX_FILE_BYTES, KEPT_FILES);
         let path = home.join(AUDIT_FILE);
-        let writer =
-            thread::Builder::new().name("audit".into()).spawn(move || write_all(&inbox, file, &path))?;
-        let shared = Shared {
-            queue: Mutex::new(Some(queue)),
-            writer: Mutex::new(Some(writer)),
-            dropped: AtomicU64::new(0),
-        };
+        let dropped = Arc::new(AtomicU64::new(0));
+        let lost = dropped.clone();
+        let writer = thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || write_all(&inbox, file, &path, &lost))?;
+        let shared = Shared { queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)), dropped };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -78,12 +77,17 @@ impl AuditLog {
     }
 }
 
-fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &Path) {
+fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &Path, lost: &AtomicU64) {
     let mut failing = false;
     while let Ok(first) = inbox.recv() {
-        let lines: Vec<u8> =
-            std::iter::once(first).chain(inbox.try_iter().take(256)).flat_map(Record::line).collect();
-        match file.append(&lines) {
+        let batch: Vec<_> = std::iter::once(first).chain(inbox.try_iter().take(256)).collect();
+        let count = batch.len() as u64;
+        let lines: Vec<u8> = batch.into_iter().flat_map(Record::line).collect();
+        let written = file.append(&lines);
+        if written.is_err() {
+            lost.fetch_add(count, Ordering::Relaxed);
+        }
+        match written {
             Ok(()) => failing = false,
             Err(error) if !failing => {
                 tracing::warn!(path = %path.display(), %error, "the audit log cannot be written");
@@ -122,7 +126,8 @@ mod tests {
         let log = AuditLog::start(home.path()).unwrap();
         log.event(EventName::DrainBegin);
         log.close();
+        assert_eq!(log.dropped(), 1, "what could not be written is counted");
         log.event(EventName::DrainBegin);
-        assert_eq!(log.dropped(), 1);
+        assert_eq!(log.dropped(), 2);
     }
 }

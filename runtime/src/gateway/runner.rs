@@ -11,17 +11,18 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 /// How long a listener may leave the output unread before the turn goes on without it.
 const LISTENER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long output that is already in the pipe may take to be read once the turn has ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long an empty pipe is looked at once the turn has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Variables of the dashboard that no turn may see.
 const SECRETS: &[&str] =
@@ -113,19 +114,17 @@ async fn run(spawned: io::Result<Child>, text: String, output: &mut Output) -> T
             let _ = stdin.write_all(text.as_bytes()).await;
         }
     };
-    let ended = async {
-        let status = child.wait().await;
-        (status, Instant::now() + LAST_WORDS)
-    };
-    let (ended, listen) = (pin!(ended), pin!(forward(stdout, output)));
-    // Whoever else was handed the pipe must not keep the turn in flight: its end is the guard's end.
+    let is_empty = AtomicBool::new(false);
+    let (ended, listen) = (pin!(child.wait()), pin!(forward(stdout, output, &is_empty)));
     let finish = async {
         match select(ended, listen).await {
-            Either::Left(((status, last_words), listen)) => {
-                let _ = timeout_at(last_words, listen).await;
+            Either::Left((status, mut listen)) => {
+                // What is in the pipe is still passed on, however slowly it is taken. But whoever else was handed
+                // the pipe must not keep the turn in flight by keeping it open.
+                while timeout(LAST_WORDS, &mut listen).await.is_err() && !is_empty.load(Ordering::Relaxed) {}
                 status
             }
-            Either::Right(((), ended)) => ended.await.0,
+            Either::Right(((), ended)) => ended.await,
         }
     };
     let status = match select(pin!(finish), pin!(feed)).await {
@@ -154,10 +153,14 @@ impl Output {
     }
 }
 
-async fn forward(stdout: Option<ChildStdout>, output: &mut Output) {
+/// Passes output on until its end. `is_empty` is true while there is nothing in the pipe.
+async fn forward(stdout: Option<ChildStdout>, output: &mut Output, is_empty: &AtomicBool) {
     let Some(mut stdout) = stdout else { return };
     let mut buffer = vec![0; 16 * 1024];
-    while let Ok(read @ 1..) = stdout.read(&mut buffer).await {
+    loop {
+        is_empty.store(true, Ordering::Relaxed);
+        let Ok(read @ 1..) = stdout.read(&mut buffer).await else { return };
+        is_empty.store(false, Ordering::Relaxed);
         output.send(TurnEvent::Output(buffer[..read].to_vec())).await;
     }
 }
