@@ -1,4 +1,5 @@
-//! What bystanders feel while a provider burns or sleeps: `cargo bench --package portcullis-tests --bench bystanders`.
+//! What bystanders feel while a provider burns or sleeps, after `cargo build --release`:
+//! `cargo bench --package portcullis-tests --bench bystanders`.
 //!
 //! Fifty callers keep every slot of a bad provider taken; one that is told that it is full comes back a tenth of a
 //! second after its call. Meanwhile, one after the other, host routes and the

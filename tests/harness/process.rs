@@ -15,7 +15,7 @@ static STARTED: AtomicUsize = AtomicUsize::new(0);
 pub fn binary() -> PathBuf {
     let here = std::env::current_exe().expect("a test knows where it is");
     let binary = here.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("portcullis");
-    assert!(binary.exists(), "{} is missing: cargo build --package portcullis", binary.display());
+    assert!(binary.exists(), "{} is missing: cargo test --workspace --no-run", binary.display());
     binary
 }
 
