@@ -1,5 +1,5 @@
+use super::Record;
 use super::rotating_file::RotatingFile;
-use super::{EventName, Record};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,11 +57,6 @@ impl AuditLog {
         }
     }
 
-    /// An event without fields of its own.
-    pub fn event(&self, name: EventName) {
-        self.write(Record::now(name));
-    }
-
     /// Lines that were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
@@ -100,6 +95,7 @@ fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &Path
 
 #[cfg(test)]
 mod tests {
+    use super::super::EventName;
     use super::*;
     use serde_json::Value;
 
@@ -108,7 +104,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let log = AuditLog::start(home.path()).unwrap();
         log.write(Record::now(EventName::DrainBegin).with("principal", "nas").with("secret", "canary"));
-        log.event(EventName::DrainCancel);
+        log.write(Record::now(EventName::DrainCancel));
         log.close();
         let text = std::fs::read_to_string(home.path().join(AUDIT_FILE)).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -124,10 +120,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("logs"), "in the way").unwrap();
         let log = AuditLog::start(home.path()).unwrap();
-        log.event(EventName::DrainBegin);
+        log.write(Record::now(EventName::DrainBegin));
         log.close();
         assert_eq!(log.dropped(), 1, "what could not be written is counted");
-        log.event(EventName::DrainBegin);
+        log.write(Record::now(EventName::DrainBegin));
         assert_eq!(log.dropped(), 2);
     }
 }

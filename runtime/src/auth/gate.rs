@@ -117,11 +117,6 @@ impl Gate {
         Self { routes, registry, people }
     }
 
-    /// The providers behind the gate.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
     /// Does this request get through?
     pub async fn decide(&self, facts: &RequestFacts<'_>) -> Judgement {
         match self.routes.required(facts.path) {

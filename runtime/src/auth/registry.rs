@@ -43,9 +43,4 @@ impl Registry {
     pub fn iter(&self) -> impl Iterator<Item = &Registered> {
         self.0.iter()
     }
-
-    /// Is there one that can sign a person in?
-    pub fn signs_people_in(&self) -> bool {
-        self.iter().any(|provider| provider.signs_people_in)
-    }
 }
