@@ -1,12 +1,41 @@
-//! Builds the bundled providers and leaves the paths of their components in `BUNDLED_*` variables.
+//! Builds the components that come with the binary: the bundled providers, whose paths it leaves in `BUNDLED_*`
+//! variables, and the hostile guests, which it lists in `hostile_guests.rs`.
 
-use portcullis_guest_build::{Target, build, rerun_if_changed};
-use std::path::Path;
+use portcullis_guest_build::{Target, build, build_text, guests_in, rerun_if_changed};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("runtime/ lies in the workspace");
-    rerun_if_changed(workspace, &["providers", "guest-sdk", "wit", "Cargo.toml", "Cargo.lock"]);
+    rerun_if_changed(workspace, &["providers", "hostile", "guest-sdk", "wit", "Cargo.toml", "Cargo.lock"]);
     let components = build(workspace, Target::Bare, &["--package", "service-keys"]);
     let service_keys = components.join("service_keys.wasm");
     println!("cargo::rustc-env=BUNDLED_SERVICE_KEYS={}", service_keys.display());
+    list_hostile_guests(workspace);
+}
+
+/// `(name, what it tries, component)` of each, where what it tries is the first line of its source.
+fn list_hostile_guests(workspace: &Path) {
+    let folder = workspace.join("hostile");
+    let from_rust =
+        build(workspace, Target::Wasi, &["--package", "hostile-guests", "--examples"]).join("examples");
+    let from_text = build_text(workspace, &folder.join("wat"));
+    let mut list = String::from("&[\n");
+    for (ending, comment, components) in [("rs", "//! ", from_rust), ("wat", ";; ", from_text)] {
+        let sources = if ending == "rs" { folder.join("rust") } else { folder.join("wat") };
+        for name in guests_in(&sources, ending) {
+            let source =
+                fs::read_to_string(sources.join(&name).with_extension(ending)).expect("a guest's source");
+            let tries = source.lines().next().and_then(|line| line.strip_prefix(comment));
+            let tries = tries.expect("a guest's first line says what it tries");
+            let component = components.join(&name).with_extension("wasm");
+            writeln!(list, "({name:?}, {tries:?}, include_bytes!({component:?}).as_slice()),")
+                .expect("a string");
+        }
+    }
+    list.push_str("]\n");
+    #[expect(clippy::disallowed_methods, reason = "the build script's own environment")]
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for a build script"));
+    fs::write(out.join("hostile_guests.rs"), list).expect("OUT_DIR can be written");
 }

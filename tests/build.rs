@@ -5,7 +5,7 @@ use std::path::Path;
 
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
-    rerun_if_changed(workspace, &["tests/guests", "guest-sdk", "wit", "Cargo.toml", "Cargo.lock"]);
+    rerun_if_changed(workspace, &["tests/guests", "hostile", "guest-sdk", "wit", "Cargo.toml", "Cargo.lock"]);
     let components = build(workspace, Target::Wasi, &["--package", "test-guests", "--examples"]);
     println!("cargo::rustc-env=TEST_GUESTS={}", components.join("examples").display());
 }

@@ -17,6 +17,9 @@ pub mod gateway;
 pub mod web;
 
 pub mod bundled;
+pub mod conformance;
+pub mod torture;
+
 pub mod config;
 
 pub mod app;

@@ -1,117 +1,165 @@
-//! What bystanders feel while a provider burns or sleeps, after `cargo build --release`:
+//! What bystanders feel while eight of the worst providers are called without pause, after `cargo build --release`:
 //! `cargo bench --package portcullis-tests --bench bystanders`.
 //!
-//! Fifty callers keep every slot of a bad provider taken; one that is told that it is full comes back a tenth of a
-//! second after its call. Meanwhile, one after the other, host routes and the
-//! callers of another provider are timed from outside. Printed, never asserted: the machine is shared.
+//! Fifty callers ask with a token that only the bad providers are asked about. Meanwhile host routes and the callers
+//! of a good provider are timed from outside, all at once: before, until every bad provider is in quarantine, and
+//! from two seconds after that. Printed, never asserted: the machine is shared.
 
-use portcullis_tests::{Home, Process, guest};
+use portcullis::torture::ATTACKS;
+use portcullis_tests::{Home, Process, get, guest};
+use std::fmt::Write as _;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const CALLERS: usize = 50;
-const SAMPLES: usize = 5_000;
-const COME_BACK: Duration = Duration::from_millis(100);
+const BAD: usize = 8;
+/// Between two samples of one kind: bystanders, not a load.
+const PAUSE: Duration = Duration::from_millis(1);
+const QUIET: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(2);
+const AFTER: Duration = Duration::from_secs(6);
+const MOST: Duration = Duration::from_secs(60);
+
+const BURNING: [&str; BAD] = [
+    "loops_for_ever",
+    "nan_flood",
+    "polls_busily",
+    "floods_stdout",
+    "floods_the_log",
+    "reads_the_clock",
+    "loops_in_realloc",
+    "grows_by_pages",
+];
+const SLEEPING: [&str; BAD] = ["sleeps_in_poll"; BAD];
+
+const REQUESTS: [(&str, &str); 4] = [
+    ("/api/status", "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("/healthz", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    (
+        "refused drain",
+        "POST /api/gateway/drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nAuthorization: Basic x\r\n\r\n",
+    ),
+    (
+        "good provider",
+        "GET /api/auth/whoami HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer good-token\r\n\r\n",
+    ),
+];
+const BURN: &str =
+    "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nobody-knows-this\r\n\r\n";
 
 fn main() {
-    println!("{CALLERS} callers keep the bad provider busy; {SAMPLES} samples each; milliseconds p50 / p99");
-    println!(
-        "{:<34}{:>18}{:>18}{:>18}{:>18}",
-        "", "/api/status", "/healthz", "refused drain", "other provider"
-    );
-    let quiet = measure(None);
-    row("quiet", &quiet);
-    for bad in ["loops", "sleeps"] {
-        let busy = measure(Some(bad));
-        row(bad, &busy);
-        let ratios: Vec<_> = busy.iter().zip(&quiet).map(|(busy, quiet)| busy.1 / quiet.1).collect();
-        let cells: String =
-            ratios.iter().map(|ratio| format!("{:>18}", format!("{ratio:.1} x p99"))).collect();
-        println!("{:<34}{cells}", format!("{bad}, against quiet"));
+    println!("{CALLERS} callers without pause; milliseconds p50 / p99 (samples)");
+    let names: String = REQUESTS.iter().map(|(name, _)| format!("{name:>26}")).collect();
+    println!("{:<34}{names}", "");
+    for (title, bad) in [("eight that burn", BURNING), ("eight that sleep", SLEEPING)] {
+        run(title, bad);
     }
 }
 
-fn row(name: &str, figures: &[(f64, f64)]) {
+/// When the phases of a run began and ended.
+struct Phases {
+    burn: Instant,
+    quarantined: Instant,
+    end: Instant,
+}
+
+fn run(title: &str, bad: [&str; BAD]) {
+    let home = Home::new();
+    home.write("portcullis.yaml", &config(&home, bad));
+    let dashboard = home.dashboard();
+    let (burning, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (phases, samples) = std::thread::scope(|scope| {
+        let samplers = REQUESTS.map(|(_, request)| scope.spawn(|| sample(&dashboard, request, &done)));
+        for _ in 0..CALLERS {
+            scope.spawn(|| burn(&dashboard, &burning, &done));
+        }
+        std::thread::park_timeout(QUIET);
+        let phases = go_through(&dashboard, &burning);
+        done.store(true, Ordering::Relaxed);
+        (phases, samplers.map(|sampler| sampler.join().expect("a sampler")))
+    });
+    let Phases { burn, quarantined, end } = phases;
+    let start = burn - QUIET;
+    row(&format!("{title}: quiet"), &samples, start, burn);
+    let took = (quarantined - burn).as_secs_f64();
+    row(&format!("{title}: {took:.1} s to quarantine"), &samples, burn, quarantined);
+    row(&format!("{title}: from 2 s after"), &samples, quarantined + SETTLE, end);
+}
+
+/// Burns until every bad provider has been shut out once, and for a while after.
+fn go_through(dashboard: &Process, burning: &AtomicBool) -> Phases {
+    let burn = Instant::now();
+    burning.store(true, Ordering::Relaxed);
+    let mut shut_out = [false; BAD];
+    while shut_out.contains(&false) && burn.elapsed() < MOST {
+        let ready = get(&dashboard.url("/readyz"), &[]).json();
+        for (index, shut) in shut_out.iter_mut().enumerate() {
+            // The good one stands first.
+            *shut |= ready["providers"]["detail"][index + 1]["health"]["state"] == "quarantined";
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    let quarantined = Instant::now();
+    std::thread::park_timeout(SETTLE + AFTER);
+    Phases { burn, quarantined, end: Instant::now() }
+}
+
+fn config(home: &Home, bad: [&str; BAD]) -> String {
+    let mut text = format!(
+        "dashboard:\n  token_routes: [{{path: /metrics, scope: metrics.read}}]\n  providers:\n    - {{name: good, component: {}}}\n",
+        guest("known").display()
+    );
+    for (index, name) in bad.into_iter().enumerate() {
+        let attack = ATTACKS.iter().find(|attack| attack.name == name).expect("a hostile guest");
+        fs::write(home.file(&format!("{name}.wasm")), attack.component).expect("a file in the home");
+        writeln!(text, "    - {{name: bad-{index}, component: {name}.wasm}}").expect("a string");
+    }
+    text
+}
+
+fn burn(dashboard: &Process, burning: &AtomicBool, done: &AtomicBool) {
+    let mut connection = Connection::open(dashboard);
+    while !done.load(Ordering::Relaxed) {
+        if burning.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            connection.ask(BURN);
+            // One that is refused at once asks again soon, as `Retry-After` would have it and more.
+            std::thread::park_timeout(Duration::from_millis(100).saturating_sub(start.elapsed()));
+        } else {
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+}
+
+fn sample(dashboard: &Process, request: &str, done: &AtomicBool) -> Vec<(Instant, Duration)> {
+    let mut connection = Connection::open(dashboard);
+    let mut samples = Vec::new();
+    while !done.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        connection.ask(request);
+        samples.push((start, start.elapsed()));
+        std::thread::park_timeout(PAUSE);
+    }
+    samples
+}
+
+fn row(name: &str, samples: &[Vec<(Instant, Duration)>; 4], from: Instant, to: Instant) {
     let cells: String =
-        figures.iter().map(|(p50, p99)| format!("{:>18}", format!("{p50:.3} / {p99:.3}"))).collect();
+        samples.iter().map(|samples| format!("{:>26}", percentiles(samples, from, to))).collect();
     println!("{name:<34}{cells}");
 }
 
-/// The bad provider guards `/readyz`, the good one `/metrics`: two dashboards would not share a runtime.
-fn config(bad: &str) -> String {
-    format!(
-        "dashboard:\n  token_routes:\n    - {{path: /metrics, scope: good.read}}\n    - {{path: /readyz, scope: bad.read}}\n  \
-         providers:\n    - {{name: good, component: {}, grants: {{scopes: [good.read, metrics.read]}}}}\n    \
-         - {{name: bad, component: {}, grants: {{scopes: [bad.read]}}}}\n",
-        guest("known").display(),
-        guest(bad).display()
-    )
-}
-
-fn measure(bad: Option<&str>) -> Vec<(f64, f64)> {
-    let home = Home::with_config(&config(bad.unwrap_or("refuses")));
-    let dashboard = home.dashboard();
-    let done = AtomicBool::new(false);
-    let calls = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        if bad.is_some() {
-            for _ in 0..CALLERS {
-                scope.spawn(|| burn(&dashboard, &done, &calls));
-            }
-            while calls.load(Ordering::Relaxed) < CALLERS as u64 {
-                std::thread::yield_now();
-            }
-        }
-        let drain = "GET /api/gateway/drain HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic x\r\n\r\n";
-        let good = format!(
-            "GET /api/auth/whoami HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
-            "good-token"
-        );
-        let figures = [
-            "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            drain,
-            &good,
-        ]
-        .map(|request| percentiles(&dashboard, request));
-        done.store(true, Ordering::Relaxed);
-        figures.to_vec()
-    })
-}
-
-/// One caller of the bad provider: the token is nobody's, so the bad one is asked after the good one.
-fn burn(dashboard: &Process, done: &AtomicBool, calls: &AtomicU64) {
-    let mut connection = Connection::open(dashboard);
-    let request =
-        "GET /readyz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nobody-knows-this\r\n\r\n";
-    while !done.load(Ordering::Relaxed) {
-        let start = Instant::now();
-        calls.fetch_add(1, Ordering::Relaxed);
-        connection.ask(request);
-        std::thread::park_timeout(COME_BACK.saturating_sub(start.elapsed()));
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "figures for people"
-)]
-fn percentiles(dashboard: &Process, request: &str) -> (f64, f64) {
-    let mut connection = Connection::open(dashboard);
-    let mut times: Vec<Duration> = (0..SAMPLES)
-        .map(|_| {
-            let start = Instant::now();
-            connection.ask(request);
-            start.elapsed()
-        })
-        .collect();
-    times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    (at(0.5), at(0.99))
+fn percentiles(samples: &[(Instant, Duration)], from: Instant, to: Instant) -> String {
+    let mut times: Vec<_> =
+        samples.iter().filter(|(start, _)| (from..to).contains(start)).map(|(_, time)| *time).collect();
+    times.sort_unstable();
+    let at = |percent: usize| {
+        times.get(times.len() * percent / 100).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    };
+    format!("{:.3} / {:.3} ({})", at(50), at(99), times.len())
 }
 
 struct Connection(BufReader<TcpStream>);

@@ -4,11 +4,13 @@
 mod home;
 mod http;
 mod process;
+pub mod reads;
 mod wait;
 
 pub use home::{Home, guest};
 pub use http::{Reply, get, post, request};
 pub use process::{Finished, Process, binary};
+pub use reads::READERS;
 pub use wait::{SOON, eventually};
 
 /// A drain secret that passes the strength gate.

@@ -1,6 +1,11 @@
 //! Builds guest components from a build script: with a target folder of their own, and with an
 //! environment in which nothing of the outer build is left.
 
+mod text;
+
+pub use text::build_text;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -82,11 +87,30 @@ pub fn build(workspace: &Path, target: Target, arguments: &[&str]) -> PathBuf {
 }
 
 /// `<target>/guests`, found from the build script's own `OUT_DIR` (`<target>/<profile>/build/<package>/out`).
-#[expect(clippy::disallowed_methods, reason = "the build script's own environment")]
 fn shared_target_dir() -> PathBuf {
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for a build script"));
+    let out = out_dir();
     let target = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
     target.unwrap_or(&out).join("guests")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the build script's own environment")]
+fn out_dir() -> PathBuf {
+    PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for a build script"))
+}
+
+/// The names of the guests that are one file each in a folder, sorted.
+///
+/// # Panics
+/// The folder is not there.
+pub fn guests_in(folder: &Path, ending: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder of the guests is there");
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let mut names: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
 }
 
 /// Tells cargo to run the build script again when a file below one of these changes.

@@ -1,8 +1,11 @@
 //! Putting the parts together: from settings to a dashboard that serves.
 
+mod file_watch;
 mod providers;
+mod reload;
 
-pub use providers::{LoadOptions, ProviderReport, Providers, load_providers};
+pub use providers::{ProviderReport, Providers, load_providers};
+pub use reload::ReloadRequest;
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
@@ -17,10 +20,13 @@ use crate::gateway::StatusFile;
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
-    DRAIN_PATH, Dashboard, FaultLog, GatewayView, HostPolicy, Metrics, PageSettings, ProviderCount,
-    SecurityHeaders, TrustedProxies, WHOAMI_PATH, router,
+    DRAIN_PATH, Dashboard, FaultLog, GatewayView, HostPolicy, Live, Metrics, PageSettings, SecurityHeaders,
+    Serving, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
+use file_watch::FileWatch;
+use providers::{Observers, ProviderLoader};
+use reload::{Reloader, files_of};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -95,6 +101,16 @@ pub struct App {
     listener: TcpListener,
     router: Router,
     audit: AuditLog,
+    reloader: Reloader,
+    files: FileWatch,
+}
+
+/// How people are let in: settled when the process starts.
+struct People {
+    gate: PeopleGate,
+    must_sign_in: bool,
+    /// `--insecure` on an address where they would have to.
+    is_open: bool,
 }
 
 impl App {
@@ -104,34 +120,37 @@ impl App {
     /// The dashboard cannot come up. A provider that cannot be loaded is no such error: it is reported, and
     /// the others serve.
     pub async fn build(config: &Config, insecure: bool) -> Result<Self, AppError> {
+        // First, so that no change goes unseen between reading a file and watching it.
+        let files = FileWatch::start(files_of(config));
         let home_failed = |source| AppError::Home { home: config.home.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(home_failed)?;
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
         let metrics = Arc::new(Metrics::default());
-        let loaded = load_providers(config, LoadOptions { metrics: Some(&metrics), cache: true }).await?;
-        report(&loaded.reports, &audit);
-        let count = loaded.count();
-        if auth_required && !loaded.registered.iter().any(|provider| provider.signs_people_in) {
-            return Err(AppError::NobodySignsIn { host: public_name(dashboard) });
-        }
+        let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
+        let mut loader = ProviderLoader::new(config, Some(observers));
+        let loaded = loader.load(config).await?;
+        loader.adopt(&loaded);
+        loaded.reports.iter().for_each(|loaded| report(loaded, &audit));
         let process_token = process_token(config)?;
-        let people = match auth_required {
+        let gate = match auth_required {
             true => PeopleGate::Sessions,
             false => PeopleGate::ProcessToken(SecretDigest::of(process_token.expose().as_bytes())),
         };
         let is_open = insecure && dashboard.is_gated();
-        let gate = Arc::new(build_gate(config, loaded.registered, people, is_open)?);
+        let people = People { gate, must_sign_in: auth_required, is_open };
+        let live = Live::new(live_gate(config, loaded, &people)?);
+        tell_of_drain_secret(config);
         if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
         }
         let state = Dashboard {
-            gate,
+            live: live.clone(),
             hosts: Arc::new(host_policy(dashboard)),
             proxies: Arc::new(TrustedProxies::new(dashboard.trusted_proxies.clone())),
             audit: audit.clone(),
-            metrics,
+            metrics: metrics.clone(),
             drain: DrainControl::start(MarkerFile::new(&config.home), dashboard.max_marker_age),
             gateway: GatewayView {
                 status: StatusFile::new(&config.home),
@@ -140,13 +159,14 @@ impl App {
                 max_marker_age: dashboard.max_marker_age,
             },
             page: Arc::new(PageSettings { process_token, auth_required, insecure: is_open }),
-            providers: count,
             faults: FaultLog::default(),
         };
         let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
         let router = router(state, SecurityHeaders { https });
         let listener = bind(dashboard).await?;
-        Ok(Self { listener, router, audit })
+        let reloader =
+            Reloader { running: config.clone(), loader, people, live, audit: audit.clone(), metrics };
+        Ok(Self { listener, router, audit, reloader, files })
     }
 
     /// The port that was bound.
@@ -157,8 +177,10 @@ impl App {
         Ok(self.listener.local_addr()?.port())
     }
 
-    /// Serves until `closed` turns true, then lets requests in flight finish.
-    pub async fn serve(self, closed: watch::Receiver<bool>) {
+    /// Serves until `closed` turns true, then lets requests in flight finish. Meanwhile it reloads the providers
+    /// when asked to, and when one of their files changes.
+    pub async fn serve(self, reload: ReloadRequest, closed: watch::Receiver<bool>) {
+        tokio::spawn(self.reloader.run(self.files, reload, closed.clone()));
         listen::serve(self.listener, self.router, Limits::default(), closed).await;
         let audit = self.audit;
         // Joining the writer waits for a disk.
@@ -200,6 +222,16 @@ fn origin(url: &PublicUrl) -> String {
     format!("{scheme}://{host}{port}")
 }
 
+/// What requests pass: everything that a reload replaces.
+fn live_gate(config: &Config, providers: Providers, people: &People) -> Result<Serving, AppError> {
+    if people.must_sign_in && !providers.registered.iter().any(|provider| provider.signs_people_in) {
+        return Err(AppError::NobodySignsIn { host: public_name(&config.dashboard) });
+    }
+    let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
+    let gate = build_gate(config, providers.registered, people.gate.clone(), people.is_open)?;
+    Ok(Serving { gate, refused })
+}
+
 /// The drain secret's provider stands before every other, so no guest ever sees a drain token that matches.
 ///
 /// Where the gate for people is open (`is_open`), anyone can read this process's token: the drain route then
@@ -218,16 +250,17 @@ fn build_gate(
     for (path, scope) in &config.dashboard.token_routes {
         routes = routes.with(path, Required::Scope(scope.clone()));
     }
-    match drain_secret(config) {
-        Ok(secret) => {
-            providers.insert(0, drain_provider(secret, scope));
-            routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
-        }
-        Err(skipped) => {
-            tracing::warn!(reason = skipped, "no drain secret: the drain route stays behind the gate");
-        }
+    if let Ok(secret) = drain_secret(config) {
+        providers.insert(0, drain_provider(secret, scope));
+        routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
     }
     Ok(Gate::new(routes, Registry::new(providers)?, people))
+}
+
+fn tell_of_drain_secret(config: &Config) {
+    if let Err(reason) = drain_secret(config) {
+        tracing::warn!(reason, "no drain secret: the drain route stays behind the gate");
+    }
 }
 
 fn drain_secret(config: &Config) -> Result<DrainSecret, String> {
@@ -244,39 +277,29 @@ pub fn drain_registration(config: &Config) -> DrainRegistration {
 }
 
 fn drain_provider(secret: DrainSecret, scope: &Scope) -> Registered {
+    let name = crate::auth::ProviderName::new(DRAIN_PROVIDER).expect("a constant that is a name");
     Registered {
-        name: crate::auth::ProviderName::new(DRAIN_PROVIDER).expect("a constant that is a name"),
         display_name: "Drain control (service credential)".to_owned(),
-        scopes: [scope.clone()].into(),
         token: Some(Arc::new(DrainSecretProvider::new(secret, scope))),
-        signs_people_in: false,
+        ..Registered::new(name, [scope.clone()].into())
     }
 }
 
-fn report(reports: &[ProviderReport], audit: &AuditLog) {
-    for report in reports {
-        match &report.outcome {
-            Ok(inspection) => {
-                tracing::info!(provider = %report.name, sha256 = inspection.sha256, "provider loaded");
-                let record = Record::now(EventName::ProviderLoaded)
-                    .with("provider", report.name.as_str())
-                    .with("sha256", inspection.sha256.as_str());
-                audit.write(record);
-            }
-            Err(error) => {
-                tracing::error!(provider = %report.name, place = report.place, %error, "provider refused");
-                let record = Record::now(EventName::ProviderRefused)
-                    .with("provider", report.name.as_str())
-                    .with("reason", error.to_string());
-                audit.write(record);
-            }
+fn report(report: &ProviderReport, audit: &AuditLog) {
+    match &report.outcome {
+        Ok(inspection) => {
+            tracing::info!(provider = %report.name, sha256 = inspection.sha256, "provider loaded");
+            let record = Record::now(EventName::ProviderLoaded)
+                .with("provider", report.name.as_str())
+                .with("sha256", inspection.sha256.as_str());
+            audit.write(record);
         }
-    }
-}
-
-impl Providers {
-    fn count(&self) -> ProviderCount {
-        let loaded = self.reports.iter().filter(|report| report.outcome.is_ok()).count();
-        ProviderCount { loaded, refused: self.reports.len() - loaded }
+        Err(error) => {
+            tracing::error!(provider = %report.name, place = report.place, %error, "provider refused");
+            let record = Record::now(EventName::ProviderRefused)
+                .with("provider", report.name.as_str())
+                .with("reason", error.to_string());
+            audit.write(record);
+        }
     }
 }

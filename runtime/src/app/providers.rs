@@ -1,18 +1,22 @@
 //! Loading every configured provider, each on its own.
 
+use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{ProviderName, Registered, TokenProvider};
 use crate::bundled;
 use crate::config::{ComponentRef, Config, ProviderConfig};
 use crate::sandbox::{
-    ComponentSource, Inspection, Limits, LoadError, LoadedProvider, ProviderSpec, Sandbox, SandboxError,
-    SandboxSettings,
+    Buckets, ComponentSource, Guarded, Health, Inspection, Limits, LoadError, LoadedProvider, Powers,
+    ProviderSpec, QuarantineChange, QuarantineListener, Sandbox, SandboxError, SandboxSettings, WasmProvider,
 };
 use crate::web::{Measured, Metrics};
 use futures_util::future::join_all;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where compiled components are kept in the home.
 const CACHE: &str = "cache/components";
+/// Where providers' buckets are kept in the home.
+const BUCKETS: &str = "keyvalue";
 
 /// What became of one provider.
 pub struct ProviderReport {
@@ -32,74 +36,188 @@ pub struct Providers {
     pub registered: Vec<Registered>,
     /// In the order of the configuration.
     pub reports: Vec<ProviderReport>,
+    loaded: Vec<Loaded>,
 }
 
-/// How providers are loaded.
-#[derive(Clone, Copy, Default)]
-pub struct LoadOptions<'a> {
-    /// Where their calls are timed.
-    pub metrics: Option<&'a Metrics>,
-    /// May compiled components be kept in the home?
-    pub cache: bool,
+/// One that was loaded, kept to know it again at the next reload.
+#[derive(Clone)]
+pub(super) struct Loaded {
+    pub(super) config: ProviderConfig,
+    pub(super) component: Arc<str>,
+    pub(super) provider: Arc<WasmProvider>,
+    health: Arc<Health>,
 }
 
-/// Loads all providers, side by side. One that cannot be loaded disables itself alone.
+impl Loaded {
+    /// Is this the very provider of these bytes under this entry? (Its place in the file is not part of it.)
+    fn is_still(&self, config: &ProviderConfig, component: &str) -> bool {
+        let here = ProviderConfig { place: self.config.place.clone(), ..config.clone() };
+        *self.component == *component && self.config == here
+    }
+}
+
+/// Who is told how providers fare.
+#[derive(Clone)]
+pub(super) struct Observers {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) audit: AuditLog,
+}
+
+/// Loads sets of providers. What does not belong to one set lives on from one to the next: the engine, the
+/// buckets, and the health of providers that stay the same.
+pub(super) struct ProviderLoader {
+    cache: Option<PathBuf>,
+    buckets: Buckets,
+    observers: Option<Observers>,
+    sandbox: Option<(SandboxSettings, Arc<Sandbox>)>,
+    known: Vec<Loaded>,
+}
+
+/// Loads all providers once, for a command that only looks at them. Compiled components are kept in the home if
+/// they may be.
 ///
 /// # Errors
 /// The sandbox does not come up.
-pub async fn load_providers(config: &Config, options: LoadOptions<'_>) -> Result<Providers, SandboxError> {
-    let configured = &config.dashboard.providers;
-    let sandbox = Sandbox::start(&sandbox_settings(config, options.cache))?;
-    let loads = configured.iter().map(|provider| sandbox.load(spec_of(provider)));
-    let outcomes = join_all(loads).await;
-    let mut providers = Providers { registered: Vec::new(), reports: Vec::new() };
-    for (provider, outcome) in configured.iter().zip(outcomes) {
-        let (name, place) = (provider.name.clone(), provider.place.clone());
-        let takes_tokens = outcome.as_ref().is_ok_and(|loaded| loaded.token.is_some());
-        let outcome = outcome.map(|loaded| {
-            providers.registered.push(register(provider, &loaded, options.metrics));
-            loaded.inspection
-        });
-        providers.reports.push(ProviderReport { name, place, outcome, takes_tokens });
-    }
-    Ok(providers)
+pub async fn load_providers(config: &Config, may_cache: bool) -> Result<Providers, SandboxError> {
+    let mut loader = ProviderLoader::new(config, None);
+    loader.cache.take_if(|_| !may_cache);
+    loader.load(config).await
 }
 
-fn sandbox_settings(config: &Config, cache: bool) -> SandboxSettings {
-    let memories = config.dashboard.providers.iter().map(|provider| provider.limits.memory_bytes);
-    SandboxSettings {
-        providers: config.dashboard.providers.len(),
-        max_memory_bytes: memories.max().unwrap_or_default().max(Limits::default().memory_bytes),
-        cache: cache.then(|| config.home.join(CACHE)),
-    }
-}
-
-fn spec_of(provider: &ProviderConfig) -> ProviderSpec {
-    let source = match &provider.component {
-        ComponentRef::Path(path) => ComponentSource::File(path.clone()),
-        ComponentRef::Builtin(name) => ComponentSource::Bundled(bundled::component(name).unwrap_or_default()),
-    };
-    ProviderSpec {
-        name: provider.name.clone(),
-        source,
-        sha256: provider.sha256.clone(),
-        settings: provider.settings.clone(),
-        limits: provider.limits,
-    }
-}
-
-fn register(provider: &ProviderConfig, loaded: &LoadedProvider, metrics: Option<&Metrics>) -> Registered {
-    let token = loaded.token.clone().map(|token| -> Arc<dyn TokenProvider> {
-        match metrics {
-            Some(metrics) => Arc::new(Measured::new(token, &provider.name, metrics)),
-            None => token,
+impl ProviderLoader {
+    pub(super) fn new(config: &Config, observers: Option<Observers>) -> Self {
+        Self {
+            cache: Some(config.home.join(CACHE)),
+            buckets: Buckets::in_folder(config.home.join(BUCKETS)),
+            observers,
+            sandbox: None,
+            known: Vec::new(),
         }
-    });
-    Registered {
-        name: provider.name.clone(),
-        display_name: provider.display_name.clone(),
-        scopes: provider.grants.scopes.clone(),
-        token,
-        signs_people_in: loaded.inspection.signs_people_in(),
     }
+
+    /// Loads all providers, side by side. One that cannot be loaded disables itself alone.
+    pub(super) async fn load(&mut self, config: &Config) -> Result<Providers, SandboxError> {
+        let configured = &config.dashboard.providers;
+        let sandbox = self.sandbox(config)?;
+        let loads = configured.iter().map(|provider| sandbox.load(self.spec_of(provider)));
+        let outcomes = join_all(loads).await;
+        let mut providers = Providers { registered: Vec::new(), reports: Vec::new(), loaded: Vec::new() };
+        for (provider, outcome) in configured.iter().zip(outcomes) {
+            let (name, place) = (provider.name.clone(), provider.place.clone());
+            let takes_tokens = outcome.as_ref().is_ok_and(|loaded| loaded.takes_tokens);
+            let outcome = outcome.map(|loaded| {
+                let kept = self.keep(provider, &loaded);
+                providers.registered.push(self.register(&kept, &loaded));
+                providers.loaded.push(kept);
+                loaded.inspection
+            });
+            providers.reports.push(ProviderReport { name, place, outcome, takes_tokens });
+        }
+        Ok(providers)
+    }
+
+    /// These are the providers that serve from now on.
+    pub(super) fn adopt(&mut self, providers: &Providers) {
+        self.known = providers.loaded.clone();
+    }
+
+    /// Those of a set that are not the same as before: the ones that a reload has to try out.
+    pub(super) fn changed<'a>(&self, providers: &'a Providers) -> Vec<&'a Loaded> {
+        let is_known = |loaded: &&Loaded| self.known(&loaded.config, &loaded.component).is_some();
+        providers.loaded.iter().filter(|loaded| !is_known(loaded)).collect()
+    }
+
+    fn known(&self, config: &ProviderConfig, component: &str) -> Option<&Loaded> {
+        self.known.iter().find(|known| known.is_still(config, component))
+    }
+
+    /// The engine of before, where it is large enough.
+    fn sandbox(&mut self, config: &Config) -> Result<Arc<Sandbox>, SandboxError> {
+        let memories = config.dashboard.providers.iter().map(|provider| provider.limits.memory_bytes);
+        let wanted = SandboxSettings {
+            providers: config.dashboard.providers.len(),
+            max_memory_bytes: memories.max().unwrap_or_default().max(Limits::default().memory_bytes),
+            cache: self.cache.clone(),
+        };
+        match &self.sandbox {
+            Some((settings, sandbox)) if settings.cover(&wanted) => Ok(sandbox.clone()),
+            _ => {
+                let sandbox = Sandbox::start(&wanted)?;
+                self.sandbox = Some((wanted, sandbox.clone()));
+                Ok(sandbox)
+            }
+        }
+    }
+
+    fn spec_of(&self, provider: &ProviderConfig) -> ProviderSpec {
+        let source = match &provider.component {
+            ComponentRef::Path(path) => ComponentSource::File(path.clone()),
+            ComponentRef::Builtin(name) => {
+                ComponentSource::Bundled(bundled::component(name).unwrap_or_default())
+            }
+        };
+        let bucket = provider.grants.keyvalue.then(|| self.buckets.of(&provider.name));
+        ProviderSpec {
+            name: provider.name.clone(),
+            source,
+            sha256: provider.sha256.clone(),
+            settings: provider.settings.clone(),
+            powers: Powers { http: provider.grants.http.clone(), bucket },
+            limits: provider.limits,
+        }
+    }
+
+    /// A provider that is still the same keeps its health, and so its quarantine.
+    fn keep(&self, config: &ProviderConfig, loaded: &LoadedProvider) -> Loaded {
+        let component: Arc<str> = loaded.inspection.sha256.as_str().into();
+        let health = match self.known(config, &component) {
+            Some(known) => known.health.clone(),
+            None => Arc::new(Health::new(config.limits, self.listener(&config.name, &component))),
+        };
+        Loaded { config: config.clone(), component, provider: loaded.provider.clone(), health }
+    }
+
+    fn listener(&self, name: &ProviderName, component: &Arc<str>) -> QuarantineListener {
+        let Some(observers) = self.observers.clone() else { return Box::new(|_| {}) };
+        let (name, component) = (name.clone(), component.clone());
+        Box::new(move |change| tell_quarantine(&observers, &name, &component, change))
+    }
+
+    fn register(&self, kept: &Loaded, loaded: &LoadedProvider) -> Registered {
+        let config = &kept.config;
+        let token = loaded.takes_tokens.then(|| -> Arc<dyn TokenProvider> {
+            let guarded = Arc::new(Guarded::new(loaded.provider.clone(), kept.health.clone()));
+            match &self.observers {
+                Some(observers) => Arc::new(Measured::new(guarded, &config.name, &observers.metrics)),
+                None => guarded,
+            }
+        });
+        Registered {
+            display_name: config.display_name.clone(),
+            token,
+            signs_people_in: loaded.inspection.signs_people_in(),
+            component: Some(kept.component.clone()),
+            health: Some(kept.health.clone()),
+            ..Registered::new(config.name.clone(), config.grants.scopes.clone())
+        }
+    }
+}
+
+fn tell_quarantine(observers: &Observers, name: &ProviderName, component: &str, change: QuarantineChange) {
+    let record = Record::now(EventName::ProviderQuarantined)
+        .with("provider", name.as_str())
+        .with("component", component);
+    let record = match change {
+        QuarantineChange::Opened { pause } => {
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(provider = %name, pause_ms, "provider quarantined after repeated faults");
+            record.with("quarantine", "open").with("pause_ms", pause_ms)
+        }
+        QuarantineChange::Closed => {
+            tracing::info!(provider = %name, "provider is out of quarantine");
+            record.with("quarantine", "closed")
+        }
+    };
+    observers.metrics.quarantined(name, matches!(change, QuarantineChange::Opened { .. }));
+    observers.audit.write(record);
 }

@@ -4,10 +4,12 @@
 //! for the log, or fails because of it.
 
 mod event;
+mod last_faults;
 mod redact;
 mod rotating_file;
 mod writer;
 
 pub use event::{EventName, Record};
+pub use last_faults::{LastFault, last_faults};
 pub use redact::redact;
 pub use writer::{AUDIT_FILE, AuditLog};

@@ -1,4 +1,4 @@
-use super::{BearerToken, Principal, ProviderFault, ProviderName, Registry, Scope, TokenVerdict};
+use super::{BearerToken, CallFault, Principal, ProviderName, Registry, Scope, TokenVerdict};
 use std::time::Instant;
 
 /// What the providers together made of a token. It is matched once, to pass, 403, 503 or 401.
@@ -20,7 +20,7 @@ pub struct ChainReport {
     /// The outcome.
     pub verified: Verified,
     /// Faults in the order in which the providers were asked.
-    pub faults: Vec<(ProviderName, ProviderFault)>,
+    pub faults: Vec<(ProviderName, CallFault)>,
 }
 
 /// Asks the token providers in order until one vouches for the caller. A later acceptance beats an earlier
@@ -31,13 +31,13 @@ pub(super) async fn verify_token(
     required: Option<&Scope>,
     by: Instant,
 ) -> ChainReport {
-    let mut faults: Vec<(ProviderName, ProviderFault)> = Vec::new();
+    let mut faults: Vec<(ProviderName, CallFault)> = Vec::new();
     for registered in registry.iter() {
         let Some(provider) = &registered.token else { continue };
         match provider.verify_token(token, by).await {
             Ok(TokenVerdict::NotRecognized) => {}
             Ok(TokenVerdict::Recognized(claims)) => {
-                let principal = Principal::mint(&registered.name, &registered.scopes, claims);
+                let principal = Principal::mint(registered, claims);
                 let verified = match required {
                     Some(scope) if !principal.has(scope) => Verified::MissingScope(principal),
                     _ => Verified::Accepted(principal),
@@ -47,7 +47,7 @@ pub(super) async fn verify_token(
             Err(fault) => faults.push((registered.name.clone(), fault)),
         }
     }
-    let outage = faults.iter().find(|(_, fault)| fault.is_outage());
+    let outage = faults.iter().find(|(_, fault)| fault.fault.is_outage());
     let verified = outage.map_or(Verified::Unrecognized, |(name, _)| Verified::Unreachable(name.clone()));
     ChainReport { verified, faults }
 }
@@ -55,7 +55,7 @@ pub(super) async fn verify_token(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{BoxFuture, Claims, Registered, TokenProvider};
+    use crate::auth::{BoxFuture, Claims, ProviderFault, Registered, TokenProvider};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -73,9 +73,9 @@ mod tests {
             &'a self,
             token: &'a BearerToken,
             _: Instant,
-        ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
+        ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            Box::pin(std::future::ready((self.answer)(token.expose())))
+            Box::pin(std::future::ready((self.answer)(token.expose()).map_err(CallFault::from)))
         }
     }
 
@@ -106,11 +106,11 @@ mod tests {
 
     fn ask(providers: &[Arc<Scripted>], token: &str, scope: Option<&str>) -> ChainReport {
         let registered = providers.iter().enumerate().map(|(index, provider)| Registered {
-            name: ProviderName::new(&format!("p{index}")).unwrap(),
-            display_name: String::new(),
-            scopes: [Scope::new("drain").unwrap()].into(),
             token: Some(provider.clone()),
-            signs_people_in: false,
+            ..Registered::new(
+                ProviderName::new(&format!("p{index}")).unwrap(),
+                [Scope::new("drain").unwrap()].into(),
+            )
         });
         let registry = Registry::new(registered.collect()).unwrap();
         let scope = scope.map(|scope| Scope::new(scope).unwrap());

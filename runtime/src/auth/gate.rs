@@ -1,7 +1,7 @@
 use super::chain::{self, ChainReport, Verified};
 use super::{
-    BearerToken, Denial, Principal, ProviderFault, ProviderName, Registry, Required, SecretDigest,
-    TokenRoutes, safe_target,
+    BearerToken, CallFault, Denial, Principal, ProviderName, Registry, Required, SecretDigest, TokenRoutes,
+    safe_target,
 };
 use std::time::Instant;
 
@@ -75,7 +75,7 @@ pub struct Judgement {
     /// Was the path one that bearer tokens guard?
     pub token_route: bool,
     /// Faults in the order in which the providers were asked.
-    pub faults: Vec<(ProviderName, ProviderFault)>,
+    pub faults: Vec<(ProviderName, CallFault)>,
 }
 
 impl Judgement {
@@ -83,7 +83,7 @@ impl Judgement {
         Self { decision, token_route: false, faults: Vec::new() }
     }
 
-    fn token(decision: Decision, faults: Vec<(ProviderName, ProviderFault)>) -> Self {
+    fn token(decision: Decision, faults: Vec<(ProviderName, CallFault)>) -> Self {
         Self { decision, token_route: true, faults }
     }
 }
@@ -115,6 +115,11 @@ impl Gate {
     /// A gate over these routes and providers.
     pub fn new(routes: TokenRoutes, registry: Registry, people: PeopleGate) -> Self {
         Self { routes, registry, people }
+    }
+
+    /// The providers that are asked.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Does this request get through?

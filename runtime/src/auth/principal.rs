@@ -1,6 +1,7 @@
-use super::{ProviderName, Scope};
+use super::{ProviderName, Registered, Scope};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Most scopes that one claim may carry.
 pub const MAX_SCOPES: usize = 64;
@@ -74,14 +75,17 @@ pub struct Principal {
     principal: String,
     provider: ProviderName,
     scopes: BTreeSet<Scope>,
+    #[serde(skip)]
+    component: Option<Arc<str>>,
 }
 
 impl Principal {
     /// The one way from claims to belief: the provider's registered name is stamped on, and the scopes are
     /// cut to what the operator granted that provider.
-    pub(super) fn mint(provider: &ProviderName, granted: &BTreeSet<Scope>, claims: Claims) -> Self {
-        let scopes = claims.scopes.intersection(granted).cloned().collect();
-        Self { principal: claims.principal, provider: provider.clone(), scopes }
+    pub(super) fn mint(by: &Registered, claims: Claims) -> Self {
+        let scopes = claims.scopes.intersection(&by.scopes).cloned().collect();
+        let (provider, component) = (by.name.clone(), by.component.clone());
+        Self { principal: claims.principal, provider, scopes, component }
     }
 
     /// The caller's name, as its provider knows it.
@@ -92,6 +96,11 @@ impl Principal {
     /// The provider that vouched for the caller.
     pub fn provider(&self) -> &ProviderName {
         &self.provider
+    }
+
+    /// The SHA-256 digest of the component that vouched for the caller; `None` for a native provider.
+    pub fn component(&self) -> Option<&str> {
+        self.component.as_deref()
     }
 
     /// May the caller do what this scope stands for?
@@ -112,7 +121,8 @@ mod tests {
     fn minting_stamps_the_name_and_cuts_the_scopes() {
         let name = ProviderName::new("service-keys").unwrap();
         let claims = Claims::new("drain-secret".into(), &["drain".into(), "metrics.read".into()]).unwrap();
-        let principal = Principal::mint(&name, &scopes(&["metrics.read", "other"]), claims);
+        let registered = Registered::new(name, scopes(&["metrics.read", "other"]));
+        let principal = Principal::mint(&registered, claims);
         assert_eq!(principal.provider().as_str(), "service-keys");
         assert_eq!(principal.scopes, scopes(&["metrics.read"]));
         assert!(!principal.has(&Scope::new("drain").unwrap()));

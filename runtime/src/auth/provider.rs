@@ -1,4 +1,4 @@
-use super::{BearerToken, Claims};
+use super::{BearerToken, CallFault, Claims};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,22 @@ pub enum ProviderFault {
     /// The provider's backing store is out of reach, in its own words (bounded, control characters escaped).
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// All of the provider's slots are taken, and stayed so: a caller is told rather than queued.
-    #[error("saturated: {limit} calls in flight")]
+    /// The provider is busy up to its cap, and stayed so: a caller is told rather than queued.
+    #[error("saturated: {limit} {unit}")]
     Saturated {
-        /// The cap on calls in flight.
+        /// The cap.
         limit: usize,
+        /// What it counts.
+        unit: &'static str,
+    },
+    /// The providers before it had used up the time for the whole chain: it was cut off early.
+    #[error("no time left: the providers before it had used it up")]
+    NoTimeLeft,
+    /// Repeated faults have shut the provider out: it was not asked.
+    #[error("quarantined: asked again in {} ms", retry_in.as_millis())]
+    Quarantined {
+        /// When it is asked again at the earliest.
+        retry_in: Duration,
     },
     /// The call did not end within its deadline, wall clock.
     #[error("deadline of {} ms exceeded", limit.as_millis())]
@@ -58,7 +69,33 @@ impl ProviderFault {
     /// Can the provider neither confirm nor deny, so that "try later" is the honest answer? Any other fault
     /// is a broken provider, which no retry mends.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Saturated { .. } | Self::DeadlineExceeded { .. })
+        match self {
+            Self::Unavailable(_)
+            | Self::Saturated { .. }
+            | Self::Quarantined { .. }
+            | Self::NoTimeLeft
+            | Self::DeadlineExceeded { .. } => true,
+            Self::OutOfMemory { .. } | Self::Trapped(_) | Self::Malformed(_) | Self::Host(_) => false,
+        }
+    }
+
+    /// Was the provider not asked, or not given its time, so that this says nothing of it?
+    pub fn is_without_asking(&self) -> bool {
+        matches!(self, Self::Saturated { .. } | Self::Quarantined { .. } | Self::NoTimeLeft)
+    }
+
+    /// Did the provider do it, so that it counts towards its quarantine? A store out of reach is not its doing.
+    pub fn is_own_doing(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Saturated { .. } | Self::Quarantined { .. } | Self::NoTimeLeft => {
+                false
+            }
+            Self::DeadlineExceeded { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Trapped(_)
+            | Self::Malformed(_)
+            | Self::Host(_) => true,
+        }
     }
 
     /// The fault's name in metrics and audit lines.
@@ -66,6 +103,8 @@ impl ProviderFault {
         match self {
             Self::Unavailable(_) => "unavailable",
             Self::Saturated { .. } => "saturated",
+            Self::Quarantined { .. } => "quarantined",
+            Self::NoTimeLeft => "no_time_left",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::Trapped(_) => "trapped",
@@ -85,5 +124,5 @@ pub trait TokenProvider: Send + Sync {
         &'a self,
         token: &'a BearerToken,
         by: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>>;
+    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>>;
 }

@@ -1,4 +1,4 @@
-use super::{ProviderName, Scope, TokenProvider};
+use super::{ProviderHealth, ProviderName, Scope, TokenProvider};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,6 +15,25 @@ pub struct Registered {
     pub token: Option<Arc<dyn TokenProvider>>,
     /// Can this provider sign a person in?
     pub signs_people_in: bool,
+    /// The SHA-256 digest of its component; `None` for what is native.
+    pub component: Option<Arc<str>>,
+    /// How it is doing; `None` for what is native and cannot fail.
+    pub health: Option<Arc<dyn ProviderHealth>>,
+}
+
+impl Registered {
+    /// One that can do nothing yet.
+    pub fn new(name: ProviderName, scopes: BTreeSet<Scope>) -> Self {
+        Self {
+            display_name: name.to_string(),
+            name,
+            scopes,
+            token: None,
+            signs_people_in: false,
+            component: None,
+            health: None,
+        }
+    }
 }
 
 /// Two providers of one name.
@@ -37,6 +56,11 @@ impl Registry {
             Some(twice) => Err(RegistryError(twice.name.clone())),
             None => Ok(Self(providers)),
         }
+    }
+
+    /// The one of this name.
+    pub fn named(&self, name: &ProviderName) -> Option<&Registered> {
+        self.iter().find(|registered| registered.name == *name)
     }
 
     /// All of them.

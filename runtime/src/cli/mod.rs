@@ -21,12 +21,15 @@ mod drain;
 mod gateway;
 mod logging;
 mod privacy;
+mod progress;
 mod provider;
+mod provider_check;
 mod secret;
 mod serve;
 mod signals;
 mod starter;
 mod table;
+mod torture;
 mod turn_guard;
 mod up;
 
@@ -73,6 +76,13 @@ enum LogFormat {
     Json,
 }
 
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
 impl LogFormat {
     fn name(self) -> &'static str {
         match self {
@@ -96,6 +106,8 @@ enum Command {
     /// Look at, and try out, auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
+    /// Run a set of hostile providers against the wall, with the limits of the configuration
+    Torture(torture::TortureArgs),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
@@ -155,6 +167,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Gateway(arguments) => gateway::run(&common, &arguments),
         Command::Drain(command) => drain::run(&common, command),
         Command::Provider(command) => provider::run(&common, command),
+        Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
         Command::Secret(_) | Command::TurnGuard(_) => Ok(ExitCode::SUCCESS),
     }

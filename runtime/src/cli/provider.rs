@@ -1,17 +1,14 @@
-use super::{Common, USAGE, UsageError, runtime, table};
+use super::{Common, USAGE, UsageError, provider_check, runtime, table};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use portcullis::app::{DrainRegistration, LoadOptions, drain_registration, load_providers};
-use portcullis::auth::{BearerToken, TokenVerdict};
-use portcullis::bundled;
-use portcullis::sandbox::{ComponentSource, Need, Sandbox, SandboxSettings};
+use portcullis::app::{DrainRegistration, drain_registration, load_providers};
+use portcullis::audit::last_faults;
+use portcullis::auth::{BearerToken, CallFault, TokenVerdict};
+use portcullis::sandbox::{Need, Sandbox, SandboxSettings};
 use serde_json::json;
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-
-const CACHED: LoadOptions<'static> = LoadOptions { metrics: None, cache: true };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProviderCommand {
@@ -19,6 +16,8 @@ pub(super) enum ProviderCommand {
     List,
     /// Show what a component exports and imports, without running it
     Inspect(InspectArgs),
+    /// Try a component out as an author should before shipping it; ends with 1 when it does not pass
+    Check(provider_check::CheckArgs),
     /// Ask one configured provider about one token
     Call(CallArgs),
 }
@@ -45,44 +44,51 @@ pub(super) fn run(common: &Common, command: ProviderCommand) -> Result<ExitCode>
     match command {
         ProviderCommand::List => list(common),
         ProviderCommand::Inspect(arguments) => inspect(&arguments),
+        ProviderCommand::Check(arguments) => provider_check::check(common, &arguments),
         ProviderCommand::Call(arguments) => call(common, arguments),
     }
 }
 
 fn list(common: &Common) -> Result<ExitCode> {
     let config = common.load()?;
-    let providers = runtime()?.block_on(load_providers(&config, CACHED))?;
-    let mut rows = vec![["NAME", "STATE", "TOKENS", "SCOPES", "SHA-256"].map(str::to_owned).to_vec()];
+    let providers = runtime()?.block_on(load_providers(&config, true))?;
+    let mut rows =
+        vec![["NAME", "STATE", "TOKENS", "SCOPES", "SHA-256", "LAST FAULT"].map(str::to_owned).to_vec()];
     let scope = config.dashboard.drain_scope.to_string();
     let state = match drain_registration(&config) {
         DrainRegistration::Registered => "native".to_owned(),
         DrainRegistration::Skipped(reason) => format!("skipped: {reason}"),
     };
-    rows.push(vec!["drain-secret".to_owned(), state, "yes".to_owned(), scope, "-".to_owned()]);
+    rows.push(vec![
+        "drain-secret".to_owned(),
+        state,
+        "yes".to_owned(),
+        scope,
+        "-".to_owned(),
+        "-".to_owned(),
+    ]);
+    let mut faults = last_faults(&config.home);
     for (report, configured) in providers.reports.iter().zip(&config.dashboard.providers) {
         let scopes: Vec<_> = configured.grants.scopes.iter().map(ToString::to_string).collect();
+        let last = faults.remove(report.name.as_str()).unwrap_or_default();
         let (state, digest) = match &report.outcome {
+            Ok(inspection) if last.is_quarantined => {
+                ("quarantined".to_owned(), inspection.sha256[..12].to_owned())
+            }
             Ok(inspection) => ("loaded".to_owned(), inspection.sha256[..12].to_owned()),
             Err(error) => (format!("refused: {error}"), "-".to_owned()),
         };
+        let fault = last.fault.unwrap_or_else(|| "-".to_owned());
         let tokens = if report.takes_tokens { "yes" } else { "no" };
         let scopes = if scopes.is_empty() { "-".to_owned() } else { scopes.join(" ") };
-        rows.push(vec![report.name.to_string(), state, tokens.to_owned(), scopes, digest]);
+        rows.push(vec![report.name.to_string(), state, tokens.to_owned(), scopes, digest, fault]);
     }
     out!("{}", table::render(&rows));
     Ok(ExitCode::SUCCESS)
 }
 
 fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
-    let source = match arguments.component.strip_prefix("builtin:") {
-        Some(name) => {
-            let component = bundled::component(name);
-            ComponentSource::Bundled(
-                component.ok_or_else(|| UsageError(format!("no builtin is named `{name}`")))?,
-            )
-        }
-        None => ComponentSource::File(PathBuf::from(&arguments.component)),
-    };
+    let source = provider_check::source_of(&arguments.component)?;
     let sandbox = Sandbox::start(&SandboxSettings::default())?;
     let inspection = source.read().and_then(|bytes| sandbox.inspect(&bytes));
     let inspection = inspection.with_context(|| arguments.component.clone())?;
@@ -95,14 +101,19 @@ fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
         out!("export  {export}");
     }
     for (import, need) in &inspection.imports {
-        let need = match need {
-            Need::Nothing => "",
-            Need::NotYet => "  (not granted by this version)",
-            Need::Never => "  (never granted)",
-        };
-        out!("import  {import}{need}");
+        out!("import  {import}{}", need_in_words(*need));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What an operator must do for an import.
+pub(super) fn need_in_words(need: Need) -> &'static str {
+    match need {
+        Need::Nothing => "",
+        Need::HttpGrant => "  (needs grants.http)",
+        Need::KeyvalueGrant => "  (needs grants.keyvalue)",
+        Need::Never => "  (never granted)",
+    }
 }
 
 fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
@@ -119,7 +130,7 @@ fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
         None => read_token()?,
     };
     runtime()?.block_on(async {
-        let providers = load_providers(&config, CACHED).await?;
+        let providers = load_providers(&config, true).await?;
         for report in &providers.reports {
             if let Err(error) = &report.outcome {
                 tell!("{}: provider `{}`: {error}", report.place, report.name);
@@ -141,7 +152,7 @@ fn read_token() -> Result<String> {
     Ok(token.trim().to_owned())
 }
 
-fn show(verdict: Result<TokenVerdict, portcullis::auth::ProviderFault>, took: Duration) -> Result<ExitCode> {
+fn show(verdict: Result<TokenVerdict, CallFault>, took: Duration) -> Result<ExitCode> {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let (answer, code) = match verdict {
         Ok(TokenVerdict::Recognized(claims)) => {
@@ -153,7 +164,7 @@ fn show(verdict: Result<TokenVerdict, portcullis::auth::ProviderFault>, took: Du
         }
         Ok(TokenVerdict::NotRecognized) => (json!({"verdict": "not recognized", "micros": micros}), 0),
         Err(fault) => (
-            json!({"verdict": "fault", "fault": fault.kind(), "detail": fault.to_string(), "micros": micros}),
+            json!({"verdict": "fault", "fault": fault.fault.kind(), "detail": fault.fault.to_string(), "micros": micros}),
             1,
         ),
     };

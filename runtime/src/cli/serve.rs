@@ -1,7 +1,7 @@
 use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
 use anyhow::Result;
 use clap::Args;
-use portcullis::app::App;
+use portcullis::app::{App, ReloadRequest};
 use portcullis::config::parse_bind_host;
 use std::process::ExitCode;
 use tokio::sync::watch;
@@ -37,7 +37,12 @@ pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
         })?;
         let port = app.port()?;
         let (close, closed) = watch::channel(false);
-        let serving = tokio::spawn(app.serve(closed));
+        let reload = ReloadRequest::default();
+        signals::on_hangup({
+            let reload = reload.clone();
+            move || reload.ask()
+        })?;
+        let serving = tokio::spawn(app.serve(reload, closed));
         announce_ready("dashboard", port);
         signals::reached(told, 1).await;
         tracing::info!("ending");

@@ -33,3 +33,14 @@ pub(super) async fn reached(mut signals: watch::Receiver<u32>, count: u32) {
     // An error means that nobody counts any more: the process is ending.
     let _ = signals.wait_for(|signals| *signals >= count).await;
 }
+
+/// Calls `then` at every SIGHUP.
+pub(super) fn on_hangup(then: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            then();
+        }
+    });
+    Ok(())
+}

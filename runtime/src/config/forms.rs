@@ -3,7 +3,9 @@
 use super::{ComponentRef, PublicUrl};
 use crate::auth::ProviderName;
 use crate::drain::DRAIN_PROVIDER;
+use crate::sandbox::Origin;
 use crate::web::SERVED_PATHS;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -76,12 +78,20 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
 }
 
 /// Scheme, host and perhaps port: what a provider may call.
-pub(super) fn origin(text: &str) -> Result<String, String> {
-    let url = public_url(text).map_err(|_| format!("{text:?} is no origin like https://idp.example.com"))?;
-    if !url.path.is_empty() || text.ends_with('/') {
-        return Err(format!("{text:?} must be an origin alone, without a path"));
+pub(super) fn origin(text: &str) -> Result<Origin, String> {
+    let mistake =
+        || format!("{text:?} is no origin like https://idp.example.com (scheme and host, without a path)");
+    Origin::parse(text).ok_or_else(mistake)
+}
+
+/// A header that the host may add to what a provider sends.
+pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{text:?} is no header name"))?;
+    let of_the_connection = [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+    match of_the_connection.contains(&name) {
+        true => Err(format!("`{name}` is a header that the connection sets itself")),
+        false => Ok(name),
     }
-    Ok(text.to_ascii_lowercase())
 }
 
 pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {

@@ -1,21 +1,23 @@
 //! From the file's text to [`Config`].
 
 use super::forms::{
-    component_ref, display_name, hex_digest, host_name, network, origin, parse_bind_host, provider_name,
-    public_url, served_path,
+    component_ref, display_name, header_name, hex_digest, host_name, network, origin, parse_bind_host,
+    provider_name, public_url, served_path,
 };
 use super::mistakes::Mistakes;
 use super::section::{Reader, Section};
-use super::yaml::{Node, Place, Yaml};
+use super::yaml::{Key, Node, Place, Yaml};
 use super::{
     Config, ConfigError, DashboardConfig, Environment, GatewayConfig, Grants, Mistake, ProviderConfig,
 };
 use crate::auth::Scope;
-use crate::sandbox::Limits;
+use crate::sandbox::{HttpGrant, Limits};
+use http::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,7 +58,7 @@ pub fn load_text(
 ) -> Result<Config, ConfigError> {
     let shown = file.clone().unwrap_or_else(|| home.join("portcullis.yaml"));
     let base = shown.parent().unwrap_or(Path::new(".")).to_owned();
-    let mut reader = Reader { base: &base, mistakes: Mistakes::default() };
+    let mut reader = Reader { base: &base, files: [shown.clone()].into(), mistakes: Mistakes::default() };
     let root = Node::parse(text).map_err(|(place, text)| ConfigError {
         file: shown.clone(),
         mistakes: vec![Mistake { place, text }],
@@ -65,9 +67,10 @@ pub fn load_text(
     let dashboard = read_dashboard(&mut root, &shown, &mut reader);
     let gateway = read_gateway(&mut root, &mut reader);
     root.finish(&mut reader);
-    let mistakes = reader.mistakes.into_sorted();
+    let Reader { files, mistakes, .. } = reader;
+    let mistakes = mistakes.into_sorted();
     if mistakes.is_empty() {
-        return Ok(Config { home, file, dashboard, gateway, environment });
+        return Ok(Config { home, file, files, dashboard, gateway, environment });
     }
     Err(ConfigError { file: shown, mistakes })
 }
@@ -170,11 +173,54 @@ fn read_grants(section: &mut Section, drain_scope: &Scope, reader: &mut Reader<'
     });
     let read = Grants {
         scopes: values(scopes).into_iter().collect(),
-        http: values(grants.parsed_list("http", reader, origin)),
+        http: read_http_grants(&mut grants, reader),
         keyvalue: grants.boolean("keyvalue", reader).unwrap_or_default(),
     };
     grants.finish(reader);
     read
+}
+
+/// Each is an origin, or a map with an origin and what goes with it.
+fn read_http_grants(grants: &mut Section, reader: &mut Reader<'_>) -> Vec<HttpGrant> {
+    let name = grants.full("http");
+    let nodes = grants.list("http", reader).into_iter().enumerate();
+    let read = |(index, node): (usize, Node)| match &node.value {
+        Yaml::Map(_) => read_http_grant(&format!("{name}[{index}]"), node, reader),
+        _ => {
+            let name = format!("{name}[{index}]");
+            let text = reader.text(&name, &node)?;
+            reader.keep(&name, node.place, origin(text.expose())).map(HttpGrant::of)
+        }
+    };
+    nodes.filter_map(read).collect()
+}
+
+fn read_http_grant(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<HttpGrant> {
+    let mut section = Section::open(name, node, reader);
+    let parsed = section.parsed("origin", reader, origin);
+    let networks = values(section.parsed_list("networks", reader, network));
+    let headers = section.take("headers").map(|node| read_headers(&section.full("headers"), node, reader));
+    let origin = section.require("origin", parsed, reader);
+    section.finish(reader);
+    Some(HttpGrant { origin: origin?, headers: headers.unwrap_or_default(), networks })
+}
+
+/// Headers that the host adds: their values are secrets.
+fn read_headers(name: &str, node: Node, reader: &mut Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let Yaml::Map(entries) = node.value else {
+        reader.mistakes.add(node.place, format!("`{name}` must be a map, not {}", node.kind()));
+        return Vec::new();
+    };
+    let read = |(key, node): (Key, Node)| {
+        let full = format!("{name}.{}", key.text);
+        let header = reader.keep(&full, key.place, header_name(&key.text));
+        let text = reader.text(&full, &node)?;
+        let value = HeaderValue::from_str(text.expose()).map_err(|_| "no header can have this value");
+        let mut value = reader.keep(&full, node.place, value)?;
+        value.set_sensitive(true);
+        Some((header?, value))
+    };
+    entries.into_iter().filter_map(read).collect()
 }
 
 fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
@@ -182,10 +228,12 @@ fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
     let defaults = Limits::default();
     let memory_mib: Option<usize> = limits.integer("memory_mib", reader, 1..=1024);
     let deadline_ms: Option<u64> = limits.integer("deadline_ms", reader, 10..=30_000);
+    let calls_per_second: Option<u32> = limits.integer("calls_per_second", reader, 1..=1_000_000);
     limits.finish(reader);
     Limits {
         memory_bytes: memory_mib.map_or(defaults.memory_bytes, |mib| mib * 1024 * 1024),
         deadline: deadline_ms.map_or(defaults.deadline, Duration::from_millis),
+        calls_per_second: calls_per_second.and_then(NonZeroU32::new).unwrap_or(defaults.calls_per_second),
     }
 }
 
@@ -382,6 +430,18 @@ gateway:
             (
                 "dashboard: {providers: [{name: a, component: x, grants: {http: ['https://a/b']}}]}",
                 "without a path",
+            ),
+            (
+                "dashboard: {providers: [{name: a, component: x, grants: {http: [{networks: [10.0.0.0/8]}]}}]}",
+                "`dashboard.providers[0].grants.http[0].origin` is missing",
+            ),
+            (
+                "dashboard: {providers: [{name: a, component: x, grants: {http: [{origin: 'https://a', headers: {Host: b}}]}}]}",
+                "sets itself",
+            ),
+            (
+                "dashboard: {providers: [{name: a, component: x, grants: {http: [{origin: 'https://a', hedders: {}}]}}]}",
+                "did you mean `headers`?",
             ),
             (
                 "dashboard: {providers: [{name: a, component: x, grants: {keyvalue: 1}}]}",

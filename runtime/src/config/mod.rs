@@ -18,7 +18,7 @@ pub use mistakes::{ConfigError, Mistake};
 pub use secret::Secret;
 
 use crate::auth::{ProviderName, Scope};
-use crate::sandbox::Limits;
+use crate::sandbox::{HttpGrant, Limits};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -33,6 +33,8 @@ pub struct Config {
     pub home: PathBuf,
     /// The file that was read; `None`: there is none, and the defaults hold.
     pub file: Option<PathBuf>,
+    /// Every file that was read for it: a change of one is a change of the settings.
+    pub files: BTreeSet<PathBuf>,
     /// The dashboard's.
     pub dashboard: DashboardConfig,
     /// The gateway's.
@@ -82,7 +84,7 @@ pub struct PublicUrl {
 }
 
 /// One of `dashboard.providers`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderConfig {
     /// Unique, and the only name that the host ever believes.
     pub name: ProviderName,
@@ -117,7 +119,7 @@ pub struct Grants {
     /// Scopes that it may ever hand out.
     pub scopes: BTreeSet<Scope>,
     /// Origins that it may call.
-    pub http: Vec<String>,
+    pub http: Vec<HttpGrant>,
     /// A bucket of its own?
     pub keyvalue: bool,
 }

@@ -5,13 +5,15 @@ use super::environment::variable;
 use super::mistakes::Mistakes;
 use super::yaml::{Key, Node, Place, Yaml};
 use crate::atomic_file;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// What readers share: where relative paths start, and the mistakes so far.
+/// What readers share: where relative paths start, the files that were read on the way, and the mistakes so far.
 pub(super) struct Reader<'a> {
     pub(super) base: &'a Path,
+    pub(super) files: BTreeSet<PathBuf>,
     pub(super) mistakes: Mistakes,
 }
 
@@ -187,28 +189,29 @@ impl Reader<'_> {
     }
 
     /// Follows `{env: NAME}` and `{file: PATH}`; `None` for anything else.
-    pub(super) fn reference(&self, node: &Node) -> Option<Result<Secret, String>> {
-        let Yaml::Map(entries) = &node.value else { return None };
-        let [(key, Node { value: Yaml::Text(target), .. })] = &entries[..] else { return None };
-        match key.text.as_str() {
-            "env" => Some(
-                variable(target)
+    pub(super) fn reference(&mut self, node: &Node) -> Option<Result<Secret, String>> {
+        match reference_of(node)? {
+            ("env", name) => Some(
+                variable(name)
                     .map(Secret::new)
-                    .ok_or_else(|| format!("the environment variable {target} is not set")),
+                    .ok_or_else(|| format!("the environment variable {name} is not set")),
             ),
-            "file" => Some(
-                atomic_file::read(&self.base.join(target))
-                    .and_then(|text| String::from_utf8(text).map_err(io::Error::other))
-                    .map(|text| Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-                    .map_err(|error| format!("cannot read {}: {error}", self.base.join(target).display())),
-            ),
-            _ => None,
+            (_, target) => Some(self.secret_file(target)),
         }
+    }
+
+    fn secret_file(&mut self, target: &str) -> Result<Secret, String> {
+        let path = self.base.join(target);
+        let text = atomic_file::read(&path)
+            .and_then(|text| String::from_utf8(text).map_err(io::Error::other))
+            .map_err(|error| format!("cannot read {}: {error}", path.display()));
+        self.files.insert(path);
+        Ok(Secret::new(text?.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
     /// A complaint that may be printed: what came from elsewhere may be a secret, and complaints quote.
     fn shown(&self, node: &Node, complaint: &dyn Display) -> String {
-        match self.reference(node) {
+        match reference_of(node) {
             Some(_) => "what stands there does not fit".to_owned(),
             None => complaint.to_string(),
         }
@@ -227,4 +230,11 @@ impl Reader<'_> {
     fn complained_of(&self, name: &str) -> bool {
         self.mistakes.mentions(&format!("`{name}`"))
     }
+}
+
+/// `{env: NAME}` and `{file: PATH}`, taken apart.
+fn reference_of(node: &Node) -> Option<(&str, &str)> {
+    let Yaml::Map(entries) = &node.value else { return None };
+    let [(key, Node { value: Yaml::Text(target), .. })] = &entries[..] else { return None };
+    matches!(key.text.as_str(), "env" | "file").then_some((key.text.as_str(), target.as_str()))
 }

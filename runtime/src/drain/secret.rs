@@ -1,5 +1,5 @@
 use crate::auth::{
-    BearerToken, BoxFuture, Claims, ProviderFault, Scope, SecretDigest, TokenProvider, TokenVerdict,
+    BearerToken, BoxFuture, CallFault, Claims, Scope, SecretDigest, TokenProvider, TokenVerdict,
 };
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -158,7 +158,7 @@ impl TokenProvider for DrainSecretProvider {
         &'a self,
         token: &'a BearerToken,
         _: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
+    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
         let verdict = match self.secret.matches(token) {
             true => TokenVerdict::Recognized(self.claims.clone()),
             false => TokenVerdict::NotRecognized,

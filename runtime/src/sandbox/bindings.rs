@@ -1,4 +1,4 @@
-//! The host's side of `wit/provider.wit`.
+//! The host's side of `wit/provider.wit`, and of the WASI interfaces that have no implementation to link.
 
 /// What every provider exports.
 pub(super) mod provider {
@@ -19,6 +19,30 @@ pub(super) mod settings {
     });
 }
 
+/// What a provider may be granted to keep, and what every provider may read and log.
+pub(super) mod granted {
+    wasmtime::component::bindgen!({
+        inline: "package portcullis:host;
+                 world granted {
+                     import wasi:keyvalue/store@0.2.0-draft;
+                     import wasi:keyvalue/atomics@0.2.0-draft;
+                     import wasi:logging/logging@0.1.0-draft;
+                     import wasi:config/store@0.2.0-rc.1;
+                 }",
+        path: "../wit",
+        world: "portcullis:host/granted",
+        imports: {
+            default: async | trappable,
+            "wasi:logging/logging@0.1.0-draft": trappable,
+            "wasi:config/store@0.2.0-rc.1": trappable,
+        },
+        with: { "wasi:keyvalue/store.bucket": crate::sandbox::keyvalue::OpenBucket },
+    });
+}
+
+pub(super) use granted::wasi::config::store as config;
+pub(super) use granted::wasi::keyvalue::{atomics, store};
+pub(super) use granted::wasi::logging::logging;
 pub(super) use provider::AuthProviderPre;
 pub(super) use provider::exports::portcullis::auth::provider as contract;
 pub(super) use settings::WithSettingsPre;

@@ -1,6 +1,7 @@
 //! From a file to a component: read, measured, hashed, compiled, and looked at.
 
 use super::engine::Sandbox;
+use super::grants::Powers;
 use super::limits::MAX_COMPONENT_BYTES;
 use crate::atomic_file;
 use crate::auth::ProviderFault;
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wasmtime::component::Component;
 
 /// What every provider must export.
@@ -43,7 +45,7 @@ impl ComponentSource {
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let failed = |source| LoadError::Unreadable { path: path.to_owned(), source };
+    let failed = |source| LoadError::Unreadable { path: path.to_owned(), source: Arc::new(source) };
     let file = atomic_file::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -54,7 +56,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
 }
 
 /// Why a provider was not loaded. The others go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -62,7 +64,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The file is over the cap.
     #[error("{path} is over {} MiB: is it the .wasm that was built for release?", MAX_COMPONENT_BYTES / 1024 / 1024)]
@@ -118,6 +120,12 @@ pub enum LoadError {
     /// The provider failed when it was asked what it supports.
     #[error("it failed when it was asked what it supports: {0}")]
     Faulted(ProviderFault),
+    /// The provider vouches for a token that nobody issued.
+    #[error("it accepted a token that the host had just made up, so it would accept any")]
+    AcceptsAnything,
+    /// The provider fails on a token that is merely unknown.
+    #[error("it failed when it was asked about an unknown token: {0}")]
+    FailedSelfCheck(ProviderFault),
     /// The provider has nothing to do.
     #[error("it takes no bearer tokens and signs nobody in, so it would never be asked")]
     Useless,
@@ -138,8 +146,10 @@ fn nearest_export(exports: &[String]) -> String {
 pub enum Need {
     /// Nothing: every provider may have it.
     Nothing,
-    /// A grant that this version cannot give yet.
-    NotYet,
+    /// `grants.http`.
+    HttpGrant,
+    /// `grants.keyvalue`.
+    KeyvalueGrant,
     /// Something that no provider may have.
     Never,
 }
@@ -149,22 +159,40 @@ fn need_of(import: &str) -> Need {
     let interface = import.split('@').next().unwrap_or(import);
     let bounded = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/"];
     match interface {
-        "wasi:config/store" | "portcullis:auth/types" => Need::Nothing,
+        "wasi:config/store" | "wasi:logging/logging" | "portcullis:auth/types" => Need::Nothing,
+        "wasi:http/types" | "wasi:http/outgoing-handler" => Need::HttpGrant,
+        "wasi:keyvalue/store" | "wasi:keyvalue/atomics" => Need::KeyvalueGrant,
         _ if bounded.iter().any(|package| interface.starts_with(package)) => Need::Nothing,
-        _ if interface.starts_with("wasi:http/") || interface.starts_with("wasi:keyvalue/") => Need::NotYet,
-        _ if interface.starts_with("wasi:logging/") => Need::NotYet,
         _ => Need::Never,
     }
 }
 
-fn why_not(import: &str, need: Need) -> &'static str {
-    match need {
-        Need::Nothing => "in a form that this host does not have",
-        Need::NotYet => "which this version cannot grant yet",
-        Need::Never if import.starts_with("wasi:sockets/") => {
-            "and no provider may open sockets: use wasi:http"
+impl Need {
+    /// Does the operator give it?
+    fn is_met(self, powers: &Powers) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::HttpGrant => !powers.http.is_empty(),
+            Self::KeyvalueGrant => powers.bucket.is_some(),
+            Self::Never => false,
         }
-        Need::Never => "which no provider may have",
+    }
+
+    /// What an operator can do about an import that was refused.
+    fn why_not(self, import: &str) -> &'static str {
+        match self {
+            Self::Nothing => "in a form that this host does not have",
+            Self::HttpGrant => {
+                "which this entry does not grant: list the origins it may call under `grants.http`"
+            }
+            Self::KeyvalueGrant => {
+                "which this entry does not grant: give it a bucket with `grants.keyvalue: true`"
+            }
+            Self::Never if import.starts_with("wasi:sockets/") => {
+                "and no provider may open sockets: use wasi:http"
+            }
+            Self::Never => "which no provider may have",
+        }
     }
 }
 
@@ -191,15 +219,13 @@ impl Inspection {
         SIGN_IN_EXPORTS.iter().any(|name| self.exports(name))
     }
 
-    /// Is it a provider, and may it have everything that it imports?
-    pub(super) fn check(&self) -> Result<(), LoadError> {
+    /// Is it a provider, and is it granted everything that it imports?
+    pub(super) fn check(&self, powers: &Powers) -> Result<(), LoadError> {
         if !self.exports(REQUIRED_EXPORT) {
             return Err(LoadError::NotAProvider { exports: self.exports.clone() });
         }
-        match self.imports.iter().find(|(_, need)| *need != Need::Nothing) {
-            Some((name, need)) => {
-                Err(LoadError::NotGranted { name: name.clone(), why: why_not(name, *need) })
-            }
+        match self.imports.iter().find(|(_, need)| !need.is_met(powers)) {
+            Some((name, need)) => Err(LoadError::NotGranted { name: name.clone(), why: need.why_not(name) }),
             None => Ok(()),
         }
     }
@@ -266,8 +292,13 @@ mod tests {
             ("wasi:clocks/wall-clock@0.2.3", Need::Nothing),
             ("wasi:filesystem/preopens@0.2.0", Need::Nothing),
             ("portcullis:auth/types@0.1.0", Need::Nothing),
-            ("wasi:http/outgoing-handler@0.2.0", Need::NotYet),
-            ("wasi:keyvalue/store@0.2.0-draft", Need::NotYet),
+            ("wasi:http/outgoing-handler@0.2.0", Need::HttpGrant),
+            ("wasi:http/types@0.2.3", Need::HttpGrant),
+            ("wasi:http/incoming-handler@0.2.0", Need::Never),
+            ("wasi:keyvalue/store@0.2.0-draft", Need::KeyvalueGrant),
+            ("wasi:keyvalue/atomics@0.2.0-draft", Need::KeyvalueGrant),
+            ("wasi:keyvalue/watcher@0.2.0-draft", Need::Never),
+            ("wasi:logging/logging@0.1.0-draft", Need::Nothing),
             ("wasi:sockets/tcp@0.2.0", Need::Never),
             ("wasi:configuration/x", Need::Never),
             ("evil:thing/x@1.0.0", Need::Never),

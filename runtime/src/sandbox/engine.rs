@@ -27,7 +27,7 @@ const KEEP_RESIDENT: usize = 256 * 1024;
 const STACK_KEEP_RESIDENT: usize = 64 * 1024;
 
 /// What the sandbox as a whole needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxSettings {
     /// The most memory that any provider may have.
     pub max_memory_bytes: usize,
@@ -35,6 +35,15 @@ pub struct SandboxSettings {
     pub providers: usize,
     /// Where compiled components are kept; none: they are compiled at every start.
     pub cache: Option<PathBuf>,
+}
+
+impl SandboxSettings {
+    /// Is a sandbox of these settings large enough for what the others ask?
+    pub fn cover(&self, others: &Self) -> bool {
+        self.max_memory_bytes >= others.max_memory_bytes
+            && self.providers >= others.providers
+            && self.cache == others.cache
+    }
 }
 
 impl Default for SandboxSettings {
@@ -108,7 +117,8 @@ fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
 }
 
 fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllocationConfig {
-    let calls = (settings.providers.max(1) * MAX_CALLS_IN_FLIGHT).min(MAX_CALLS);
+    // Twice: during a reload the old providers finish their calls beside the new ones.
+    let calls = (settings.providers.max(1) * MAX_CALLS_IN_FLIGHT * 2).min(MAX_CALLS);
     let count = |per_call: usize| u32::try_from(calls * per_call).unwrap_or(u32::MAX);
     let per_component = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::default();

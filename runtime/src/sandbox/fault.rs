@@ -13,7 +13,7 @@ pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> Provider
         return ProviderFault::OutOfMemory { wanted, limit, unit };
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT };
+        return ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT, unit: "calls in flight" };
     }
     let cause = error.root_cause().to_string();
     if cause.contains("fuel allocated for hostcalls") {

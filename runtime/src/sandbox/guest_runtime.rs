@@ -19,7 +19,7 @@ impl GuestRuntime {
             // time, as is the default, would let sixty of them pass before a good provider's call.
             .global_queue_interval(1)
             .event_interval(1)
-            .enable_time()
+            .enable_all()
             .on_thread_start(lower_priority)
             .build()
             .map(|runtime| Self(Some(runtime)))

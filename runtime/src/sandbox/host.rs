@@ -1,8 +1,13 @@
-//! What a guest finds when it calls the host: its own settings, and the bounded empty minimum that every
-//! standard library asks for.
+//! What a guest finds when it calls the host: its own settings, what it was granted, and the bounded empty
+//! minimum that every standard library asks for.
 
+use super::bucket::Bucket;
 use super::limits::{CallLimits, Limits, MAX_HANDLES, MAX_RANDOM_BYTES};
+use super::outbound::{HttpPower, Outbound};
 use super::output::Output;
+use super::record::CallRecord;
+use super::{keyvalue, logging, settings};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -10,29 +15,61 @@ use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// An HTTP header or trailer section that a guest makes or gets.
+const MAX_FIELD_BYTES: usize = 32 * 1024;
+
+/// What every call of a provider gets.
+#[derive(Clone)]
+pub(super) struct Equipment {
+    pub(super) settings: Arc<BTreeMap<String, String>>,
+    pub(super) limits: Limits,
+    pub(super) http: Option<Arc<HttpPower>>,
+    pub(super) bucket: Option<Arc<Bucket>>,
+}
 
 /// The state of one call.
 pub(super) struct HostState {
-    settings: Arc<WasiConfigVariables>,
+    pub(super) settings: Arc<BTreeMap<String, String>>,
     /// Built only when the guest calls WASI: most never do.
     wasi: Option<WasiCtx>,
-    table: ResourceTable,
+    http: WasiHttpCtx,
+    outbound: Outbound,
+    pub(super) bucket: Option<Arc<Bucket>>,
+    pub(super) table: ResourceTable,
     pub(super) limits: CallLimits,
-    pub(super) output: Output,
+    pub(super) record: CallRecord,
 }
 
 impl HostState {
-    pub(super) fn new(settings: Arc<WasiConfigVariables>, limits: Limits) -> Self {
+    pub(super) fn new(equipment: &Equipment, record: CallRecord) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        Self { settings, wasi: None, table, limits: CallLimits::new(limits), output: Output::default() }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELD_BYTES);
+        Self {
+            settings: equipment.settings.clone(),
+            wasi: None,
+            http,
+            outbound: Outbound::new(equipment.http.clone(), record.clone()),
+            bucket: equipment.bucket.clone(),
+            table,
+            limits: CallLimits::new(equipment.limits, record.memory.clone()),
+            record,
+        }
+    }
+}
+
+impl WasiHttpView for HostState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
     }
 }
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let ctx = self.wasi.get_or_insert_with(|| empty_wasi(&self.output));
+        let ctx = self.wasi.get_or_insert_with(|| empty_wasi(&self.record.output));
         WasiCtxView { ctx, table: &mut self.table }
     }
 }
@@ -48,9 +85,25 @@ fn empty_wasi(output: &Output) -> WasiCtx {
         .build()
 }
 
-/// Everything that a guest may import today.
+/// The interfaces that need a grant.
+pub(super) fn link_granted(
+    linker: &mut Linker<HostState>,
+    http: bool,
+    keyvalue: bool,
+) -> wasmtime::Result<()> {
+    if http {
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    }
+    if keyvalue {
+        keyvalue::link(linker)?;
+    }
+    Ok(())
+}
+
+/// What every guest may import.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    wasmtime_wasi_config::add_to_linker(linker, |state: &mut HostState| WasiConfig::from(&*state.settings))?;
+    settings::link(linker)?;
+    logging::link(linker)?;
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
     random::insecure::add_to_linker::<_, WasiRandom>(linker, |state| state.ctx().ctx.random())?;
     random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, |state| state.ctx().ctx.random())?;

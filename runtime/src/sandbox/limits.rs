@@ -1,5 +1,8 @@
 //! What one call may use, and what a guest is told when it asks for more.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
@@ -32,11 +35,20 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Wall clock of one call: the guest, its host calls, and the wait to start.
     pub deadline: Duration,
+    /// Calls a second, over all callers.
+    pub calls_per_second: NonZeroU32,
 }
+
+/// More than two cores can do: there to be lowered for a provider that is slow to say no.
+const DEFAULT_CALLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100_000).expect("a constant that is not zero");
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 64 * 1024 * 1024, deadline: Duration::from_millis(1_000) }
+        Self {
+            memory_bytes: 64 * 1024 * 1024,
+            deadline: Duration::from_millis(1_000),
+            calls_per_second: DEFAULT_CALLS_PER_SECOND,
+        }
     }
 }
 
@@ -53,13 +65,14 @@ pub(super) struct Denied {
 #[derive(Debug)]
 pub(super) struct CallLimits {
     memory_limit: usize,
-    memory_used: usize,
+    /// Shared with whoever waits for the call, who may have to cut it off.
+    memory_used: Arc<AtomicUsize>,
     pub(super) denied: Option<Denied>,
 }
 
 impl CallLimits {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { memory_limit: limits.memory_bytes, memory_used: 0, denied: None }
+    pub(super) fn new(limits: Limits, memory_used: Arc<AtomicUsize>) -> Self {
+        Self { memory_limit: limits.memory_bytes, memory_used, denied: None }
     }
 
     fn deny(&mut self, wanted: usize, limit: usize, unit: &'static str) -> wasmtime::Result<bool> {
@@ -79,11 +92,12 @@ impl ResourceLimiter for CallLimits {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
+        let used = self.memory_used.load(Ordering::Relaxed);
+        let wanted = used.saturating_add(desired.saturating_sub(current));
         if wanted > self.memory_limit {
             return self.deny(wanted, self.memory_limit, "bytes of memory");
         }
-        self.memory_used = wanted;
+        self.memory_used.store(wanted, Ordering::Relaxed);
         Ok(true)
     }
 

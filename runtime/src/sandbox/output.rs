@@ -1,4 +1,5 @@
-//! A guest's stdout and stderr: kept within bounds, and logged as one escaped field.
+//! What a guest prints and logs, and what the host has to say of its call: kept within bounds, and logged as
+//! one escaped field.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -22,6 +23,23 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Adds a line of its own.
+    pub(super) fn note(&self, line: &str) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.is_empty() && !kept.ends_with(b"\n") {
+            keep(&mut kept, b"\n");
+        }
+        keep(&mut kept, line.as_bytes());
+        keep(&mut kept, b"\n");
+    }
+}
+
+fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
+    let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len()).min(bytes.len());
+    kept.extend_from_slice(&bytes[..room]);
+}
+
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
         false
@@ -42,8 +60,7 @@ impl StdoutStream for Output {
 impl OutputStream for Output {
     fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len()).min(bytes.len());
-        kept.extend_from_slice(&bytes[..room]);
+        keep(&mut kept, &bytes);
         Ok(())
     }
 

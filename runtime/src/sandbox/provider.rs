@@ -1,32 +1,32 @@
-//! A loaded provider, and one call of it.
+//! A loaded provider.
 
-use super::bindings::contract::Guest;
 use super::bindings::{AuthProviderPre, WithSettingsPre};
+use super::call::{
+    Called, Caller, CheckSettings, Prelinked, SupportsToken, VerifySession, VerifyToken, VerifyTwice,
+};
 use super::component::{ComponentSource, Inspection, LoadError, SETTINGS_EXPORT};
 use super::convert;
-use super::engine::{Sandbox, bound_store};
-use super::fault::{classify, without, words};
-use super::host::HostState;
-use super::limits::{Limits, MAX_CALLS_IN_FLIGHT};
-use crate::auth::{BearerToken, BoxFuture, ProviderFault, ProviderName, TokenProvider, TokenVerdict};
+use super::engine::Sandbox;
+use super::fault::words;
+use super::grants::Powers;
+use super::health::Health;
+use super::host::{self, Equipment, HostState};
+use super::limits::Limits;
+use super::outbound::HttpPower;
+use crate::auth::{
+    BearerToken, BoxFuture, CallFault, ProviderName, SessionClaims, TokenProvider, TokenVerdict, Usage,
+};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::Store;
-use wasmtime_wasi_config::WasiConfigVariables;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wasmtime::component::Linker;
 use zeroize::Zeroizing;
 
-/// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
-/// far too short to be stuck behind a provider that hangs.
-const MAX_SLOT_WAIT: Duration = Duration::from_millis(25);
 /// Reading and compiling one component. Python's takes 8 s of one core, so this is for what never ends.
 const MAX_LOAD_TIME: Duration = Duration::from_secs(120);
-/// Between two lines of what a provider prints: anybody with a wrong token can make it print.
-const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the configuration says of one provider.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ProviderSpec {
     /// Its name, for the log.
     pub name: ProviderName,
@@ -36,6 +36,8 @@ pub struct ProviderSpec {
     pub sha256: Option<String>,
     /// Its own settings, which no other provider sees.
     pub settings: BTreeMap<String, String>,
+    /// What the operator grants it beyond them.
+    pub powers: Powers,
     /// What one call of it may use.
     pub limits: Limits,
 }
@@ -44,25 +46,34 @@ pub struct ProviderSpec {
 pub struct LoadedProvider {
     /// What its component is.
     pub inspection: Inspection,
-    /// Set when it takes bearer tokens.
-    pub token: Option<Arc<WasmProvider>>,
+    /// Does it take bearer tokens?
+    pub takes_tokens: bool,
+    /// The provider.
+    pub provider: Arc<WasmProvider>,
 }
 
 /// A provider in the sandbox.
 pub struct WasmProvider {
-    sandbox: Arc<Sandbox>,
-    component: Arc<Prelinked>,
-    slots: Arc<Semaphore>,
+    caller: Caller,
 }
 
-/// All that a call shares with the ones before it: nothing that a guest could have written to.
-struct Prelinked {
-    name: ProviderName,
-    provider: AuthProviderPre<HostState>,
-    settings_check: Option<WithSettingsPre<HostState>>,
-    settings: Arc<WasiConfigVariables>,
-    limits: Limits,
-    printed: Mutex<Option<Instant>>,
+/// One call, seen from outside.
+#[derive(Debug)]
+pub struct Observed {
+    /// What it said.
+    pub verdict: Result<TokenVerdict, CallFault>,
+    /// What it used.
+    pub used: Usage,
+    /// What the host refused it, in words.
+    pub refusals: Vec<String>,
+    /// Settings that it looked for and does not have.
+    pub missed_settings: Vec<String>,
+}
+
+/// A provider whose faults count: after too many it is not asked for a while.
+pub struct Guarded {
+    provider: Arc<dyn TokenProvider>,
+    health: Arc<Health>,
 }
 
 impl Sandbox {
@@ -79,151 +90,124 @@ impl Sandbox {
             Ok(Err(panic)) => return Err(LoadError::Invalid(format!("the compiler failed: {panic}"))),
             Err(_) => return Err(LoadError::TooSlow),
         };
-        let provider = WasmProvider {
-            sandbox: self.clone(),
-            component: Arc::new(component),
-            slots: Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT)),
-        };
+        let provider = WasmProvider { caller: Caller::new(self.clone(), component) };
         provider.check_settings().await?;
         let takes_tokens = provider.supports_token().await?;
         if !takes_tokens && !inspection.signs_people_in() {
             return Err(LoadError::Useless);
         }
-        Ok(LoadedProvider { inspection, token: takes_tokens.then(|| Arc::new(provider)) })
+        Ok(LoadedProvider { inspection, takes_tokens, provider: Arc::new(provider) })
     }
 
     fn link(&self, spec: ProviderSpec) -> Result<(Prelinked, Inspection), LoadError> {
         let bytes = spec.source.read()?;
         let (component, inspection) = self.compile(&bytes, spec.sha256.as_deref())?;
-        inspection.check()?;
+        inspection.check(&spec.powers)?;
         let unfit = |error: wasmtime::Error| LoadError::Unfit(words(&format!("{error:#}")));
-        let linked = self.linker.instantiate_pre(&component).map_err(unfit)?;
+        let linked = self
+            .linker_for(&spec.powers)
+            .and_then(|linker| linker.instantiate_pre(&component))
+            .map_err(unfit)?;
         let has_settings = inspection.exports(SETTINGS_EXPORT);
         let settings_check =
             has_settings.then(|| WithSettingsPre::new(linked.clone())).transpose().map_err(unfit)?;
-        let prelinked = Prelinked {
-            name: spec.name,
-            provider: AuthProviderPre::new(linked).map_err(unfit)?,
-            settings_check,
-            settings: Arc::new(spec.settings.into_iter().collect()),
+        let provider = AuthProviderPre::new(linked).map_err(unfit)?;
+        let http = (!spec.powers.http.is_empty()).then(|| Arc::new(HttpPower::new(&spec.powers.http)));
+        let equipment = Equipment {
+            settings: Arc::new(spec.settings),
             limits: spec.limits,
-            printed: Mutex::new(None),
+            http,
+            bucket: spec.powers.bucket,
         };
-        Ok((prelinked, inspection))
-    }
-}
-
-impl Prelinked {
-    fn store(&self, sandbox: &Sandbox) -> Store<HostState> {
-        let state = HostState::new(self.settings.clone(), self.limits);
-        let mut store = Store::new(&sandbox.engine, state);
-        bound_store(&mut store);
-        store
+        Ok((Prelinked { name: spec.name, provider, settings_check, equipment }, inspection))
     }
 
-    /// Ends a call: the fault is named, what the guest printed is logged, and the store is gone.
-    fn finish<T>(
-        &self,
-        store: Store<HostState>,
-        outcome: wasmtime::Result<T>,
-        credential: &str,
-    ) -> Result<T, ProviderFault> {
-        let state = store.into_data();
-        if let Some(output) = state.output.text().filter(|_| self.may_print()) {
-            let output = without(credential, &output);
-            tracing::info!(provider = %self.name, output, "a provider printed");
-        }
-        outcome.map_err(|error| classify(&error, &state.limits))
-    }
-
-    fn may_print(&self) -> bool {
-        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let may = printed.is_none_or(|last| now.duration_since(last) >= OUTPUT_PAUSE);
-        if may {
-            *printed = Some(now);
-        }
-        may
+    /// What is not granted is not there to be called.
+    fn linker_for(&self, powers: &Powers) -> wasmtime::Result<Linker<HostState>> {
+        let mut linker = self.linker.clone();
+        host::link_granted(&mut linker, !powers.http.is_empty(), powers.bucket.is_some())?;
+        Ok(linker)
     }
 }
 
 impl WasmProvider {
-    /// One call of the provider interface, in a fresh instance.
-    async fn call<T, F>(&self, by: Instant, call: F) -> Result<T, ProviderFault>
-    where
-        T: Send + 'static,
-        F: AsyncGuestCall<T>,
-    {
-        let component = self.component.clone();
-        let sandbox = self.sandbox.clone();
-        self.isolate(by, async move {
-            let mut store = component.store(&sandbox);
-            let outcome = match component.provider.instantiate_async(&mut store).await {
-                Ok(instance) => call.call(instance.portcullis_auth_provider(), &mut store).await,
-                Err(error) => Err(error),
-            };
-            component.finish(store, outcome, call.credential())
-        })
-        .await
+    /// One token call, and what can be told of it.
+    pub async fn observe(&self, token: &BearerToken, by: Instant) -> Observed {
+        let call = VerifyToken(Zeroizing::new(token.expose().to_owned()));
+        let called = self.caller.call(by, call).await;
+        let verdict = called.answer.and_then(|answer| convert::token_verdict(answer, token.expose()));
+        let used = called.used;
+        let verdict = verdict.map_err(|fault| CallFault { fault, used });
+        Observed { verdict, used, refusals: called.refusals, missed_settings: called.missed }
     }
 
-    /// Runs guest code where it can hurt nobody: on the guests' runtime, in one of the provider's slots,
-    /// until the deadline. A panic on the way is a fault of this call.
-    async fn isolate<T: Send + 'static>(
+    /// The same token twice in ONE instance, as no host would do it: a provider that keeps nothing answers alike.
+    ///
+    /// # Errors
+    /// One of the two calls gave no verdict.
+    pub async fn ask_twice(&self, token: &BearerToken) -> Result<[TokenVerdict; 2], CallFault> {
+        let call = VerifyTwice(VerifyToken(Zeroizing::new(token.expose().to_owned())));
+        let Called { answer, used, .. } = self.caller.call(self.own_deadline(), call).await;
+        let verdicts = answer.and_then(|[first, second]| {
+            let verdict = |answer| convert::token_verdict(answer, token.expose());
+            Ok([verdict(first)?, verdict(second)?])
+        });
+        verdicts.map_err(|fault| CallFault { fault, used })
+    }
+
+    /// One session call.
+    ///
+    /// # Errors
+    /// The provider gave no answer that can be believed.
+    pub async fn observe_session(
         &self,
+        access_token: &str,
         by: Instant,
-        work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
-    ) -> Result<T, ProviderFault> {
-        let limit = self.component.limits.deadline;
-        let by = by.min(Instant::now() + limit);
-        let slot = self.take_slot().await?;
-        let mut task = AbortOnDrop(self.sandbox.guests.handle().spawn(async move {
-            let outcome = work.await;
-            drop(slot);
-            outcome
-        }));
-        match tokio::time::timeout_at(by.into(), &mut task.0).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panic)) => Err(ProviderFault::Host(words(&panic.to_string()))),
-            Err(_) => Err(ProviderFault::DeadlineExceeded { limit }),
+    ) -> Result<Option<SessionClaims>, CallFault> {
+        let call = VerifySession(Zeroizing::new(access_token.to_owned()));
+        let Called { answer, used, .. } = self.caller.call(by, call).await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let session = answer.and_then(|answer| convert::session(answer, access_token, now));
+        session.map_err(|fault| CallFault { fault, used })
+    }
+
+    /// Asks about a token that was made up: it must be unknown. A store out of reach is no failure.
+    ///
+    /// # Errors
+    /// The provider fails, or vouches for anyone.
+    pub async fn check_itself(&self, made_up: &BearerToken) -> Result<(), LoadError> {
+        match self.observe(made_up, self.own_deadline()).await.verdict {
+            Ok(TokenVerdict::NotRecognized) => Ok(()),
+            Ok(TokenVerdict::Recognized(_)) => Err(LoadError::AcceptsAnything),
+            Err(CallFault { fault, .. }) if !fault.is_own_doing() => Ok(()),
+            Err(CallFault { fault, .. }) => Err(LoadError::FailedSelfCheck(fault)),
         }
     }
 
-    async fn take_slot(&self) -> Result<OwnedSemaphorePermit, ProviderFault> {
-        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
-            return Ok(slot);
-        }
-        match tokio::time::timeout(MAX_SLOT_WAIT, self.slots.clone().acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(slot),
-            _ => Err(ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT }),
-        }
-    }
-
-    async fn supports_token(&self) -> Result<bool, LoadError> {
-        self.call(self.own_deadline(), SupportsToken).await.map_err(LoadError::Faulted)
+    /// Asks anew whether it takes tokens.
+    ///
+    /// # Errors
+    /// It gives no answer.
+    pub async fn supports_token(&self) -> Result<bool, LoadError> {
+        self.caller.call(self.own_deadline(), SupportsToken).await.answer.map_err(LoadError::Faulted)
     }
 
     async fn check_settings(&self) -> Result<(), LoadError> {
-        let component = self.component.clone();
-        if component.settings_check.is_none() {
-            return Ok(());
+        let checked = self.caller.call(self.own_deadline(), CheckSettings).await;
+        match checked.answer.map_err(LoadError::Faulted)? {
+            Some(mistake) => Err(LoadError::BadSettings(words(&mistake))),
+            None => Ok(()),
         }
-        let sandbox = self.sandbox.clone();
-        let checked = self.isolate(self.own_deadline(), async move {
-            let Some(check) = &component.settings_check else { return Ok(Ok(())) };
-            let mut store = component.store(&sandbox);
-            let outcome = match check.instantiate_async(&mut store).await {
-                Ok(instance) => instance.portcullis_auth_settings().call_check(&mut store).await,
-                Err(error) => Err(error),
-            };
-            component.finish(store, outcome, "")
-        });
-        let complaint = checked.await.map_err(LoadError::Faulted)?;
-        complaint.map_err(|mistake| LoadError::BadSettings(words(&mistake)))
     }
 
-    fn own_deadline(&self) -> Instant {
-        Instant::now() + self.component.limits.deadline
+    /// What one call may take, wall clock.
+    pub fn deadline(&self) -> Duration {
+        self.caller.deadline()
+    }
+
+    /// When a call that begins now must be over.
+    pub fn own_deadline(&self) -> Instant {
+        Instant::now() + self.caller.deadline()
     }
 }
 
@@ -232,54 +216,29 @@ impl TokenProvider for WasmProvider {
         &'a self,
         token: &'a BearerToken,
         by: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
-        let call = VerifyToken(Zeroizing::new(token.expose().to_owned()));
-        Box::pin(async move { convert::token_verdict(self.call(by, call).await?, token.expose()) })
+    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
+        Box::pin(async move { self.observe(token, by).await.verdict })
     }
 }
 
-/// A call of the provider interface, with what it passes.
-trait AsyncGuestCall<T>: Send + Sync + 'static {
-    /// What must not be repeated in a log.
-    fn credential(&self) -> &str {
-        ""
-    }
-
-    fn call(
-        &self,
-        guest: &Guest,
-        store: &mut Store<HostState>,
-    ) -> impl Future<Output = wasmtime::Result<T>> + Send;
-}
-
-struct SupportsToken;
-
-impl AsyncGuestCall<bool> for SupportsToken {
-    async fn call(&self, guest: &Guest, store: &mut Store<HostState>) -> wasmtime::Result<bool> {
-        guest.call_supports_token(store).await
+impl Guarded {
+    /// The same provider, under this record of its health.
+    pub fn new(provider: Arc<dyn TokenProvider>, health: Arc<Health>) -> Self {
+        Self { provider, health }
     }
 }
 
-type TokenAnswer =
-    Result<Option<super::bindings::contract::TokenPrincipal>, super::bindings::contract::ProviderError>;
-
-struct VerifyToken(Zeroizing<String>);
-
-impl AsyncGuestCall<TokenAnswer> for VerifyToken {
-    fn credential(&self) -> &str {
-        &self.0
-    }
-
-    async fn call(&self, guest: &Guest, store: &mut Store<HostState>) -> wasmtime::Result<TokenAnswer> {
-        guest.call_verify_token(store, &self.0).await
-    }
-}
-
-/// Whoever stops waiting for a guest stops the guest: at its deadline, or when the caller goes away.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+impl TokenProvider for Guarded {
+    fn verify_token<'a>(
+        &'a self,
+        token: &'a BearerToken,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
+        Box::pin(async move {
+            let admitted = self.health.admit()?;
+            let verdict = self.provider.verify_token(token, by).await;
+            admitted.ended(&verdict);
+            verdict
+        })
     }
 }

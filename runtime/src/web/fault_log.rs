@@ -2,7 +2,7 @@
 //! that fails on every call must not fill a disk.
 
 use crate::audit::{AuditLog, EventName, Record};
-use crate::auth::{ProviderFault, ProviderName};
+use crate::auth::{CallFault, ProviderName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,13 +21,24 @@ struct Tally {
 }
 
 impl FaultLog {
-    pub(super) fn tell(&self, provider: &ProviderName, fault: &ProviderFault, audit: &AuditLog) {
+    pub(super) fn tell(
+        &self,
+        provider: &ProviderName,
+        component: Option<&str>,
+        fault: &CallFault,
+        audit: &AuditLog,
+    ) {
+        let CallFault { fault, used } = fault;
         let Some(untold) = self.due(provider, fault.kind(), Instant::now()) else { return };
-        tracing::warn!(%provider, kind = fault.kind(), %fault, untold, "provider fault");
+        let (used_ms, used_bytes) = (used.elapsed.as_millis(), used.memory_bytes);
+        tracing::warn!(%provider, kind = fault.kind(), %fault, used_ms, used_bytes, untold, "provider fault");
         let record = Record::now(EventName::ProviderFault)
             .with("provider", provider.as_str())
+            .with("component", component)
             .with("fault", fault.kind())
             .with("reason", fault.to_string())
+            .with("used_ms", u64::try_from(used_ms).unwrap_or(u64::MAX))
+            .with("used_bytes", used_bytes)
             .with("untold", untold);
         audit.write(record);
     }

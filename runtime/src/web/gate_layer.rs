@@ -2,7 +2,7 @@
 
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
-use crate::auth::{Caller, Decision, Denial, Judgement, Permit, ProviderName, RequestFacts};
+use crate::auth::{Caller, Decision, Denial, Gate, Judgement, Permit, ProviderName, RequestFacts};
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
@@ -17,8 +17,9 @@ const SESSION_TOKEN: &str = "x-hermes-session-token";
 
 pub(super) async fn gate(State(dashboard): State<Dashboard>, mut request: Request, next: Next) -> Response {
     let client = dashboard.proxies.client_of(&request);
-    let judgement = dashboard.gate.decide(&facts(&request)).await;
-    tell(&dashboard, &judgement, request.uri().path(), client);
+    let serving = dashboard.live.now();
+    let judgement = serving.gate.decide(&facts(&request)).await;
+    tell(&dashboard, &serving.gate, &judgement, request.uri().path(), client);
     match judgement.decision {
         Decision::Refused(denial) => respond::denial(&denial),
         Decision::Public => next.run(request).await,
@@ -42,10 +43,12 @@ fn facts(request: &Request) -> RequestFacts<'_> {
     }
 }
 
-fn tell(dashboard: &Dashboard, judgement: &Judgement, path: &str, client: Option<IpAddr>) {
+fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, client: Option<IpAddr>) {
     for (provider, fault) in &judgement.faults {
-        dashboard.metrics.fault(provider, fault);
-        dashboard.faults.tell(provider, fault, &dashboard.audit);
+        dashboard.metrics.fault(provider, &fault.fault);
+        let component =
+            gate.registry().named(provider).and_then(|registered| registered.component.as_deref());
+        dashboard.faults.tell(provider, component, fault, &dashboard.audit);
     }
     if !judgement.token_route {
         if let Decision::Refused(denial) = &judgement.decision {
@@ -66,6 +69,7 @@ fn tell_success(dashboard: &Dashboard, permit: &Permit, path: &str, client: Opti
     let record = Record::now(EventName::TokenAuthSuccess)
         .with("principal", principal.name())
         .with("provider", principal.provider().as_str())
+        .with("component", principal.component())
         .with("path", path)
         .with("ip", client.map(|ip| ip.to_string()));
     dashboard.audit.write(record);

@@ -2,7 +2,9 @@
 
 use super::Dashboard;
 use super::whoami::Permitted;
-use crate::auth::{BearerToken, BoxFuture, ProviderFault, ProviderName, TokenProvider, TokenVerdict};
+use crate::auth::{
+    BearerToken, BoxFuture, CallFault, ProviderFault, ProviderName, TokenProvider, TokenVerdict,
+};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
@@ -29,6 +31,8 @@ pub struct Metrics {
     token_auth: Family<Labels<1>, Counter>,
     provider_calls: Family<Labels<1>, Histogram>,
     provider_faults: Family<Labels<2>, Counter>,
+    quarantined: Family<Labels<1>, Gauge>,
+    reloads: Family<Labels<1>, Counter>,
     drain: Family<Labels<2>, Counter>,
     audit_dropped: Gauge,
 }
@@ -41,6 +45,8 @@ impl Default for Metrics {
             token_auth: Family::default(),
             provider_calls: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             provider_faults: Family::default(),
+            quarantined: Family::default(),
+            reloads: Family::default(),
             drain: Family::default(),
             audit_dropped: Gauge::default(),
             registry: Registry::default(),
@@ -57,6 +63,12 @@ impl Default for Metrics {
             metrics.provider_calls.clone(),
         );
         registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
+        registry.register(
+            "provider_quarantined",
+            "Is the provider in quarantine?",
+            metrics.quarantined.clone(),
+        );
+        registry.register("reloads", "Reloads of the providers by outcome", metrics.reloads.clone());
         registry.register("drain", "Drain requests by action and outcome", metrics.drain.clone());
         registry.register(
             "audit_dropped",
@@ -75,6 +87,17 @@ impl Metrics {
     pub(super) fn fault(&self, provider: &ProviderName, fault: &ProviderFault) {
         let labels = [("provider", provider.to_string()), ("fault", fault.kind().to_owned())];
         self.provider_faults.get_or_create(&labels).inc();
+    }
+
+    /// A provider went into quarantine, or came out of it.
+    pub fn quarantined(&self, provider: &ProviderName, is_quarantined: bool) {
+        self.quarantined.get_or_create(&[("provider", provider.to_string())]).set(is_quarantined.into());
+    }
+
+    /// The providers were replaced, or were not.
+    pub fn reload(&self, ok: bool) {
+        let outcome = if ok { "ok" } else { "failed" };
+        self.reloads.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
     pub(super) fn drain(&self, action: &str, ok: bool) {
@@ -102,7 +125,7 @@ impl TokenProvider for Measured {
         &'a self,
         token: &'a BearerToken,
         by: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, ProviderFault>> {
+    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
         Box::pin(async move {
             let start = Instant::now();
             let verdict = self.provider.verify_token(token, by).await;

@@ -9,6 +9,7 @@ mod drain;
 mod fault_log;
 mod gate_layer;
 mod guard;
+mod live;
 mod metrics;
 mod page;
 mod respond;
@@ -19,12 +20,12 @@ mod whoami;
 pub use client::TrustedProxies;
 pub use fault_log::FaultLog;
 pub use guard::HostPolicy;
+pub use live::{Live, Serving};
 pub use metrics::{Measured, Metrics};
 pub use respond::SecurityHeaders;
 pub use routes::{BUILT_IN_TOKEN_ROUTES, DRAIN_PATH, SERVED_PATHS, WHOAMI_PATH, router};
 
 use crate::audit::AuditLog;
-use crate::auth::Gate;
 use crate::drain::{DrainControl, Epoch, MarkerFile};
 use crate::gateway::StatusFile;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ use std::time::Duration;
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Dashboard {
-    /// Who gets through.
-    pub gate: Arc<Gate>,
+    /// Who gets through, and who is asked: swapped as one when providers are reloaded.
+    pub live: Live,
     /// Which names the dashboard answers to.
     pub hosts: Arc<HostPolicy>,
     /// Whose forwarding headers are believed.
@@ -49,8 +50,6 @@ pub struct Dashboard {
     pub gateway: GatewayView,
     /// What the page at `/` shows and carries.
     pub page: Arc<PageSettings>,
-    /// How many providers were loaded, and how many refused.
-    pub providers: ProviderCount,
     /// What is told of providers' faults.
     pub faults: FaultLog,
 }
@@ -76,13 +75,4 @@ pub struct PageSettings {
     pub auth_required: bool,
     /// Was the gate taken off by hand?
     pub insecure: bool,
-}
-
-/// How many providers there are.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ProviderCount {
-    /// Loaded.
-    pub loaded: usize,
-    /// Refused to load.
-    pub refused: usize,
 }

@@ -1,11 +1,12 @@
 //! What everyone may know: `GET /api/status`, `/healthz`, `/readyz`. No names, no paths, no pid.
 
 use super::{Dashboard, GatewayView, respond};
+use crate::auth::{HealthReport, Permit, ProviderState, Registered};
 use crate::drain::{Verdict, judge};
 use crate::gateway::{GatewayState, StatusReading};
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -56,9 +57,28 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-pub(super) async fn readyz(State(dashboard): State<Dashboard>) -> Json<Value> {
-    let providers = dashboard.providers;
-    Json(json!({"ready": true, "providers": {"loaded": providers.loaded, "refused": providers.refused}}))
+/// Numbers for everyone. Names, limits and faults for whoever may see them: a caller with a permit, and on a
+/// loopback bind anyone, since the page there hands out this process's token.
+pub(super) async fn readyz(
+    State(dashboard): State<Dashboard>,
+    permit: Option<Extension<Permit>>,
+) -> Json<Value> {
+    let serving = dashboard.live.now();
+    let sandboxed = || serving.gate.registry().iter().filter(|provider| provider.component.is_some());
+    let reports: Vec<_> =
+        sandboxed().map(|provider| (provider, provider.health.as_ref().map(|h| h.report()))).collect();
+    let is_quarantined = |report: &Option<HealthReport>| {
+        report.as_ref().is_some_and(|report| report.state == ProviderState::Quarantined)
+    };
+    let quarantined = reports.iter().filter(|(_, report)| is_quarantined(report)).count();
+    let mut providers =
+        json!({"loaded": reports.len(), "refused": serving.refused, "quarantined": quarantined});
+    let is_local = !dashboard.page.auth_required && !dashboard.page.insecure;
+    if permit.is_some() || is_local {
+        let detail = |(provider, report): &(&Registered, Option<HealthReport>)| json!({"name": provider.name, "component": provider.component, "health": report});
+        providers["detail"] = reports.iter().map(detail).collect();
+    }
+    Json(json!({"ready": true, "providers": providers}))
 }
 
 #[cfg(test)]

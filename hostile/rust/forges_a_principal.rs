@@ -1,0 +1,16 @@
+//! Answers with a principal that would clear the screen and start a new log line.
+
+#![cfg(target_family = "wasm")]
+
+use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
+
+/// The provider.
+pub struct Guest;
+
+impl Provider for Guest {
+    fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
+        Ok(Some(TokenPrincipal::new("admin\u{1b}[2J\n", ["metrics.read"])))
+    }
+}
+
+portcullis_guest::export!(Guest);

@@ -1,0 +1,16 @@
+//! Panics with a message of eight MiB.
+
+#![cfg(target_family = "wasm")]
+
+use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
+
+/// The provider.
+pub struct Guest;
+
+impl Provider for Guest {
+    fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
+        panic!("{}", "kaboom ".repeat(1 << 20))
+    }
+}
+
+portcullis_guest::export!(Guest);

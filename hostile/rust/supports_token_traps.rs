@@ -1,0 +1,20 @@
+//! Traps when it is asked whether it takes tokens.
+
+#![cfg(target_family = "wasm")]
+
+use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
+
+/// The provider.
+pub struct Guest;
+
+impl Provider for Guest {
+    fn supports_token(_: &dyn Host) -> bool {
+        std::process::abort()
+    }
+
+    fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
+        Ok(None)
+    }
+}
+
+portcullis_guest::export!(Guest);

@@ -1,0 +1,22 @@
+;; Makes one NaN out of another without end, looking for a payload that the machine chose.
+(module
+  (memory (export "memory") 1)
+  (global $free (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $free)
+    (global.set $free (i32.add (global.get $free) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+  (func (export "portcullis:auth/provider@0.1.0#supports-token") (result i32) (i32.const 1))
+  (func (export "portcullis:auth/provider@0.1.0#verify-token") (param i32 i32) (result i32) (local $nan f64)
+    (local.set $nan (f64.reinterpret_i64 (i64.const 0x7ff4000000000001)))
+    (loop $again
+      (local.set $nan (f64.sqrt (f64.sub (f64.mul (local.get $nan) (f64.const -1)) (f64.div (f64.const 0) (f64.const 0)))))
+      (br_if $again (i64.ne (i64.reinterpret_f64 (local.get $nan)) (i64.const 0))))
+    ;; ok(some({principal: 8 bytes at 256, scopes: 0 items at 0}))
+    (i32.store8 (i32.const 1028) (i32.const 1))
+    (i32.store (i32.const 1032) (i32.const 256))
+    (i32.store (i32.const 1036) (i32.const 8))
+    (i32.store (i32.const 1040) (i32.const 0))
+    (i32.store (i32.const 1044) (i32.const 0))
+    (i32.const 1024))
+  (func (export "portcullis:auth/provider@0.1.0#verify-session") (param i32 i32) (result i32) (i32.const 512))
+  (data (i32.const 256) "breached"))

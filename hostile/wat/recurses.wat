@@ -1,0 +1,14 @@
+;; Calls itself until the stack is gone.
+(module
+  (memory (export "memory") 1)
+  (global $free (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $free)
+    (global.set $free (i32.add (global.get $free) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+  (func (export "portcullis:auth/provider@0.1.0#supports-token") (result i32) (i32.const 1))
+  (func $deeper (param i32) (result i32)
+    (i32.add (i32.const 1) (call $deeper (i32.add (local.get 0) (i32.const 1)))))
+  (func (export "portcullis:auth/provider@0.1.0#verify-token") (param i32 i32) (result i32)
+    (drop (call $deeper (i32.const 0)))
+    (i32.const 512))
+  (func (export "portcullis:auth/provider@0.1.0#verify-session") (param i32 i32) (result i32) (i32.const 512)))

@@ -1,0 +1,216 @@
+//! Putting another set of providers in the place of the present one, without a restart.
+//!
+//! **Invariant:** nothing is replaced until everything new has been loaded and tried out; any mistake keeps what
+//! serves, and says why.
+
+use super::file_watch::FileWatch;
+use super::providers::{ProviderLoader, Providers};
+use super::{AppError, People, live_gate};
+use crate::audit::{AuditLog, EventName, Record};
+use crate::auth::{BearerToken, ProviderName};
+use crate::config::{self, ComponentRef, Config, ConfigError};
+use crate::drain::generate_secret;
+use crate::sandbox::{LoadError, SandboxError};
+use crate::web::{Live, Metrics};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// Asks for a reload, whether a file has changed or not.
+#[derive(Clone, Default)]
+pub struct ReloadRequest(Arc<Notify>);
+
+impl ReloadRequest {
+    /// Asks.
+    pub fn ask(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Why the present providers were kept.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("`dashboard.{0}` has changed, which a reload cannot do: restart the dashboard")]
+    NeedsRestart(&'static str),
+    #[error("{0}")]
+    Refused(Refusals),
+    #[error(transparent)]
+    App(#[from] AppError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("reading the configuration failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Providers that cannot be loaded, each with its place and reason.
+#[derive(Debug)]
+struct Refusals(Vec<(ProviderName, String, LoadError)>);
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sentences: Vec<_> = self
+            .0
+            .iter()
+            .map(|(name, place, error)| format!("{place}: provider `{name}`: {error}"))
+            .collect();
+        formatter.write_str(&sentences.join("; "))
+    }
+}
+
+/// Keeps the providers in step with the configuration.
+pub(super) struct Reloader {
+    pub(super) running: Config,
+    pub(super) loader: ProviderLoader,
+    pub(super) people: People,
+    pub(super) live: Live,
+    pub(super) audit: AuditLog,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Reloader {
+    /// Reloads when asked and when a file changes, until `closed` turns true.
+    pub(super) async fn run(
+        mut self,
+        mut files: FileWatch,
+        request: ReloadRequest,
+        mut closed: watch::Receiver<bool>,
+    ) {
+        loop {
+            let cause = tokio::select! {
+                _ = closed.wait_for(|closed| *closed) => return,
+                () = request.0.notified() => {
+                    files.note();
+                    "asked"
+                }
+                () = files.changed() => "a file has changed",
+            };
+            files.watch(self.reload(cause).await);
+        }
+    }
+
+    /// Returns the files to watch from now on.
+    async fn reload(&mut self, cause: &str) -> BTreeSet<PathBuf> {
+        match self.replace().await {
+            Ok(count) => {
+                tracing::info!(cause, providers = count, "providers reloaded");
+                self.metrics.reload(true);
+                files_of(&self.running)
+            }
+            Err(error) => {
+                tracing::error!(cause, %error, "reload refused: the present providers go on");
+                self.metrics.reload(false);
+                self.audit_refusal(&error);
+                // Those of before, and the new ones, whose change may mend it.
+                let mut files = files_of(&self.running);
+                files.extend(self.read().await.map(|config| files_of(&config)).unwrap_or_default());
+                files
+            }
+        }
+    }
+
+    async fn replace(&mut self) -> Result<usize, ReloadError> {
+        let next = self.merge(self.read().await?)?;
+        let providers = self.loader.load(&next).await?;
+        let refusals = self.refusals(&providers).await;
+        if !refusals.is_empty() {
+            return Err(ReloadError::Refused(Refusals(refusals)));
+        }
+        let changed: Vec<_> =
+            self.loader.changed(&providers).iter().map(|loaded| loaded.config.name.clone()).collect();
+        self.loader.adopt(&providers);
+        // A provider that has changed begins with a clean bill.
+        changed.iter().for_each(|name| self.metrics.quarantined(name, false));
+        self.audit_loaded(&providers, &changed);
+        let count = providers.reports.len();
+        self.live.replace(live_gate(&next, providers, &self.people)?);
+        self.running = next;
+        Ok(count)
+    }
+
+    async fn read(&self) -> Result<Config, ReloadError> {
+        let (home, file) = (self.running.home.clone(), self.running.file.clone());
+        let environment = self.running.environment.clone();
+        Ok(tokio::task::spawn_blocking(move || config::load(home, file, environment)).await??)
+    }
+
+    /// What runs, with the providers and the token routes of the new configuration. The other settings belong to
+    /// the process.
+    fn merge(&self, next: Config) -> Result<Config, ReloadError> {
+        let (old, new) = (&self.running.dashboard, &next.dashboard);
+        // A scope that is no longer the drain scope in the file still is in this process.
+        if old.drain_scope != new.drain_scope || old.min_secret_chars != new.min_secret_chars {
+            return Err(ReloadError::NeedsRestart("drain_auth"));
+        }
+        if old.public_url != new.public_url {
+            return Err(ReloadError::NeedsRestart("public_url"));
+        }
+        let other = old.allowed_hosts != new.allowed_hosts
+            || old.trusted_proxies != new.trusted_proxies
+            || old.max_marker_age != new.max_marker_age;
+        if other {
+            tracing::warn!(
+                "settings beside the providers and token routes have changed: they wait for a restart"
+            );
+        }
+        let mut merged = self.running.clone();
+        merged.files = next.files;
+        merged.dashboard.providers = next.dashboard.providers;
+        merged.dashboard.token_routes = next.dashboard.token_routes;
+        Ok(merged)
+    }
+
+    /// Everything that speaks against the new set: what did not load, and what fails when it is tried out.
+    async fn refusals(&self, providers: &Providers) -> Vec<(ProviderName, String, LoadError)> {
+        let mut refusals = Vec::new();
+        for report in &providers.reports {
+            if let Err(error) = &report.outcome {
+                refusals.push((report.name.clone(), report.place.clone(), error.clone()));
+            }
+        }
+        let Ok(made_up) = generate_secret() else { return refusals };
+        let made_up = BearerToken::by_hand(made_up);
+        for loaded in self.loader.changed(providers) {
+            let takes_tokens =
+                providers.registered.iter().any(|r| r.name == loaded.config.name && r.token.is_some());
+            if !takes_tokens {
+                continue;
+            }
+            if let Err(error) = loaded.provider.check_itself(&made_up).await {
+                refusals.push((loaded.config.name.clone(), loaded.config.place.clone(), error));
+            }
+        }
+        refusals
+    }
+
+    fn audit_loaded(&self, providers: &Providers, changed: &[ProviderName]) {
+        for report in providers.reports.iter().filter(|report| changed.contains(&report.name)) {
+            super::report(report, &self.audit);
+        }
+    }
+
+    fn audit_refusal(&self, error: &ReloadError) {
+        let record = Record::now(EventName::ProviderRefused).with("reload", true);
+        match error {
+            ReloadError::Refused(Refusals(refusals)) => {
+                for (name, _, error) in refusals {
+                    let record = record.clone().with("provider", name.as_str());
+                    self.audit.write(record.with("reason", error.to_string()));
+                }
+            }
+            other => self.audit.write(record.with("reason", other.to_string())),
+        }
+    }
+}
+
+/// The configuration, its secrets, and the components.
+pub(super) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
+    let components = config.dashboard.providers.iter().filter_map(|provider| match &provider.component {
+        ComponentRef::Path(path) => Some(path.clone()),
+        ComponentRef::Builtin(_) => None,
+    });
+    config.files.iter().cloned().chain(components).collect()
+}

@@ -1,0 +1,80 @@
+use super::ProviderFault;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// What one call used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Linear memory at its end, in bytes.
+    pub memory_bytes: usize,
+    /// Wall clock, in seconds when it is written down.
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    pub elapsed: Duration,
+}
+
+fn as_seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(elapsed.as_secs_f64())
+}
+
+/// A call that gave no verdict, and what it used up to then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFault {
+    /// The reason, with the limit where one was met.
+    pub fault: ProviderFault,
+    /// What was used.
+    pub used: Usage,
+}
+
+impl From<ProviderFault> for CallFault {
+    /// Of a call that never began.
+    fn from(fault: ProviderFault) -> Self {
+        Self { fault, used: Usage::default() }
+    }
+}
+
+impl fmt::Display for CallFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Usage { memory_bytes, elapsed } = self.used;
+        write!(formatter, "{} (used {} ms, {memory_bytes} bytes)", self.fault, elapsed.as_millis())
+    }
+}
+
+/// A fault as it is shown to an operator.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultReport {
+    /// When.
+    pub at: Timestamp,
+    /// [`ProviderFault::kind`].
+    pub fault: &'static str,
+    /// The fault in words, with the limit.
+    pub reason: String,
+    /// What was used.
+    pub used: Usage,
+}
+
+/// Is the provider asked at all?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderState {
+    /// Yes.
+    Serving,
+    /// No: repeated faults have shut it out for a while.
+    Quarantined,
+}
+
+/// How a provider is doing.
+#[derive(Clone, Debug, Serialize)]
+pub struct HealthReport {
+    /// Is it asked?
+    pub state: ProviderState,
+    /// The last faults, the newest first.
+    pub faults: Vec<FaultReport>,
+}
+
+/// Something that can say how a provider is doing.
+pub trait ProviderHealth: Send + Sync {
+    /// How it is doing now.
+    fn report(&self) -> HealthReport;
+}

@@ -1,0 +1,165 @@
+use super::{Common, Format, progress, runtime};
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+use clap::Args;
+use portcullis::config::Config;
+use portcullis::sandbox::Limits;
+use portcullis::torture::{ATTACKS, Arena, Footprint, Latency, Report, Row, Verdict};
+use std::io::Write;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct TortureArgs {
+    /// Calls of each attack, at the least
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    calls: u32,
+    /// Run the whole set so often; memory and open files are compared after each round
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// Only attacks whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// How the result looks
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const DIM: Style = Style::new().dimmed();
+
+pub(super) fn run(common: &Common, arguments: &TortureArgs) -> Result<ExitCode> {
+    let limits = loosest(&common.load()?);
+    let report = runtime()?.block_on(torture(limits, arguments))?;
+    match arguments.format {
+        Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Text => print_summary(&report)?,
+    }
+    let is_broken = report.rows.iter().any(|row| row.verdict == Verdict::Broken);
+    Ok(ExitCode::from(u8::from(is_broken)))
+}
+
+/// The operator's real limits: where providers differ, what the most generous of them gives away.
+fn loosest(config: &Config) -> Limits {
+    let providers = &config.dashboard.providers;
+    let loosest = providers.iter().map(|provider| provider.limits).reduce(|one, other| Limits {
+        memory_bytes: one.memory_bytes.max(other.memory_bytes),
+        deadline: one.deadline.max(other.deadline),
+        calls_per_second: one.calls_per_second.max(other.calls_per_second),
+    });
+    loosest.unwrap_or_default()
+}
+
+async fn torture(limits: Limits, arguments: &TortureArgs) -> Result<Report> {
+    let arena = Arena::open(limits).await?;
+    let quiet = arena.quiet().await;
+    let chosen: Vec<_> = ATTACKS
+        .iter()
+        .filter(|attack| arguments.only.as_ref().is_none_or(|text| attack.name.contains(text)))
+        .collect();
+    if arguments.format == Format::Text {
+        print_head(limits, &quiet, chosen.len())?;
+    }
+    let before = Footprint::now();
+    let mut footprint = vec![before];
+    let mut rows = Vec::new();
+    for round in 1..=arguments.rounds {
+        for (place, attack) in (1..).zip(&chosen) {
+            progress::show(&format!("round {round}, {place}/{} {} …", chosen.len(), attack.name));
+            let row = arena.run(attack, arguments.calls as usize).await;
+            progress::clear();
+            if arguments.format == Format::Text {
+                print_row(&row)?;
+            }
+            rows.push(row);
+        }
+        footprint.push(Footprint::settled(before).await);
+    }
+    Ok(Report {
+        memory_bytes: limits.memory_bytes,
+        deadline_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
+        quiet,
+        footprint,
+        rows,
+    })
+}
+
+fn print_head(limits: Limits, quiet: &Latency, count: usize) -> Result<()> {
+    let mut out = anstream::stdout().lock();
+    writeln!(
+        out,
+        "{count} attacks, each call with {} MiB and {} ms. A bystander's calls take {:.2} ms (p50), {:.2} ms (p99).\n",
+        limits.memory_bytes >> 20,
+        limits.deadline.as_millis(),
+        quiet.p50_ms,
+        quiet.p99_ms
+    )?;
+    writeln!(
+        out,
+        "{DIM}  {:<26}{:>10}{:>11}{:>15}  what caught it{DIM:#}",
+        "attack", "over after", "memory", "bystander p99"
+    )?;
+    Ok(())
+}
+
+fn print_row(row: &Row) -> Result<()> {
+    let (mark, style) = match row.verdict {
+        Verdict::Held => ("✓", GREEN),
+        Verdict::Strained => ("!", YELLOW),
+        Verdict::Broken => ("✗", RED),
+    };
+    let slowed = if row.slowed { YELLOW } else { Style::new() };
+    let mut out = anstream::stdout().lock();
+    writeln!(
+        out,
+        "{style}{mark} {:<26}{style:#}{:>7.0} ms{:>7.1} MiB{slowed}{:>12.2} ms{slowed:#}  {style}{}{style:#}",
+        row.attack,
+        row.after_ms,
+        mebibytes(row.memory_bytes as u64),
+        row.bystander.p99_ms,
+        caught(row),
+    )?;
+    writeln!(out, "{DIM}    {}{DIM:#}", row.tries)?;
+    Ok(())
+}
+
+fn caught(row: &Row) -> String {
+    match row.verdict {
+        Verdict::Broken => format!("NOTHING: {}", row.reason),
+        _ => row.reason.clone(),
+    }
+}
+
+fn print_summary(report: &Report) -> Result<()> {
+    let count = |verdict| report.rows.iter().filter(|row| row.verdict == verdict).count();
+    let (held, strained, broken) = (count(Verdict::Held), count(Verdict::Strained), count(Verdict::Broken));
+    let calls: usize = report.rows.iter().map(|row| row.calls).sum();
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "\n{calls} hostile calls.")?;
+    for (round, footprint) in report.footprint.iter().enumerate() {
+        let when = if round == 0 { "before".to_owned() } else { format!("after round {round}") };
+        let memory = mebibytes(footprint.memory_bytes);
+        writeln!(out, "{when}: {memory:.1} MiB of memory, {} open files", footprint.open_files)?;
+    }
+    match (broken, strained) {
+        (0, 0) => writeln!(out, "{GREEN}The wall held: {held} of {held}.{GREEN:#}")?,
+        (0, _) => writeln!(
+            out,
+            "{YELLOW}The wall held: nothing got through. {strained} of {} were late, slowed the bystander or met another \
+             limit than meant (marked !).{YELLOW:#}",
+            report.rows.len()
+        )?,
+        _ => writeln!(
+            out,
+            "{RED}THE WALL DID NOT HOLD: {broken} of {} got through.{RED:#}",
+            report.rows.len()
+        )?,
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0 / 1024.0
+}

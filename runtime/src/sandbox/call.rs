@@ -1,0 +1,244 @@
+//! One call of a guest: in a fresh instance, where it can hurt nobody, until its deadline.
+
+use super::bindings::contract::{ProviderError, Session, TokenPrincipal};
+use super::bindings::{AuthProviderPre, WithSettingsPre};
+use super::engine::{Sandbox, bound_store};
+use super::fault::{classify, without, words};
+use super::host::{Equipment, HostState};
+use super::limits::MAX_CALLS_IN_FLIGHT;
+use super::record::CallRecord;
+use crate::auth::{ProviderFault, ProviderName, Usage};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use wasmtime::Store;
+use zeroize::Zeroizing;
+
+/// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
+/// far too short to be stuck behind a provider that hangs.
+const MAX_SLOT_WAIT: Duration = Duration::from_millis(25);
+/// Between two lines of what a provider prints: anybody with a wrong token can make it print.
+const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
+
+/// All that a call shares with the ones before it: nothing that a guest could have written to.
+pub(super) struct Prelinked {
+    pub(super) name: ProviderName,
+    pub(super) provider: AuthProviderPre<HostState>,
+    pub(super) settings_check: Option<WithSettingsPre<HostState>>,
+    pub(super) equipment: Equipment,
+}
+
+/// Where the calls of one provider are made.
+pub(super) struct Caller {
+    sandbox: Arc<Sandbox>,
+    component: Arc<Prelinked>,
+    slots: Arc<Semaphore>,
+    printed: Mutex<Option<Instant>>,
+}
+
+/// What a call says, or why it says nothing, and what it used.
+pub(super) struct Called<T> {
+    pub(super) answer: Result<T, ProviderFault>,
+    pub(super) used: Usage,
+    pub(super) refusals: Vec<String>,
+    pub(super) missed: Vec<String>,
+}
+
+impl Caller {
+    pub(super) fn new(sandbox: Arc<Sandbox>, component: Prelinked) -> Self {
+        let slots = Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT));
+        Self { sandbox, component: Arc::new(component), slots, printed: Mutex::default() }
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.component.equipment.limits.deadline
+    }
+
+    /// Makes a call. However it ends, what it printed is logged and what it used is told.
+    pub(super) async fn call<C: GuestCall>(&self, by: Instant, call: C) -> Called<C::Answer> {
+        let record = CallRecord::default();
+        let start = Instant::now();
+        let credential = Zeroizing::new(call.credential().to_owned());
+        let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
+        let inside = record.clone();
+        let answer = self
+            .isolate(by, async move {
+                let state = HostState::new(&component.equipment, inside);
+                let mut store = Store::new(&sandbox.engine, state);
+                bound_store(&mut store);
+                let outcome = call.run(&component, &mut store).await;
+                outcome.map_err(|error| classify(&error, &store.data().limits))
+            })
+            .await;
+        self.log_output(&record, &credential);
+        Called {
+            answer,
+            used: record.usage(start.elapsed()),
+            refusals: record.refusals(),
+            missed: record.missed(),
+        }
+    }
+
+    /// Runs guest code on the guests' runtime, in one of the provider's slots, until the deadline. A panic on
+    /// the way is a fault of this call.
+    async fn isolate<T: Send + 'static>(
+        &self,
+        by: Instant,
+        work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
+    ) -> Result<T, ProviderFault> {
+        let limit = self.deadline();
+        let own = Instant::now() + limit;
+        let slot = self.take_slot().await?;
+        let mut task = AbortOnDrop(self.sandbox.guests.handle().spawn(async move {
+            let outcome = work.await;
+            drop(slot);
+            outcome
+        }));
+        match tokio::time::timeout_at(by.min(own).into(), &mut task.0).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Err(ProviderFault::Host(words(&panic.to_string()))),
+            Err(_) if by < own => Err(ProviderFault::NoTimeLeft),
+            Err(_) => Err(ProviderFault::DeadlineExceeded { limit }),
+        }
+    }
+
+    async fn take_slot(&self) -> Result<OwnedSemaphorePermit, ProviderFault> {
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return Ok(slot);
+        }
+        match tokio::time::timeout(MAX_SLOT_WAIT, self.slots.clone().acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => Err(ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT, unit: "calls in flight" }),
+        }
+    }
+
+    fn log_output(&self, record: &CallRecord, credential: &str) {
+        let Some(output) = record.output.text().filter(|_| self.may_print()) else { return };
+        let output = without(credential, &output);
+        tracing::info!(provider = %self.component.name, output, "a provider printed");
+    }
+
+    fn may_print(&self) -> bool {
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = printed.is_none_or(|last| now.duration_since(last) >= OUTPUT_PAUSE);
+        if may {
+            *printed = Some(now);
+        }
+        may
+    }
+}
+
+/// A call of one of the contract's functions, with what it passes.
+pub(super) trait GuestCall: Send + Sync + 'static {
+    type Answer: Send + 'static;
+
+    /// What must not be repeated in a log.
+    fn credential(&self) -> &str {
+        ""
+    }
+
+    fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Answer>> + Send;
+}
+
+pub(super) struct SupportsToken;
+
+impl GuestCall for SupportsToken {
+    type Answer = bool;
+
+    async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<bool> {
+        let instance = component.provider.instantiate_async(&mut *store).await?;
+        instance.portcullis_auth_provider().call_supports_token(store).await
+    }
+}
+
+pub(super) struct CheckSettings;
+
+impl GuestCall for CheckSettings {
+    /// The provider's complaint about its settings.
+    type Answer = Option<String>;
+
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Option<String>> {
+        let Some(check) = &component.settings_check else { return Ok(None) };
+        let instance = check.instantiate_async(&mut *store).await?;
+        Ok(instance.portcullis_auth_settings().call_check(store).await?.err())
+    }
+}
+
+pub(super) struct VerifyToken(pub(super) Zeroizing<String>);
+
+impl GuestCall for VerifyToken {
+    type Answer = Result<Option<TokenPrincipal>, ProviderError>;
+
+    fn credential(&self) -> &str {
+        &self.0
+    }
+
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Answer> {
+        let instance = component.provider.instantiate_async(&mut *store).await?;
+        instance.portcullis_auth_provider().call_verify_token(store, &self.0).await
+    }
+}
+
+/// Two calls in one instance.
+pub(super) struct VerifyTwice(pub(super) VerifyToken);
+
+impl GuestCall for VerifyTwice {
+    type Answer = [<VerifyToken as GuestCall>::Answer; 2];
+
+    fn credential(&self) -> &str {
+        self.0.credential()
+    }
+
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Answer> {
+        let instance = component.provider.instantiate_async(&mut *store).await?;
+        let provider = instance.portcullis_auth_provider();
+        let first = provider.call_verify_token(&mut *store, self.credential()).await?;
+        Ok([first, provider.call_verify_token(store, self.credential()).await?])
+    }
+}
+
+pub(super) struct VerifySession(pub(super) Zeroizing<String>);
+
+impl GuestCall for VerifySession {
+    type Answer = Result<Option<Session>, ProviderError>;
+
+    fn credential(&self) -> &str {
+        &self.0
+    }
+
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Answer> {
+        let instance = component.provider.instantiate_async(&mut *store).await?;
+        instance.portcullis_auth_provider().call_verify_session(store, &self.0).await
+    }
+}
+
+/// Whoever stops waiting for a guest stops the guest: at its deadline, or when the caller goes away.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,165 @@
+//! What an operator grants one provider beyond its own settings. A power needs two keys: the component imports
+//! it, and the operator grants it.
+
+use super::bucket::Bucket;
+use http::Uri;
+use http::header::{HeaderName, HeaderValue};
+use http::uri::{Authority, Scheme};
+use ipnet::IpNet;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The powers of one provider.
+#[derive(Clone, Debug, Default)]
+pub struct Powers {
+    /// Origins that it may call through `wasi:http`; none: the interface is not linked.
+    pub http: Vec<HttpGrant>,
+    /// Its bucket behind `wasi:keyvalue`; `None`: the interface is not linked.
+    pub bucket: Option<Arc<Bucket>>,
+}
+
+/// One origin that a provider may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpGrant {
+    /// The origin, compared as a whole.
+    pub origin: Origin,
+    /// Sent with every call to it, and never seen by the provider: how a client secret stays with the host.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Networks beside the public Internet that its name may lead to.
+    pub networks: Vec<IpNet>,
+}
+
+impl HttpGrant {
+    /// A grant of the origin alone.
+    pub fn of(origin: Origin) -> Self {
+        Self { origin, headers: Vec::new(), networks: Vec::new() }
+    }
+}
+
+/// Scheme, host and port (RFC 6454). Nothing is normalised but the case and the scheme's own port: what is
+/// spelt differently is another origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    is_https: bool,
+    host: Host,
+    port: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Name(String),
+    Address(IpAddr),
+}
+
+impl Origin {
+    /// The origin that a request is sent to; `None` when it has none, a scheme that is not HTTP's, or more in
+    /// its authority than a host and a port.
+    pub fn of(uri: &Uri) -> Option<Self> {
+        let scheme = uri.scheme()?;
+        let is_https = *scheme == Scheme::HTTPS;
+        if !is_https && *scheme != Scheme::HTTP {
+            return None;
+        }
+        let authority = uri.authority()?;
+        // By hand: the accessors pass over a user, and take a port that is none for no port at all.
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" if is_https => 443,
+            "" => 80,
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
+        Some(Self { is_https, host: Host::of(authority)?, port })
+    }
+
+    /// Reads an origin as an operator writes it: `https://idp.example.com`, without a path.
+    pub fn parse(text: &str) -> Option<Self> {
+        let uri: Uri = text.parse().ok()?;
+        let is_origin =
+            uri.path_and_query().is_none_or(|path| path == "/") && !text.ends_with(['/', '?', '#']);
+        Self::of(&uri).filter(|_| is_origin)
+    }
+
+    /// The name that has to be resolved, if it is one.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.host {
+            Host::Name(name) => Some(name),
+            Host::Address(_) => None,
+        }
+    }
+}
+
+impl Host {
+    fn of(authority: &Authority) -> Option<Self> {
+        let host = authority.host();
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if let Ok(address) = bare.parse() {
+            return Some(Self::Address(address));
+        }
+        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let is_name = !host.is_empty() && host.bytes().all(is_name_byte);
+        is_name.then(|| Self::Name(host.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_https { "https" } else { "http" };
+        match &self.host {
+            Host::Name(name) => write!(formatter, "{scheme}://{name}:{}", self.port),
+            Host::Address(IpAddr::V6(address)) => write!(formatter, "{scheme}://[{address}]:{}", self.port),
+            Host::Address(address) => write!(formatter, "{scheme}://{address}:{}", self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::parse(text).unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn same_origin_is_the_same_however_it_is_spelt() {
+        assert_eq!(origin("https://idp.example.com"), origin("HTTPS://IDP.Example.com:443"));
+        assert_eq!(origin("http://[::1]:80"), origin("http://[0:0::1]"));
+    }
+
+    #[test]
+    fn what_only_looks_alike_is_another_origin() {
+        let granted = origin("https://idp.example.com");
+        for other in [
+            "http://idp.example.com",
+            "https://idp.example.com:444",
+            "https://idp.example.com.",
+            "https://idp.example.com.evil.test",
+            "https://evil.test",
+            "https://127.0.0.1",
+        ] {
+            assert_ne!(origin(other), granted, "{other}");
+        }
+        assert_ne!(origin("http://127.0.0.1:9000"), origin("http://[::ffff:127.0.0.1]:9000"));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for text in [
+            "",
+            "idp.example.com",
+            "ftp://idp.example.com",
+            "https://",
+            "https://user@idp.example.com",
+            "https://idp.example.com@evil.test",
+            "https://idp.example.com/",
+            "https://idp.example.com/path",
+            "https://idp.example.com?query",
+            "https://idp.example.com:99999",
+            "https://idp.example.com:",
+            "https://*.example.com",
+            "https://[::1",
+        ] {
+            assert_eq!(Origin::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `wasi:keyvalue` over a provider's own bucket.
+
+use super::bindings::{atomics, store};
+use super::bucket::{Bucket, BucketError};
+use super::fault::words;
+use super::host::HostState;
+use std::sync::Arc;
+use wasmtime::component::{HasSelf, Linker, Resource};
+
+/// What a guest's handle stands for.
+#[expect(unreachable_pub, reason = "the generated bindings export it again")]
+pub struct OpenBucket(Arc<Bucket>);
+
+type Answer<T> = wasmtime::Result<Result<T, store::Error>>;
+
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    store::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)?;
+    atomics::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+}
+
+impl HostState {
+    /// Runs an operation where waiting for a disk holds up nobody. One that was begun is finished, even when the
+    /// call that asked for it is cut off meanwhile.
+    async fn on_bucket<T: Send + 'static>(
+        &mut self,
+        handle: &Resource<OpenBucket>,
+        operation: impl FnOnce(&Bucket) -> Result<T, BucketError> + Send + 'static,
+    ) -> Answer<T> {
+        let bucket = self.table.get(handle)?.0.clone();
+        let outcome = tokio::task::spawn_blocking(move || operation(&bucket)).await?;
+        Ok(outcome.map_err(|error| {
+            self.record.refuse(&error.to_string());
+            store::Error::Other(error.to_string())
+        }))
+    }
+}
+
+impl store::Host for HostState {
+    /// There is one bucket, and its name is the empty one or `default`: no provider can name another's.
+    async fn open(&mut self, identifier: String) -> Answer<Resource<OpenBucket>> {
+        match (&self.bucket, identifier.as_str()) {
+            (Some(bucket), "" | "default") => Ok(Ok(self.table.push(OpenBucket(bucket.clone()))?)),
+            _ => {
+                self.record
+                    .refuse(&words(&format!("refused to open the bucket {identifier:?}: its own is \"\"")));
+                Ok(Err(store::Error::NoSuchStore))
+            }
+        }
+    }
+}
+
+impl store::HostBucket for HostState {
+    async fn get(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<Option<Vec<u8>>> {
+        self.on_bucket(&bucket, move |bucket| bucket.get(&key)).await
+    }
+
+    async fn set(&mut self, bucket: Resource<OpenBucket>, key: String, value: Vec<u8>) -> Answer<()> {
+        self.on_bucket(&bucket, move |bucket| bucket.set(&key, &value)).await
+    }
+
+    async fn delete(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<()> {
+        self.on_bucket(&bucket, move |bucket| bucket.delete(&key)).await
+    }
+
+    async fn exists(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<bool> {
+        self.on_bucket(&bucket, move |bucket| Ok(bucket.get(&key)?.is_some())).await
+    }
+
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<OpenBucket>,
+        cursor: Option<u64>,
+    ) -> Answer<store::KeyResponse> {
+        let page = self.on_bucket(&bucket, move |bucket| bucket.list(cursor.unwrap_or_default())).await?;
+        Ok(page.map(|page| store::KeyResponse { keys: page.keys, cursor: page.next }))
+    }
+
+    async fn drop(&mut self, bucket: Resource<OpenBucket>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+impl atomics::Host for HostState {
+    async fn increment(&mut self, bucket: Resource<OpenBucket>, key: String, delta: u64) -> Answer<u64> {
+        self.on_bucket(&bucket, move |bucket| bucket.increment(&key, delta)).await
+    }
+}

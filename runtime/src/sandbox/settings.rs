@@ -1,0 +1,25 @@
+//! `wasi:config`: a provider's own settings, and nobody else's. Looked for in vain, a setting is noted: an author
+//! wants to know.
+
+use super::bindings::config::{self, Error};
+use super::fault::words;
+use super::host::HostState;
+use wasmtime::component::{HasSelf, Linker};
+
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    config::add_to_linker::<_, HasSelf<HostState>>(linker, |state| state)
+}
+
+impl config::Host for HostState {
+    fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, Error>> {
+        let value = self.settings.get(&key).cloned();
+        if value.is_none() {
+            self.record.miss(&words(&key));
+        }
+        Ok(Ok(value))
+    }
+
+    fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, Error>> {
+        Ok(Ok(self.settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect()))
+    }
+}

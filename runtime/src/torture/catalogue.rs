@@ -1,0 +1,150 @@
+//! The attacks, and what is meant to catch each.
+
+/// What stops an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Catch {
+    /// It was not loaded.
+    Refused,
+    /// The wall clock.
+    DeadlineExceeded,
+    /// The memory limit, or a table's.
+    OutOfMemory,
+    /// A trap: its own, or the host's answer to a call that asks for too much.
+    Trapped,
+    /// What it answered was refused.
+    Malformed,
+    /// It found nothing to get hold of: the host said no, and it did not know the token.
+    Denied,
+    /// It vouched for someone, and what it claimed was cut to what it was granted.
+    Cut,
+    /// It said that its store is out of reach, as it may.
+    Unavailable,
+}
+
+/// One hostile guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Attack {
+    /// The guest's name.
+    pub name: &'static str,
+    /// What it tries, in a sentence.
+    pub tries: &'static str,
+    /// Its component.
+    pub component: &'static [u8],
+    /// What may catch it: more than one where a clock can be quicker than a cap.
+    pub meets: &'static [Catch],
+}
+
+/// Name, what it tries, component: `runtime/build.rs` lists what is in `hostile/`.
+const GUESTS: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/hostile_guests.rs"));
+
+/// All of them, in the order of the table below.
+pub static ATTACKS: std::sync::LazyLock<Vec<Attack>> = std::sync::LazyLock::new(|| {
+    let attack = |&(name, meets): &(&'static str, &'static [Catch])| {
+        let &(_, tries, component) = GUESTS.iter().find(|(known, ..)| *known == name)?;
+        Some(Attack { name, tries, component, meets })
+    };
+    EXPECTED.iter().filter_map(attack).collect()
+});
+
+use Catch::{Cut, DeadlineExceeded, Denied, Malformed, OutOfMemory, Refused, Trapped, Unavailable};
+
+const EXPECTED: &[(&str, &[Catch])] = &[
+    // Time.
+    ("loops_for_ever", &[DeadlineExceeded]),
+    ("loops_in_start", &[Refused]),
+    ("loops_in_realloc", &[DeadlineExceeded]),
+    ("nan_flood", &[DeadlineExceeded]),
+    ("sleeps_in_poll", &[DeadlineExceeded]),
+    ("polls_busily", &[DeadlineExceeded]),
+    ("reads_the_clock", &[Denied, DeadlineExceeded]),
+    ("supports_token_loops", &[Refused]),
+    // Traps.
+    ("aborts", &[Trapped]),
+    ("traps_in_start", &[Refused]),
+    ("traps_in_realloc", &[Trapped]),
+    ("traps_in_post_return", &[Trapped]),
+    ("panics_hugely", &[Trapped]),
+    ("recurses", &[Trapped]),
+    ("division_by_zero", &[Trapped]),
+    ("jumps_anywhere", &[Trapped]),
+    ("supports_token_traps", &[Refused]),
+    // Its answer about tokens is asked for once: whatever it was, no later call changes it.
+    ("supports_token_flips", &[Refused, Trapped]),
+    // Memory.
+    ("grows_at_once", &[OutOfMemory]),
+    ("grows_by_pages", &[OutOfMemory]),
+    ("grows_at_instantiation", &[Refused]),
+    ("grows_tables", &[OutOfMemory]),
+    // Answers.
+    ("huge_string", &[Malformed, OutOfMemory]),
+    ("ten_million_scopes", &[Malformed, OutOfMemory]),
+    ("aliased_scopes", &[Malformed]),
+    ("ten_thousand_scopes", &[Malformed]),
+    ("principal_of_a_mebibyte", &[Malformed]),
+    ("forges_a_principal", &[Malformed]),
+    ("repeats_the_token", &[Malformed]),
+    ("invalid_utf8", &[Malformed]),
+    ("pointer_out_of_range", &[Malformed]),
+    ("result_out_of_range", &[Malformed]),
+    ("result_unaligned", &[Malformed]),
+    ("realloc_out_of_range", &[Trapped]),
+    ("wrong_discriminant", &[Malformed]),
+    ("lies_about_its_store", &[Unavailable, Malformed]),
+    ("session_expired", &[Malformed]),
+    ("session_for_ever", &[Malformed]),
+    // Claims.
+    ("names_itself_another", &[Cut]),
+    ("claims_the_drain_scope", &[Cut]),
+    ("remembers_calls", &[Denied]),
+    // Floods of what every guest may call.
+    ("floods_random", &[Trapped]),
+    ("floods_stdout", &[DeadlineExceeded]),
+    ("floods_the_log", &[DeadlineExceeded]),
+    ("forges_log_lines", &[Trapped]),
+    ("floods_handles", &[Trapped]),
+    ("never_drops_pollables", &[Trapped]),
+    // Ways out.
+    ("looks_around", &[Denied]),
+    ("opens_a_socket", &[Refused]),
+    ("reads_anothers_settings", &[Denied]),
+    ("sends_a_thousand_headers", &[Denied, Trapped]),
+    ("calls_an_ungranted_host", &[Denied]),
+    ("calls_by_absolute_form", &[Denied]),
+    ("calls_by_user_info", &[Denied]),
+    ("follows_a_redirect", &[Denied]),
+    ("calls_a_name_of_loopback", &[Denied, DeadlineExceeded]),
+    ("calls_a_mapped_address", &[Denied]),
+    ("calls_the_metadata_service", &[Denied]),
+    ("calls_too_often", &[Denied, DeadlineExceeded]),
+    ("reads_an_endless_response", &[Denied, DeadlineExceeded]),
+    ("waits_for_a_slow_body", &[DeadlineExceeded]),
+    // What it may keep.
+    ("keeps_too_many_keys", &[Denied, DeadlineExceeded]),
+    ("keeps_too_much", &[Denied, DeadlineExceeded]),
+    ("keeps_one_huge_value", &[Malformed]),
+    ("opens_another_bucket", &[Denied]),
+    // Components that are none, or of another world.
+    ("exports_nothing", &[Refused]),
+    ("exports_another_version", &[Refused]),
+    ("wrong_types", &[Refused]),
+    ("nested_variant", &[Refused]),
+    ("imports_unknown", &[Refused]),
+    ("memory64", &[Refused]),
+    ("spins_on_atomics", &[Refused]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_guest_is_run() {
+        let built: BTreeSet<_> = GUESTS.iter().map(|(name, ..)| *name).collect();
+        let run: BTreeSet<_> = EXPECTED.iter().map(|(name, _)| *name).collect();
+        assert_eq!(built, run);
+        assert_eq!(EXPECTED.len(), run.len(), "none twice");
+        assert!(run.len() >= 40);
+    }
+}

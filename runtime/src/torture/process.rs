@@ -1,0 +1,40 @@
+//! What this process holds: memory and open files.
+
+use serde::Serialize;
+use std::fs;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A moment's holdings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Footprint {
+    /// Resident memory in bytes.
+    pub memory_bytes: u64,
+    /// Open file descriptors.
+    pub open_files: usize,
+}
+
+impl Footprint {
+    /// Now, as `/proc` tells it; zeros where there is none.
+    pub fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        let open_files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        Self { memory_bytes: kib.unwrap_or_default() * 1024, open_files }
+    }
+
+    /// When no more files are open than at `level`; but not for ever: connections take a moment to close.
+    pub async fn settled(level: Self) -> Self {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let now = Self::now();
+            if now.open_files <= level.open_files || Instant::now() > end {
+                return now;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

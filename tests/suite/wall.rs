@@ -1,0 +1,100 @@
+//! The product's own proof, run with limits that make it quick.
+
+use portcullis::torture::ATTACKS;
+use portcullis_tests::{Home, Process};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn home(deadline_ms: u64) -> Home {
+    Home::with_config(&format!(
+        "dashboard: {{providers: [{{name: service-keys, component: 'builtin:service-keys', limits: {{deadline_ms: \
+         {deadline_ms}}}}}]}}"
+    ))
+}
+
+fn torture(deadline_ms: u64, arguments: &[&str]) -> Value {
+    let arguments: Vec<_> = ["torture", "--format", "json"].iter().chain(arguments).copied().collect();
+    let finished = Process::run(&home(deadline_ms), &arguments, &[]);
+    assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+    serde_json::from_str(&finished.stdout).expect("JSON")
+}
+
+/// The sources of the hostile guests.
+fn guests() -> BTreeSet<String> {
+    let folder = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../hostile").join(name);
+    let files = ["rust", "wat"].into_iter().flat_map(|name| folder(name).read_dir().expect("the guests"));
+    files.filter_map(|file| Some(file.ok()?.path().file_stem()?.to_str()?.to_owned())).collect()
+}
+
+#[test]
+fn every_attack_is_caught_as_it_is_meant_to_be() {
+    let report = torture(300, &[]);
+    let rows = report["rows"].as_array().expect("rows");
+    let run: BTreeSet<_> = rows.iter().filter_map(|row| row["attack"].as_str().map(str::to_owned)).collect();
+    assert_eq!(run, guests(), "a guest that is not run proves nothing");
+    for row in rows {
+        assert_ne!(row["verdict"], "broken", "{row}");
+        assert!(!row["caught_by"].is_null(), "{row}");
+        assert_eq!(row["bystander"]["failed"], 0, "{row}");
+        // Generous: how late exactly is a figure of `portcullis torture`, not of a test on a busy machine.
+        assert!(row["after_ms"].as_f64().is_some_and(|after| after < 2_000.0), "{row}");
+    }
+}
+
+#[test]
+fn ten_thousand_hostile_calls_leave_nothing_behind() {
+    // The first round brings everything in that stays: compiled code, warm slots. The second must add nothing.
+    let report = torture(20, &["--calls", "100", "--rounds", "2"]);
+    let rows = report["rows"].as_array().expect("rows");
+    let calls: u64 = rows.iter().filter_map(|row| row["calls"].as_u64()).sum();
+    assert!(calls >= 10_000, "{calls}");
+    assert!(rows.iter().all(|row| row["verdict"] != "broken"));
+    let held = |place: usize, what: &str| report["footprint"][place][what].as_i64().expect("a number");
+    let grown = held(2, "memory_bytes") - held(1, "memory_bytes");
+    assert!(grown <= 5 << 20, "grown by {grown} bytes: {}", report["footprint"]);
+    assert!(held(2, "open_files") <= held(0, "open_files"), "{}", report["footprint"]);
+}
+
+#[test]
+fn check_says_of_each_hostile_guest_what_is_wrong() {
+    let home = home(100);
+    let settings = ["canary=http://127.0.0.1:1", "granted=http://127.0.0.1:9", "rebound=http://x.invalid"];
+    for attack in ATTACKS.iter() {
+        let (guest, file) = (attack.name, home.file("hostile.wasm"));
+        std::fs::write(&file, attack.component).expect("a file in the home");
+        let component = file.to_str().expect("a path that is text");
+        let mut arguments =
+            vec!["provider", "check", component, "--entry", "service-keys", "--format", "json"];
+        arguments.extend(settings.iter().flat_map(|setting| ["--setting", setting]));
+        let finished = Process::run(&home, &arguments, &[]);
+        let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+        let findings = report["findings"].as_array().expect("findings");
+        let complaints = findings.iter().filter(|finding| finding["level"] != "pass").count();
+        assert!(complaints > 0, "{guest}: {}", finished.stdout);
+        assert_eq!(finished.code, Some(i32::from(report["passed"] == false)), "{guest}");
+    }
+}
+
+#[test]
+fn bundled_providers_pass_the_check() {
+    let home = home(1_000);
+    for name in portcullis::bundled::names() {
+        let component = format!("builtin:{name}");
+        let finished = Process::run(&home, &["provider", "check", &component, "--format", "json"], &[]);
+        assert_eq!(finished.code, Some(0), "{}", finished.stdout);
+    }
+}
+
+#[test]
+fn check_names_what_a_new_version_needs_more() {
+    let home = home(1_000);
+    let (old, new) = (portcullis_tests::guest("known"), portcullis_tests::guest("counts"));
+    let (old, new) = (old.display().to_string(), new.display().to_string());
+    let finished = Process::run(&home, &["provider", "check", &new, "--diff", &old], &[]);
+    assert!(
+        finished.stdout.contains("newly imports wasi:keyvalue/store@0.2.0-draft (needs grants.keyvalue)"),
+        "{}",
+        finished.stdout
+    );
+}
