@@ -70,14 +70,14 @@ fn run(title: &str, bad: [&str; BAD]) {
     let home = Home::new();
     home.write("portcullis.yaml", &config(&home, bad));
     let dashboard = home.dashboard();
-    let (burning, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let done = AtomicBool::new(false);
     let (phases, samples) = std::thread::scope(|scope| {
         let samplers = REQUESTS.map(|(_, request)| scope.spawn(|| sample(&dashboard, request, &done)));
-        for _ in 0..CALLERS {
-            scope.spawn(|| burn(&dashboard, &burning, &done));
-        }
         std::thread::park_timeout(QUIET);
-        let phases = go_through(&dashboard, &burning);
+        for _ in 0..CALLERS {
+            scope.spawn(|| burn(&dashboard, &done));
+        }
+        let phases = go_through(&dashboard);
         done.store(true, Ordering::Relaxed);
         (phases, samplers.map(|sampler| sampler.join().expect("a sampler")))
     });
@@ -90,9 +90,8 @@ fn run(title: &str, bad: [&str; BAD]) {
 }
 
 /// Burns until every bad provider has been shut out once, and for a while after.
-fn go_through(dashboard: &Process, burning: &AtomicBool) -> Phases {
+fn go_through(dashboard: &Process) -> Phases {
     let burn = Instant::now();
-    burning.store(true, Ordering::Relaxed);
     let mut shut_out = [false; BAD];
     while shut_out.contains(&false) && burn.elapsed() < MOST {
         let ready = get(&dashboard.url("/readyz"), &[]).json();
@@ -120,17 +119,13 @@ fn config(home: &Home, bad: [&str; BAD]) -> String {
     text
 }
 
-fn burn(dashboard: &Process, burning: &AtomicBool, done: &AtomicBool) {
+fn burn(dashboard: &Process, done: &AtomicBool) {
     let mut connection = Connection::open(dashboard);
     while !done.load(Ordering::Relaxed) {
-        if burning.load(Ordering::Relaxed) {
-            let start = Instant::now();
-            connection.ask(BURN);
-            // One that is refused at once asks again soon, as `Retry-After` would have it and more.
-            std::thread::park_timeout(Duration::from_millis(100).saturating_sub(start.elapsed()));
-        } else {
-            std::thread::park_timeout(PAUSE);
-        }
+        let start = Instant::now();
+        connection.ask(BURN);
+        // One that is refused at once asks again soon, ten times sooner than `Retry-After` says.
+        std::thread::park_timeout(Duration::from_millis(100).saturating_sub(start.elapsed()));
     }
 }
 

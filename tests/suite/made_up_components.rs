@@ -106,6 +106,10 @@ fn provider(seed: u64, resolve: &Resolve, world: WorldId) -> Vec<u8> {
         max_imports: 0,
         max_memories: 1,
         max_memory32_bytes: 1 << 20,
+        max_funcs: 10,
+        max_instructions: 60,
+        // Every other one, so that some get past the first question and others fail at it.
+        disallow_traps: seed % 2 == 0,
         multi_value_enabled: false,
         gc_enabled: false,
         exceptions_enabled: false,

@@ -2,6 +2,7 @@
 //!
 //! Everything here may wait for a disk: call it off the runtime.
 
+use super::blocking::BlockingShare;
 use crate::auth::ProviderName;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
@@ -88,7 +89,7 @@ impl Buckets {
         }
         open.retain(|_, bucket| bucket.strong_count() > 0);
         let file = self.folder.as_ref().map(|folder| folder.join(format!("{provider}.redb")));
-        let bucket = Arc::new(Bucket { file, database: OnceLock::new() });
+        let bucket = Arc::new(Bucket { file, database: OnceLock::new(), threads: BlockingShare::default() });
         open.insert(provider.clone(), Arc::downgrade(&bucket));
         bucket
     }
@@ -98,6 +99,7 @@ impl Buckets {
 pub struct Bucket {
     file: Option<PathBuf>,
     database: OnceLock<Database>,
+    pub(super) threads: BlockingShare,
 }
 
 impl fmt::Debug for Bucket {

@@ -8,8 +8,10 @@ use super::host::{Equipment, HostState};
 use super::limits::MAX_CALLS_IN_FLIGHT;
 use super::record::CallRecord;
 use crate::auth::{ProviderFault, ProviderName, Usage};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use wasmtime::Store;
@@ -18,6 +20,8 @@ use zeroize::Zeroizing;
 /// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
 /// far too short to be stuck behind a provider that hangs.
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(25);
+/// Good calls in a row by which a provider that has failed shows that it is well again.
+const OWED_AFTER_A_FAULT: u32 = 20;
 /// Between two lines of what a provider prints: anybody with a wrong token can make it print.
 const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -34,6 +38,8 @@ pub(super) struct Caller {
     sandbox: Arc<Sandbox>,
     component: Arc<Prelinked>,
     slots: Arc<Semaphore>,
+    /// Good calls that it still owes since its last fault; until then it runs apart from those that owe none.
+    owed: AtomicU32,
     printed: Mutex<Option<Instant>>,
 }
 
@@ -48,7 +54,13 @@ pub(super) struct Called<T> {
 impl Caller {
     pub(super) fn new(sandbox: Arc<Sandbox>, component: Prelinked) -> Self {
         let slots = Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT));
-        Self { sandbox, component: Arc::new(component), slots, printed: Mutex::default() }
+        Self {
+            sandbox,
+            component: Arc::new(component),
+            slots,
+            owed: AtomicU32::new(0),
+            printed: Mutex::default(),
+        }
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -71,6 +83,7 @@ impl Caller {
                 outcome.map_err(|error| classify(&error, &store.data().limits))
             })
             .await;
+        self.remember(&answer);
         self.log_output(&record, &credential);
         Called {
             answer,
@@ -80,7 +93,22 @@ impl Caller {
         }
     }
 
-    /// Runs guest code on the guests' runtime, in one of the provider's slots, until the deadline. A panic on
+    fn remember<T>(&self, answer: &Result<T, ProviderFault>) {
+        let owed = match answer {
+            Err(fault) if fault.is_own_doing() => OWED_AFTER_A_FAULT,
+            _ => self.owed.load(Ordering::Relaxed).saturating_sub(1),
+        };
+        self.owed.store(owed, Ordering::Relaxed);
+    }
+
+    fn runtime(&self) -> Handle {
+        match self.owed.load(Ordering::Relaxed) {
+            0 => self.sandbox.guests.handle(),
+            _ => self.sandbox.suspects.handle(),
+        }
+    }
+
+    /// Runs guest code on a runtime of the guests' own, in one of the provider's slots, until the deadline. A panic on
     /// the way is a fault of this call.
     async fn isolate<T: Send + 'static>(
         &self,
@@ -90,7 +118,7 @@ impl Caller {
         let limit = self.deadline();
         let own = Instant::now() + limit;
         let slot = self.take_slot().await?;
-        let mut task = AbortOnDrop(self.sandbox.guests.handle().spawn(async move {
+        let mut task = AbortOnDrop(self.runtime().spawn(async move {
             let outcome = work.await;
             drop(slot);
             outcome

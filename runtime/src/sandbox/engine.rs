@@ -69,6 +69,7 @@ pub struct Sandbox {
     pub(super) linker: Linker<HostState>,
     pub(super) cache: ComponentCache,
     pub(super) guests: GuestRuntime,
+    pub(super) suspects: GuestRuntime,
     _ticker: Ticker,
 }
 
@@ -85,8 +86,9 @@ impl Sandbox {
         host::link(&mut linker).map_err(SandboxError::Engine)?;
         let cache = ComponentCache::open(settings.cache.clone(), &engine);
         let guests = GuestRuntime::start().map_err(SandboxError::Thread)?;
+        let suspects = GuestRuntime::start_for_suspects().map_err(SandboxError::Thread)?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Thread)?;
-        Ok(Arc::new(Self { engine, linker, cache, guests, _ticker: ticker }))
+        Ok(Arc::new(Self { engine, linker, cache, guests, suspects, _ticker: ticker }))
     }
 }
 

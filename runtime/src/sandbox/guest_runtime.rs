@@ -1,9 +1,11 @@
-//! A runtime for guests alone, at a lower priority: the routes of the host never wait behind a guest.
+//! Runtimes for guests alone, at a lower priority: the routes of the host never wait behind a guest, and good
+//! providers hardly ever behind a bad one.
 
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much lower (nice value) the guests' threads stand than those that serve requests.
+/// How much lower (nice value) the guests' threads stand than those that serve requests. The suspects' stands no
+/// lower: one that is put off while it holds a lock of the allocator would put off everybody.
 const NICE: i32 = 10;
 
 /// Ends with the process, without waiting for a guest.
@@ -12,8 +14,17 @@ pub(super) struct GuestRuntime(Option<Runtime>);
 impl GuestRuntime {
     pub(super) fn start() -> io::Result<Self> {
         let threads = std::thread::available_parallelism().map_or(2, Into::into);
+        Self::with_threads("guest", threads)
+    }
+
+    /// One thread for all that have lately failed: a core is left to the others.
+    pub(super) fn start_for_suspects() -> io::Result<Self> {
+        Self::with_threads("suspect", 1)
+    }
+
+    fn with_threads(name: &str, threads: usize) -> io::Result<Self> {
         Builder::new_multi_thread()
-            .thread_name("guest")
+            .thread_name(name)
             .worker_threads(threads)
             // A looping guest gives way every millisecond. Looking at new calls and timers only every 61st
             // time, as is the default, would let sixty of them pass before a good provider's call.

@@ -27,7 +27,8 @@ impl HostState {
         operation: impl FnOnce(&Bucket) -> Result<T, BucketError> + Send + 'static,
     ) -> Answer<T> {
         let bucket = self.table.get(handle)?.0.clone();
-        let outcome = tokio::task::spawn_blocking(move || operation(&bucket)).await?;
+        let threads = bucket.threads.clone();
+        let outcome = threads.run(move || operation(&bucket)).await?;
         Ok(outcome.map_err(|error| {
             self.record.refuse(&error.to_string());
             store::Error::Other(error.to_string())

@@ -5,6 +5,7 @@
 
 mod address;
 mod bindings;
+mod blocking;
 mod bucket;
 mod cache;
 mod call;

@@ -1,6 +1,7 @@
 //! What a provider sends out: only to origins it was granted, only to addresses they may have, and only so much.
 
 use super::address::is_public;
+use super::blocking::BlockingShare;
 use super::fault::words;
 use super::grants::{HttpGrant, Origin};
 use super::record::CallRecord;
@@ -15,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
 use std::error::Error as _;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -47,7 +48,10 @@ pub(super) struct HttpPower {
 impl HttpPower {
     pub(super) fn new(grants: &[HttpGrant]) -> Self {
         let grants: Arc<[HttpGrant]> = grants.into();
-        let mut connector = HttpConnector::new_with_resolver(GuardedResolver(grants.clone()));
+        let mut connector = HttpConnector::new_with_resolver(GuardedResolver {
+            grants: grants.clone(),
+            threads: BlockingShare::default(),
+        });
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -185,7 +189,10 @@ struct PrivateAddress {
 
 /// Resolves a name once, and hands the connector nothing but the addresses that it checked.
 #[derive(Clone)]
-struct GuardedResolver(Arc<[HttpGrant]>);
+struct GuardedResolver {
+    grants: Arc<[HttpGrant]>,
+    threads: BlockingShare,
+}
 
 impl Service<Name> for GuardedResolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -197,9 +204,11 @@ impl Service<Name> for GuardedResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let grants = self.0.clone();
+        let Self { grants, threads } = self.clone();
         Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let asked = name.clone();
+            let resolved = threads.run(move || (asked.as_str(), 0).to_socket_addrs()).await;
+            let found: Vec<_> = resolved.map_err(io::Error::other)??.collect();
             let networks = networks_of(&grants, name.as_str());
             match found.iter().find(|address| !may_lead_to(address, &networks)) {
                 Some(&address) => {

@@ -3,7 +3,7 @@
 use super::bystander::{Latency, Watch};
 use super::catalogue::{Attack, Catch};
 use super::peers::Peer;
-use super::process::Footprint;
+use super::process::{Footprint, host_name};
 use crate::auth::{
     BearerToken, CallFault, Caller, Decision, Gate, Judgement, PeopleGate, Permit, ProviderFault,
     ProviderName, Registered, Registry, RequestFacts, Required, Scope, SecretDigest, TokenProvider,
@@ -19,8 +19,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// How much later than its deadline a call may be over.
 pub const MAX_LATE: Duration = Duration::from_millis(50);
@@ -97,6 +98,9 @@ pub struct Arena {
     bystander: Arc<dyn TokenProvider>,
     granted: Peer,
     canary: Peer,
+    buckets: TempDir,
+    /// What was loaded once is only called from then on, as in a server.
+    loaded: Mutex<BTreeMap<&'static str, Arc<WasmProvider>>>,
 }
 
 /// The arena could not be set up.
@@ -108,8 +112,8 @@ pub enum ArenaError {
     /// The bystander did not load.
     #[error("the bystander does not load: {0}")]
     Bystander(#[from] LoadError),
-    /// No sockets on loopback.
-    #[error("cannot listen on 127.0.0.1: {0}")]
+    /// No sockets on loopback, or no temporary folder.
+    #[error("cannot listen on 127.0.0.1, or make a temporary folder: {0}")]
     Peers(#[from] io::Error),
 }
 
@@ -124,7 +128,15 @@ impl Arena {
         let bystander = sandbox.load(bystander_spec()).await?.provider;
         let canary = Peer::start("").await?;
         let granted = Peer::start(&canary.origin()).await?;
-        Ok(Self { sandbox, limits, bystander, granted, canary })
+        Ok(Self {
+            sandbox,
+            limits,
+            bystander,
+            granted,
+            canary,
+            buckets: tempfile::tempdir()?,
+            loaded: Mutex::default(),
+        })
     }
 
     /// What the bystander feels when nothing else happens.
@@ -139,8 +151,8 @@ impl Arena {
         let watch = Watch::start(self.bystander.clone(), BYSTANDERS_TOKEN);
         let reached = self.canary.reached();
         let start = Instant::now();
-        let mut worst = match self.sandbox.load(self.spec_of(attack)).await {
-            Ok(loaded) => self.assail(&loaded.provider, calls).await,
+        let mut worst = match self.load(attack).await {
+            Ok(provider) => self.assail(&provider, calls).await,
             Err(refused) => Seen::refused(&refused, start.elapsed(), self.limits.deadline),
         };
         if self.canary.reached() > reached {
@@ -149,6 +161,20 @@ impl Arena {
         let bystander = watch.end().await;
         let slowed = bystander.p99_ms > MAX_BYSTANDER_MS || bystander.failed > 0;
         worst.into_row(attack, bystander, slowed)
+    }
+
+    async fn load(&self, attack: &Attack) -> Result<Arc<WasmProvider>, LoadError> {
+        let known = self.loaded().get(attack.name).cloned();
+        if let Some(provider) = known {
+            return Ok(provider);
+        }
+        let provider = self.sandbox.load(self.spec_of(attack)).await?.provider;
+        self.loaded().insert(attack.name, provider.clone());
+        Ok(provider)
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<WasmProvider>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn assail(&self, provider: &Arc<WasmProvider>, calls: usize) -> Seen {
@@ -201,8 +227,8 @@ impl Arena {
     }
 
     fn spec_of(&self, attack: &Attack) -> ProviderSpec {
-        // A name that resolvers lead to this machine, and that is not `localhost`.
-        let rebound = self.canary.origin_as("localhost.localdomain");
+        // A name that leads to this machine, mostly by loopback, and that is not `localhost`.
+        let rebound = self.canary.origin_as(&host_name());
         let settings = [
             ("granted", self.granted.origin()),
             ("canary", self.canary.origin()),
@@ -211,8 +237,10 @@ impl Arena {
         let grant = |origin: &str| Origin::parse(origin).map(HttpGrant::of);
         let http = [self.granted.origin(), rebound].iter().filter_map(|origin| grant(origin)).collect();
         let name = hostile_name();
+        // Empty for each attack.
+        let buckets = Buckets::in_folder(self.buckets.path().join(attack.name));
         ProviderSpec {
-            powers: Powers { http, bucket: Some(Buckets::in_memory().of(&name)) },
+            powers: Powers { http, bucket: Some(buckets.of(&name)) },
             name,
             source: ComponentSource::Bundled(attack.component),
             sha256: None,

@@ -1,4 +1,4 @@
-//! What this process holds: memory and open files.
+//! What this process holds, memory and open files, and what its machine is called.
 
 use serde::Serialize;
 use std::fs;
@@ -36,5 +36,14 @@ impl Footprint {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+/// This machine's own name.
+pub(super) fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost.localdomain".to_owned(),
+        name => name.to_owned(),
     }
 }

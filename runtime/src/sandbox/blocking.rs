@@ -1,0 +1,56 @@
+//! Work for a provider that blocks a thread: a disk, a resolver.
+
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Threads that one provider's work may hold at a time. Nothing stops such work half-way, so what a call that was cut
+/// off has left behind still counts: a provider can fill its own share, and nobody else's.
+const MAX_THREADS: usize = 4;
+
+/// One provider's share.
+#[derive(Clone, Debug)]
+pub(super) struct BlockingShare(Arc<Semaphore>);
+
+impl Default for BlockingShare {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_THREADS)))
+    }
+}
+
+impl BlockingShare {
+    /// Does the work on a thread of its own, when one of the share is free. Work that was begun is finished.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        let thread = self.0.clone().acquire_owned().await?;
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop(thread);
+            outcome
+        });
+        Ok(done.await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn work_that_was_given_up_still_holds_its_thread() {
+        let share = BlockingShare::default();
+        let (release, held) = channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        for _ in 0..MAX_THREADS {
+            let held = held.clone();
+            let stuck = share.run(move || held.lock().unwrap().recv());
+            assert!(tokio::time::timeout(Duration::from_millis(10), stuck).await.is_err());
+        }
+        assert!(tokio::time::timeout(Duration::from_millis(10), share.run(|| ())).await.is_err());
+        (0..MAX_THREADS).for_each(|_| release.send(()).unwrap());
+        share.run(|| ()).await.unwrap();
+    }
+}
