@@ -11,8 +11,11 @@ use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Panics when a promise is broken.
+pub type Reader = fn(&[u8]);
+
 /// Every reader, by the name of its folder of seeds.
-pub const READERS: &[(&str, fn(&[u8]))] = &[
+pub const READERS: &[(&str, Reader)] = &[
     ("bearer", bearer),
     ("next", next),
     ("origin", origin),

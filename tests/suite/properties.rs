@@ -12,7 +12,7 @@ use std::path::Path;
 /// The fuzzer's seeds for one reader.
 fn seeds(reader: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(reader);
-    let files = fs::read_dir(&folder).unwrap_or_else(|_| panic!("{} is missing", folder.display()));
+    let files = fs::read_dir(folder).expect("the seeds are there");
     let seeds: Vec<_> = files.map(|file| fs::read(file.expect("a seed").path()).expect("a seed")).collect();
     assert!(!seeds.is_empty(), "{reader} has no seeds");
     seeds
@@ -40,7 +40,7 @@ fn try_reader(name: &str) {
         read(&input);
         Ok(())
     });
-    outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(outcome.is_ok(), "{name}: {outcome:?}");
 }
 
 #[test]

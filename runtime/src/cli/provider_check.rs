@@ -1,5 +1,5 @@
 use super::{Common, Format, UsageError, progress, runtime};
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use anyhow::{Context, Result};
 use clap::Args;
 use portcullis::auth::ProviderName;
@@ -148,7 +148,7 @@ fn print(component: &str, report: &Report, diff: Option<&[String]>) -> Result<()
     }
     let (style, verdict) = match report.passed {
         true => (AnsiColor::Green.on_default(), "It passes."),
-        false => (Style::from(AnsiColor::Red.on_default()).bold(), "It does not pass."),
+        false => (AnsiColor::Red.on_default().bold(), "It does not pass."),
     };
     writeln!(out, "\n{style}{verdict}{style:#}")?;
     Ok(())
