@@ -131,7 +131,6 @@ impl App {
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
         let mut loader = ProviderLoader::new(config, Some(observers));
         let loaded = loader.load(config).await?;
-        loader.adopt(&loaded);
         loaded.reports.iter().for_each(|loaded| report(loaded, &audit));
         let process_token = process_token(config)?;
         let gate = match auth_required {
@@ -140,7 +139,8 @@ impl App {
         };
         let is_open = insecure && dashboard.is_gated();
         let people = People { gate, must_sign_in: auth_required, is_open };
-        let live = Live::new(live_gate(config, loaded, &people)?);
+        let live = Live::new(live_gate(config, &loaded, &people)?);
+        loader.adopt(loaded);
         tell_of_drain_secret(config);
         if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
@@ -223,12 +223,12 @@ fn origin(url: &PublicUrl) -> String {
 }
 
 /// What requests pass: everything that a reload replaces.
-fn live_gate(config: &Config, providers: Providers, people: &People) -> Result<Serving, AppError> {
+fn live_gate(config: &Config, providers: &Providers, people: &People) -> Result<Serving, AppError> {
     if people.must_sign_in && !providers.registered.iter().any(|provider| provider.signs_people_in) {
         return Err(AppError::NobodySignsIn { host: public_name(&config.dashboard) });
     }
     let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
-    let gate = build_gate(config, providers.registered, people.gate.clone(), people.is_open)?;
+    let gate = build_gate(config, providers.registered.clone(), people.gate.clone(), people.is_open)?;
     Ok(Serving { gate, refused })
 }
 

@@ -117,8 +117,8 @@ impl ProviderLoader {
     }
 
     /// These are the providers that serve from now on.
-    pub(super) fn adopt(&mut self, providers: &Providers) {
-        self.known = providers.loaded.clone();
+    pub(super) fn adopt(&mut self, providers: Providers) {
+        self.known = providers.loaded;
     }
 
     /// Those of a set that are not the same as before: the ones that a reload has to try out.

@@ -121,12 +121,13 @@ impl Reloader {
         }
         let changed: Vec<_> =
             self.loader.changed(&providers).iter().map(|loaded| loaded.config.name.clone()).collect();
-        self.loader.adopt(&providers);
+        // The last thing that can fail: from here on the new set serves.
+        self.live.replace(live_gate(&next, &providers, &self.people)?);
         // A provider that has changed begins with a clean bill.
         changed.iter().for_each(|name| self.metrics.quarantined(name, false));
         self.audit_loaded(&providers, &changed);
         let count = providers.reports.len();
-        self.live.replace(live_gate(&next, providers, &self.people)?);
+        self.loader.adopt(providers);
         self.running = next;
         Ok(count)
     }
