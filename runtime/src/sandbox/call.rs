@@ -22,6 +22,10 @@ use zeroize::Zeroizing;
 const MAX_SLOT_WAIT: Duration = Duration::from_millis(25);
 /// Good calls in a row by which a provider that has failed shows that it is well again.
 const OWED_AFTER_A_FAULT: u32 = 20;
+/// Time enough for any provider, whatever longer deadline it was granted.
+const FAIR_TIME: Duration = Duration::from_secs(1);
+/// Between a caller's look at the clock and ours.
+const ROUNDING: Duration = Duration::from_millis(10);
 /// Between two lines of what a provider prints: anybody with a wrong token can make it print.
 const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -115,19 +119,18 @@ impl Caller {
         by: Instant,
         work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
     ) -> Result<T, ProviderFault> {
-        let limit = self.deadline();
-        let own = Instant::now() + limit;
+        let now = Instant::now();
+        let given = by.saturating_duration_since(now);
         let slot = self.take_slot().await?;
         let mut task = AbortOnDrop(self.runtime().spawn(async move {
             let outcome = work.await;
             drop(slot);
             outcome
         }));
-        match tokio::time::timeout_at(by.min(own).into(), &mut task.0).await {
+        match tokio::time::timeout_at((now + given.min(self.deadline())).into(), &mut task.0).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Err(ProviderFault::Host(words(&panic.to_string()))),
-            Err(_) if by < own => Err(ProviderFault::NoTimeLeft),
-            Err(_) => Err(ProviderFault::DeadlineExceeded { limit }),
+            Err(_) => Err(overdue(given, self.deadline())),
         }
     }
 
@@ -155,6 +158,16 @@ impl Caller {
             *printed = Some(now);
         }
         may
+    }
+}
+
+/// Whose doing was it? A provider that the chain gave a fair time is late itself; one that came after others who
+/// used it up is not.
+fn overdue(given: Duration, limit: Duration) -> ProviderFault {
+    match given + ROUNDING {
+        given if given >= limit => ProviderFault::DeadlineExceeded { limit },
+        given if given >= FAIR_TIME => ProviderFault::DeadlineExceeded { limit: given },
+        _ => ProviderFault::NoTimeLeft,
     }
 }
 
@@ -268,5 +281,21 @@ struct AbortOnDrop<T>(JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_had_its_time_is_late() {
+        let ms = Duration::from_millis;
+        let late = |given, limit| overdue(ms(given), ms(limit));
+        assert_eq!(late(2_500, 300), ProviderFault::DeadlineExceeded { limit: ms(300) });
+        assert_eq!(late(299, 300), ProviderFault::DeadlineExceeded { limit: ms(300) });
+        assert_eq!(late(200, 300), ProviderFault::NoTimeLeft);
+        assert_eq!(late(500, 5_000), ProviderFault::NoTimeLeft);
+        assert!(matches!(late(2_500, 5_000), ProviderFault::DeadlineExceeded { .. }));
     }
 }
