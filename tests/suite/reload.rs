@@ -82,7 +82,14 @@ fn any_mistake_keeps_what_serves_and_says_why() {
             "asked what it supports",
         ),
         (config(&[("pretends", &guest("pretends").display().to_string())]), "the host had just made up"),
-        (config(&[("traps", &guest("traps").display().to_string())]), "asked about an unknown token"),
+        (
+            config(&[("traps", &guest("traps").display().to_string())]),
+            "asked about an unknown token: trapped",
+        ),
+        (
+            config(&[("loops", &guest("loops").display().to_string())]),
+            "asked about an unknown token: deadline",
+        ),
         (
             format!("{}  drain_auth: {{scope: stop}}\n", config(&[("first", &known())])),
             "restart the dashboard",
@@ -144,4 +151,19 @@ fn no_request_is_lost_while_providers_are_swapped() {
     let statuses: Vec<_> = calls.into_iter().flat_map(|call| call.join().expect("answers")).collect();
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     assert!(reloads > 1, "{reloads} reloads");
+}
+
+#[test]
+fn secret_that_was_missing_is_taken_when_it_appears() {
+    let home = Home::with_config(&config(&[("first", &known())]));
+    let dashboard = home.dashboard();
+    let entry = format!(
+        "    - {{name: p, component: {}, config: {{token: {{file: token}}}}}}\n",
+        guest("minimal").display()
+    );
+    home.write("portcullis.yaml", &format!("{}{entry}", config(&[("first", &known())])));
+    logged(&dashboard, "cannot read");
+    home.write("token", "late-token");
+    let who = || get(&dashboard.url("/api/auth/whoami"), &[("authorization", "Bearer late-token")]).status;
+    eventually("the late secret holds", SOON, || (who() == 200).then_some(()));
 }

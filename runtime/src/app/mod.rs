@@ -4,7 +4,7 @@ mod file_watch;
 mod providers;
 mod reload;
 
-pub use providers::{ProviderReport, Providers, load_providers};
+pub use providers::{ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
 
 use crate::audit::{AuditLog, EventName, Record};

@@ -73,14 +73,29 @@ pub(super) struct ProviderLoader {
     known: Vec<Loaded>,
 }
 
-/// Loads all providers once, for a command that only looks at them. Compiled components are kept in the home if
-/// they may be.
+/// What a command that loads providers once may touch in the home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Nothing.
+    Nothing,
+    /// Compiled components are kept.
+    Cache,
+    /// And the providers find what they have kept, which a dashboard that runs may hold.
+    Buckets,
+}
+
+/// Loads all providers once, for a command that only looks at them.
 ///
 /// # Errors
 /// The sandbox does not come up.
-pub async fn load_providers(config: &Config, may_cache: bool) -> Result<Providers, SandboxError> {
+pub async fn load_providers(config: &Config, touch: Touch) -> Result<Providers, SandboxError> {
     let mut loader = ProviderLoader::new(config, None);
-    loader.cache.take_if(|_| !may_cache);
+    if touch == Touch::Nothing {
+        loader.cache = None;
+    }
+    if touch != Touch::Buckets {
+        loader.buckets = Buckets::in_memory();
+    }
     loader.load(config).await
 }
 
@@ -119,6 +134,20 @@ impl ProviderLoader {
     /// These are the providers that serve from now on.
     pub(super) fn adopt(&mut self, providers: Providers) {
         self.known = providers.loaded;
+    }
+
+    /// Those that do not serve any more, or not as they were, fall silent. Returns their names.
+    pub(super) fn retire_all_but(&self, providers: &Providers) -> Vec<ProviderName> {
+        let goes_on = |known: &&Loaded| {
+            let is_it = |loaded: &Loaded| known.is_still(&loaded.config, &loaded.component);
+            providers.loaded.iter().any(is_it)
+        };
+        let gone = self.known.iter().filter(|known| !goes_on(known));
+        gone.map(|known| {
+            known.health.retire();
+            known.config.name.clone()
+        })
+        .collect()
     }
 
     /// Those of a set that are not the same as before: the ones that a reload has to try out.

@@ -88,32 +88,39 @@ impl Reloader {
                 }
                 () = files.changed() => "a file has changed",
             };
-            files.watch(self.reload(cause).await);
+            let next = self.read().await;
+            // Before they are loaded: a change meanwhile is a change, and may mend what is wrong.
+            files.watch(self.files_to_watch(&next));
+            self.reload(next, cause).await;
         }
     }
 
-    /// Returns the files to watch from now on.
-    async fn reload(&mut self, cause: &str) -> BTreeSet<PathBuf> {
-        match self.replace().await {
+    /// Those of what runs, and those of what is to run or cannot.
+    fn files_to_watch(&self, next: &Result<Config, ReloadError>) -> BTreeSet<PathBuf> {
+        let next = match next {
+            Ok(config) => files_of(config),
+            Err(ReloadError::Config(error)) => error.files.clone(),
+            Err(_) => BTreeSet::new(),
+        };
+        files_of(&self.running).into_iter().chain(next).collect()
+    }
+
+    async fn reload(&mut self, next: Result<Config, ReloadError>, cause: &str) {
+        match self.replace(next).await {
             Ok(count) => {
                 tracing::info!(cause, providers = count, "providers reloaded");
                 self.metrics.reload(true);
-                files_of(&self.running)
             }
             Err(error) => {
                 tracing::error!(cause, %error, "reload refused: the present providers go on");
                 self.metrics.reload(false);
                 self.audit_refusal(&error);
-                // Those of before, and the new ones, whose change may mend it.
-                let mut files = files_of(&self.running);
-                files.extend(self.read().await.map(|config| files_of(&config)).unwrap_or_default());
-                files
             }
         }
     }
 
-    async fn replace(&mut self) -> Result<usize, ReloadError> {
-        let next = self.merge(self.read().await?)?;
+    async fn replace(&mut self, next: Result<Config, ReloadError>) -> Result<usize, ReloadError> {
+        let next = self.merge(next?)?;
         let providers = self.loader.load(&next).await?;
         let refusals = self.refusals(&providers).await;
         if !refusals.is_empty() {
@@ -123,8 +130,9 @@ impl Reloader {
             self.loader.changed(&providers).iter().map(|loaded| loaded.config.name.clone()).collect();
         // The last thing that can fail: from here on the new set serves.
         self.live.replace(live_gate(&next, &providers, &self.people)?);
-        // A provider that has changed begins with a clean bill.
-        changed.iter().for_each(|name| self.metrics.quarantined(name, false));
+        // A provider that has changed begins with a clean bill, and one that is gone leaves none.
+        let gone = self.loader.retire_all_but(&providers);
+        changed.iter().chain(&gone).for_each(|name| self.metrics.quarantined(name, false));
         self.audit_loaded(&providers, &changed);
         let count = providers.reports.len();
         self.loader.adopt(providers);

@@ -1,7 +1,7 @@
 use super::{Common, USAGE, runtime};
 use anyhow::Result;
 use clap::Subcommand;
-use portcullis::app::{DrainRegistration, drain_registration, load_providers};
+use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -21,7 +21,7 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
         DrainRegistration::Registered => out!("drain-secret: registered"),
         DrainRegistration::Skipped(reason) => out!("drain-secret: skipped: {reason}"),
     }
-    let providers = runtime()?.block_on(load_providers(&config, false))?;
+    let providers = runtime()?.block_on(load_providers(&config, Touch::Nothing))?;
     let mut mistakes = 0;
     for report in &providers.reports {
         match &report.outcome {

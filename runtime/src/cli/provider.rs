@@ -1,7 +1,7 @@
 use super::{Common, USAGE, UsageError, provider_check, runtime, table};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use portcullis::app::{DrainRegistration, drain_registration, load_providers};
+use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
 use portcullis::audit::last_faults;
 use portcullis::auth::{BearerToken, CallFault, TokenVerdict};
 use portcullis::sandbox::{Need, Sandbox, SandboxSettings};
@@ -51,7 +51,7 @@ pub(super) fn run(common: &Common, command: ProviderCommand) -> Result<ExitCode>
 
 fn list(common: &Common) -> Result<ExitCode> {
     let config = common.load()?;
-    let providers = runtime()?.block_on(load_providers(&config, true))?;
+    let providers = runtime()?.block_on(load_providers(&config, Touch::Cache))?;
     let mut rows =
         vec![["NAME", "STATE", "TOKENS", "SCOPES", "SHA-256", "LAST FAULT"].map(str::to_owned).to_vec()];
     let scope = config.dashboard.drain_scope.to_string();
@@ -130,7 +130,7 @@ fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
         None => read_token()?,
     };
     runtime()?.block_on(async {
-        let providers = load_providers(&config, true).await?;
+        let providers = load_providers(&config, Touch::Buckets).await?;
         for report in &providers.reports {
             if let Err(error) = &report.outcome {
                 tell!("{}: provider `{}`: {error}", report.place, report.name);

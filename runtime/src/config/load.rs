@@ -41,7 +41,7 @@ pub fn load(home: PathBuf, file: Option<PathBuf>, environment: Environment) -> R
         }
         Err(error) => {
             let mistake = Mistake { place: Place::default(), text: format!("cannot be read: {error}") };
-            Err(ConfigError { file, mistakes: vec![mistake] })
+            Err(ConfigError { files: [file.clone()].into(), file, mistakes: vec![mistake] })
         }
     }
 }
@@ -60,6 +60,7 @@ pub fn load_text(
     let base = shown.parent().unwrap_or(Path::new(".")).to_owned();
     let mut reader = Reader { base: &base, files: [shown.clone()].into(), mistakes: Mistakes::default() };
     let root = Node::parse(text).map_err(|(place, text)| ConfigError {
+        files: [shown.clone()].into(),
         file: shown.clone(),
         mistakes: vec![Mistake { place, text }],
     })?;
@@ -72,7 +73,7 @@ pub fn load_text(
     if mistakes.is_empty() {
         return Ok(Config { home, file, files, dashboard, gateway, environment });
     }
-    Err(ConfigError { file: shown, mistakes })
+    Err(ConfigError { file: shown, mistakes, files })
 }
 
 fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> DashboardConfig {

@@ -1,4 +1,5 @@
 use super::yaml::Place;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -18,6 +19,8 @@ pub struct ConfigError {
     pub file: PathBuf,
     /// In the order of the file.
     pub mistakes: Vec<Mistake>,
+    /// Every file that was read, or looked for, on the way: a change of one may mend it.
+    pub files: BTreeSet<PathBuf>,
 }
 
 impl fmt::Display for ConfigError {

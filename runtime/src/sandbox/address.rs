@@ -40,10 +40,18 @@ static SPECIAL: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
     .collect()
 });
 
+/// All that has been given out as global unicast (RFC 4291): what is not in it is nobody's, or this network's.
+static GLOBAL_V6: LazyLock<IpNet> =
+    LazyLock::new(|| "2000::/3".parse().expect("a constant that is a network"));
+
 /// Can this address only be on the public Internet?
 pub(super) fn is_public(address: IpAddr) -> bool {
     let is_special = |address: IpAddr| SPECIAL.iter().any(|network| network.contains(&address));
-    !is_special(address) && embedded_v4(address).is_none_or(|inner| !is_special(IpAddr::V4(inner)))
+    match (address, embedded_v4(address)) {
+        (_, Some(inner)) => !is_special(IpAddr::V4(inner)),
+        (IpAddr::V4(_), None) => !is_special(address),
+        (IpAddr::V6(_), None) => GLOBAL_V6.contains(&address) && !is_special(address),
+    }
 }
 
 /// The IPv4 address that an IPv6 address leads to: mapped (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056).
@@ -93,6 +101,8 @@ mod tests {
             "fd00:ec2::254",
             "fe80::1",
             "ff02::1",
+            "::ffff:0:127.0.0.1",
+            "4000::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }

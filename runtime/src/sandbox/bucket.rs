@@ -89,7 +89,12 @@ impl Buckets {
         }
         open.retain(|_, bucket| bucket.strong_count() > 0);
         let file = self.folder.as_ref().map(|folder| folder.join(format!("{provider}.redb")));
-        let bucket = Arc::new(Bucket { file, database: OnceLock::new(), threads: BlockingShare::default() });
+        let bucket = Arc::new(Bucket {
+            file,
+            database: OnceLock::new(),
+            opening: Mutex::default(),
+            threads: BlockingShare::default(),
+        });
         open.insert(provider.clone(), Arc::downgrade(&bucket));
         bucket
     }
@@ -99,6 +104,7 @@ impl Buckets {
 pub struct Bucket {
     file: Option<PathBuf>,
     database: OnceLock<Database>,
+    opening: Mutex<()>,
     pub(super) threads: BlockingShare,
 }
 
@@ -183,15 +189,13 @@ impl Bucket {
         if let Some(database) = self.database.get() {
             return Ok(database);
         }
-        match self.open() {
-            Ok(database) => Ok(self.database.get_or_init(|| database)),
-            // Another call of this provider was first.
-            Err(BucketError::InUse) => self.database.get().ok_or(BucketError::InUse),
-            Err(error) => {
-                tracing::error!(file = ?self.file, %error, "a provider's bucket cannot be opened");
-                Err(error)
-            }
+        // One call opens it; those that come meanwhile find it open.
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = self.database.get() {
+            return Ok(database);
         }
+        let database = self.open()?;
+        Ok(self.database.get_or_init(|| database))
     }
 
     fn open(&self) -> Result<Database, BucketError> {

@@ -100,7 +100,8 @@ impl Caller {
     fn remember<T>(&self, answer: &Result<T, ProviderFault>) {
         let owed = match answer {
             Err(fault) if fault.is_own_doing() => OWED_AFTER_A_FAULT,
-            _ => self.owed.load(Ordering::Relaxed).saturating_sub(1),
+            Err(_) => return,
+            Ok(_) => self.owed.load(Ordering::Relaxed).saturating_sub(1),
         };
         self.owed.store(owed, Ordering::Relaxed);
     }

@@ -7,6 +7,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,9 @@ pub struct Health {
     faults: Mutex<VecDeque<FaultReport>>,
     rate: DefaultDirectRateLimiter,
     calls_per_second: NonZeroU32,
+    deadline: Duration,
     listener: QuarantineListener,
+    is_retired: AtomicBool,
 }
 
 impl Health {
@@ -47,7 +50,9 @@ impl Health {
             faults: Mutex::default(),
             rate,
             calls_per_second,
+            deadline: limits.deadline,
             listener,
+            is_retired: AtomicBool::new(false),
         }
     }
 
@@ -59,7 +64,7 @@ impl Health {
         }
         let quarantined = |retry_in| ProviderFault::Quarantined { retry_in };
         let admission = self.breaker().admit(Instant::now()).map_err(quarantined)?;
-        Ok(Admitted { health: self, admission: Some(admission) })
+        Ok(Admitted { health: self, admission: Some(admission), began: Instant::now() })
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -68,6 +73,23 @@ impl Health {
 
     fn faults(&self) -> MutexGuard<'_, VecDeque<FaultReport>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self, admission: Admission, is_fault: bool) {
+        let change = self.breaker().ended(admission, is_fault, Instant::now());
+        if self.is_retired.load(Ordering::Relaxed) {
+            return;
+        }
+        match change {
+            Some(Change::Opened { pause }) => (self.listener)(QuarantineChange::Opened { pause }),
+            Some(Change::Closed) => (self.listener)(QuarantineChange::Closed),
+            None => {}
+        }
+    }
+
+    /// Another provider has its place: what its last calls come to is nobody's business any more.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::Relaxed);
     }
 
     fn remember(&self, fault: &CallFault) {
@@ -92,34 +114,34 @@ impl ProviderHealth for Health {
     }
 }
 
-/// A call that may go on. It says how it ended; dropped before, it says nothing of the provider.
+/// A call that may go on. It says how it ended; dropped before, its caller has gone.
 pub(super) struct Admitted<'a> {
     health: &'a Health,
     admission: Option<Admission>,
+    began: Instant,
 }
 
 impl Admitted<'_> {
     pub(super) fn ended<T>(mut self, outcome: &Result<T, CallFault>) {
-        if let Err(fault) = outcome {
-            self.health.remember(fault);
-            if fault.fault.is_without_asking() {
-                return;
-            }
-        }
         let Some(admission) = self.admission.take() else { return };
-        let is_fault = outcome.as_ref().is_err_and(|fault| fault.fault.is_own_doing());
-        let change = self.health.breaker().ended(admission, is_fault, Instant::now());
-        match change {
-            Some(Change::Opened { pause }) => (self.health.listener)(QuarantineChange::Opened { pause }),
-            Some(Change::Closed) => (self.health.listener)(QuarantineChange::Closed),
-            None => {}
+        if let Err(fault) = outcome {
+            if fault.fault.is_without_asking() {
+                return self.health.breaker().abandoned(admission, Instant::now());
+            }
+            self.health.remember(fault);
         }
+        let is_fault = outcome.as_ref().is_err_and(|fault| fault.fault.is_own_doing());
+        self.health.ended(admission, is_fault);
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        if let Some(admission) = self.admission {
+        let Some(admission) = self.admission else { return };
+        // Callers who never wait for a provider that hangs must not hide that it does.
+        if self.began.elapsed() >= self.health.deadline / 4 {
+            self.health.ended(admission, true);
+        } else {
             self.health.breaker().abandoned(admission, Instant::now());
         }
     }

@@ -2,7 +2,7 @@
 //! minimum that every standard library asks for.
 
 use super::bucket::Bucket;
-use super::limits::{CallLimits, Limits, MAX_HANDLES, MAX_RANDOM_BYTES};
+use super::limits::{CallLimits, Limits, MAX_HANDLES, MAX_HANDLES_WITH_HTTP, MAX_RANDOM_BYTES};
 use super::outbound::{HttpPower, Outbound};
 use super::output::Output;
 use super::record::CallRecord;
@@ -45,7 +45,7 @@ pub(super) struct HostState {
 impl HostState {
     pub(super) fn new(equipment: &Equipment, record: CallRecord) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(if equipment.http.is_some() { MAX_HANDLES_WITH_HTTP } else { MAX_HANDLES });
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELD_BYTES);
         Self {

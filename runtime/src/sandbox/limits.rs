@@ -13,6 +13,8 @@ pub const MAX_COMPONENT_BYTES: u64 = 32 * 1024 * 1024;
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Component handles, and entries of the resource table.
 pub const MAX_HANDLES: usize = 1_000;
+/// The same for a provider that may call out: a request that it makes and keeps is text in the host's memory.
+pub(super) const MAX_HANDLES_WITH_HTTP: usize = 100;
 /// Core instances of one component.
 pub const MAX_INSTANCES: usize = 16;
 /// Tables of one component.

@@ -35,6 +35,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// The head of a response on the wire.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// Connections that are kept open to one origin.
+const MAX_IDLE: usize = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 type HttpClient = Client<HttpsConnector<HttpConnector<GuardedResolver>>, WasiBody>;
@@ -63,6 +65,7 @@ impl HttpPower {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE)
             .http1_max_buf_size(MAX_HEAD_BYTES)
             .build(connector);
         Self { grants, client }
@@ -161,11 +164,18 @@ impl WasiHttpHooks for Outbound {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        let record = self.record.clone();
+        let target = request.uri().to_string();
         let admitted = self.admit(request);
         let patience = options.and_then(|options| options.first_byte_timeout).unwrap_or(Duration::MAX);
         Box::new(async move {
             let (client, request) = admitted?;
             let response = match tokio::time::timeout(patience, send(client, request)).await {
+                Ok(Err(Error::DestinationIpProhibited)) => {
+                    let why = "its name leads to an address that is not public (see `networks`)";
+                    record.refuse(&words(&format!("refused a request to {target}: {why}")));
+                    return Err(Error::DestinationIpProhibited);
+                }
                 Ok(response) => response?,
                 Err(_) => return Err(Error::ConnectionReadTimeout),
             };
@@ -213,7 +223,6 @@ impl Service<Name> for GuardedResolver {
             match found.iter().find(|address| !may_lead_to(address, &networks)) {
                 Some(&address) => {
                     let refused = PrivateAddress { name: name.as_str().to_owned(), address };
-                    tracing::warn!(%refused, "a provider's request is refused");
                     Err(io::Error::other(refused))
                 }
                 None => Ok(found.into_iter()),

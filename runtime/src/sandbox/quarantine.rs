@@ -86,10 +86,10 @@ impl Breaker {
         }
     }
 
-    /// A call that was let through was given up by its caller: it says nothing.
+    /// A call that was let through says nothing of the provider: a probe is made up for after another pause.
     pub(super) fn abandoned(&mut self, admission: Admission, now: Instant) {
         if admission == Admission::Probe {
-            self.state = State::Open { until: now };
+            self.state = State::Open { until: now + pause_of(self.openings.saturating_sub(1)) };
         }
     }
 
@@ -98,12 +98,16 @@ impl Breaker {
     }
 
     fn open(&mut self, now: Instant) -> Change {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.openings.min(16)).min(MAX_PAUSE);
+        let pause = pause_of(self.openings);
         self.openings += 1;
         self.outcomes = Outcomes::default();
         self.state = State::Open { until: now + pause };
         Change::Opened { pause }
     }
+}
+
+fn pause_of(openings: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << openings.min(16)).min(MAX_PAUSE)
 }
 
 /// The last outcomes, one bit each: a fault is a one.
@@ -189,12 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn given_up_probe_leaves_the_place_to_the_next() {
+    fn given_up_probe_is_made_up_for_after_a_pause() {
         let now = Instant::now() + FIRST_PAUSE;
         let mut breaker = opened(now - FIRST_PAUSE);
         let probe = breaker.admit(now).unwrap();
         breaker.abandoned(probe, now);
-        assert_eq!(breaker.admit(now), Ok(Admission::Probe));
+        assert_eq!(breaker.admit(now), Err(FIRST_PAUSE));
+        assert_eq!(breaker.admit(now + FIRST_PAUSE), Ok(Admission::Probe));
     }
 
     #[test]

@@ -104,6 +104,7 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("forges_log_lines", &[Trapped]),
     ("floods_handles", &[Trapped]),
     ("never_drops_pollables", &[Trapped]),
+    ("hoards_requests", &[Trapped]),
     // Ways out.
     ("looks_around", &[Denied]),
     ("opens_a_socket", &[Refused]),
