@@ -402,6 +402,24 @@ mod tests {
     }
 
     #[test]
+    fn first_calls_open_it_together() {
+        let home = tempfile::tempdir().unwrap();
+        let bucket = Buckets::in_folder(home.path().to_owned()).of(&name("p"));
+        let start = Arc::new(std::sync::Barrier::new(8));
+        let calls: Vec<_> = (0..8)
+            .map(|_| {
+                let (bucket, start) = (bucket.clone(), start.clone());
+                std::thread::spawn(move || {
+                    start.wait();
+                    bucket.increment("n", 1).map(drop)
+                })
+            })
+            .collect();
+        calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
+        assert_eq!(bucket.get("n").unwrap().as_deref(), Some(&b"8"[..]));
+    }
+
+    #[test]
     fn broken_file_is_an_error_not_an_empty_bucket() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("p.redb"), b"this is no database").unwrap();

@@ -146,3 +146,60 @@ impl Drop for Admitted<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    /// A health with this deadline, and how often its quarantine has opened.
+    fn health(deadline: Duration) -> (Health, Arc<AtomicUsize>) {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = opened.clone();
+        let listener = Box::new(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        (Health::new(Limits { deadline, ..Limits::default() }, listener), opened)
+    }
+
+    fn end_all(health: &Health, fault: &ProviderFault) {
+        for _ in 0..20 {
+            if let Ok(admitted) = health.admit() {
+                admitted.ended::<()>(&Err(fault.clone().into()));
+            }
+        }
+    }
+
+    #[test]
+    fn callers_who_hang_up_late_do_not_hide_a_provider_that_hangs() {
+        // With no time at all every caller has waited long; with an hour none has.
+        for (deadline, is_shut_out) in [(Duration::ZERO, true), (Duration::from_secs(3600), false)] {
+            let (health, opened) = health(deadline);
+            (0..20).for_each(|_| drop(health.admit()));
+            assert_eq!(health.report().state == ProviderState::Quarantined, is_shut_out);
+            assert_eq!(opened.load(Ordering::Relaxed), usize::from(is_shut_out));
+        }
+    }
+
+    #[test]
+    fn what_is_not_its_own_doing_shuts_nobody_out() {
+        let (health, opened) = health(Duration::ZERO);
+        end_all(&health, &ProviderFault::Saturated { limit: 16, unit: "calls in flight" });
+        end_all(&health, &ProviderFault::NoTimeLeft);
+        assert!(health.report().faults.is_empty(), "they say nothing of the provider");
+        end_all(&health, &ProviderFault::Unavailable("store".into()));
+        assert_eq!(opened.load(Ordering::Relaxed), 0);
+        end_all(&health, &ProviderFault::Trapped("kaboom".into()));
+        assert_eq!(opened.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn replaced_provider_falls_silent() {
+        let (health, opened) = health(Duration::ZERO);
+        health.retire();
+        end_all(&health, &ProviderFault::Trapped("kaboom".into()));
+        assert_eq!(health.report().state, ProviderState::Quarantined);
+        assert_eq!(opened.load(Ordering::Relaxed), 0);
+    }
+}
