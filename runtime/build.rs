@@ -9,11 +9,22 @@ use std::path::{Path, PathBuf};
 fn main() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("runtime/ lies in the workspace");
     rerun_if_changed(workspace, &["providers", "hostile", "guest-sdk", "wit", "Cargo.toml", "Cargo.lock"]);
-    let components = build(workspace, Target::Bare, &["--package", "service-keys"]);
-    let service_keys = components.join("service_keys.wasm");
-    println!("cargo::rustc-env=BUNDLED_SERVICE_KEYS={}", service_keys.display());
+    // One build each: a component's exports follow the SDK's features, which one build would mix.
+    for (package, target) in BUNDLED {
+        let file = format!("{}.wasm", package.replace('-', "_"));
+        let component = build(workspace, *target, &["--package", package]).join(file);
+        let variable = package.trim_end_matches("-provider").replace('-', "_").to_uppercase();
+        println!("cargo::rustc-env=BUNDLED_{variable}={}", component.display());
+    }
     list_hostile_guests(workspace);
 }
+
+const BUNDLED: &[(&str, Target)] = &[
+    ("service-keys", Target::Bare),
+    ("basic-provider", Target::Wasi),
+    ("oidc-provider", Target::Wasi),
+    ("jwt-provider", Target::Wasi),
+];
 
 /// `(name, what it tries, component)` of each, where what it tries is the first line of its source.
 fn list_hostile_guests(workspace: &Path) {

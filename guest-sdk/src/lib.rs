@@ -17,18 +17,33 @@
 //! portcullis_guest::export!(Demo);
 //! ```
 //!
+//! A provider that signs people in implements [`PasswordSignIn`] or [`RedirectSignIn`] as well, and [`Refresh`], and
+//! is built with the feature `password` or `redirect`. What it may be granted: a [`Bucket`], and [`Http`] (feature
+//! `http`).
+//!
 //! Every call runs in a fresh instance: nothing a provider keeps in memory outlives the call.
 
+#[cfg(all(target_family = "wasm", feature = "password", feature = "redirect"))]
+compile_error!("a component signs people in by a password or by a redirect: choose one of the features");
+
+mod bucket;
 mod host;
+mod http;
 mod provider;
 mod secret;
+mod sign_in;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod wasm;
 
+pub use bucket::{Bucket, FakeBucket, HostBucket};
 pub use host::{FakeHost, Host};
+pub use http::{HostHttp, Http, HttpRequest, HttpResponse};
 pub use provider::{Provider, Session, TokenPrincipal, Unavailable};
 pub use secret::same_secret;
+pub use sign_in::{
+    CodeError, LoginRequest, LoginResponse, PasswordError, PasswordSignIn, RedirectSignIn, Refresh, RefreshError,
+};
 
 /// Makes the type that implements [`Provider`] the component's provider. Natively it does nothing, so
 /// that a workspace's `cargo test` links.

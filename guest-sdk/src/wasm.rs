@@ -1,6 +1,6 @@
 //! The component side: the WIT bindings, and the one adapter from them to [`Provider`].
 
-use crate::{Host, Provider, Session, TokenPrincipal, Unavailable};
+use crate::{Bucket, Host, HostBucket, Provider, Session, TokenPrincipal, Unavailable};
 use std::marker::PhantomData;
 
 #[expect(
@@ -11,6 +11,7 @@ use std::marker::PhantomData;
     reason = "generated"
 )]
 pub mod bindings {
+    #[cfg(not(any(feature = "password", feature = "redirect")))]
     wit_bindgen::generate!({
         path: "../wit",
         world: "configured-provider",
@@ -18,10 +19,28 @@ pub mod bindings {
         pub_export_macro: true,
         default_bindings_module: "portcullis_guest::wasm::bindings",
     });
+    #[cfg(all(feature = "password", not(feature = "redirect")))]
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "configured-password-provider",
+        generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "portcullis_guest::wasm::bindings",
+    });
+    #[cfg(feature = "redirect")]
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "configured-redirect-provider",
+        generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "portcullis_guest::wasm::bindings",
+    });
 }
 
 use bindings::exports::portcullis::auth::{provider, settings};
-use bindings::wasi::{clocks::wall_clock, config::store};
+use bindings::wasi::clocks::wall_clock;
+use bindings::wasi::config::store;
+use bindings::wasi::keyvalue::{atomics, store as keyvalue};
 
 struct ComponentHost;
 
@@ -89,6 +108,94 @@ impl From<Session> for provider::Session {
             expires_at: from.expires_at,
             access_token: from.access_token,
             refresh_token: from.refresh_token,
+        }
+    }
+}
+
+impl HostBucket {
+    fn with<T>(operation: impl FnOnce(&keyvalue::Bucket) -> Result<T, keyvalue::Error>) -> Result<T, Unavailable> {
+        let outcome = keyvalue::open("").and_then(|bucket| operation(&bucket));
+        outcome.map_err(|error| Unavailable(format!("the bucket: {error:?}")))
+    }
+}
+
+impl Bucket for HostBucket {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        Self::with(|bucket| bucket.get(key))
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
+        Self::with(|bucket| bucket.set(key, value))
+    }
+
+    fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
+        Self::with(|bucket| atomics::increment(bucket, key, by))
+    }
+}
+
+#[cfg(feature = "password")]
+mod password {
+    use super::bindings::exports::portcullis::auth::password;
+    use super::{Component, ComponentHost};
+    use crate::{PasswordError, PasswordSignIn};
+
+    impl<P: PasswordSignIn> password::Guest for Component<P> {
+        fn complete_password_login(
+            username: String,
+            given: String,
+        ) -> Result<password::Session, password::PasswordError> {
+            let session = P::check_password(&ComponentHost, &username, &given);
+            session.map(Into::into).map_err(|error| match error {
+                PasswordError::InvalidCredentials => password::PasswordError::InvalidCredentials,
+                PasswordError::Unavailable(why) => password::PasswordError::Unavailable(why),
+            })
+        }
+    }
+}
+
+#[cfg(feature = "redirect")]
+mod redirect {
+    use super::bindings::exports::portcullis::auth::redirect;
+    use super::{Component, ComponentHost};
+    use crate::{CodeError, LoginRequest, LoginResponse, RedirectSignIn};
+
+    impl<P: RedirectSignIn> redirect::Guest for Component<P> {
+        fn start_login(request: redirect::LoginRequest) -> Result<String, redirect::ProviderError> {
+            let redirect::LoginRequest { redirect_uri, state, nonce, code_challenge } = request;
+            let request = LoginRequest { redirect_uri, state, nonce, code_challenge };
+            P::start_login(&ComponentHost, &request)
+                .map_err(|unavailable| redirect::ProviderError::Unavailable(unavailable.0))
+        }
+
+        fn complete_login(response: redirect::LoginResponse) -> Result<redirect::Session, redirect::CodeError> {
+            let redirect::LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = response;
+            let response = LoginResponse { redirect_uri, code, nonce, code_verifier, issuer };
+            let session = P::complete_login(&ComponentHost, &response);
+            session.map(Into::into).map_err(|error| match error {
+                CodeError::InvalidCode(why) => redirect::CodeError::InvalidCode(why),
+                CodeError::Unavailable(why) => redirect::CodeError::Unavailable(why),
+            })
+        }
+    }
+}
+
+#[cfg(any(feature = "password", feature = "redirect"))]
+mod refresh {
+    use super::bindings::exports::portcullis::auth::refresh;
+    use super::{Component, ComponentHost};
+    use crate::{Provider, Refresh, RefreshError};
+
+    impl<P: Provider + Refresh> refresh::Guest for Component<P> {
+        fn refresh_session(refresh_token: String) -> Result<refresh::Session, refresh::RefreshError> {
+            let session = P::refresh_session(&ComponentHost, &refresh_token);
+            session.map(Into::into).map_err(|error| match error {
+                RefreshError::Expired => refresh::RefreshError::Expired,
+                RefreshError::Unavailable(why) => refresh::RefreshError::Unavailable(why),
+            })
+        }
+
+        fn revoke_session(refresh_token: String) {
+            P::revoke_session(&ComponentHost, &refresh_token);
         }
     }
 }

@@ -1,7 +1,12 @@
 //! The providers that come with the binary.
 
 /// Names and components; `runtime/build.rs` builds them.
-const COMPONENTS: &[(&str, &[u8])] = &[("service-keys", include_bytes!(env!("BUNDLED_SERVICE_KEYS")))];
+const COMPONENTS: &[(&str, &[u8])] = &[
+    ("service-keys", include_bytes!(env!("BUNDLED_SERVICE_KEYS"))),
+    ("basic", include_bytes!(env!("BUNDLED_BASIC"))),
+    ("oidc", include_bytes!(env!("BUNDLED_OIDC"))),
+    ("jwt", include_bytes!(env!("BUNDLED_JWT"))),
+];
 
 /// The component of `builtin:NAME`.
 pub fn component(name: &str) -> Option<&'static [u8]> {

@@ -3,13 +3,14 @@
 mod file_watch;
 mod providers;
 mod reload;
+mod session_key;
 
 pub use providers::{ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
-    BearerToken, Gate, PeopleGate, Registered, Registry, RegistryError, Required, Scope, SecretDigest,
+    BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, Scope, SecretDigest,
     TokenRoutes,
 };
 use crate::config::{Config, DashboardConfig, PublicUrl};
@@ -20,8 +21,8 @@ use crate::gateway::StatusFile;
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
-    DRAIN_PATH, Dashboard, FaultLog, GatewayView, HostPolicy, Live, Metrics, PageSettings, SecurityHeaders,
-    Serving, TrustedProxies, WHOAMI_PATH, router,
+    DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics,
+    PAGE_DRAIN_PATH, PageSettings, PublicSite, SecurityHeaders, Serving, Sites, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
 use file_watch::FileWatch;
@@ -33,7 +34,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The dashboard did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,14 @@ pub enum AppError {
         host: String,
         /// The port.
         port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The key that seals cookies cannot be kept.
+    #[error("cannot keep the session key in {path}: {source}")]
+    SessionKey {
+        /// Its file.
+        path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
@@ -101,13 +110,14 @@ pub struct App {
     listener: TcpListener,
     router: Router,
     audit: AuditLog,
+    feed: Feed,
     reloader: Reloader,
     files: FileWatch,
 }
 
 /// How people are let in: settled when the process starts.
-struct People {
-    gate: PeopleGate,
+struct Entry {
+    people: Arc<People>,
     must_sign_in: bool,
     /// `--insecure` on an address where they would have to.
     is_open: bool,
@@ -138,26 +148,32 @@ impl App {
             false => PeopleGate::ProcessToken(SecretDigest::of(process_token.expose().as_bytes())),
         };
         let is_open = insecure && dashboard.is_gated();
-        let people = People { gate, must_sign_in: auth_required, is_open };
-        let live = Live::new(live_gate(config, &loaded, &people)?);
+        let entry = Entry { people: Arc::new(People::new(gate)), must_sign_in: auth_required, is_open };
+        let live = Live::new(live_gate(config, &loaded, &entry)?);
         loader.adopt(loaded);
         tell_of_drain_secret(config);
         if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
         }
+        let gateway = GatewayView {
+            status: StatusFile::new(&config.home),
+            marker: MarkerFile::new(&config.home),
+            epoch: Epoch::present(),
+            max_marker_age: dashboard.max_marker_age,
+        };
+        let feed = Feed::new(FeedSources { gateway: gateway.clone(), live: live.clone(), auth_required });
         let state = Dashboard {
             live: live.clone(),
             hosts: Arc::new(host_policy(dashboard)),
-            proxies: Arc::new(TrustedProxies::new(dashboard.trusted_proxies.clone())),
+            sites: Arc::new(sites(dashboard)),
+            sealer: session_key::sealer(config).map_err(|(path, source)| AppError::SessionKey { path, source })?,
+            sign_ins: Arc::default(),
+            feed: feed.clone(),
+            sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
             metrics: metrics.clone(),
             drain: DrainControl::start(MarkerFile::new(&config.home), dashboard.max_marker_age),
-            gateway: GatewayView {
-                status: StatusFile::new(&config.home),
-                marker: MarkerFile::new(&config.home),
-                epoch: Epoch::present(),
-                max_marker_age: dashboard.max_marker_age,
-            },
+            gateway,
             page: Arc::new(PageSettings { process_token, auth_required, insecure: is_open }),
             faults: FaultLog::default(),
         };
@@ -165,8 +181,8 @@ impl App {
         let router = router(state, SecurityHeaders { https });
         let listener = bind(dashboard).await?;
         let reloader =
-            Reloader { running: config.clone(), loader, people, live, audit: audit.clone(), metrics };
-        Ok(Self { listener, router, audit, reloader, files })
+            Reloader { running: config.clone(), loader, entry, live, audit: audit.clone(), metrics };
+        Ok(Self { listener, router, audit, feed, reloader, files })
     }
 
     /// The port that was bound.
@@ -180,6 +196,7 @@ impl App {
     /// Serves until `closed` turns true, then lets requests in flight finish. Meanwhile it reloads the providers
     /// when asked to, and when one of their files changes.
     pub async fn serve(self, reload: ReloadRequest, closed: watch::Receiver<bool>) {
+        tokio::spawn(self.feed.run());
         tokio::spawn(self.reloader.run(self.files, reload, closed.clone()));
         listen::serve(self.listener, self.router, Limits::default(), closed).await;
         let audit = self.audit;
@@ -215,6 +232,14 @@ fn host_policy(dashboard: &DashboardConfig) -> HostPolicy {
     HostPolicy::new(&dashboard.host, names, public.map(origin))
 }
 
+fn sites(dashboard: &DashboardConfig) -> Sites {
+    let public = dashboard.public_url.as_ref();
+    let public =
+        public.map(|url| PublicSite { origin: origin(url), prefix: url.path.clone(), https: url.https });
+    let proxies = Arc::new(TrustedProxies::new(dashboard.trusted_proxies.clone()));
+    Sites { public, proxies }
+}
+
 fn origin(url: &PublicUrl) -> String {
     let scheme = if url.https { "https" } else { "http" };
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
@@ -223,29 +248,30 @@ fn origin(url: &PublicUrl) -> String {
 }
 
 /// What requests pass: everything that a reload replaces.
-fn live_gate(config: &Config, providers: &Providers, people: &People) -> Result<Serving, AppError> {
-    if people.must_sign_in && !providers.registered.iter().any(|provider| provider.signs_people_in) {
+fn live_gate(config: &Config, providers: &Providers, entry: &Entry) -> Result<Serving, AppError> {
+    if entry.must_sign_in && !providers.registered.iter().any(Registered::signs_people_in) {
         return Err(AppError::NobodySignsIn { host: public_name(&config.dashboard) });
     }
     let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
-    let gate = build_gate(config, providers.registered.clone(), people.gate.clone(), people.is_open)?;
+    let gate = build_gate(config, providers.registered.clone(), entry)?;
     Ok(Serving { gate, refused })
 }
 
 /// The drain secret's provider stands before every other, so no guest ever sees a drain token that matches.
 ///
-/// Where the gate for people is open (`is_open`), anyone can read this process's token: the drain route then
-/// stays a token route even without a secret, and so shut.
+/// Where the gate for people is open, anyone can read this process's token: the drain routes then are token routes
+/// even without a secret, and so shut.
 fn build_gate(
     config: &Config,
     mut providers: Vec<Registered>,
-    people: PeopleGate,
-    is_open: bool,
+    entry: &Entry,
 ) -> Result<Gate, AppError> {
     let scope = &config.dashboard.drain_scope;
     let mut routes = TokenRoutes::default().with(WHOAMI_PATH, Required::NoScope);
-    if is_open {
-        routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
+    if entry.is_open {
+        for path in [DRAIN_PATH, PAGE_DRAIN_PATH] {
+            routes = routes.with(path, Required::Scope(scope.clone()));
+        }
     }
     for (path, scope) in &config.dashboard.token_routes {
         routes = routes.with(path, Required::Scope(scope.clone()));
@@ -254,7 +280,7 @@ fn build_gate(
         providers.insert(0, drain_provider(secret, scope));
         routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
     }
-    Ok(Gate::new(routes, Registry::new(providers)?, people))
+    Ok(Gate::new(routes, Registry::new(providers)?, entry.people.clone()))
 }
 
 fn tell_of_drain_secret(config: &Config) {

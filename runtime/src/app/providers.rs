@@ -1,14 +1,14 @@
 //! Loading every configured provider, each on its own.
 
 use crate::audit::{AuditLog, EventName, Record};
-use crate::auth::{ProviderName, Registered, TokenProvider};
+use crate::auth::{ProviderName, Registered};
 use crate::bundled;
 use crate::config::{ComponentRef, Config, ProviderConfig};
 use crate::sandbox::{
-    Buckets, ComponentSource, Guarded, Health, Inspection, Limits, LoadError, LoadedProvider, Powers,
+    Buckets, CallMeter, ComponentSource, Guarded, Health, Inspection, Limits, LoadError, LoadedProvider, Powers,
     ProviderSpec, QuarantineChange, QuarantineListener, Sandbox, SandboxError, SandboxSettings, WasmProvider,
 };
-use crate::web::{Measured, Metrics};
+use crate::web::Metrics;
 use futures_util::future::join_all;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -213,18 +213,19 @@ impl ProviderLoader {
     }
 
     fn register(&self, kept: &Loaded, loaded: &LoadedProvider) -> Registered {
-        let config = &kept.config;
-        let token = loaded.takes_tokens.then(|| -> Arc<dyn TokenProvider> {
-            let guarded = Arc::new(Guarded::new(loaded.provider.clone(), kept.health.clone()));
-            match &self.observers {
-                Some(observers) => Arc::new(Measured::new(guarded, &config.name, &observers.metrics)),
-                None => guarded,
-            }
-        });
+        let (config, inspection) = (&kept.config, &loaded.inspection);
+        let meter: CallMeter = match &self.observers {
+            Some(observers) => Box::new(observers.metrics.call_meter(&config.name)),
+            None => Box::new(|_| {}),
+        };
+        let guarded = Arc::new(Guarded::new(loaded.provider.clone(), kept.health.clone(), meter));
         Registered {
             display_name: config.display_name.clone(),
-            token,
-            signs_people_in: loaded.inspection.signs_people_in(),
+            token: loaded.takes_tokens.then(|| guarded.clone() as _),
+            session: inspection.signs_people_in().then(|| guarded.clone() as _),
+            password: inspection.takes_passwords().then(|| guarded.clone() as _),
+            redirect: inspection.redirects().then(|| guarded.clone() as _),
+            refresh: inspection.refreshes().then(|| guarded as _),
             component: Some(kept.component.clone()),
             health: Some(kept.health.clone()),
             ..Registered::new(config.name.clone(), config.grants.scopes.clone())

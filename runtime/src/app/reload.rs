@@ -5,10 +5,10 @@
 
 use super::file_watch::FileWatch;
 use super::providers::{ProviderLoader, Providers};
-use super::{AppError, People, live_gate};
+use super::{AppError, Entry, live_gate};
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{BearerToken, ProviderName};
-use crate::config::{self, ComponentRef, Config, ConfigError};
+use crate::config::{self, ComponentRef, Config, ConfigError, Secret};
 use crate::drain::generate_secret;
 use crate::sandbox::{LoadError, SandboxError};
 use crate::web::{Live, Metrics};
@@ -65,7 +65,7 @@ impl fmt::Display for Refusals {
 pub(super) struct Reloader {
     pub(super) running: Config,
     pub(super) loader: ProviderLoader,
-    pub(super) people: People,
+    pub(super) entry: Entry,
     pub(super) live: Live,
     pub(super) audit: AuditLog,
     pub(super) metrics: Arc<Metrics>,
@@ -129,7 +129,7 @@ impl Reloader {
         let changed: Vec<_> =
             self.loader.changed(&providers).iter().map(|loaded| loaded.config.name.clone()).collect();
         // The last thing that can fail: from here on the new set serves.
-        self.live.replace(live_gate(&next, &providers, &self.people)?);
+        self.live.replace(live_gate(&next, &providers, &self.entry)?);
         // A provider that has changed begins with a clean bill, and one that is gone leaves none.
         let gone = self.loader.retire_all_but(&providers);
         changed.iter().chain(&gone).for_each(|name| self.metrics.quarantined(name, false));
@@ -159,7 +159,10 @@ impl Reloader {
         }
         let other = old.allowed_hosts != new.allowed_hosts
             || old.trusted_proxies != new.trusted_proxies
-            || old.max_marker_age != new.max_marker_age;
+            || old.max_marker_age != new.max_marker_age
+            || old.host != new.host
+            || old.port != new.port
+            || !old.session_keys.iter().map(Secret::expose).eq(new.session_keys.iter().map(Secret::expose));
         if other {
             tracing::warn!(
                 "settings beside the providers and token routes have changed: they wait for a restart"

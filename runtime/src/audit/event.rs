@@ -51,12 +51,10 @@ impl Record {
         self
     }
 
-    /// The line, without any field that may hold a secret.
-    pub(super) fn line(mut self) -> Vec<u8> {
+    /// What is written: without any field that may hold a secret.
+    pub(super) fn redacted(mut self) -> Value {
         super::redact(&mut self.fields);
         // A map with text keys and plain values always serialises.
-        let mut line = serde_json::to_vec(&self).unwrap_or_default();
-        line.push(b'\n');
-        line
+        serde_json::to_value(&self).unwrap_or_default()
     }
 }

@@ -7,6 +7,7 @@ mod event;
 mod last_faults;
 mod redact;
 mod rotating_file;
+mod tail;
 mod writer;
 
 pub use event::{EventName, Record};

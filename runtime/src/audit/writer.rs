@@ -1,11 +1,14 @@
 use super::Record;
 use super::rotating_file::RotatingFile;
+use super::tail::Tail;
+use serde_json::Value;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use tokio::sync::broadcast;
 
 /// The log's path in the home.
 pub const AUDIT_FILE: &str = "logs/dashboard-auth.log";
@@ -22,6 +25,7 @@ pub struct AuditLog {
 }
 
 struct Shared {
+    tail: Arc<Tail>,
     queue: Mutex<Option<SyncSender<Record>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
@@ -38,10 +42,13 @@ impl AuditLog {
         let path = home.join(AUDIT_FILE);
         let dropped = Arc::new(AtomicU64::new(0));
         let lost = dropped.clone();
+        let tail = Arc::new(Tail::new());
+        let shown = tail.clone();
         let writer = thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_all(&inbox, file, &path, &lost))?;
-        let shared = Shared { queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)), dropped };
+            .spawn(move || write_all(&inbox, file, &path, &lost, &shown))?;
+        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
+        let shared = Shared { tail, queue, writer, dropped };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -55,6 +62,16 @@ impl AuditLog {
                 tracing::warn!(dropped, "audit lines dropped: the log cannot keep up");
             }
         }
+    }
+
+    /// The last records of this process, the oldest first, as they were written.
+    pub fn tail(&self) -> Vec<Arc<Value>> {
+        self.shared.tail.last()
+    }
+
+    /// Those that are written from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Arc<Value>> {
+        self.shared.tail.follow()
     }
 
     /// Lines that were dropped since the start.
@@ -72,13 +89,21 @@ impl AuditLog {
     }
 }
 
-fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &Path, lost: &AtomicU64) {
+fn write_all(
+    inbox: &mpsc::Receiver<Record>,
+    mut file: RotatingFile,
+    path: &Path,
+    lost: &AtomicU64,
+    tail: &Tail,
+) {
     let mut failing = false;
     while let Ok(first) = inbox.recv() {
         let batch: Vec<_> = std::iter::once(first).chain(inbox.try_iter().take(256)).collect();
         let count = batch.len() as u64;
-        let lines: Vec<u8> = batch.into_iter().flat_map(Record::line).collect();
-        let written = file.append(&lines);
+        let records: Vec<_> = batch.into_iter().map(Record::redacted).collect();
+        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+        let written = file.append(lines.as_bytes());
+        tail.show(records);
         if written.is_err() {
             lost.fetch_add(count, Ordering::Relaxed);
         }
@@ -97,7 +122,6 @@ fn write_all(inbox: &mpsc::Receiver<Record>, mut file: RotatingFile, path: &Path
 mod tests {
     use super::super::EventName;
     use super::*;
-    use serde_json::Value;
 
     #[test]
     fn every_record_is_a_line_of_json() {

@@ -61,8 +61,20 @@ impl Denial {
         )
     }
 
-    pub(super) fn no_session(next: String) -> Self {
-        let denial = Self::new(DenialStatus::Unauthorized, "no_session", "no session cookie");
-        Self { login_next: Some(next), ..denial }
+    /// `reason` is one of the few constants that the caller is told.
+    pub(super) fn no_session(next: &str, reason: &'static str) -> Self {
+        let denial = Self::new(DenialStatus::Unauthorized, reason, "no session that can be believed");
+        Self { login_next: Some(next.to_owned()), ..denial }
+    }
+
+    pub(super) fn session_unanswered(provider: ProviderName) -> Self {
+        let detail = format!("provider {provider} could not be asked about a session");
+        let denial = Self::new(DenialStatus::Unavailable, "provider_unreachable", detail);
+        Self { unreachable: Some(provider), ..denial }
+    }
+
+    pub(super) fn no_ticket() -> Self {
+        let detail = "the ticket is unknown, spent, or too old";
+        Self::new(DenialStatus::BearerUnauthorized, "no_ticket", detail)
     }
 }

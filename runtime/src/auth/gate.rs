@@ -1,21 +1,44 @@
 use super::chain::{self, ChainReport, Verified};
+use super::refresh::{Outcome, Refreshed, Refresher};
+use super::sessions::Sessions;
+use super::ticket::{TicketHolder, Tickets};
 use super::{
-    BearerToken, CallFault, Denial, Principal, ProviderName, Registry, Required, SecretDigest, TokenRoutes,
-    safe_target,
+    BearerToken, CallFault, Denial, PresentedSession, Principal, ProviderName, Registered, Registry, Required,
+    SecretDigest, Session, SessionClaims, SessionToken, TokenRoutes, safe_target,
 };
+use std::sync::Arc;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// What the gate needs to know of a request.
 #[derive(Debug)]
 pub struct RequestFacts<'a> {
     /// The path exactly as it was sent, without the query.
     pub path: &'a str,
+    /// Path and query, to come back to after a sign-in.
+    pub target: &'a str,
     /// Every value of `Authorization`.
     pub authorization: Vec<&'a [u8]>,
     /// Every value of `X-Hermes-Session-Token`.
     pub session_token: Vec<&'a [u8]>,
+    /// What the cookies say.
+    pub session: PresentedSession,
+    /// The ticket in the query of [`WS_PATH`].
+    pub ticket: Option<&'a str>,
+    /// Seconds since the Unix epoch.
+    pub now: u64,
+    /// The present.
+    pub at: Instant,
     /// When the providers must have answered.
     pub by: Instant,
+}
+
+impl<'a> RequestFacts<'a> {
+    /// A request with a bearer token and nothing of a browser.
+    pub fn of_a_machine(path: &'a str, authorization: Vec<&'a [u8]>, at: Instant, by: Instant) -> Self {
+        let (session_token, session) = (Vec::new(), PresentedSession::default());
+        Self { path, target: path, authorization, session_token, session, ticket: None, now: 0, at, by }
+    }
 }
 
 /// The gate for people, behind the token routes.
@@ -27,14 +50,44 @@ pub enum PeopleGate {
     Sessions,
 }
 
+/// What is known of people who were let in: it outlives every reload of the providers.
+pub struct People {
+    /// How they are let in.
+    pub gate: PeopleGate,
+    /// Sessions that are over, and who follows one.
+    pub sessions: Arc<Sessions>,
+    /// Refreshes under way, and those of a moment ago.
+    pub refresher: Refresher,
+    /// Tickets for web sockets.
+    pub tickets: Tickets,
+}
+
+impl People {
+    /// Nobody yet.
+    pub fn new(gate: PeopleGate) -> Self {
+        let sessions = Arc::new(Sessions::default());
+        Self { gate, refresher: Refresher::new(sessions.clone()), sessions, tickets: Tickets::default() }
+    }
+}
+
 /// Who was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A machine, verified by a provider.
     Service(Principal),
+    /// A person with a session.
+    Person(Arc<Session>),
     /// Whoever holds this process's token.
     ProcessTokenHolder,
 }
+
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Session {}
 
 /// Proof that the gate let a caller in. Only the gate makes one, so what asks for a permit cannot be reached
 /// by a request that the gate did not see.
@@ -51,6 +104,7 @@ impl Permit {
     pub fn name(&self) -> &str {
         match &self.0 {
             Caller::Service(principal) => principal.name(),
+            Caller::Person(session) => &session.claims.user_id,
             Caller::ProcessTokenHolder => "dashboard",
         }
     }
@@ -67,7 +121,40 @@ pub enum Decision {
     Refused(Denial),
 }
 
-/// The decision, and the faults that providers showed on the way.
+/// What the answer does to the cookies.
+#[derive(Clone, Debug, Default)]
+pub enum CookieChange {
+    /// Nothing.
+    #[default]
+    None,
+    /// The session goes on with other tokens.
+    Renew(Arc<Session>),
+    /// They are worth nothing any more.
+    Delete,
+}
+
+/// What befell a session on the way.
+#[derive(Clone, Debug)]
+pub enum SessionEvent {
+    /// It was refreshed: told by the one request that did it.
+    Refreshed(Arc<Session>),
+    /// It was not refreshed, and why.
+    RefreshFailed {
+        /// The provider that was asked.
+        provider: ProviderName,
+        /// Why.
+        reason: &'static str,
+    },
+    /// What the cookies said is not believed, and why.
+    NotVerified {
+        /// The provider that the cookie names, if it could be read.
+        provider: Option<String>,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// The decision, and what was met on the way to it.
 #[derive(Debug)]
 pub struct Judgement {
     /// The decision.
@@ -76,15 +163,37 @@ pub struct Judgement {
     pub token_route: bool,
     /// Faults in the order in which the providers were asked.
     pub faults: Vec<(ProviderName, CallFault)>,
+    /// What the answer does to the cookies.
+    pub cookies: CookieChange,
+    /// What befell the session, if anything did.
+    pub event: Option<SessionEvent>,
 }
 
 impl Judgement {
     fn people(decision: Decision) -> Self {
-        Self { decision, token_route: false, faults: Vec::new() }
+        let (faults, cookies) = (Vec::new(), CookieChange::None);
+        Self { decision, token_route: false, faults, cookies, event: None }
     }
 
     fn token(decision: Decision, faults: Vec<(ProviderName, CallFault)>) -> Self {
-        Self { decision, token_route: true, faults }
+        Self { token_route: true, faults, ..Self::people(decision) }
+    }
+
+    fn person(session: Arc<Session>) -> Self {
+        Self::people(Decision::Permitted(Permit(Caller::Person(session))))
+    }
+
+    /// The session is over, or never was one.
+    fn over(facts: &RequestFacts<'_>, public_reason: &'static str, event: SessionEvent) -> Self {
+        let denial = Denial::no_session(safe_target(facts.target), public_reason);
+        let judgement = Self::people(Decision::Refused(denial));
+        Self { cookies: CookieChange::Delete, event: Some(event), ..judgement }
+    }
+
+    /// Nobody can say: the cookies stay, for a better time.
+    fn unanswered(provider: &ProviderName, fault: CallFault) -> Self {
+        let judgement = Self::people(Decision::Refused(Denial::session_unanswered(provider.clone())));
+        Self { faults: vec![(provider.clone(), fault)], ..judgement }
     }
 }
 
@@ -94,8 +203,13 @@ impl Judgement {
 pub struct Gate {
     routes: TokenRoutes,
     registry: Registry,
-    people: PeopleGate,
+    people: Arc<People>,
 }
+
+/// Who stands behind a reverse proxy asks here: a bearer token or a session, whichever the request has.
+pub const VERIFY_PATH: &str = "/auth/verify";
+/// The web socket: its ticket lets it in.
+pub const WS_PATH: &str = "/api/ws";
 
 /// Open whatever the bind. Exact paths, never prefixes of names.
 const PUBLIC: &[&str] = &[
@@ -113,7 +227,7 @@ const PUBLIC: &[&str] = &[
 
 impl Gate {
     /// A gate over these routes and providers.
-    pub fn new(routes: TokenRoutes, registry: Registry, people: PeopleGate) -> Self {
+    pub fn new(routes: TokenRoutes, registry: Registry, people: Arc<People>) -> Self {
         Self { routes, registry, people }
     }
 
@@ -122,11 +236,20 @@ impl Gate {
         &self.registry
     }
 
+    /// What is known of people.
+    pub fn people(&self) -> &Arc<People> {
+        &self.people
+    }
+
     /// Does this request get through?
     pub async fn decide(&self, facts: &RequestFacts<'_>) -> Judgement {
-        match self.routes.required(facts.path) {
-            Some(required) => self.decide_token_route(required, facts).await,
-            None => Judgement::people(self.decide_for_people(facts)),
+        match (self.routes.required(facts.path), facts.path) {
+            (Some(required), _) => self.decide_token_route(required, facts).await,
+            (None, VERIFY_PATH) if has_bearer(facts) => self.decide_token_route(&Required::NoScope, facts).await,
+            (None, VERIFY_PATH) => self.decide_session(facts).await,
+            (None, WS_PATH) => Judgement::people(self.decide_ticket(facts)),
+            (None, path) if is_public(path) => Judgement::people(Decision::Public),
+            (None, _) => self.decide_for_people(facts).await,
         }
     }
 
@@ -150,19 +273,118 @@ impl Gate {
         Judgement::token(decision, faults)
     }
 
-    fn decide_for_people(&self, facts: &RequestFacts<'_>) -> Decision {
-        if PUBLIC.contains(&facts.path) || facts.path.starts_with("/assets/") {
-            return Decision::Public;
-        }
-        match &self.people {
-            PeopleGate::Sessions => Decision::Refused(Denial::no_session(safe_target(facts.path).to_owned())),
-            PeopleGate::ProcessToken(_) if !needs_process_token(facts.path) => Decision::Public,
-            PeopleGate::ProcessToken(expected) if presents(expected, facts) => {
-                Decision::Permitted(Permit(Caller::ProcessTokenHolder))
-            }
-            PeopleGate::ProcessToken(_) => Decision::Refused(Denial::no_process_token()),
+    async fn decide_for_people(&self, facts: &RequestFacts<'_>) -> Judgement {
+        match &self.people.gate {
+            PeopleGate::Sessions => self.decide_session(facts).await,
+            PeopleGate::ProcessToken(expected) => Judgement::people(decide_process_token(expected, facts)),
         }
     }
+
+    fn decide_ticket(&self, facts: &RequestFacts<'_>) -> Decision {
+        let holder = facts.ticket.and_then(|ticket| self.people.tickets.spend(ticket, facts.at));
+        match holder {
+            Some(TicketHolder::Person(session)) if !self.people.sessions.is_over(&session.id) => {
+                Decision::Permitted(Permit(Caller::Person(session)))
+            }
+            Some(TicketHolder::ProcessTokenHolder) => Decision::Permitted(Permit(Caller::ProcessTokenHolder)),
+            _ => Decision::Refused(Denial::no_ticket()),
+        }
+    }
+
+    async fn decide_session(&self, facts: &RequestFacts<'_>) -> Judgement {
+        let PresentedSession { access, refresh, .. } = &facts.session;
+        let not_verified = |reason: &'static str| {
+            let provider = access.as_ref().or(refresh.as_ref()).map(|token| token.provider.clone());
+            SessionEvent::NotVerified { provider, reason }
+        };
+        if facts.session.is_empty() {
+            let denial = Denial::no_session(safe_target(facts.target), "no_session");
+            return Judgement::people(Decision::Refused(denial));
+        }
+        let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.id);
+        if facts.session.is_broken || access.as_ref().is_some_and(is_over) || refresh.as_ref().is_some_and(is_over) {
+            return Judgement::over(facts, "invalid_session", not_verified("invalid_session"));
+        }
+        if let Some(access) = access.as_ref().filter(|access| access.expires_at > facts.now) {
+            match self.verify(access, facts).await {
+                Verdict::Decided(judgement) => return *judgement,
+                Verdict::Over => {}
+            }
+        }
+        match refresh {
+            Some(refresh) => self.refresh(refresh, facts).await,
+            None => Judgement::over(facts, "session_expired", not_verified("session_expired")),
+        }
+    }
+
+    /// Only the provider that minted the token is asked.
+    async fn verify(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Verdict {
+        let Some(registered) = self.registry.named_by(&token.provider) else { return Verdict::Over };
+        let Some(provider) = &registered.session else { return Verdict::Over };
+        match provider.verify_session(&token.token, facts.by).await {
+            Ok(Some(claims)) if claims.user_id == token.user_id => {
+                let access_token = token.token.clone();
+                let claims = SessionClaims { access_token, refresh_token: Zeroizing::default(), ..claims };
+                let session = Arc::new(Session::mint(registered, token.id.clone(), claims));
+                Verdict::Decided(Box::new(Judgement::person(session)))
+            }
+            Ok(_) => Verdict::Over,
+            Err(fault) => Verdict::Decided(Box::new(Judgement::unanswered(&registered.name, fault))),
+        }
+    }
+
+    async fn refresh(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Judgement {
+        let Some(registered) = self.registry.named_by(&token.provider) else {
+            let (provider, reason) = (Some(token.provider.clone()), "no_such_provider");
+            return Judgement::over(facts, "session_expired", SessionEvent::NotVerified { provider, reason });
+        };
+        let Outcome { refreshed, is_first } = self.people.refresher.refresh(registered, token, facts.by).await;
+        match refreshed {
+            // It may have been ended while it was refreshed.
+            Refreshed::Renewed(session) if !self.people.sessions.is_over(&session.id) => {
+                let event = is_first.then(|| SessionEvent::Refreshed(session.clone()));
+                let cookies = CookieChange::Renew(session.clone());
+                Judgement { cookies, event, ..Judgement::person(session) }
+            }
+            Refreshed::Renewed(_) => over_after(registered, facts, "logged_out"),
+            Refreshed::Over(reason) => over_after(registered, facts, reason),
+            Refreshed::Unanswered(fault) => {
+                let provider = registered.name.clone();
+                let event = SessionEvent::RefreshFailed { provider, reason: fault.fault.kind() };
+                let event = is_first.then_some(event);
+                Judgement { event, ..Judgement::unanswered(&registered.name, fault) }
+            }
+        }
+    }
+}
+
+/// What the session's own provider made of its access token.
+enum Verdict {
+    Decided(Box<Judgement>),
+    Over,
+}
+
+fn over_after(registered: &Registered, facts: &RequestFacts<'_>, reason: &'static str) -> Judgement {
+    let event = SessionEvent::RefreshFailed { provider: registered.name.clone(), reason };
+    Judgement::over(facts, "session_expired", event)
+}
+
+fn decide_process_token(expected: &SecretDigest, facts: &RequestFacts<'_>) -> Decision {
+    if !needs_process_token(facts.path) {
+        return Decision::Public;
+    }
+    match presents(expected, facts) {
+        true => Decision::Permitted(Permit(Caller::ProcessTokenHolder)),
+        false => Decision::Refused(Denial::no_process_token()),
+    }
+}
+
+fn is_public(path: &str) -> bool {
+    PUBLIC.contains(&path) || path.starts_with("/assets/")
+}
+
+fn has_bearer(facts: &RequestFacts<'_>) -> bool {
+    facts.authorization.iter().any(|value| value.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer ")))
 }
 
 fn needs_process_token(path: &str) -> bool {
@@ -187,7 +409,8 @@ mod tests {
 
     fn gate(people: PeopleGate) -> Gate {
         let drain = Required::Scope(Scope::new("drain").unwrap());
-        Gate::new(TokenRoutes::default().with("/api/gateway/drain", drain), Registry::default(), people)
+        let routes = TokenRoutes::default().with("/api/gateway/drain", drain);
+        Gate::new(routes, Registry::default(), Arc::new(People::new(people)))
     }
 
     fn loopback() -> Gate {
@@ -195,11 +418,11 @@ mod tests {
     }
 
     fn decide(gate: &Gate, path: &str, authorization: &[&str], session_token: &[&str]) -> Decision {
+        let authorization = authorization.iter().map(|value| value.as_bytes()).collect();
+        let now = Instant::now();
         let facts = RequestFacts {
-            path,
-            authorization: authorization.iter().map(|value| value.as_bytes()).collect(),
             session_token: session_token.iter().map(|value| value.as_bytes()).collect(),
-            by: Instant::now(),
+            ..RequestFacts::of_a_machine(path, authorization, now, now)
         };
         gate.decide(&facts).now_or_never().expect("no provider to wait for").decision
     }

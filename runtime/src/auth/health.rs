@@ -64,6 +64,19 @@ pub enum ProviderState {
     Quarantined,
 }
 
+/// How long the last calls took, wall clock; in seconds when it is written down.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Latency {
+    /// Over how many calls.
+    pub calls: usize,
+    /// Half of them took no longer.
+    #[serde(rename = "median_seconds", serialize_with = "as_seconds")]
+    pub median: Duration,
+    /// One in a hundred took longer.
+    #[serde(rename = "p99_seconds", serialize_with = "as_seconds")]
+    pub p99: Duration,
+}
+
 /// How a provider is doing.
 #[derive(Clone, Debug, Serialize)]
 pub struct HealthReport {
@@ -71,6 +84,8 @@ pub struct HealthReport {
     pub state: ProviderState,
     /// The last faults, the newest first.
     pub faults: Vec<FaultReport>,
+    /// How long its last calls took; `None` before the first.
+    pub latency: Option<Latency>,
 }
 
 /// Something that can say how a provider is doing.

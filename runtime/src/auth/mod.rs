@@ -1,6 +1,6 @@
 //! Who is calling, and may they? Decisions only: the caller hands in every fact, the time included.
 //!
-//! **Invariant:** nothing here names a web framework, an engine, a file or a clock.
+//! **Invariant:** nothing here names a web framework, an engine, a file or a clock of its own.
 
 mod bearer;
 mod chain;
@@ -11,21 +11,35 @@ mod name;
 mod principal;
 mod provider;
 mod redirect_target;
+mod refresh;
 mod registry;
 mod route;
 mod secret_digest;
 mod session;
+mod sessions;
+mod throttle;
+mod ticket;
 
 pub use bearer::{BearerToken, MAX_HEADER_BYTES, NoBearer};
 pub use chain::{ChainReport, Verified};
 pub use denial::{Denial, DenialStatus};
-pub use gate::{Caller, Decision, Gate, Judgement, PeopleGate, Permit, RequestFacts};
-pub use health::{CallFault, FaultReport, HealthReport, ProviderHealth, ProviderState, Usage};
+pub use gate::{
+    Caller, CookieChange, Decision, Gate, Judgement, People, PeopleGate, Permit, RequestFacts, SessionEvent,
+    VERIFY_PATH, WS_PATH,
+};
+pub use health::{CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Usage};
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
-pub use provider::{BoxFuture, ProviderFault, TokenProvider, TokenVerdict};
+pub use provider::{
+    BoxFuture, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider, PasswordVerdict, ProviderFault,
+    RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, TokenProvider, TokenVerdict,
+};
 pub use redirect_target::safe_target;
+pub use refresh::{Refresher, SHARED_FOR};
 pub use registry::{Registered, Registry, RegistryError};
 pub use route::{Required, TokenRoutes};
 pub use secret_digest::SecretDigest;
-pub use session::{BadSession, SessionClaims};
+pub use session::{BadSession, PresentedSession, Session, SessionClaims, SessionId, SessionToken};
+pub use sessions::{Followed, LastFew, Sessions};
+pub use throttle::{ATTEMPTS_A_MINUTE, Account, Throttle};
+pub use ticket::{MAX_TICKETS, MAX_TICKETS_A_SESSION, NoTicket, TICKET_LIFE, TicketHolder, Tickets};

@@ -103,6 +103,11 @@ impl Principal {
         self.component.as_deref()
     }
 
+    /// What the caller may do.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.scopes.iter()
+    }
+
     /// May the caller do what this scope stands for?
     pub fn has(&self, scope: &Scope) -> bool {
         self.scopes.contains(scope)

@@ -1,4 +1,4 @@
-use super::{BearerToken, CallFault, Claims};
+use super::{BearerToken, CallFault, Claims, SessionClaims};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -125,4 +125,124 @@ pub trait TokenProvider: Send + Sync {
         token: &'a BearerToken,
         by: Instant,
     ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>>;
+}
+
+/// What a provider made of a user name and a password.
+#[derive(Debug)]
+pub enum PasswordVerdict {
+    /// No such user, or not that user's password: nobody is told which.
+    InvalidCredentials,
+    /// The person is who they say.
+    SignedIn(SessionClaims),
+}
+
+/// What the host tells a redirect provider of a sign-in that begins.
+#[derive(Clone, Debug)]
+pub struct LoginRequest {
+    /// Where the identity provider sends the browser afterwards.
+    pub redirect_uri: String,
+    /// Comes back with the browser.
+    pub state: String,
+    /// Comes back inside the ID token.
+    pub nonce: String,
+    /// RFC 7636, method S256.
+    pub code_challenge: String,
+}
+
+/// What came back with the browser, and what the host kept for it.
+#[derive(Clone, Debug)]
+pub struct LoginResponse {
+    /// The one that the sign-in began with.
+    pub redirect_uri: String,
+    /// To be redeemed.
+    pub code: String,
+    /// The one that the sign-in began with.
+    pub nonce: String,
+    /// What the challenge was made of.
+    pub code_verifier: String,
+    /// The `iss` of RFC 9207, if there was one.
+    pub issuer: Option<String>,
+}
+
+/// What a provider made of a code.
+#[derive(Debug)]
+pub enum CodeVerdict {
+    /// It is not to be believed, in the provider's own words (bounded, control characters escaped).
+    InvalidCode(String),
+    /// The person is who the identity provider says.
+    SignedIn(SessionClaims),
+}
+
+/// What a provider made of a refresh token.
+#[derive(Debug)]
+pub enum RefreshVerdict {
+    /// The session is over.
+    Expired,
+    /// It goes on, with other tokens.
+    Refreshed(SessionClaims),
+}
+
+/// Verifies the sessions that it has minted.
+pub trait SessionProvider: Send + Sync {
+    /// Whose session is this? `None`: nobody's, or nobody's any more.
+    ///
+    /// # Errors
+    /// The provider gave no answer that can be believed.
+    fn verify_session<'a>(
+        &'a self,
+        access_token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>>;
+}
+
+/// Signs people in by a user name and a password.
+pub trait PasswordProvider: Send + Sync {
+    /// Is this the user's password?
+    ///
+    /// # Errors
+    /// The provider gave no answer that can be believed.
+    fn check_password<'a>(
+        &'a self,
+        username: &'a str,
+        password: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<PasswordVerdict, CallFault>>;
+}
+
+/// Signs people in at an identity provider. State, nonce and PKCE verifier are the host's.
+pub trait RedirectProvider: Send + Sync {
+    /// Where to send the browser.
+    ///
+    /// # Errors
+    /// The provider gave no answer.
+    fn start_login(&self, request: LoginRequest, by: Instant) -> BoxFuture<'_, Result<String, CallFault>>;
+
+    /// Redeems a code.
+    ///
+    /// # Errors
+    /// The provider gave no answer that can be believed.
+    fn complete_login(
+        &self,
+        response: LoginResponse,
+        by: Instant,
+    ) -> BoxFuture<'_, Result<CodeVerdict, CallFault>>;
+}
+
+/// Keeps sessions alive beyond their access token, and ends them.
+pub trait RefreshProvider: Send + Sync {
+    /// Exchanges a refresh token.
+    ///
+    /// # Errors
+    /// The provider gave no answer that can be believed.
+    fn refresh<'a>(
+        &'a self,
+        refresh_token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>>;
+
+    /// Ends the session at the provider, as well as it can.
+    ///
+    /// # Errors
+    /// The call failed; nothing more can be done.
+    fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>>;
 }

@@ -1,4 +1,7 @@
-use super::{ProviderHealth, ProviderName, Scope, TokenProvider};
+use super::{
+    PasswordProvider, ProviderHealth, ProviderName, RedirectProvider, RefreshProvider, Scope, SessionProvider,
+    TokenProvider,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -13,8 +16,14 @@ pub struct Registered {
     pub scopes: BTreeSet<Scope>,
     /// Set for a provider that takes bearer tokens.
     pub token: Option<Arc<dyn TokenProvider>>,
-    /// Can this provider sign a person in?
-    pub signs_people_in: bool,
+    /// Set for a provider that can verify sessions, which is one that can open them.
+    pub session: Option<Arc<dyn SessionProvider>>,
+    /// Set for a provider that takes passwords.
+    pub password: Option<Arc<dyn PasswordProvider>>,
+    /// Set for a provider that sends people to an identity provider.
+    pub redirect: Option<Arc<dyn RedirectProvider>>,
+    /// Set for a provider whose sessions can outlive their access token.
+    pub refresh: Option<Arc<dyn RefreshProvider>>,
     /// The SHA-256 digest of its component; `None` for what is native.
     pub component: Option<Arc<str>>,
     /// How it is doing; `None` for what is native and cannot fail.
@@ -29,10 +38,18 @@ impl Registered {
             name,
             scopes,
             token: None,
-            signs_people_in: false,
+            session: None,
+            password: None,
+            redirect: None,
+            refresh: None,
             component: None,
             health: None,
         }
+    }
+
+    /// Can this provider sign a person in?
+    pub fn signs_people_in(&self) -> bool {
+        self.session.is_some() && (self.password.is_some() || self.redirect.is_some())
     }
 }
 
@@ -61,6 +78,11 @@ impl Registry {
     /// The one of this name.
     pub fn named(&self, name: &ProviderName) -> Option<&Registered> {
         self.iter().find(|registered| registered.name == *name)
+    }
+
+    /// The one of this name, as it was sent by a stranger.
+    pub fn named_by(&self, name: &str) -> Option<&Registered> {
+        self.iter().find(|registered| registered.name.as_str() == name)
     }
 
     /// All of them.

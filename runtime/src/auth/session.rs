@@ -1,4 +1,7 @@
+use super::{ProviderName, Registered};
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Longest name, address or display name of a person, in bytes.
@@ -92,6 +95,100 @@ impl SessionClaims {
     }
 }
 
+/// Names a session for as long as it lives, through every refresh of its tokens. Made by the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// A new one: 128 random bits.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(hex::encode(bytes)))
+    }
+}
+
+/// A person's session, as the host believes it.
+pub struct Session {
+    /// Which one.
+    pub id: SessionId,
+    /// The provider that opened it, and the only one that is ever asked about it.
+    pub provider: ProviderName,
+    /// The SHA-256 digest of that provider's component; `None` for a native one.
+    pub component: Option<Arc<str>>,
+    /// What the provider says of the person, checked.
+    pub claims: SessionClaims,
+}
+
+impl Session {
+    /// The one way from claims to belief: the registered name is stamped on.
+    pub(super) fn mint(by: &Registered, id: SessionId, claims: SessionClaims) -> Self {
+        Self { id, provider: by.name.clone(), component: by.component.clone(), claims }
+    }
+
+    /// A session that begins: people who sign in get a new one, whatever they brought.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn open(by: &Registered, claims: SessionClaims) -> Result<Self, getrandom::Error> {
+        Ok(Self::mint(by, SessionId::generate()?, claims))
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, provider, claims, .. } = self;
+        formatter
+            .debug_struct("Session")
+            .field("id", id)
+            .field("provider", provider)
+            .field("claims", claims)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One of a session's two tokens, as a cookie brings it back. Only the host can have made it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SessionToken {
+    /// The session.
+    pub id: SessionId,
+    /// The provider that minted the token.
+    pub provider: String,
+    /// The person: a refresh must not turn one into another.
+    pub user_id: String,
+    /// Seconds since the Unix epoch: when the access token ends.
+    pub expires_at: u64,
+    /// The token itself.
+    pub token: Zeroizing<String>,
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SessionToken").field("id", &self.id).field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+/// What a request's cookies say of a session.
+#[derive(Clone, Debug, Default)]
+pub struct PresentedSession {
+    /// The access token.
+    pub access: Option<SessionToken>,
+    /// The refresh token.
+    pub refresh: Option<SessionToken>,
+    /// There were cookies of ours that say nothing: no key opens them, or there are two of a name.
+    pub is_broken: bool,
+}
+
+impl PresentedSession {
+    /// Were there no cookies at all?
+    pub fn is_empty(&self) -> bool {
+        self.access.is_none() && self.refresh.is_none() && !self.is_broken
+    }
+}
+
 fn check_length(field: &'static str, text: &str, limit: usize) -> Result<(), BadSession> {
     match text.len() {
         bytes if bytes > limit => Err(BadSession::TooLong { field, bytes, limit }),
@@ -100,8 +197,15 @@ fn check_length(field: &'static str, text: &str, limit: usize) -> Result<(), Bad
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::auth::Registered;
+
+    /// Somebody's session.
+    pub(in crate::auth) fn a_session(user: &str) -> Session {
+        let by = Registered::new(ProviderName::new("basic").unwrap(), [].into());
+        Session::open(&by, session(user, NOW + 60).unwrap()).unwrap()
+    }
 
     const NOW: u64 = 1_000_000_000;
 

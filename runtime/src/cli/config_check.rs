@@ -2,6 +2,7 @@ use super::{Common, USAGE, runtime};
 use anyhow::Result;
 use clap::Subcommand;
 use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
+use portcullis::auth::Registered;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +33,7 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
             }
         }
     }
-    let nobody_signs_in = !providers.registered.iter().any(|provider| provider.signs_people_in);
+    let nobody_signs_in = !providers.registered.iter().any(Registered::signs_people_in);
     if config.dashboard.is_gated() && nobody_signs_in {
         tell!(
             "dashboard.host or public_url is public, but no provider can sign a person in: `serve` will not start"

@@ -19,6 +19,7 @@ macro_rules! tell {
 mod config_check;
 mod drain;
 mod gateway;
+mod hash_password;
 mod logging;
 mod privacy;
 mod progress;

@@ -8,7 +8,7 @@ use super::mistakes::Mistakes;
 use super::section::{Reader, Section};
 use super::yaml::{Key, Node, Place, Yaml};
 use super::{
-    Config, ConfigError, DashboardConfig, Environment, GatewayConfig, Grants, Mistake, ProviderConfig,
+    Config, ConfigError, DashboardConfig, Environment, GatewayConfig, Grants, Mistake, ProviderConfig, Secret,
 };
 use crate::auth::Scope;
 use crate::sandbox::{HttpGrant, Limits};
@@ -25,6 +25,8 @@ const DEFAULT_PORT: u16 = 9119;
 const DEFAULT_GATEWAY: &str = "127.0.0.1:8642";
 const DEFAULT_MAX_TURNS: usize = 64;
 const DEFAULT_MIN_SECRET_CHARS: usize = 43;
+/// 256 random bits are 43 characters; fewer than 32 are no key.
+const MIN_SESSION_KEY_CHARS: usize = 32;
 const DEFAULT_MAX_AGE_SECONDS: u64 = 3600;
 
 /// Reads the settings of a home. No file at the usual place: the defaults.
@@ -91,7 +93,7 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         public_url: section.parsed("public_url", reader, public_url),
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
         trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
-        session_key: section.secret("session_key", reader),
+        session_keys: read_session_keys(&mut section, reader),
         min_secret_chars: min_secret_chars.unwrap_or(DEFAULT_MIN_SECRET_CHARS),
         max_marker_age: Duration::from_secs(max_age.unwrap_or(DEFAULT_MAX_AGE_SECONDS)),
         providers: read_providers(&mut section, &drain_scope, file, reader),
@@ -100,6 +102,26 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     };
     section.finish(reader);
     config
+}
+
+/// One secret, or a list of them.
+fn read_session_keys(section: &mut Section, reader: &mut Reader<'_>) -> Vec<Secret> {
+    let name = section.full("session_key");
+    let Some(node) = section.take("session_key") else { return Vec::new() };
+    let nodes = match node.value {
+        Yaml::List(items) => items,
+        value => vec![Node { value, ..node }],
+    };
+    let read = |node: Node| {
+        let key = reader.text(&name, &node)?;
+        if key.expose().len() < MIN_SESSION_KEY_CHARS {
+            let mistake = format!("`{name}` must have at least {MIN_SESSION_KEY_CHARS} characters (portcullis secret generate)");
+            reader.mistakes.add(node.place, mistake);
+            return None;
+        }
+        Some(key)
+    };
+    nodes.into_iter().filter_map(read).collect()
 }
 
 fn default_drain_scope() -> Scope {
@@ -354,7 +376,7 @@ dashboard:
   public_url: https://agent.example.com
   allowed_hosts: [agent.tailnet.example]
   trusted_proxies: [127.0.0.0/8, "::1"]
-  session_key: "0123"
+  session_key: ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]
   drain_auth: {scope: drain, min_secret_chars: 43}
   drain: {max_age_seconds: 0}
   providers:
@@ -375,6 +397,7 @@ gateway:
   max_turns: 64
 "#;
         let config = read(text).unwrap();
+        assert_eq!(config.dashboard.session_keys.len(), 2);
         let provider = &config.dashboard.providers[0];
         assert_eq!(provider.component, ComponentRef::Path("/home/providers/service-keys.wasm".into()));
         assert_eq!(provider.settings["plain"], "text");
@@ -451,6 +474,7 @@ gateway:
             ("dashboard: {providers: [{name: a, component: x, limits: {memory_mib: 0}}]}", "from 1 to 1024"),
             ("dashboard: {token_routes: [{path: /nowhere, scope: s}]}", "no path that can be a token route"),
             ("dashboard: {token_routes: [{path: /metrics}]}", "`dashboard.token_routes[0].scope` is missing"),
+            ("dashboard: {session_key: short}", "at least 32 characters"),
             ("dashboard: {session_key: {env: PORTCULLIS_NO_SUCH}}", "PORTCULLIS_NO_SUCH is not set"),
             ("dashboard: {session_key: {file: no-such}}", "cannot read /home/no-such"),
             ("gateway: {listen: here}", "is no address and port"),

@@ -56,8 +56,8 @@ pub struct DashboardConfig {
     pub allowed_hosts: Vec<String>,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Seals cookies.
-    pub session_key: Option<Secret>,
+    /// Seal cookies: the first seals, all open. None: the home's own key does.
+    pub session_keys: Vec<Secret>,
     /// The scope that the drain secret stands for.
     pub drain_scope: Scope,
     /// Fewest characters of the drain secret.

@@ -12,6 +12,18 @@ pub const STATUS_FILE: &str = "gateway_state.json";
 
 const KIND: &str = "hermes-gateway";
 
+/// Turns that the status file names. The number of all is told besides.
+pub const MAX_TURNS_TOLD: usize = 64;
+
+/// A turn that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnInFlight {
+    /// The session it belongs to.
+    pub session: String,
+    /// When it started.
+    pub since: Timestamp,
+}
+
 /// What the gateway tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -25,6 +37,8 @@ pub struct Status {
     restart_requested: bool,
     /// Turns in flight.
     pub active_agents: usize,
+    /// The first of them, for people to see which is stuck.
+    turns: Vec<TurnInFlight>,
     /// The drain that it acts on: its marker's time.
     drain_requested_at: Option<Timestamp>,
     updated_at: Timestamp,
@@ -47,6 +61,7 @@ impl Status {
             exit_reason,
             restart_requested: false,
             active_agents,
+            turns: Vec::new(),
             drain_requested_at: None,
             updated_at: Timestamp::now(),
             platforms: Map::new(),
@@ -59,6 +74,12 @@ impl Status {
     #[must_use]
     pub fn acting_on(self, drain_requested_at: Option<Timestamp>) -> Self {
         Self { drain_requested_at, ..self }
+    }
+
+    /// The same, with its turns in flight; no more than [`MAX_TURNS_TOLD`].
+    #[must_use]
+    pub fn with_turns(self, turns: impl Iterator<Item = TurnInFlight>) -> Self {
+        Self { turns: turns.take(MAX_TURNS_TOLD).collect(), ..self }
     }
 }
 
@@ -74,11 +95,14 @@ pub struct StatusReading {
     pub drain_requested_at: Option<Option<Timestamp>>,
     /// When the gateway last wrote.
     pub updated_at: Option<String>,
+    /// The first of the turns in flight; none where the gateway (the original) does not tell.
+    pub turns: Vec<TurnInFlight>,
 }
 
 impl StatusReading {
     fn stopped(updated_at: Option<String>) -> Self {
-        Self { gateway_state: GatewayState::Stopped, active_agents: 0, drain_requested_at: None, updated_at }
+        let gateway_state = GatewayState::Stopped;
+        Self { gateway_state, active_agents: 0, drain_requested_at: None, updated_at, turns: Vec::new() }
     }
 
     /// Is the process there?
@@ -128,6 +152,7 @@ impl StatusFile {
             active_agents: object.get("active_agents").and_then(Value::as_u64).unwrap_or_default(),
             drain_requested_at: object.get("drain_requested_at").map(|time| time.as_str()?.parse().ok()),
             updated_at,
+            turns: object.get("turns").and_then(|turns| Vec::deserialize(turns).ok()).unwrap_or_default(),
         }
     }
 

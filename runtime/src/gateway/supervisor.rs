@@ -4,7 +4,7 @@ use super::runner::TurnCommand;
 use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
 use super::watcher::{MarkerWatch, Signal, stop_channel};
-use super::{Demand, GatewayState, Status, StatusFile};
+use super::{Demand, GatewayState, Status, StatusFile, TurnInFlight};
 use crate::drain::{MarkerFile, Verdict};
 use crate::listen::{self, Limits};
 use jiff::Timestamp;
@@ -268,7 +268,9 @@ impl Lifecycle {
     fn status(&self) -> Status {
         let Life { state, drain, .. } = *self.state.borrow();
         let Snapshot { active, .. } = self.turns.snapshot();
-        Status::of_this_process(state, active, None).acting_on(drain)
+        let in_flight = self.turns.in_flight().into_iter();
+        let turns = in_flight.map(|(_, turn)| TurnInFlight { session: turn.session, since: turn.since });
+        Status::of_this_process(state, active, None).acting_on(drain).with_turns(turns)
     }
 
     /// Writes the status on every change, and again until it lands.

@@ -1,7 +1,7 @@
 //! One call of a guest: in a fresh instance, where it can hurt nobody, until its deadline.
 
 use super::bindings::contract::{ProviderError, Session, TokenPrincipal};
-use super::bindings::{AuthProviderPre, WithSettingsPre};
+use super::bindings::{AuthProviderPre, WithPasswordPre, WithRedirectPre, WithRefreshPre, WithSettingsPre};
 use super::engine::{Sandbox, bound_store};
 use super::fault::{classify, without, words};
 use super::host::{Equipment, HostState};
@@ -34,6 +34,9 @@ pub(super) struct Prelinked {
     pub(super) name: ProviderName,
     pub(super) provider: AuthProviderPre<HostState>,
     pub(super) settings_check: Option<WithSettingsPre<HostState>>,
+    pub(super) password: Option<WithPasswordPre<HostState>>,
+    pub(super) redirect: Option<WithRedirectPre<HostState>>,
+    pub(super) refresh: Option<WithRefreshPre<HostState>>,
     pub(super) equipment: Equipment,
 }
 

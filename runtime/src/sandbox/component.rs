@@ -16,7 +16,9 @@ use wasmtime::component::Component;
 /// What every provider must export.
 pub const REQUIRED_EXPORT: &str = "portcullis:auth/provider@0.1.0";
 pub(super) const SETTINGS_EXPORT: &str = "portcullis:auth/settings@0.1.0";
-const SIGN_IN_EXPORTS: [&str; 2] = ["portcullis:auth/password@0.1.0", "portcullis:auth/redirect@0.1.0"];
+pub(super) const PASSWORD_EXPORT: &str = "portcullis:auth/password@0.1.0";
+pub(super) const REDIRECT_EXPORT: &str = "portcullis:auth/redirect@0.1.0";
+pub(super) const REFRESH_EXPORT: &str = "portcullis:auth/refresh@0.1.0";
 
 const WASM_MAGIC: &[u8] = b"\0asm";
 /// The layer and version fields after the magic: a core module has version 1 and layer 0.
@@ -216,7 +218,22 @@ impl Inspection {
 
     /// Does it have a way to sign a person in?
     pub fn signs_people_in(&self) -> bool {
-        SIGN_IN_EXPORTS.iter().any(|name| self.exports(name))
+        self.takes_passwords() || self.redirects()
+    }
+
+    /// Does it sign people in by a password?
+    pub fn takes_passwords(&self) -> bool {
+        self.exports(PASSWORD_EXPORT)
+    }
+
+    /// Does it send people to an identity provider?
+    pub fn redirects(&self) -> bool {
+        self.exports(REDIRECT_EXPORT)
+    }
+
+    /// Can its sessions be refreshed?
+    pub fn refreshes(&self) -> bool {
+        self.exports(REFRESH_EXPORT)
     }
 
     /// Is it a provider, and is it granted everything that it imports?

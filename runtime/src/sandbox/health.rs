@@ -2,7 +2,9 @@
 
 use super::limits::Limits;
 use super::quarantine::{Admission, Breaker, Change, State};
-use crate::auth::{CallFault, FaultReport, HealthReport, ProviderFault, ProviderHealth, ProviderState};
+use crate::auth::{
+    CallFault, FaultReport, HealthReport, Latency, ProviderFault, ProviderHealth, ProviderState,
+};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use std::collections::VecDeque;
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Faults that are kept to be shown.
 const KEPT_FAULTS: usize = 5;
+/// Calls whose time is kept to be shown.
+const KEPT_TIMES: usize = 128;
 
 /// What became of a provider's quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub type QuarantineListener = Box<dyn Fn(QuarantineChange) + Send + Sync>;
 pub struct Health {
     breaker: Mutex<Breaker>,
     faults: Mutex<VecDeque<FaultReport>>,
+    times: Mutex<VecDeque<Duration>>,
     rate: DefaultDirectRateLimiter,
     calls_per_second: NonZeroU32,
     deadline: Duration,
@@ -48,6 +53,7 @@ impl Health {
         Self {
             breaker: Mutex::new(Breaker::new()),
             faults: Mutex::default(),
+            times: Mutex::default(),
             rate,
             calls_per_second,
             deadline: limits.deadline,
@@ -92,6 +98,21 @@ impl Health {
         self.is_retired.store(true, Ordering::Relaxed);
     }
 
+    fn time(&self, elapsed: Duration) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.truncate(KEPT_TIMES - 1);
+        times.push_front(elapsed);
+    }
+
+    fn latency(&self) -> Option<Latency> {
+        let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sorted: Vec<_> = times.iter().copied().collect();
+        drop(times);
+        sorted.sort_unstable();
+        let last = sorted.len().checked_sub(1)?;
+        Some(Latency { calls: sorted.len(), median: sorted[last / 2], p99: sorted[last * 99 / 100] })
+    }
+
     fn remember(&self, fault: &CallFault) {
         let mut faults = self.faults();
         faults.truncate(KEPT_FAULTS - 1);
@@ -110,7 +131,7 @@ impl ProviderHealth for Health {
             State::Closed => ProviderState::Serving,
             State::Open { .. } | State::Probing => ProviderState::Quarantined,
         };
-        HealthReport { state, faults: self.faults().iter().cloned().collect() }
+        HealthReport { state, faults: self.faults().iter().cloned().collect(), latency: self.latency() }
     }
 }
 
@@ -130,6 +151,7 @@ impl Admitted<'_> {
             }
             self.health.remember(fault);
         }
+        self.health.time(self.began.elapsed());
         let is_fault = outcome.as_ref().is_err_and(|fault| fault.fault.is_own_doing());
         self.health.ended(admission, is_fault);
     }

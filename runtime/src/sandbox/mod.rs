@@ -14,6 +14,7 @@ mod convert;
 mod engine;
 mod fault;
 mod grants;
+mod guarded;
 mod guest_runtime;
 mod health;
 mod host;
@@ -26,15 +27,17 @@ mod provider;
 mod quarantine;
 mod record;
 mod settings;
+mod sign_in;
 
 pub use bucket::{Bucket, Buckets, ENTRY_LIFE, MAX_BUCKET_BYTES, MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES};
 pub use component::{ComponentSource, Inspection, LoadError, Need, REQUIRED_EXPORT};
 pub use engine::{Sandbox, SandboxError, SandboxSettings};
 pub use grants::{HttpGrant, Origin, Powers};
+pub use guarded::{CallMeter, Guarded};
 pub use health::{Health, QuarantineChange, QuarantineListener};
 pub use limits::{
     Limits, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT, MAX_COMPONENT_BYTES, MAX_HANDLES, MAX_INSTANCES,
     MAX_RANDOM_BYTES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES,
 };
 pub use outbound::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES};
-pub use provider::{Guarded, LoadedProvider, Observed, ProviderSpec, WasmProvider};
+pub use provider::{LoadedProvider, Observed, ProviderSpec, WasmProvider};

@@ -1,20 +1,24 @@
 //! A loaded provider.
 
-use super::bindings::{AuthProviderPre, WithSettingsPre};
+use super::bindings::{AuthProviderPre, WithPasswordPre, WithRedirectPre, WithRefreshPre, WithSettingsPre};
 use super::call::{
-    Called, Caller, CheckSettings, Prelinked, SupportsToken, VerifySession, VerifyToken, VerifyTwice,
+    Called, Caller, CheckSettings, GuestCall, Prelinked, SupportsToken, VerifySession, VerifyToken, VerifyTwice,
 };
-use super::component::{ComponentSource, Inspection, LoadError, SETTINGS_EXPORT};
+use super::component::{
+    ComponentSource, Inspection, LoadError, PASSWORD_EXPORT, REDIRECT_EXPORT, REFRESH_EXPORT, SETTINGS_EXPORT,
+};
 use super::convert;
 use super::engine::Sandbox;
 use super::fault::words;
 use super::grants::Powers;
-use super::health::Health;
 use super::host::{self, Equipment, HostState};
 use super::limits::Limits;
 use super::outbound::HttpPower;
+use super::sign_in::{CheckPassword, CompleteLogin, RefreshSession, RevokeSession, StartLogin};
 use crate::auth::{
-    BearerToken, BoxFuture, CallFault, ProviderName, SessionClaims, TokenProvider, TokenVerdict, Usage,
+    BearerToken, BoxFuture, CallFault, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider,
+    PasswordVerdict, ProviderFault, ProviderName, RedirectProvider, RefreshProvider, RefreshVerdict,
+    SessionClaims, SessionProvider, TokenProvider, TokenVerdict, Usage,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,12 +74,6 @@ pub struct Observed {
     pub missed_settings: Vec<String>,
 }
 
-/// A provider whose faults count: after too many it is not asked for a while.
-pub struct Guarded {
-    provider: Arc<dyn TokenProvider>,
-    health: Arc<Health>,
-}
-
 impl Sandbox {
     /// Loads a provider: reads, compiles, links it, and asks it about its settings and what it supports.
     ///
@@ -108,9 +106,12 @@ impl Sandbox {
             .linker_for(&spec.powers)
             .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(unfit)?;
-        let has_settings = inspection.exports(SETTINGS_EXPORT);
+        let optional = |export: &str| inspection.exports(export).then(|| linked.clone());
         let settings_check =
-            has_settings.then(|| WithSettingsPre::new(linked.clone())).transpose().map_err(unfit)?;
+            optional(SETTINGS_EXPORT).map(WithSettingsPre::new).transpose().map_err(unfit)?;
+        let password = optional(PASSWORD_EXPORT).map(WithPasswordPre::new).transpose().map_err(unfit)?;
+        let redirect = optional(REDIRECT_EXPORT).map(WithRedirectPre::new).transpose().map_err(unfit)?;
+        let refresh = optional(REFRESH_EXPORT).map(WithRefreshPre::new).transpose().map_err(unfit)?;
         let provider = AuthProviderPre::new(linked).map_err(unfit)?;
         let http = (!spec.powers.http.is_empty()).then(|| Arc::new(HttpPower::new(&spec.powers.http)));
         let equipment = Equipment {
@@ -119,7 +120,9 @@ impl Sandbox {
             http,
             bucket: spec.powers.bucket,
         };
-        Ok((Prelinked { name: spec.name, provider, settings_check, equipment }, inspection))
+        let name = spec.name;
+        let prelinked = Prelinked { name, provider, settings_check, password, redirect, refresh, equipment };
+        Ok((prelinked, inspection))
     }
 
     /// What is not granted is not there to be called.
@@ -165,10 +168,18 @@ impl WasmProvider {
         by: Instant,
     ) -> Result<Option<SessionClaims>, CallFault> {
         let call = VerifySession(Zeroizing::new(access_token.to_owned()));
+        self.ask(by, call, |answer| convert::session(answer, access_token, now())).await
+    }
+
+    /// One call of another kind, converted.
+    async fn ask<C: GuestCall, T>(
+        &self,
+        by: Instant,
+        call: C,
+        convert: impl FnOnce(C::Answer) -> Result<T, ProviderFault>,
+    ) -> Result<T, CallFault> {
         let Called { answer, used, .. } = self.caller.call(by, call).await;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let session = answer.and_then(|answer| convert::session(answer, access_token, now));
-        session.map_err(|fault| CallFault { fault, used })
+        answer.and_then(convert).map_err(|fault| CallFault { fault, used })
     }
 
     /// Asks about a token that was made up: it must be unknown. A store out of reach is no failure.
@@ -221,24 +232,61 @@ impl TokenProvider for WasmProvider {
     }
 }
 
-impl Guarded {
-    /// The same provider, under this record of its health.
-    pub fn new(provider: Arc<dyn TokenProvider>, health: Arc<Health>) -> Self {
-        Self { provider, health }
+impl SessionProvider for WasmProvider {
+    fn verify_session<'a>(
+        &'a self,
+        access_token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
+        Box::pin(self.observe_session(access_token, by))
     }
 }
 
-impl TokenProvider for Guarded {
-    fn verify_token<'a>(
+impl PasswordProvider for WasmProvider {
+    fn check_password<'a>(
         &'a self,
-        token: &'a BearerToken,
+        username: &'a str,
+        password: &'a str,
         by: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        Box::pin(async move {
-            let admitted = self.health.admit()?;
-            let verdict = self.provider.verify_token(token, by).await;
-            admitted.ended(&verdict);
-            verdict
-        })
+    ) -> BoxFuture<'a, Result<PasswordVerdict, CallFault>> {
+        let call = CheckPassword { username: username.to_owned(), password: Zeroizing::new(password.to_owned()) };
+        Box::pin(self.ask(by, call, move |answer| convert::password_verdict(answer, password, now())))
     }
+}
+
+impl RedirectProvider for WasmProvider {
+    fn start_login(&self, request: LoginRequest, by: Instant) -> BoxFuture<'_, Result<String, CallFault>> {
+        let state = request.state.clone();
+        Box::pin(self.ask(by, StartLogin(request), move |answer| convert::login_url(answer, &state)))
+    }
+
+    fn complete_login(
+        &self,
+        response: LoginResponse,
+        by: Instant,
+    ) -> BoxFuture<'_, Result<CodeVerdict, CallFault>> {
+        let code = response.code.clone();
+        let convert = move |answer| convert::code_verdict(answer, &code, now());
+        Box::pin(self.ask(by, CompleteLogin(response), convert))
+    }
+}
+
+impl RefreshProvider for WasmProvider {
+    fn refresh<'a>(
+        &'a self,
+        refresh_token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>> {
+        let call = RefreshSession(Zeroizing::new(refresh_token.to_owned()));
+        Box::pin(self.ask(by, call, move |answer| convert::refresh_verdict(answer, refresh_token, now())))
+    }
+
+    fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
+        Box::pin(self.ask(by, RevokeSession(Zeroizing::new(refresh_token.to_owned())), Ok))
+    }
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

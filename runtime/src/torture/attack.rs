@@ -5,7 +5,7 @@ use super::catalogue::{Attack, Catch};
 use super::peers::Peer;
 use super::process::{Footprint, host_name};
 use crate::auth::{
-    BearerToken, CallFault, Caller, Decision, Gate, Judgement, PeopleGate, Permit, ProviderFault,
+    BearerToken, CallFault, Caller, Decision, Gate, Judgement, People, PeopleGate, Permit, ProviderFault,
     ProviderName, Registered, Registry, RequestFacts, Required, Scope, SecretDigest, TokenProvider,
     TokenRoutes, Usage,
 };
@@ -195,12 +195,8 @@ impl Arena {
     async fn token_call(&self, gate: &Gate, path: &str) -> Seen {
         let start = Instant::now();
         let authorization = format!("Bearer {TOKEN}");
-        let facts = RequestFacts {
-            path,
-            authorization: vec![authorization.as_bytes()],
-            session_token: Vec::new(),
-            by: start + self.limits.deadline * 2,
-        };
+        let by = start + self.limits.deadline * 2;
+        let facts = RequestFacts::of_a_machine(path, vec![authorization.as_bytes()], start, by);
         let judgement = gate.decide(&facts).await;
         Seen::judged(&judgement, start.elapsed(), self.limits.deadline)
     }
@@ -280,7 +276,7 @@ fn gate_over(provider: Arc<WasmProvider>) -> Gate {
         ..Registered::new(hostile_name(), [scope(GRANTED_SCOPE)].into())
     };
     let registry = Registry::new(vec![registered]).expect("one provider has one name");
-    Gate::new(routes, registry, PeopleGate::ProcessToken(SecretDigest::of(b"")))
+    Gate::new(routes, registry, Arc::new(People::new(PeopleGate::ProcessToken(SecretDigest::of(b"")))))
 }
 
 /// The worst that was seen of an attack so far.

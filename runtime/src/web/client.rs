@@ -24,6 +24,12 @@ impl TrustedProxies {
         Some(self.walk(peer, forwarded))
     }
 
+    /// Is the other end of the connection one of them?
+    pub(super) fn trusts_peer_of(&self, request: &Request) -> bool {
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+        peer.is_some_and(|peer| self.trusts(peer.ip().to_canonical()))
+    }
+
     fn walk<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
         let mut client = peer;
         for hop in forwarded.rev().flat_map(|line| line.rsplit(',')) {

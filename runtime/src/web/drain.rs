@@ -1,6 +1,7 @@
 //! `POST /api/gateway/drain`.
 
 use super::body::BoundedBody;
+use super::context::Context;
 use super::whoami::Permitted;
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
@@ -8,7 +9,8 @@ use crate::auth::Permit;
 use crate::drain::{BeginRequest, DrainError, MAX_TTL_SECONDS};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -39,6 +41,31 @@ pub(super) async fn control(
         }
     });
     carried_out.await.unwrap_or_else(|_| respond::internal_error())
+}
+
+/// The same for a person, from the page: JSON from its script, a form without it.
+pub(super) async fn from_page(
+    State(dashboard): State<Dashboard>,
+    context: Context,
+    Permitted(permit): Permitted,
+    headers: HeaderMap,
+    BoundedBody(body): BoundedBody,
+) -> Response {
+    let form = headers.get(CONTENT_TYPE).filter(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let body = match form {
+        None => body,
+        Some(_) => match serde_urlencoded::from_bytes::<Map<String, Value>>(&body) {
+            Ok(fields) => Value::Object(fields).to_string().into(),
+            Err(mistake) => return respond::bad_request(&format!("The form cannot be read: {mistake}")),
+        },
+    };
+    let answer = control(State(dashboard), Permitted(permit), BoundedBody(body)).await;
+    match form {
+        Some(_) if answer.status().is_success() => {
+            (StatusCode::SEE_OTHER, [(LOCATION, context.site.path("/"))]).into_response()
+        }
+        _ => answer,
+    }
 }
 
 async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) -> Response {

@@ -1,14 +1,22 @@
 //! The outermost layer of auth: hands the request's facts to the gate and does what the gate decides.
 
-use super::{Dashboard, respond};
+use super::context::Context;
+use super::forward_auth;
+use super::respond::{self, Audience};
+use super::session_cookie::{self, RequestCookies};
+use super::sign_in::{about, now};
+use super::site::Site;
+use super::Dashboard;
 use crate::audit::{EventName, Record};
-use crate::auth::{Caller, Decision, Denial, Gate, Judgement, Permit, ProviderName, RequestFacts};
+use crate::auth::{
+    Caller, CookieChange, Decision, Denial, Gate, Judgement, Permit, ProviderName, RequestFacts, SessionEvent,
+    VERIFY_PATH, WS_PATH,
+};
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Wall clock over all providers that are asked about one token.
@@ -16,72 +24,142 @@ const CHAIN_DEADLINE: Duration = Duration::from_millis(2_500);
 const SESSION_TOKEN: &str = "x-hermes-session-token";
 
 pub(super) async fn gate(State(dashboard): State<Dashboard>, mut request: Request, next: Next) -> Response {
-    let client = dashboard.proxies.client_of(&request);
+    let context = Context {
+        client: dashboard.sites.proxies.client_of(&request),
+        site: dashboard.sites.of(&request),
+    };
     let serving = dashboard.live.now();
-    let judgement = serving.gate.decide(&facts(&request)).await;
-    tell(&dashboard, &serving.gate, &judgement, request.uri().path(), client);
-    match judgement.decision {
-        Decision::Refused(denial) => respond::denial(&denial),
-        Decision::Public => next.run(request).await,
+    let judgement = serving.gate.decide(&facts(&dashboard, &request, &context.site)).await;
+    tell(&dashboard, &serving.gate, &judgement, request.uri().path(), &context);
+    let cookies = cookies(&dashboard, &judgement, &context);
+    let mut response = match judgement.decision {
+        Decision::Refused(denial) => refuse(&denial, &context.site, &request),
+        Decision::Public => {
+            request.extensions_mut().insert(context);
+            next.run(request).await
+        }
         Decision::Permitted(permit) => {
             // No handler, and nothing behind one, has any use for the credential.
             request.headers_mut().remove(AUTHORIZATION);
             request.headers_mut().remove(SESSION_TOKEN);
             request.extensions_mut().insert(permit);
+            request.extensions_mut().insert(context);
             next.run(request).await
         }
-    }
+    };
+    session_cookie::set(response.headers_mut(), cookies);
+    response
 }
 
-fn facts(request: &Request) -> RequestFacts<'_> {
+fn facts<'a>(dashboard: &Dashboard, request: &'a Request, site: &Site) -> RequestFacts<'a> {
     let all = |name: &str| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let at = Instant::now();
+    let uri = request.uri();
     RequestFacts {
-        path: request.uri().path(),
+        path: uri.path(),
+        target: forward_auth::target(request),
         authorization: all(AUTHORIZATION.as_str()),
         session_token: all(SESSION_TOKEN),
-        by: Instant::now() + CHAIN_DEADLINE,
+        session: dashboard.sealer.session(&RequestCookies::of(request.headers()), site),
+        ticket: uri.query().filter(|_| uri.path() == WS_PATH).and_then(ticket),
+        now: now(),
+        at,
+        by: at + CHAIN_DEADLINE,
     }
 }
 
-fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, client: Option<IpAddr>) {
-    for (provider, fault) in &judgement.faults {
-        dashboard.metrics.fault(provider, &fault.fault);
-        let component =
-            gate.registry().named(provider).and_then(|registered| registered.component.as_deref());
-        dashboard.faults.tell(provider, component, fault, &dashboard.audit);
-    }
-    if !judgement.token_route {
-        if let Decision::Refused(denial) = &judgement.decision {
-            tracing::debug!(path, reason = denial.reason, detail = denial.detail, "refused");
+/// Tickets are hex digits: there is nothing to decode.
+fn ticket(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("ticket="))
+}
+
+fn refuse(denial: &Denial, site: &Site, request: &Request) -> Response {
+    let path = request.uri().path();
+    let audience = match path {
+        VERIFY_PATH => forward_auth::audience(request),
+        path if path == "/api" || path.starts_with("/api/") => Audience::Program,
+        _ => Audience::Browser,
+    };
+    respond::denial(denial, site, audience)
+}
+
+fn cookies(dashboard: &Dashboard, judgement: &Judgement, context: &Context) -> Vec<HeaderValue> {
+    match &judgement.cookies {
+        CookieChange::None => Vec::new(),
+        CookieChange::Delete => session_cookie::session_deletions(&context.site),
+        CookieChange::Renew(session) => {
+            let cookies = dashboard.sealer.of_session(session, &context.site, now());
+            cookies.unwrap_or_else(|large| {
+                tracing::error!(provider = %session.provider, %large, "a refreshed session fits no cookie");
+                session_cookie::session_deletions(&context.site)
+            })
         }
-        return;
+    }
+}
+
+fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, context: &Context) {
+    for (provider, fault) in &judgement.faults {
+        if let Some(registered) = gate.registry().named(provider) {
+            dashboard.tell_fault(registered, fault);
+        }
+    }
+    if let Some(event) = &judgement.event {
+        tell_session(dashboard, event, context);
     }
     match &judgement.decision {
-        Decision::Permitted(permit) => tell_success(dashboard, permit, path, client),
-        Decision::Refused(denial) => tell_failure(dashboard, denial, path, client),
+        Decision::Permitted(permit) => tell_success(dashboard, permit, path, context),
+        Decision::Refused(denial) if judgement.token_route => tell_failure(dashboard, denial, path, context),
+        Decision::Refused(denial) if path == WS_PATH => {
+            let record = Record::now(EventName::WsTicketRejected).with("reason", denial.reason);
+            dashboard.audit.write(record.with("ip", context.ip()));
+        }
+        Decision::Refused(denial) => {
+            tracing::debug!(path, reason = denial.reason, detail = denial.detail, "refused");
+        }
         Decision::Public => {}
     }
 }
 
-fn tell_success(dashboard: &Dashboard, permit: &Permit, path: &str, client: Option<IpAddr>) {
-    dashboard.metrics.token_auth("accepted");
+fn tell_session(dashboard: &Dashboard, event: &SessionEvent, context: &Context) {
+    let record = match event {
+        SessionEvent::Refreshed(session) => {
+            tracing::info!(provider = %session.provider, "session refreshed");
+            about(EventName::RefreshSuccess, session)
+        }
+        SessionEvent::RefreshFailed { provider, reason } => {
+            tracing::info!(%provider, reason, "session not refreshed");
+            Record::now(EventName::RefreshFailure).with("provider", provider.as_str()).with("reason", *reason)
+        }
+        SessionEvent::NotVerified { provider, reason } => {
+            tracing::info!(provider, reason, "session not believed");
+            Record::now(EventName::SessionVerifyFailure)
+                .with("provider", provider.as_deref())
+                .with("reason", *reason)
+        }
+    };
+    dashboard.audit.write(record.with("ip", context.ip()));
+}
+
+/// Machines' calls are told one by one; people's were told when they signed in.
+fn tell_success(dashboard: &Dashboard, permit: &Permit, path: &str, context: &Context) {
     let Caller::Service(principal) = permit.caller() else { return };
+    dashboard.metrics.token_auth("accepted");
     let record = Record::now(EventName::TokenAuthSuccess)
         .with("principal", principal.name())
         .with("provider", principal.provider().as_str())
         .with("component", principal.component())
         .with("path", path)
-        .with("ip", client.map(|ip| ip.to_string()));
+        .with("ip", context.ip());
     dashboard.audit.write(record);
 }
 
-fn tell_failure(dashboard: &Dashboard, denial: &Denial, path: &str, client: Option<IpAddr>) {
+fn tell_failure(dashboard: &Dashboard, denial: &Denial, path: &str, context: &Context) {
     dashboard.metrics.token_auth(denial.reason);
     tracing::info!(path, reason = denial.reason, detail = denial.detail, "token refused");
     let record = Record::now(EventName::TokenAuthFailure)
         .with("reason", denial.reason)
         .with("provider", denial.unreachable.as_ref().map(ProviderName::as_str))
         .with("path", path)
-        .with("ip", client.map(|ip| ip.to_string()));
+        .with("ip", context.ip());
     dashboard.audit.write(record);
 }

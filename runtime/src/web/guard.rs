@@ -3,7 +3,7 @@
 
 use super::{Dashboard, respond};
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{HOST, ORIGIN, UPGRADE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -89,7 +89,8 @@ fn check(hosts: &HostPolicy, method: &Method, uri: &Uri, headers: &HeaderMap) ->
     if !is_plain_path(uri.path()) {
         return Err((StatusCode::BAD_REQUEST, "the path has encoded slashes, dot segments or NUL"));
     }
-    if !method.is_safe() && comes_from_elsewhere(hosts, headers, &host) {
+    let is_socket = headers.contains_key(UPGRADE);
+    if (is_socket || !method.is_safe()) && comes_from_elsewhere(hosts, headers, &host) {
         return Err((StatusCode::FORBIDDEN, "a page of another origin may not do this"));
     }
     Ok(())

@@ -2,9 +2,7 @@
 
 use super::Dashboard;
 use super::whoami::Permitted;
-use crate::auth::{
-    BearerToken, BoxFuture, CallFault, ProviderFault, ProviderName, TokenProvider, TokenVerdict,
-};
+use crate::auth::{ProviderFault, ProviderName};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
 use axum::middleware::Next;
@@ -15,8 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
@@ -29,6 +26,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Labels<2>, Counter>,
     token_auth: Family<Labels<1>, Counter>,
+    sign_ins: Family<Labels<1>, Counter>,
     provider_calls: Family<Labels<1>, Histogram>,
     provider_faults: Family<Labels<2>, Counter>,
     quarantined: Family<Labels<1>, Gauge>,
@@ -43,6 +41,7 @@ impl Default for Metrics {
         let metrics = Self {
             requests: Family::default(),
             token_auth: Family::default(),
+            sign_ins: Family::default(),
             provider_calls: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             provider_faults: Family::default(),
             quarantined: Family::default(),
@@ -57,9 +56,10 @@ impl Default for Metrics {
             "Bearer calls on token routes by outcome",
             metrics.token_auth.clone(),
         );
+        registry.register("sign_ins", "Sign-ins of people by outcome", metrics.sign_ins.clone());
         registry.register(
             "provider_call_seconds",
-            "Token calls of a provider",
+            "Calls of a provider",
             metrics.provider_calls.clone(),
         );
         registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
@@ -94,6 +94,16 @@ impl Metrics {
         self.quarantined.get_or_create(&[("provider", provider.to_string())]).set(is_quarantined.into());
     }
 
+    /// Takes the time of a provider's calls.
+    pub fn call_meter(&self, provider: &ProviderName) -> impl Fn(Duration) + Send + Sync + use<> {
+        let seconds = self.provider_calls.get_or_create_owned(&[("provider", provider.to_string())]);
+        move |elapsed| seconds.observe(elapsed.as_secs_f64())
+    }
+
+    pub(super) fn sign_in(&self, outcome: &str) {
+        self.sign_ins.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
     /// The providers were replaced, or were not.
     pub fn reload(&self, ok: bool) {
         let outcome = if ok { "ok" } else { "failed" };
@@ -103,35 +113,6 @@ impl Metrics {
     pub(super) fn drain(&self, action: &str, ok: bool) {
         let outcome = if ok { "ok" } else { "failed" };
         self.drain.get_or_create(&[("action", action.to_owned()), ("outcome", outcome.to_owned())]).inc();
-    }
-}
-
-/// A token provider whose calls are timed.
-pub struct Measured {
-    provider: Arc<dyn TokenProvider>,
-    seconds: Histogram,
-}
-
-impl Measured {
-    /// The same provider, timed under its name.
-    pub fn new(provider: Arc<dyn TokenProvider>, name: &ProviderName, metrics: &Metrics) -> Self {
-        let seconds = metrics.provider_calls.get_or_create_owned(&[("provider", name.to_string())]);
-        Self { provider, seconds }
-    }
-}
-
-impl TokenProvider for Measured {
-    fn verify_token<'a>(
-        &'a self,
-        token: &'a BearerToken,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        Box::pin(async move {
-            let start = Instant::now();
-            let verdict = self.provider.verify_token(token, by).await;
-            self.seconds.observe(start.elapsed().as_secs_f64());
-            verdict
-        })
     }
 }
 

@@ -3,33 +3,48 @@
 //! **Invariant:** every request passes the guard, then the gate, before any handler; a handler that needs a
 //! permit and finds none answers 500. Nothing here knows whether a provider is native or in a sandbox.
 
+mod account;
 mod body;
 mod client;
+mod context;
 mod drain;
 mod fault_log;
+mod forward_auth;
 mod gate_layer;
 mod guard;
 mod live;
+mod live_page;
 mod metrics;
 mod page;
+mod parameters;
 mod respond;
 mod routes;
+mod session_cookie;
+mod sign_in;
+mod site;
 mod status;
 mod whoami;
 
 pub use client::TrustedProxies;
 pub use fault_log::FaultLog;
 pub use guard::HostPolicy;
-pub use live::{Live, Serving};
-pub use metrics::{Measured, Metrics};
+pub use live::{Feed, FeedSources, Live, Serving};
+pub use metrics::Metrics;
 pub use respond::SecurityHeaders;
-pub use routes::{BUILT_IN_TOKEN_ROUTES, DRAIN_PATH, SERVED_PATHS, WHOAMI_PATH, router};
+pub use routes::{
+    BUILT_IN_TOKEN_ROUTES, DRAIN_PATH, PAGE_DRAIN_PATH, PEOPLE_PATHS, SERVED_PATHS, WHOAMI_PATH, router,
+};
+pub use session_cookie::CookieSealer;
+pub use sign_in::SignIns;
+pub use site::{PublicSite, Sites};
 
 use crate::audit::AuditLog;
+use crate::auth::{CallFault, Registered};
 use crate::drain::{DrainControl, Epoch, MarkerFile};
 use crate::gateway::StatusFile;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -38,8 +53,16 @@ pub struct Dashboard {
     pub live: Live,
     /// Which names the dashboard answers to.
     pub hosts: Arc<HostPolicy>,
-    /// Whose forwarding headers are believed.
-    pub proxies: Arc<TrustedProxies>,
+    /// How requests reach the dashboard, and whose forwarding headers are believed.
+    pub sites: Arc<Sites>,
+    /// Seals cookies.
+    pub sealer: CookieSealer,
+    /// What sign-ins share.
+    pub sign_ins: Arc<SignIns>,
+    /// What is shown as it happens.
+    pub feed: Feed,
+    /// Web sockets that may be open at once.
+    pub sockets: Arc<Semaphore>,
     /// Where events go.
     pub audit: AuditLog,
     /// What is counted.
@@ -52,6 +75,17 @@ pub struct Dashboard {
     pub page: Arc<PageSettings>,
     /// What is told of providers' faults.
     pub faults: FaultLog,
+}
+
+/// Web sockets that may be open at once.
+pub const MAX_SOCKETS: usize = 256;
+
+impl Dashboard {
+    /// Counts a provider's fault, and tells of it.
+    fn tell_fault(&self, by: &Registered, fault: &CallFault) {
+        self.metrics.fault(&by.name, &fault.fault);
+        self.faults.tell(&by.name, by.component.as_deref(), fault, &self.audit);
+    }
 }
 
 /// Where the state of the gateway is read.

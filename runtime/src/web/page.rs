@@ -1,75 +1,86 @@
-//! The page at `/`: what the gateway is doing, as it changes.
+//! The frame of every page, and the live page at `/`.
 
+use super::context::Context;
+use super::live_page;
 use super::{Dashboard, respond};
+use crate::auth::{Caller, Permit};
+use axum::Extension;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
 
-pub(super) async fn index(State(dashboard): State<Dashboard>) -> Response {
+/// What pages differ in.
+pub(super) struct Page<'a> {
+    pub(super) title: &'a str,
+    /// Was the gate taken off by hand?
+    pub(super) insecure: bool,
+    /// The one small script, if the page has one.
+    pub(super) script: Option<String>,
+}
+
+/// A page as a response: only its own style and script, each with the nonce of this one answer.
+pub(super) fn respond_with(status: StatusCode, page: &Page<'_>, body: &Markup) -> Response {
     let mut nonce = [0; 16];
     if getrandom::fill(&mut nonce).is_err() {
         return respond::internal_error();
     }
     let nonce = hex::encode(nonce);
+    let script = if page.script.is_some() { format!("script-src 'nonce-{nonce}'; connect-src 'self'; ") } else { String::new() };
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; {script}style-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'"
     );
     let headers = [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
     ];
-    (headers, render(&dashboard, &nonce).into_string()).into_response()
+    (status, headers, frame(page, &nonce, body).into_string()).into_response()
 }
 
-fn render(dashboard: &Dashboard, nonce: &str) -> Markup {
-    let token = script_string(dashboard.page.process_token.expose());
-    let facts =
-        [("state", "Gateway"), ("active", "Turns in flight"), ("drain", "Drain"), ("updated", "Last change")];
+fn frame(page: &Page<'_>, nonce: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Portcullis" }
+                title { (page.title) }
                 style nonce=(nonce) { (PreEscaped(STYLE)) }
             }
             body {
-                @if dashboard.page.insecure {
-                    p.warning role="alert" { "The gate is off (--insecure): whoever reaches this page controls the dashboard." }
+                @if page.insecure {
+                    p.warning role="alert" { "The gate is off (--insecure): whoever reaches this page sees everything on it." }
                 }
-                main {
-                    h1 { "Portcullis" }
-                    dl aria-live="polite" {
-                        @for (id, label) in facts {
-                            dt { (label) }
-                            dd id=(id) { "…" }
-                        }
-                    }
-                    noscript { "This page needs its script; " a href="/api/status" { "/api/status" } " does not." }
+                (body)
+                @if let Some(script) = &page.script {
+                    script nonce=(nonce) { (PreEscaped(script)) }
                 }
-                script nonce=(nonce) { "window.__HERMES_SESSION_TOKEN__=" (PreEscaped(token)) ";" (PreEscaped(SCRIPT)) }
             }
         }
     }
 }
 
-/// A string literal that cannot end its script element.
-fn script_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('<', "\\u003c").replace('>', "\\u003e")
+/// A gate in the page's own colours, for every browser that asks.
+pub(super) async fn icon() -> impl IntoResponse {
+    const ICON: &str = include_str!("icon.svg");
+    ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "public, max-age=86400")], ICON)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn token_cannot_end_its_script() {
-        assert_eq!(script_string("a\"</script>"), r#""a\"\u003c/script\u003e""#);
-    }
+pub(super) async fn index(
+    State(dashboard): State<Dashboard>,
+    context: Context,
+    permit: Option<Extension<Permit>>,
+) -> Response {
+    let session = match permit.as_ref().map(|permit| permit.caller()) {
+        Some(Caller::Person(session)) => Some(session.clone()),
+        _ => None,
+    };
+    let moment = dashboard.feed.look().await;
+    let body = live_page::body(&context.site, session.as_deref(), &moment, &dashboard);
+    let script = live_page::script(&context.site, &dashboard.page);
+    let page = Page { title: "Portcullis", insecure: dashboard.page.insecure, script: Some(script) };
+    respond_with(StatusCode::OK, &page, &body)
 }

@@ -1,9 +1,11 @@
 //! Answers that many handlers give, and the one place that turns a refusal into a response.
 
+use super::forward_auth;
+use super::site::Site;
 use crate::auth::{Denial, DenialStatus};
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,7 +18,14 @@ pub struct SecurityHeaders {
     pub https: bool,
 }
 
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// Who reads a refusal: a program wants its status, a browser the way to the sign-in page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audience {
+    Browser,
+    Program,
+}
+
+pub(super) const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// An error with a code for programs and a sentence for people.
 pub(super) fn error(status: StatusCode, code: &str, detail: &str) -> Response {
@@ -33,25 +42,42 @@ pub(super) fn bad_request(detail: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response()
 }
 
+/// A provider could not be asked, and nobody else can answer for it.
+pub(super) fn unreachable(name: &str) -> Response {
+    let body = json!({"detail": format!("Auth provider '{name}' unreachable")});
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
+}
+
+/// Where a person signs in, to come back to `next`.
+pub(super) fn login_url(site: &Site, next: &str) -> String {
+    site.path(&format!("/login?next={}", utf8_percent_encode(next, QUERY_VALUE)))
+}
+
 /// The one place where a refusal becomes a response. Only what may be known outside is in it.
-pub(super) fn denial(denial: &Denial) -> Response {
+pub(super) fn denial(denial: &Denial, site: &Site, audience: Audience) -> Response {
     match denial.status {
         DenialStatus::BearerUnauthorized => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             (challenge, error(StatusCode::UNAUTHORIZED, "unauthenticated", "Unauthorized")).into_response()
         }
         DenialStatus::Unauthorized => {
-            let next = utf8_percent_encode(denial.login_next.as_deref().unwrap_or("/"), QUERY_VALUE);
-            let body = json!({"error": "unauthenticated", "detail": "Unauthorized", "reason": denial.reason,
-                              "login_url": format!("/login?next={next}")});
-            (StatusCode::UNAUTHORIZED, Json(body)).into_response()
+            let login_url = login_url(site, denial.login_next.as_deref().unwrap_or("/"));
+            match audience {
+                Audience::Browser => (StatusCode::FOUND, [(header::LOCATION, login_url)]).into_response(),
+                Audience::Program => {
+                    let is_expired = denial.reason == "session_expired";
+                    let error = if is_expired { "session_expired" } else { "unauthenticated" };
+                    let body = json!({"error": error, "detail": "Unauthorized", "reason": denial.reason,
+                                      "login_url": login_url});
+                    let login = HeaderValue::try_from(login_url).ok();
+                    let headers = login.map(|login| [(forward_auth::LOGIN, login)]);
+                    (StatusCode::UNAUTHORIZED, headers.map(HeaderMap::from_iter).unwrap_or_default(), Json(body))
+                        .into_response()
+                }
+            }
         }
         DenialStatus::Forbidden => error(StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
-        DenialStatus::Unavailable => {
-            let name = denial.unreachable.as_ref().map_or("", |name| name.as_str());
-            let body = json!({"detail": format!("Auth provider '{name}' unreachable")});
-            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
-        }
+        DenialStatus::Unavailable => unreachable(denial.unreachable.as_ref().map_or("", |name| name.as_str())),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Every path that the dashboard serves.
 
-use super::{Dashboard, drain, gate_layer, guard, metrics, page, respond, status, whoami};
+use super::{
+    Dashboard, account, drain, forward_auth, gate_layer, guard, live, metrics, page, respond, sign_in, status, whoami,
+};
+use crate::auth::{VERIFY_PATH, WS_PATH};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
 
 /// Begins and cancels a drain.
@@ -10,10 +13,29 @@ pub const DRAIN_PATH: &str = "/api/gateway/drain";
 /// Says who the caller is.
 pub const WHOAMI_PATH: &str = "/api/auth/whoami";
 
+/// Begins and cancels a drain from the page, for a person with a session.
+pub const PAGE_DRAIN_PATH: &str = "/api/drain";
+
 /// Paths that the configuration can guard with a scope of its own.
 pub const SERVED_PATHS: &[&str] = &["/metrics", "/api/status", "/readyz", "/healthz", "/"];
 /// Paths that bearer tokens guard without any configuration.
 pub const BUILT_IN_TOKEN_ROUTES: &[&str] = &[DRAIN_PATH, WHOAMI_PATH];
+
+/// Paths that are people's, and never a machine's.
+pub const PEOPLE_PATHS: &[&str] = &[
+    "/login",
+    "/auth/login",
+    "/auth/callback",
+    "/auth/password-login",
+    "/auth/logout",
+    VERIFY_PATH,
+    "/api/auth/providers",
+    "/api/auth/me",
+    "/api/auth/ws-ticket",
+    WS_PATH,
+    PAGE_DRAIN_PATH,
+    "/favicon.ico",
+];
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -23,6 +45,18 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
         ("/", get(page::index)),
         (DRAIN_PATH, post(drain::control)),
         (WHOAMI_PATH, get(whoami::whoami)),
+        ("/login", get(sign_in::login)),
+        ("/auth/login", get(sign_in::start)),
+        ("/auth/callback", get(sign_in::callback)),
+        ("/auth/password-login", post(sign_in::password_login)),
+        ("/auth/logout", post(sign_in::logout)),
+        (VERIFY_PATH, any(forward_auth::verify)),
+        ("/api/auth/providers", get(account::providers)),
+        ("/api/auth/me", get(account::me)),
+        ("/api/auth/ws-ticket", post(account::ws_ticket)),
+        (WS_PATH, get(live::socket)),
+        (PAGE_DRAIN_PATH, post(drain::from_page)),
+        ("/favicon.ico", get(page::icon)),
         ("/api/status", get(status::status)),
         ("/metrics", get(metrics::exposition)),
         ("/healthz", get(status::healthz)),
@@ -52,7 +86,7 @@ mod tests {
 
     #[test]
     fn listed_paths_are_those_that_answer() {
-        let listed: BTreeSet<_> = SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).copied().collect();
+        let listed: BTreeSet<_> = SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).chain(PEOPLE_PATHS).copied().collect();
         let answering: BTreeSet<_> = handlers().into_iter().map(|(path, _)| path).collect();
         assert_eq!(listed, answering);
     }

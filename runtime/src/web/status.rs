@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 impl GatewayView {
-    fn read(&self) -> (StatusReading, Verdict) {
+    pub(super) fn read(&self) -> (StatusReading, Verdict) {
         let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_marker_age, Timestamp::now());
         (self.status.read(), verdict)
     }
@@ -53,6 +53,14 @@ fn describe(reading: &StatusReading, verdict: &Verdict, auth_required: bool) -> 
     })
 }
 
+/// The same with what only people who are let in may know: who drains, and which turns are in flight.
+pub(super) fn describe_for_people(reading: &StatusReading, verdict: &Verdict, auth_required: bool) -> Value {
+    let mut status = describe(reading, verdict, auth_required);
+    status["drain"]["principal"] = verdict.drain().and_then(|drain| drain.principal.clone()).into();
+    status["turns"] = json!(reading.turns);
+    status
+}
+
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
@@ -92,6 +100,7 @@ mod tests {
             active_agents: active,
             drain_requested_at: verdict.drain().map(|drain| drain.requested_at),
             updated_at: None,
+            turns: Vec::new(),
         };
         describe(&reading, verdict, false)
     }
@@ -116,6 +125,7 @@ mod tests {
                 active_agents: 0,
                 drain_requested_at: acted_on,
                 updated_at: None,
+                turns: Vec::new(),
             };
             describe(&reading, &verdict, false)["drained"].clone()
         };

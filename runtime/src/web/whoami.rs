@@ -30,7 +30,7 @@ impl<S: Sync> FromRequestParts<S> for Permitted {
 pub(super) async fn whoami(Permitted(permit): Permitted) -> Response {
     match permit.caller() {
         Caller::Service(principal) => Json(principal).into_response(),
-        Caller::ProcessTokenHolder => {
+        Caller::Person(_) | Caller::ProcessTokenHolder => {
             Json(json!({"principal": permit.name(), "provider": null, "scopes": []})).into_response()
         }
     }

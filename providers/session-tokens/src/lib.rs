@@ -1,0 +1,257 @@
+//! Session tokens that a provider signs for itself: a short access token and a refresh token, each a JSON Web Token
+//! (RFC 7519) signed with HMAC-SHA-256 by a key that nobody else has.
+//!
+//! A refresh token is good once: exchanging it twice is taken for theft, and ends the session (RFC 9700, section
+//! 4.14.2). What is over, and which exchange is next, stands in the provider's bucket.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use portcullis_guest::{Bucket, RefreshError, Session, Unavailable};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// The longest that a refresh token may live: as long as the bucket remembers.
+pub const MAX_REFRESH_SECONDS: u64 = 7 * 24 * 3600;
+
+/// Who the session is of. Empty where unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// A stable identifier.
+    #[serde(rename = "sub")]
+    pub user_id: String,
+    /// The person's address.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub email: String,
+    /// The person's name.
+    #[serde(default, rename = "name", skip_serializing_if = "String::is_empty")]
+    pub display_name: String,
+    /// The person's organisation.
+    #[serde(default, rename = "org", skip_serializing_if = "String::is_empty")]
+    pub org_id: String,
+}
+
+/// What a provider puts into its tokens beside the person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Into both: say, a mark of the password that was checked.
+    pub both: String,
+    /// Into the refresh token: say, that of an identity provider.
+    pub refresh: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Use {
+    #[serde(rename = "access")]
+    Access,
+    #[serde(rename = "refresh")]
+    Refresh,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    #[serde(rename = "use")]
+    used_for: Use,
+    #[serde(flatten)]
+    person: Person,
+    /// The session, from sign-in to sign-out.
+    sid: String,
+    /// How often it has been refreshed.
+    generation: u64,
+    exp: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    note: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    refresh_note: String,
+}
+
+/// A token that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Who it is of.
+    pub person: Person,
+    /// What its provider put in.
+    pub notes: Notes,
+    /// Seconds since the Unix epoch.
+    pub expires_at: u64,
+    sid: String,
+    generation: u64,
+}
+
+/// Signs tokens, and knows its own.
+pub struct Signer<'a> {
+    /// At least 256 bits.
+    pub key: &'a [u8],
+    /// Where it remembers what is over.
+    pub bucket: &'a dyn Bucket,
+    /// Seconds since the Unix epoch.
+    pub now: u64,
+}
+
+/// When a session's tokens end, in seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The access token.
+    pub access: u64,
+    /// The refresh token; `None`: there is none.
+    pub refresh: Option<u64>,
+}
+
+impl Signer<'_> {
+    /// A new session.
+    ///
+    /// # Errors
+    /// No random numbers, or no signature: both are out of reach.
+    pub fn open(&self, person: Person, notes: Notes, ends: Ends) -> Result<Session, Unavailable> {
+        let mut sid = [0; 16];
+        getrandom::fill(&mut sid).map_err(|error| Unavailable(format!("random numbers: {error}")))?;
+        self.session(Checked { person, notes, expires_at: ends.access, sid: hex::encode(sid), generation: 0 }, ends)
+    }
+
+    /// Whose access token is this?
+    ///
+    /// # Errors
+    /// The bucket is out of reach.
+    pub fn verify(&self, access_token: &str) -> Result<Option<Checked>, Unavailable> {
+        self.check(access_token, Use::Access)
+    }
+
+    /// Takes a refresh token, which is then worth nothing any more.
+    ///
+    /// # Errors
+    /// The session is over, or the bucket is out of reach.
+    pub fn spend(&self, refresh_token: &str) -> Result<Checked, RefreshError> {
+        let checked = self.check(refresh_token, Use::Refresh)?.ok_or(RefreshError::Expired)?;
+        let generation = self.bucket.increment(&format!("generation:{}", checked.sid), 1)?;
+        if generation != checked.generation + 1 {
+            self.end(&checked)?;
+            return Err(RefreshError::Expired);
+        }
+        Ok(Checked { generation, ..checked })
+    }
+
+    /// The same session with new tokens.
+    ///
+    /// # Errors
+    /// No signature.
+    pub fn renew(&self, spent: Checked, ends: Ends) -> Result<Session, Unavailable> {
+        self.session(spent, ends)
+    }
+
+    /// Ends the session of a refresh token. Says what it was, if it was one.
+    ///
+    /// # Errors
+    /// The bucket is out of reach.
+    pub fn revoke(&self, refresh_token: &str) -> Result<Option<Checked>, Unavailable> {
+        let checked = self.check(refresh_token, Use::Refresh)?;
+        checked.iter().try_for_each(|checked| self.end(checked))?;
+        Ok(checked)
+    }
+
+    fn end(&self, checked: &Checked) -> Result<(), Unavailable> {
+        self.bucket.set(&format!("revoked:{}", checked.sid), &[1])
+    }
+
+    fn check(&self, token: &str, used_for: Use) -> Result<Option<Checked>, Unavailable> {
+        // Times are checked by the provider's own clock, below.
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.validate_exp = false;
+        rules.required_spec_claims = HashSet::new();
+        let decoded = decode::<Claims>(token, &DecodingKey::from_secret(self.key), &rules);
+        let Some(claims) = decoded.ok().map(|token| token.claims) else { return Ok(None) };
+        if claims.used_for != used_for || claims.exp <= self.now {
+            return Ok(None);
+        }
+        if self.bucket.get(&format!("revoked:{}", claims.sid))?.is_some() {
+            return Ok(None);
+        }
+        let Claims { person, sid, generation, exp, note, refresh_note, .. } = claims;
+        let notes = Notes { both: note, refresh: refresh_note };
+        Ok(Some(Checked { person, notes, expires_at: exp, sid, generation }))
+    }
+
+    fn session(&self, of: Checked, ends: Ends) -> Result<Session, Unavailable> {
+        let access_token = self.sign(&of, Use::Access, ends.access)?;
+        let refresh_token = match ends.refresh {
+            Some(exp) => self.sign(&of, Use::Refresh, exp)?,
+            None => String::new(),
+        };
+        Ok(Checked { expires_at: ends.access, ..of }.into_session(access_token, refresh_token))
+    }
+
+    fn sign(&self, of: &Checked, used_for: Use, exp: u64) -> Result<String, Unavailable> {
+        let refresh_note = if used_for == Use::Refresh { of.notes.refresh.clone() } else { String::new() };
+        let claims = Claims {
+            used_for,
+            person: of.person.clone(),
+            sid: of.sid.clone(),
+            generation: of.generation,
+            exp,
+            note: of.notes.both.clone(),
+            refresh_note,
+        };
+        encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(self.key))
+            .map_err(|error| Unavailable(format!("signing: {error}")))
+    }
+}
+
+impl Checked {
+    /// The session as the host wants it.
+    pub fn into_session(self, access_token: String, refresh_token: String) -> Session {
+        let Person { user_id, email, display_name, org_id } = self.person;
+        let expires_at = self.expires_at;
+        Session { user_id, email, display_name, org_id, expires_at, access_token, refresh_token }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_guest::FakeBucket;
+
+    const KEY: &[u8] = b"a key of thirty-two bytes, no less";
+    const ENDS: Ends = Ends { access: 100, refresh: Some(1000) };
+
+    fn signer(bucket: &FakeBucket, now: u64) -> Signer<'_> {
+        Signer { key: KEY, bucket, now }
+    }
+
+    fn ada() -> Person {
+        Person { user_id: "ada".into(), ..Person::default() }
+    }
+
+    #[test]
+    fn tokens_are_known_until_they_end_and_only_for_their_use() {
+        let bucket = FakeBucket::default();
+        let session = signer(&bucket, 0).open(ada(), Notes::default(), ENDS).unwrap();
+        assert_eq!((session.user_id.as_str(), session.expires_at), ("ada", 100));
+        assert_eq!(signer(&bucket, 99).verify(&session.access_token).unwrap().unwrap().person, ada());
+        assert_eq!(signer(&bucket, 100).verify(&session.access_token).unwrap(), None);
+        assert_eq!(signer(&bucket, 0).verify(&session.refresh_token).unwrap(), None);
+        assert_eq!(signer(&bucket, 0).spend(&session.access_token), Err(RefreshError::Expired));
+        let other = Signer { key: b"another key of thirty-two bytes!!", bucket: &bucket, now: 0 };
+        assert_eq!(other.verify(&session.access_token).unwrap(), None);
+    }
+
+    #[test]
+    fn refresh_token_is_good_once_and_its_second_use_ends_the_session() {
+        let bucket = FakeBucket::default();
+        let signer = signer(&bucket, 0);
+        let first = signer.open(ada(), Notes::default(), ENDS).unwrap();
+        let second = signer.renew(signer.spend(&first.refresh_token).unwrap(), ENDS).unwrap();
+        assert!(signer.verify(&second.access_token).unwrap().is_some());
+        assert_eq!(signer.spend(&first.refresh_token), Err(RefreshError::Expired));
+        assert_eq!(signer.spend(&second.refresh_token), Err(RefreshError::Expired));
+        assert_eq!(signer.verify(&second.access_token).unwrap(), None);
+    }
+
+    #[test]
+    fn revoked_session_is_over_for_every_token_of_it() {
+        let bucket = FakeBucket::default();
+        let signer = signer(&bucket, 0);
+        let notes = Notes { both: "mark".into(), refresh: "theirs".into() };
+        let session = signer.open(ada(), notes.clone(), ENDS).unwrap();
+        assert_eq!(signer.verify(&session.access_token).unwrap().unwrap().notes.refresh, "");
+        assert_eq!(signer.revoke(&session.refresh_token).unwrap().unwrap().notes, notes);
+        assert_eq!(signer.verify(&session.access_token).unwrap(), None);
+        assert_eq!(signer.spend(&session.refresh_token), Err(RefreshError::Expired));
+    }
+}

@@ -1,0 +1,86 @@
+use super::sessions::Sessions;
+use super::{BoxFuture, CallFault, Registered, RefreshVerdict, Session, SessionToken};
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the outcome of a refresh is shared: requests that still carry the old token come in that time.
+pub const SHARED_FOR: Duration = Duration::from_secs(30);
+/// Refreshes whose outcome is remembered.
+const MAX_REMEMBERED: u64 = 10_000;
+
+/// What became of a refresh.
+#[derive(Clone, Debug)]
+pub(super) enum Refreshed {
+    /// The session goes on.
+    Renewed(Arc<Session>),
+    /// It is over.
+    Over(&'static str),
+    /// The provider gave no answer; the session may well go on later.
+    Unanswered(CallFault),
+}
+
+/// Refreshes sessions: one call a token, however many requests arrive together. An identity provider that rotates
+/// its tokens takes the second use of one for theft.
+pub struct Refresher {
+    shared: Cache<[u8; 32], Shared<BoxFuture<'static, Refreshed>>>,
+    sessions: Arc<Sessions>,
+}
+
+/// The outcome, and whether this request was the one that asked.
+pub(super) struct Outcome {
+    pub(super) refreshed: Refreshed,
+    pub(super) is_first: bool,
+}
+
+impl Refresher {
+    /// Tells these sessions of what it renews.
+    pub fn new(sessions: Arc<Sessions>) -> Self {
+        let shared = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SHARED_FOR).build();
+        Self { shared, sessions }
+    }
+
+    pub(super) async fn refresh(&self, registered: &Registered, token: &SessionToken, by: Instant) -> Outcome {
+        let key = key_of(token);
+        let entry = self.shared.entry(key).or_insert_with(|| begin(registered.clone(), token.clone(), by));
+        let is_first = entry.is_fresh();
+        let refreshed = entry.into_value().await;
+        match &refreshed {
+            Refreshed::Renewed(session) if is_first => self.sessions.renewed(session),
+            // Whoever comes next may find the provider well again.
+            Refreshed::Unanswered(_) => self.shared.invalidate(&key),
+            _ => {}
+        }
+        Outcome { refreshed, is_first }
+    }
+}
+
+fn key_of(token: &SessionToken) -> [u8; 32] {
+    let digest = Sha256::new().chain_update(&token.provider).chain_update([0]);
+    digest.chain_update(token.token.as_bytes()).finalize().into()
+}
+
+/// In a task of its own: a caller that hangs up must not leave a token that was spent and a session that nobody has.
+fn begin(registered: Registered, token: SessionToken, by: Instant) -> Shared<BoxFuture<'static, Refreshed>> {
+    let task = tokio::spawn(async move { redeem(&registered, &token, by).await });
+    let outcome = async move {
+        let panicked = |_| Refreshed::Unanswered(super::ProviderFault::Host("the refresh panicked".into()).into());
+        task.await.unwrap_or_else(panicked)
+    };
+    outcome.boxed().shared()
+}
+
+async fn redeem(registered: &Registered, token: &SessionToken, by: Instant) -> Refreshed {
+    let Some(provider) = &registered.refresh else { return Refreshed::Over("not_refreshable") };
+    match provider.refresh(&token.token, by).await {
+        Ok(RefreshVerdict::Expired) => Refreshed::Over("refresh_refused"),
+        Ok(RefreshVerdict::Refreshed(claims)) if claims.user_id != token.user_id => Refreshed::Over("another_user"),
+        Ok(RefreshVerdict::Refreshed(claims)) => {
+            Refreshed::Renewed(Arc::new(Session::mint(registered, token.id.clone(), claims)))
+        }
+        Err(fault) => Refreshed::Unanswered(fault),
+    }
+}

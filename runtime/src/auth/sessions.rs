@@ -1,0 +1,123 @@
+use super::{Session, SessionId};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Sessions that are known to be over. More, and the oldest are forgotten: their tokens have been revoked at
+/// their provider as well.
+const MAX_ENDED: usize = 100_000;
+
+/// Which sessions this process knows to be over, and who must hear of it when another ends.
+#[derive(Default)]
+pub struct Sessions {
+    table: Mutex<Table>,
+}
+
+struct Table {
+    ended: LastFew<SessionId>,
+    followed: HashMap<SessionId, watch::Sender<Option<Arc<Session>>>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { ended: LastFew::new(MAX_ENDED), followed: HashMap::new() }
+    }
+}
+
+/// Follows one session: the newest state of it, or `None` once it is over.
+pub type Followed = watch::Receiver<Option<Arc<Session>>>;
+
+impl Sessions {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Was this session ended here?
+    pub fn is_over(&self, id: &SessionId) -> bool {
+        self.table().ended.contains(id)
+    }
+
+    /// Ends a session: none of its tokens is believed any more, and whoever follows it hears of it.
+    pub fn end(&self, id: &SessionId) {
+        let mut table = self.table();
+        table.ended.insert(id.clone());
+        if let Some(followers) = table.followed.remove(id) {
+            followers.send_replace(None);
+        }
+    }
+
+    /// Follows a session from now on.
+    pub fn follow(&self, session: &Arc<Session>) -> Followed {
+        let mut table = self.table();
+        if table.ended.contains(&session.id) {
+            return watch::channel(None).1;
+        }
+        table.followed.retain(|_, followers| followers.receiver_count() > 0);
+        let followers = table.followed.entry(session.id.clone());
+        followers.or_insert_with(|| watch::channel(Some(session.clone())).0).subscribe()
+    }
+
+    /// Tells followers that a session has other tokens, and lasts longer.
+    pub(super) fn renewed(&self, session: &Arc<Session>) {
+        if let Some(followers) = self.table().followed.get(&session.id) {
+            followers.send_replace(Some(session.clone()));
+        }
+    }
+}
+
+/// A set that forgets the oldest beyond its size.
+pub struct LastFew<T> {
+    known: HashSet<T>,
+    order: VecDeque<T>,
+    limit: usize,
+}
+
+impl<T: Clone + Eq + Hash> LastFew<T> {
+    /// Holds at most `limit`.
+    pub fn new(limit: usize) -> Self {
+        Self { known: HashSet::new(), order: VecDeque::new(), limit }
+    }
+
+    /// Is it among them?
+    pub fn contains(&self, item: &T) -> bool {
+        self.known.contains(item)
+    }
+
+    /// Adds one. False: it was there.
+    pub fn insert(&mut self, item: T) -> bool {
+        let is_new = self.known.insert(item.clone());
+        if is_new {
+            self.order.push_back(item);
+        }
+        if self.order.len() > self.limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oldest_is_forgotten_beyond_the_limit() {
+        let mut few = LastFew::new(2);
+        assert!(few.insert(1) && few.insert(2) && !few.insert(2) && few.insert(3));
+        assert!(!few.contains(&1) && few.contains(&2) && few.contains(&3));
+    }
+
+    #[test]
+    fn ended_session_is_told_to_its_followers_and_never_followed_again() {
+        let sessions = Sessions::default();
+        let session = Arc::new(crate::auth::session::tests::a_session("ada"));
+        let followed = sessions.follow(&session);
+        assert!(followed.borrow().is_some() && !sessions.is_over(&session.id));
+        sessions.end(&session.id);
+        assert!(followed.borrow().is_none() && sessions.is_over(&session.id));
+        assert!(sessions.follow(&session).borrow().is_none());
+    }
+}

@@ -1,0 +1,72 @@
+//! `GET /auth/verify`: any application behind a reverse proxy can ask who calls (nginx `auth_request`, Caddy
+//! `forward_auth`, Traefik ForwardAuth).
+
+use super::respond::Audience;
+use super::whoami::Permitted;
+use crate::auth::{Caller, VERIFY_PATH};
+use axum::extract::Request;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+const USER: HeaderName = HeaderName::from_static("x-auth-user");
+const EMAIL: HeaderName = HeaderName::from_static("x-auth-email");
+const PROVIDER: HeaderName = HeaderName::from_static("x-auth-provider");
+const SCOPES: HeaderName = HeaderName::from_static("x-auth-scopes");
+
+/// What an application reads as one header value; `%` stays unambiguous.
+const HEADER_VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b'"');
+
+/// Where Caddy and Traefik say what was asked for.
+const FORWARDED_URI: &str = "x-forwarded-uri";
+/// Where nginx says it, by its configuration. It understands 401 alone, and finds the way to the sign-in page in
+/// [`LOGIN`].
+const ORIGINAL_URI: &str = "x-original-uri";
+/// Where to send a browser that was refused.
+pub(super) const LOGIN: HeaderName = HeaderName::from_static("x-portcullis-login");
+
+/// 200, and who it is. Every header is always there, so that none from outside is ever left standing.
+pub(super) async fn verify(Permitted(permit): Permitted) -> Response {
+    let (email, provider, scopes) = match permit.caller() {
+        Caller::Service(principal) => {
+            let scopes: Vec<_> = principal.scopes().map(|scope| scope.as_str()).collect();
+            ("", principal.provider().as_str(), scopes.join(" "))
+        }
+        Caller::Person(session) => (session.claims.email.as_str(), session.provider.as_str(), String::new()),
+        Caller::ProcessTokenHolder => ("", "", String::new()),
+    };
+    let mut headers = HeaderMap::new();
+    for (name, text) in [(USER, permit.name()), (EMAIL, email), (PROVIDER, provider), (SCOPES, &scopes)] {
+        headers.insert(name, value(text));
+    }
+    (StatusCode::OK, headers).into_response()
+}
+
+/// Beyond visible ASCII, percent-encoded.
+fn value(text: &str) -> HeaderValue {
+    let encoded = utf8_percent_encode(text, HEADER_VALUE).to_string();
+    HeaderValue::try_from(encoded).expect("visible ASCII and spaces are a header's value")
+}
+
+/// What the request is for: at [`VERIFY_PATH`], what the proxy says; there it can only choose where a person comes
+/// back to, and a path of another origin is refused like any.
+pub(super) fn target(request: &Request) -> &str {
+    let own = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    if request.uri().path() != VERIFY_PATH {
+        return own;
+    }
+    let headers = request.headers();
+    let forwarded = headers.get(FORWARDED_URI).or_else(|| headers.get(ORIGINAL_URI));
+    forwarded.and_then(|uri| uri.to_str().ok()).unwrap_or("/")
+}
+
+/// A browser behind a proxy that passes our answer on is sent to sign in.
+pub(super) fn audience(request: &Request) -> Audience {
+    let headers = request.headers();
+    let accepts_pages = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"));
+    match headers.contains_key(FORWARDED_URI) && accepts_pages {
+        true => Audience::Browser,
+        false => Audience::Program,
+    }
+}

@@ -1,0 +1,94 @@
+//! What the gateway, the drain, the turns and the providers are doing: looked at by one task for all who watch, and
+//! only while somebody does.
+
+use super::gate::Live;
+use crate::auth::Registered;
+use crate::web::GatewayView;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One moment: each part is one message to whoever watches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::web) struct Moment {
+    /// The gateway, the drain, and the turns in flight.
+    pub(in crate::web) status: Value,
+    /// The providers and how they fare.
+    pub(in crate::web) providers: Value,
+}
+
+/// Where a moment is read.
+pub struct FeedSources {
+    /// The gateway's files.
+    pub gateway: GatewayView,
+    /// The providers.
+    pub live: Live,
+    /// Must people sign in?
+    pub auth_required: bool,
+}
+
+/// The present moment, as it changes.
+#[derive(Clone)]
+pub struct Feed {
+    moments: watch::Sender<Arc<Moment>>,
+    sources: Arc<FeedSources>,
+}
+
+impl Feed {
+    /// Nothing yet.
+    pub fn new(sources: FeedSources) -> Self {
+        Self { moments: watch::channel(Arc::default()).0, sources: Arc::new(sources) }
+    }
+
+    /// Looks again and again for as long as somebody watches. Never ends.
+    pub async fn run(self) {
+        let mut ticks = tokio::time::interval(PAUSE);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.moments.receiver_count() > 0 {
+                let moment = self.look().await;
+                self.moments.send_if_modified(|last| {
+                    let is_new = **last != moment;
+                    *last = Arc::new(moment);
+                    is_new
+                });
+            }
+        }
+    }
+
+    /// The present moment.
+    pub(in crate::web) async fn look(&self) -> Moment {
+        let sources = self.sources.clone();
+        // Two small files: off the workers, which must never wait for a disk.
+        let read = tokio::task::spawn_blocking(move || {
+            let (reading, verdict) = sources.gateway.read();
+            crate::web::status::describe_for_people(&reading, &verdict, sources.auth_required)
+        });
+        Moment { status: read.await.unwrap_or_default(), providers: self.providers() }
+    }
+
+    fn providers(&self) -> Value {
+        let serving = self.sources.live.now();
+        serving.gate.registry().iter().map(describe).collect()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<Moment>> {
+        self.moments.subscribe()
+    }
+}
+
+fn describe(by: &Registered) -> Value {
+    json!({
+        "name": by.name,
+        "display_name": by.display_name,
+        "component": by.component,
+        "takes_tokens": by.token.is_some(),
+        "signs_people_in": by.signs_people_in(),
+        "health": by.health.as_ref().map(|health| health.report()),
+    })
+}

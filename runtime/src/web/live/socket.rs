@@ -1,0 +1,187 @@
+//! `GET /api/ws?ticket=`: the live page's web socket. The gate has spent the ticket; the socket ends with its session.
+//!
+//! Every message is one JSON object with a `type`; `docs/live.schema.json` describes them.
+
+use super::feed::Moment;
+use crate::audit::{EventName, Record};
+use crate::auth::{Caller, Followed, Session};
+use crate::web::context::Context;
+use crate::web::sign_in::now;
+use crate::web::whoami::Permitted;
+use crate::web::{Dashboard, respond};
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+
+/// Nothing that a page sends is longer, or read.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024;
+/// A page that answers no ping in this time is gone.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// The session is asked about again: an account can be closed while its page is open.
+const VERIFY_EVERY: Duration = Duration::from_secs(30);
+/// How long a provider may take for that.
+const VERIFY_DEADLINE: Duration = Duration::from_secs(5);
+
+pub(in crate::web) async fn socket(
+    State(dashboard): State<Dashboard>,
+    context: Context,
+    Permitted(permit): Permitted,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return respond::error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", "This is a web socket");
+    };
+    let Ok(slot) = dashboard.sockets.clone().try_acquire_owned() else {
+        let record = Record::now(EventName::WsTicketRejected).with("reason", "too_many_sockets");
+        dashboard.audit.write(record.with("ip", context.ip()));
+        return respond::error(StatusCode::SERVICE_UNAVAILABLE, "too_many_sockets", "Too many pages are open");
+    };
+    let person = match permit.caller() {
+        Caller::Person(session) => Some(session.clone()),
+        Caller::ProcessTokenHolder | Caller::Service(_) => None,
+    };
+    upgrade
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .on_upgrade(move |socket| Watcher::new(dashboard, socket, person.as_ref(), slot).run())
+}
+
+/// One open page.
+struct Watcher {
+    dashboard: Dashboard,
+    socket: WebSocket,
+    /// Its session, if people must sign in.
+    followed: Option<Followed>,
+    moments: watch::Receiver<Arc<Moment>>,
+    audit: broadcast::Receiver<Arc<Value>>,
+    last: Moment,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Why a socket ends.
+enum End {
+    /// The page went away.
+    Gone,
+    /// The session is over.
+    Session,
+}
+
+impl Watcher {
+    fn new(
+        dashboard: Dashboard,
+        socket: WebSocket,
+        person: Option<&Arc<Session>>,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
+        let serving = dashboard.live.now();
+        let followed = person.map(|session| serving.gate.people().sessions.follow(session));
+        let (moments, audit) = (dashboard.feed.watch(), dashboard.audit.follow());
+        Self { dashboard, socket, followed, moments, audit, last: Moment::default(), _slot: slot }
+    }
+
+    async fn run(mut self) {
+        if let End::Session = self.serve().await {
+            let frame = CloseFrame { code: close_code::POLICY, reason: "the session is over".into() };
+            let _ = self.socket.send(Message::Close(Some(frame))).await;
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        let first = self.dashboard.feed.look().await;
+        if self.tell(&first).await.is_err() || self.tell_audit_so_far().await.is_err() {
+            return End::Gone;
+        }
+        let mut ping = tokio::time::interval(PING_EVERY);
+        let mut verify = tokio::time::interval_at((Instant::now() + VERIFY_EVERY).into(), VERIFY_EVERY);
+        let mut heard = Instant::now();
+        loop {
+            let told = tokio::select! {
+                biased;
+                () = over(&mut self.followed) => return End::Session,
+                changed = self.moments.changed() => match changed {
+                    Ok(()) => { let moment = self.moments.borrow_and_update().clone(); self.tell(&moment).await }
+                    Err(_) => return End::Gone,
+                },
+                line = self.audit.recv() => match line {
+                    Ok(record) => self.send(&json!({"type": "audit", "records": [record]})).await,
+                    Err(broadcast::error::RecvError::Lagged(missed)) => self.send(&json!({"type": "audit_missed", "missed": missed})).await,
+                    Err(broadcast::error::RecvError::Closed) => return End::Gone,
+                },
+                message = self.socket.recv() => match message {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Gone,
+                    Some(Ok(_)) => { heard = Instant::now(); Ok(()) }
+                },
+                _ = ping.tick() => {
+                    if heard.elapsed() > 3 * PING_EVERY {
+                        return End::Gone;
+                    }
+                    self.socket.send(Message::Ping(axum::body::Bytes::new())).await
+                },
+                _ = verify.tick() => {
+                    if !self.still_holds().await { return End::Session }
+                    Ok(())
+                },
+            };
+            if told.is_err() {
+                return End::Gone;
+            }
+        }
+    }
+
+    /// Only what has changed.
+    async fn tell(&mut self, moment: &Moment) -> Result<(), axum::Error> {
+        if moment.status != self.last.status {
+            let mut status = moment.status.clone();
+            status["type"] = "status".into();
+            self.send(&status).await?;
+        }
+        if moment.providers != self.last.providers {
+            self.send(&json!({"type": "providers", "providers": moment.providers})).await?;
+        }
+        self.last = moment.clone();
+        Ok(())
+    }
+
+    async fn tell_audit_so_far(&mut self) -> Result<(), axum::Error> {
+        let records = self.dashboard.audit.tail();
+        self.send(&json!({"type": "audit", "records": records})).await
+    }
+
+    async fn send(&mut self, message: &Value) -> Result<(), axum::Error> {
+        self.socket.send(Message::Text(message.to_string().into())).await
+    }
+
+    /// Does the provider still vouch for the session? One that cannot say does not end it: requests are refused
+    /// meanwhile, and the access token's own end is watched as well.
+    async fn still_holds(&mut self) -> bool {
+        let Some(session) = self.followed.as_ref().map(|followed| followed.borrow().clone()) else { return true };
+        let Some(session) = session else { return false };
+        if session.claims.expires_at <= now() {
+            return true; // `over` waits for a refresh, or ends it.
+        }
+        let serving = self.dashboard.live.now();
+        let by = serving.gate.registry().named(&session.provider);
+        let Some(provider) = by.and_then(|by| by.session.as_ref()) else { return false };
+        let verdict = provider.verify_session(&session.claims.access_token, Instant::now() + VERIFY_DEADLINE).await;
+        !matches!(verdict, Ok(None))
+    }
+}
+
+/// Waits until the session was ended, or has run out without having been renewed.
+async fn over(followed: &mut Option<Followed>) {
+    let Some(followed) = followed else { return std::future::pending().await };
+    loop {
+        let Some(session) = followed.borrow_and_update().clone() else { return };
+        let left = Duration::from_secs(session.claims.expires_at.saturating_sub(now()));
+        tokio::select! {
+            changed = followed.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(left) => return,
+        }
+    }
+}

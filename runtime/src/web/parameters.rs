@@ -1,0 +1,37 @@
+//! The query of a request, by name.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use std::convert::Infallible;
+
+/// Every pair of the query. One that is not encoded as it should be is an empty query.
+#[derive(Debug, Default)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// The value, if it is there exactly once (RFC 6749 section 3.1: a repeated parameter is none).
+    pub(super) fn only(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(serde_urlencoded::from_str(parts.uri.query().unwrap_or_default()).unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_parameter_is_none() {
+        let parameters = Parameters(serde_urlencoded::from_str("a=1&b=2&a=3&c=").unwrap());
+        assert_eq!(parameters.only("a"), None);
+        assert_eq!((parameters.only("b"), parameters.only("c"), parameters.only("d")), (Some("2"), Some(""), None));
+    }
+}

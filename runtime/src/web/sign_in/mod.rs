@@ -1,0 +1,119 @@
+//! How people sign in and out. State, nonce, PKCE verifier, cookies and the throttle are the host's; a provider only
+//! checks a password, builds a URL, or redeems a code.
+
+mod page;
+mod password;
+mod redirect;
+mod sign_out;
+
+pub(super) use page::login;
+pub(super) use password::password_login;
+pub(super) use redirect::{callback, start};
+pub(super) use sign_out::logout;
+
+use super::context::Context;
+use super::{Dashboard, session_cookie};
+use crate::audit::{EventName, Record};
+use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Throttle};
+use axum::http::HeaderValue;
+use governor::clock::DefaultClock;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The longest that a sign-in waits for its provider, whatever deadline that one has.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Sign-ins that came back, and must not come back again.
+const MAX_SPENT: usize = 10_000;
+
+/// What sign-ins share.
+pub struct SignIns {
+    throttle: Throttle<DefaultClock>,
+    spent: Mutex<LastFew<String>>,
+}
+
+impl Default for SignIns {
+    fn default() -> Self {
+        Self { throttle: Throttle::new(DefaultClock::default()), spent: Mutex::new(LastFew::new(MAX_SPENT)) }
+    }
+}
+
+impl SignIns {
+    /// False: this sign-in came back before.
+    fn spend(&self, state: &str) -> bool {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).insert(state.to_owned())
+    }
+}
+
+/// Why a sign-in came to nothing. The caller is told next to none of it.
+#[derive(Debug)]
+struct Failure {
+    /// A short constant for metrics and audit lines.
+    reason: &'static str,
+    /// Why, for the log.
+    detail: String,
+}
+
+impl Failure {
+    fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+fn deadline() -> Instant {
+    Instant::now() + DEADLINE
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Opens a session and tells of it. The cookies are its only trace.
+fn open_session(
+    dashboard: &Dashboard,
+    context: &Context,
+    by: &Registered,
+    claims: SessionClaims,
+) -> Result<Vec<HeaderValue>, Failure> {
+    let session = Session::open(by, claims).map_err(|error| Failure::new("no_random", error.to_string()))?;
+    let cookies = dashboard.sealer.of_session(&session, &context.site, now());
+    let cookies = cookies.map_err(|large| Failure::new("session_too_large", large.to_string()))?;
+    dashboard.metrics.sign_in("success");
+    tracing::info!(provider = %session.provider, user = session.claims.user_id, "signed in");
+    dashboard.audit.write(about(EventName::LoginSuccess, &session).with("ip", context.ip()));
+    Ok(cookies)
+}
+
+/// A line about a session: who, and by which provider.
+pub(super) fn about(event: EventName, session: &Session) -> Record {
+    Record::now(event)
+        .with("provider", session.provider.as_str())
+        .with("component", session.component.as_deref())
+        .with("user_id", session.claims.user_id.as_str())
+}
+
+fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Registered>, failure: &Failure) {
+    let Failure { reason, detail } = failure;
+    let name = provider.map(|provider| provider.name.as_str());
+    dashboard.metrics.sign_in(reason);
+    tracing::info!(provider = name, reason, detail, "sign-in failed");
+    let record = Record::now(EventName::LoginFailure)
+        .with("provider", name)
+        .with("component", provider.and_then(|provider| provider.component.as_deref()))
+        .with("reason", *reason)
+        .with("ip", context.ip());
+    dashboard.audit.write(record);
+}
+
+/// Counts and tells a provider's fault, and names it as the reason of a failure.
+fn fault(dashboard: &Dashboard, by: &Registered, fault: &CallFault) -> Failure {
+    dashboard.tell_fault(by, fault);
+    Failure::new(fault.fault.kind(), fault.to_string())
+}
+
+/// Without a session, the browser keeps none.
+fn end_in_browser(context: &Context) -> Vec<HeaderValue> {
+    let mut cookies = session_cookie::session_deletions(&context.site);
+    cookies.push(session_cookie::sign_in_deletion(&context.site));
+    cookies
+}

@@ -1,0 +1,86 @@
+//! `GET /login`: forms for providers that take passwords, links for those that redirect. No script.
+
+use super::super::Dashboard;
+use super::super::context::Context;
+use super::super::page::{Page, respond_with};
+use super::super::parameters::Parameters;
+use super::super::respond::QUERY_VALUE;
+use crate::auth::{Registered, safe_target};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+use percent_encoding::utf8_percent_encode;
+
+/// One sentence for every failure.
+pub(super) const FAILED: &str = "Sign-in failed. Please try again.";
+
+pub(in crate::web) async fn login(
+    State(dashboard): State<Dashboard>,
+    context: Context,
+    parameters: Parameters,
+) -> Response {
+    let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
+    let message = parameters.only("failed").map(|_| FAILED);
+    render(&dashboard, &context, &next, StatusCode::OK, message)
+}
+
+/// The page, with a message about what went wrong before.
+pub(super) fn render(
+    dashboard: &Dashboard,
+    context: &Context,
+    next: &str,
+    status: StatusCode,
+    message: Option<&str>,
+) -> Response {
+    let serving = dashboard.live.now();
+    let providers: Vec<_> = serving.gate.registry().iter().filter(|by| by.signs_people_in()).collect();
+    let body = html! {
+        main.narrow {
+            h1 { "Portcullis" }
+            p.muted { "Sign in to the agent's dashboard." }
+            @if let Some(message) = message {
+                p.alert role="alert" { (message) }
+            }
+            @if !dashboard.page.auth_required {
+                p { "This dashboard needs no sign-in here. " a href=(context.site.path("/")) { "Go to the dashboard" } }
+            } @else {
+                @for by in providers {
+                    (choice(context, by, next))
+                }
+            }
+        }
+    };
+    let page = Page { title: "Sign in · Portcullis", insecure: dashboard.page.insecure, script: None };
+    respond_with(status, &page, &body)
+}
+
+fn choice(context: &Context, by: &Registered, next: &str) -> Markup {
+    let name = by.name.as_str();
+    html! {
+        section.card aria-labelledby=(format!("provider-{name}")) {
+            h2 id=(format!("provider-{name}")) { (by.display_name) }
+            @if by.password.is_some() {
+                form method="post" action=(context.site.path("/auth/password-login")) {
+                    input type="hidden" name="provider" value=(name);
+                    input type="hidden" name="next" value=(next);
+                    label for=(format!("{name}-username")) { "User name" }
+                    input id=(format!("{name}-username")) name="username" autocomplete="username"
+                        autocapitalize="none" spellcheck="false" maxlength="256" required;
+                    label for=(format!("{name}-password")) { "Password" }
+                    input id=(format!("{name}-password")) name="password" type="password"
+                        autocomplete="current-password" maxlength="1024" required;
+                    button type="submit" { "Sign in" }
+                }
+            }
+            @if by.redirect.is_some() {
+                a.button href=(login_link(context, name, next)) { "Sign in with " (by.display_name) }
+            }
+        }
+    }
+}
+
+fn login_link(context: &Context, provider: &str, next: &str) -> String {
+    let next = utf8_percent_encode(next, QUERY_VALUE);
+    context.site.path(&format!("/auth/login?provider={provider}&next={next}"))
+}

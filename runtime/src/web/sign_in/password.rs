@@ -1,0 +1,172 @@
+//! `POST /auth/password-login`: JSON for programs, a form for the page, which works without any script.
+
+use super::super::body::BoundedBody;
+use super::super::context::Context;
+use super::super::{Dashboard, respond, session_cookie};
+use super::{Failure, deadline, fault, open_session, page, tell_failure};
+use crate::auth::{PasswordVerdict, Registered, safe_target};
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Longest user name, provider name and password, in bytes. More is nobody's.
+const MAX_NAME_BYTES: usize = 256;
+const MAX_PASSWORD_BYTES: usize = 1024;
+
+#[derive(Deserialize)]
+struct Attempt {
+    provider: String,
+    username: String,
+    password: Zeroizing<String>,
+    #[serde(default)]
+    next: String,
+}
+
+/// What an attempt came to, before it is put as JSON or as a page.
+enum Outcome {
+    SignedIn(Vec<HeaderValue>),
+    /// An unknown user and a wrong password look alike.
+    Refused,
+    /// So do an unknown provider and one without passwords.
+    NoSuchProvider,
+    TooMany(Duration),
+    /// The provider gave no answer.
+    Unanswered(String),
+    /// No browser would keep the session.
+    Failed,
+}
+
+pub(in crate::web) async fn password_login(
+    State(dashboard): State<Dashboard>,
+    context: Context,
+    headers: HeaderMap,
+    BoundedBody(body): BoundedBody,
+) -> Response {
+    let is_form = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let parsed = match is_form {
+        true => serde_urlencoded::from_bytes(&body).map_err(|error| error.to_string()),
+        false => serde_json::from_slice(&body).map_err(|error| error.to_string()),
+    };
+    let attempt: Attempt = match parsed {
+        Ok(attempt) => attempt,
+        // The parser names fields and places, never values.
+        Err(mistake) => return respond::bad_request(&format!("provider, username and password are needed: {mistake}")),
+    };
+    let outcome = try_password(&dashboard, &context, &attempt).await;
+    let next = safe_target(&attempt.next);
+    if is_form { as_page(&dashboard, &context, next, outcome) } else { as_json(next, outcome) }
+}
+
+async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attempt) -> Outcome {
+    let Attempt { provider, username, password, .. } = attempt;
+    let serving = dashboard.live.now();
+    let takes_passwords = |by: &&Registered| by.password.is_some() && by.signs_people_in();
+    let by = serving.gate.registry().named_by(provider).filter(takes_passwords);
+    let is_too_long = username.len() > MAX_NAME_BYTES || password.len() > MAX_PASSWORD_BYTES;
+    let account = by.map(|by| (by.name.to_string(), username.clone())).filter(|_| !is_too_long);
+    if let Err(wait) = dashboard.sign_ins.throttle.attempt(context.client, account.as_ref()) {
+        tell_failure(dashboard, context, by, &Failure::new("too_many_attempts", "the throttle"));
+        return Outcome::TooMany(wait);
+    }
+    let Some(by) = by else {
+        pad(serving.gate.registry().iter().find(takes_passwords)).await;
+        tell_failure(dashboard, context, None, &Failure::new("no_such_provider", "no provider of that name takes passwords"));
+        return Outcome::NoSuchProvider;
+    };
+    let Some(account) = account else {
+        pad(Some(by)).await;
+        tell_failure(dashboard, context, Some(by), &Failure::new("invalid_credentials", "longer than any"));
+        return Outcome::Refused;
+    };
+    match ask(dashboard, context, by, username, password).await {
+        Ok(cookies) => {
+            dashboard.sign_ins.throttle.succeeded(context.client, account);
+            Outcome::SignedIn(cookies)
+        }
+        Err((failure, outcome)) => {
+            tell_failure(dashboard, context, Some(by), &failure);
+            outcome
+        }
+    }
+}
+
+async fn ask(
+    dashboard: &Dashboard,
+    context: &Context,
+    by: &Registered,
+    username: &str,
+    password: &str,
+) -> Result<Vec<HeaderValue>, (Failure, Outcome)> {
+    let Some(provider) = &by.password else { return Err((Failure::new("no_passwords", ""), Outcome::NoSuchProvider)) };
+    match provider.check_password(username, password, deadline()).await {
+        Ok(PasswordVerdict::SignedIn(claims)) => {
+            open_session(dashboard, context, by, claims).map_err(|failure| (failure, Outcome::Failed))
+        }
+        Ok(PasswordVerdict::InvalidCredentials) => {
+            let detail = "the provider knows no such user with that password";
+            Err((Failure::new("invalid_credentials", detail), Outcome::Refused))
+        }
+        Err(call) => Err((fault(dashboard, by, &call), Outcome::Unanswered(by.name.to_string()))),
+    }
+}
+
+/// The same work for a provider that is not there as for one that is, so that the time does not tell. What was
+/// really typed is for no other provider to see.
+async fn pad(by: Option<&Registered>) {
+    if let Some(provider) = by.and_then(|by| by.password.as_ref()) {
+        let _ = provider.check_password("nobody", "no password at all", deadline()).await;
+    }
+}
+
+fn as_json(next: &str, outcome: Outcome) -> Response {
+    match outcome {
+        Outcome::SignedIn(cookies) => {
+            let mut response = Json(json!({"ok": true, "next": next})).into_response();
+            session_cookie::set(response.headers_mut(), cookies);
+            response
+        }
+        Outcome::Refused => {
+            respond::error(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid username or password")
+        }
+        Outcome::NoSuchProvider => respond::error(StatusCode::NOT_FOUND, "not_found", "Not Found"),
+        Outcome::TooMany(wait) => {
+            let detail = "Too many attempts; try again later";
+            with_retry(wait, respond::error(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail))
+        }
+        Outcome::Unanswered(name) => respond::unreachable(&name),
+        Outcome::Failed => respond::internal_error(),
+    }
+}
+
+fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcome) -> Response {
+    let again = |status, message| page::render(dashboard, context, next, status, Some(message));
+    match outcome {
+        Outcome::SignedIn(cookies) => {
+            let location = context.site.path(next);
+            let mut response = (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response();
+            session_cookie::set(response.headers_mut(), cookies);
+            response
+        }
+        Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
+        Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
+        Outcome::TooMany(wait) => {
+            with_retry(wait, again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute, then try again."))
+        }
+        Outcome::Unanswered(_) => again(StatusCode::SERVICE_UNAVAILABLE, page::FAILED),
+        Outcome::Failed => again(StatusCode::INTERNAL_SERVER_ERROR, page::FAILED),
+    }
+}
+
+fn with_retry(wait: Duration, mut response: Response) -> Response {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}

@@ -1,0 +1,56 @@
+//! `POST /auth/logout`.
+
+use super::super::context::Context;
+use super::super::session_cookie::{self, RequestCookies};
+use super::super::Dashboard;
+use super::{deadline, end_in_browser};
+use crate::audit::{EventName, Record};
+use crate::auth::{Registered, SessionToken};
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+/// Ends the session here and now: its tokens, tickets and sockets. Its provider is told as well, and nobody waits for
+/// that. Whatever was sent, the cookies are deleted.
+pub(in crate::web) async fn logout(
+    State(dashboard): State<Dashboard>,
+    context: Context,
+    headers: HeaderMap,
+) -> Response {
+    let presented = dashboard.sealer.session(&RequestCookies::of(&headers), &context.site);
+    let serving = dashboard.live.now();
+    if let Some(token) = presented.access.as_ref().or(presented.refresh.as_ref()) {
+        let people = serving.gate.people();
+        people.sessions.end(&token.id);
+        people.tickets.revoke(&token.id);
+        let by = serving.gate.registry().named_by(&token.provider);
+        dashboard.audit.write(about(EventName::Logout, token, by).with("ip", context.ip()));
+        if let Some((by, refresh)) = by.zip(presented.refresh) {
+            revoke(dashboard.clone(), by.clone(), refresh);
+        }
+    }
+    let location = context.site.path("/login");
+    let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
+    session_cookie::set(response.headers_mut(), end_in_browser(&context));
+    response
+}
+
+fn about(event: EventName, token: &SessionToken, by: Option<&Registered>) -> Record {
+    Record::now(event)
+        .with("provider", token.provider.as_str())
+        .with("component", by.and_then(|by| by.component.as_deref()))
+        .with("user_id", token.user_id.as_str())
+}
+
+/// Only the provider that minted the token ever hears of it.
+fn revoke(dashboard: Dashboard, by: Registered, token: SessionToken) {
+    tokio::spawn(async move {
+        let Some(provider) = &by.refresh else { return };
+        let revoked = provider.revoke(&token.token, deadline()).await;
+        if let Err(fault) = &revoked {
+            dashboard.tell_fault(&by, fault);
+        }
+        dashboard.audit.write(about(EventName::Revoke, &token, Some(&by)).with("ok", revoked.is_ok()));
+    });
+}
