@@ -126,9 +126,9 @@ fn verify(host: &dyn Host, bucket: &dyn Bucket, access_token: &str) -> Result<Op
 fn refresh(host: &dyn Host, bucket: &dyn Bucket, refresh_token: &str) -> Result<Session, RefreshError> {
     let settings = Settings::known(host)?;
     let signer = settings.signer(host, bucket);
-    let spent = signer.spend(refresh_token)?;
-    settings.user(&spent).ok_or(RefreshError::Expired)?;
-    Ok(signer.renew(spent, settings.ends(host.now()))?)
+    let checked = signer.look_at(refresh_token)?;
+    settings.user(&checked).ok_or(RefreshError::Expired)?;
+    Ok(signer.renew(signer.spend(checked)?, settings.ends(host.now()))?)
 }
 
 portcullis_guest::export!(Basic);

@@ -152,9 +152,10 @@ fn verify(outside: &Outside<'_>, access_token: &str) -> Result<Option<Session>, 
 fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, RefreshError> {
     let key = outside.key()?.ok_or(RefreshError::Expired)?;
     let signer = outside.signer(&key);
-    let mut spent = signer.spend(refresh_token)?;
+    // Spent only when the issuer has answered: an outage must not cost anyone their session.
+    let mut checked = signer.look_at(refresh_token)?;
     let issuer = outside.issuer();
-    let tokens = match issuer.refresh(&spent.notes.refresh)? {
+    let tokens = match issuer.refresh(&checked.notes.refresh)? {
         Exchange::Tokens(tokens) => tokens,
         Exchange::Refused(_) => return Err(RefreshError::Expired),
     };
@@ -162,10 +163,10 @@ fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, Refres
         Some(id_token) => {
             let claims = issuer.check(id_token).map_err(refused)?;
             let person = outside.settings.person(&claims).map_err(|_| RefreshError::Expired)?;
-            if person.user_id != spent.person.user_id {
+            if person.user_id != checked.person.user_id {
                 return Err(RefreshError::Expired);
             }
-            spent.person = person;
+            checked.person = person;
             expiry(&claims)
         }
         // An issuer need not send one (OpenID Connect Core, section 12.2): the person is who it was.
@@ -173,10 +174,10 @@ fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, Refres
     };
     // Without a new one, the old one goes on (RFC 6749, section 6).
     if let Some(rotated) = tokens.refresh_token {
-        spent.notes.refresh = rotated;
+        checked.notes.refresh = rotated;
     }
     outside.keep_key()?;
-    Ok(signer.renew(spent, outside.ends(expires_at, true))?)
+    Ok(signer.renew(signer.spend(checked)?, outside.ends(expires_at, true))?)
 }
 
 /// What an access token lives for that does not say, in seconds.

@@ -114,13 +114,27 @@ impl Signer<'_> {
         self.check(access_token, Use::Access)
     }
 
-    /// Takes a refresh token, which is then worth nothing any more.
+    /// Looks at a refresh token, which stays good: whoever exchanges it elsewhere first must not lose it when that
+    /// fails.
     ///
     /// # Errors
     /// The session is over, or the bucket is out of reach.
-    pub fn spend(&self, refresh_token: &str) -> Result<Checked, RefreshError> {
+    pub fn look_at(&self, refresh_token: &str) -> Result<Checked, RefreshError> {
         let checked = self.check(refresh_token, Use::Refresh)?.ok_or(RefreshError::Expired)?;
-        let generation = self.bucket.increment(&format!("generation:{}", checked.sid), 1)?;
+        let generation = self.bucket.increment(&generation_of(&checked), 0)?;
+        if generation != checked.generation {
+            self.end(&checked)?;
+            return Err(RefreshError::Expired);
+        }
+        Ok(checked)
+    }
+
+    /// Spends a refresh token that was looked at: it is then worth nothing any more.
+    ///
+    /// # Errors
+    /// Somebody has spent it meanwhile, or the bucket is out of reach.
+    pub fn spend(&self, checked: Checked) -> Result<Checked, RefreshError> {
+        let generation = self.bucket.increment(&generation_of(&checked), 1)?;
         if generation != checked.generation + 1 {
             self.end(&checked)?;
             return Err(RefreshError::Expired);
@@ -193,6 +207,10 @@ impl Signer<'_> {
     }
 }
 
+fn generation_of(checked: &Checked) -> String {
+    format!("generation:{}", checked.sid)
+}
+
 impl Checked {
     /// The session as the host wants it.
     pub fn into_session(self, access_token: String, refresh_token: String) -> Session {
@@ -226,7 +244,7 @@ mod tests {
         assert_eq!(signer(&bucket, 99).verify(&session.access_token).unwrap().unwrap().person, ada());
         assert_eq!(signer(&bucket, 100).verify(&session.access_token).unwrap(), None);
         assert_eq!(signer(&bucket, 0).verify(&session.refresh_token).unwrap(), None);
-        assert_eq!(signer(&bucket, 0).spend(&session.access_token), Err(RefreshError::Expired));
+        assert_eq!(signer(&bucket, 0).look_at(&session.access_token), Err(RefreshError::Expired));
         let other = Signer { key: b"another key of thirty-two bytes!!", bucket: &bucket, now: 0 };
         assert_eq!(other.verify(&session.access_token).unwrap(), None);
     }
@@ -236,10 +254,12 @@ mod tests {
         let bucket = FakeBucket::default();
         let signer = signer(&bucket, 0);
         let first = signer.open(ada(), Notes::default(), ENDS).unwrap();
-        let second = signer.renew(signer.spend(&first.refresh_token).unwrap(), ENDS).unwrap();
+        let [looked, again] = [(); 2].map(|()| signer.look_at(&first.refresh_token).unwrap());
+        let second = signer.renew(signer.spend(looked).unwrap(), ENDS).unwrap();
         assert!(signer.verify(&second.access_token).unwrap().is_some());
-        assert_eq!(signer.spend(&first.refresh_token), Err(RefreshError::Expired));
-        assert_eq!(signer.spend(&second.refresh_token), Err(RefreshError::Expired));
+        assert_eq!(signer.spend(again), Err(RefreshError::Expired));
+        assert_eq!(signer.look_at(&first.refresh_token), Err(RefreshError::Expired));
+        assert_eq!(signer.look_at(&second.refresh_token), Err(RefreshError::Expired));
         assert_eq!(signer.verify(&second.access_token).unwrap(), None);
     }
 
@@ -252,6 +272,6 @@ mod tests {
         assert_eq!(signer.verify(&session.access_token).unwrap().unwrap().notes.refresh, "");
         assert_eq!(signer.revoke(&session.refresh_token).unwrap().unwrap().notes, notes);
         assert_eq!(signer.verify(&session.access_token).unwrap(), None);
-        assert_eq!(signer.spend(&session.refresh_token), Err(RefreshError::Expired));
+        assert_eq!(signer.look_at(&session.refresh_token), Err(RefreshError::Expired));
     }
 }

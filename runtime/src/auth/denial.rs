@@ -22,6 +22,8 @@ pub struct Denial {
     pub unreachable: Option<ProviderName>,
     /// Where a person goes to sign in, for [`DenialStatus::Unauthorized`].
     pub login_next: Option<String>,
+    /// Is there a session that only needs new tokens?
+    pub can_resume: bool,
     /// A short constant for metrics and audit lines.
     pub reason: &'static str,
     /// Why, for the log.
@@ -30,7 +32,8 @@ pub struct Denial {
 
 impl Denial {
     fn new(status: DenialStatus, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, unreachable: None, login_next: None, reason, detail: detail.into() }
+        let (unreachable, login_next, can_resume) = (None, None, false);
+        Self { status, unreachable, login_next, can_resume, reason, detail: detail.into() }
     }
 
     pub(super) fn no_bearer(why: NoBearer) -> Self {
@@ -65,6 +68,12 @@ impl Denial {
     pub(super) fn no_session(next: &str, reason: &'static str) -> Self {
         let denial = Self::new(DenialStatus::Unauthorized, reason, "no session that can be believed");
         Self { login_next: Some(next.to_owned()), ..denial }
+    }
+
+    pub(super) fn resumable(next: &str) -> Self {
+        let detail = "the access token has ended, and the session can be refreshed elsewhere";
+        let denial = Self::new(DenialStatus::Unauthorized, "session_expired", detail);
+        Self { login_next: Some(next.to_owned()), can_resume: true, ..denial }
     }
 
     pub(super) fn session_unanswered(provider: ProviderName) -> Self {

@@ -208,6 +208,8 @@ pub struct Gate {
 
 /// Who stands behind a reverse proxy asks here: a bearer token or a session, whichever the request has.
 pub const VERIFY_PATH: &str = "/auth/verify";
+/// Renews the session of a browser that was refused at [`VERIFY_PATH`], and sends it back.
+pub const RESUME_PATH: &str = "/auth/resume";
 /// The web socket: its ticket lets it in.
 pub const WS_PATH: &str = "/api/ws";
 
@@ -312,6 +314,10 @@ impl Gate {
             }
         }
         match refresh {
+            // Its answer does not reach the browser, so new tokens would be lost on the way.
+            Some(_) if facts.path == VERIFY_PATH => {
+                Judgement::people(Decision::Refused(Denial::resumable(safe_target(facts.target))))
+            }
             Some(refresh) => self.refresh(refresh, facts).await,
             None => Judgement::over(facts, "session_expired", not_verified("session_expired")),
         }

@@ -24,8 +24,8 @@ pub use bearer::{BearerToken, MAX_HEADER_BYTES, NoBearer};
 pub use chain::{ChainReport, Verified};
 pub use denial::{Denial, DenialStatus};
 pub use gate::{
-    Caller, CookieChange, Decision, Gate, Judgement, People, PeopleGate, Permit, RequestFacts, SessionEvent,
-    VERIFY_PATH, WS_PATH,
+    Caller, CookieChange, Decision, Gate, Judgement, People, PeopleGate, Permit, RESUME_PATH, RequestFacts,
+    SessionEvent, VERIFY_PATH, WS_PATH,
 };
 pub use health::{CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Usage};
 pub use name::{BadName, ProviderName, Scope};

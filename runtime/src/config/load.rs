@@ -12,6 +12,8 @@ use super::{
 };
 use crate::auth::Scope;
 use crate::sandbox::{HttpGrant, Limits};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,7 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 const DEFAULT_PORT: u16 = 9119;
 const DEFAULT_GATEWAY: &str = "127.0.0.1:8642";
@@ -237,13 +240,33 @@ fn read_headers(name: &str, node: Node, reader: &mut Reader<'_>) -> Vec<(HeaderN
     let read = |(key, node): (Key, Node)| {
         let full = format!("{name}.{}", key.text);
         let header = reader.keep(&full, key.place, header_name(&key.text));
-        let text = reader.text(&full, &node)?;
+        let text = match &node.value {
+            Yaml::Map(entries) if entries.iter().any(|(key, _)| key.text == "basic") => {
+                read_basic(&full, node.clone(), reader)?
+            }
+            _ => reader.text(&full, &node)?,
+        };
         let value = HeaderValue::from_str(text.expose()).map_err(|_| "no header can have this value");
         let mut value = reader.keep(&full, node.place, value)?;
         value.set_sensitive(true);
         Some((header?, value))
     };
     entries.into_iter().filter_map(read).collect()
+}
+
+/// `{basic: {username: .., password: ..}}`, as OAuth wants a client's identifier and secret (RFC 6749, section 2.3.1).
+fn read_basic(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<Secret> {
+    let mut section = Section::open(name, node, reader);
+    let mut basic = section.section("basic", reader);
+    section.finish(reader);
+    let username = basic.secret("username", reader);
+    let username = basic.require("username", username, reader);
+    let password = basic.secret("password", reader);
+    let password = basic.require("password", password, reader);
+    basic.finish(reader);
+    let encoded = |secret: Secret| form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
+    let pair = Zeroizing::new(format!("{}:{}", encoded(username?), encoded(password?)));
+    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
 }
 
 fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {

@@ -128,6 +128,12 @@ impl Section {
         items.into_iter().enumerate().filter_map(read).collect()
     }
 
+    /// Takes a string that must not be printed.
+    pub(super) fn secret(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<Secret> {
+        let node = self.take(key)?;
+        reader.text(&self.full(key), &node)
+    }
+
     /// A key that must be there.
     pub(super) fn require<T>(&self, key: &str, value: Option<T>, reader: &mut Reader<'_>) -> Option<T> {
         // A value that was there but wrong has been complained of already.

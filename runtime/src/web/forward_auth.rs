@@ -3,12 +3,15 @@
 
 use super::respond::Audience;
 use super::whoami::Permitted;
-use crate::auth::{Caller, VERIFY_PATH};
+use super::context::Context;
+use super::parameters::Parameters;
+use crate::auth::{Caller, RESUME_PATH, VERIFY_PATH, safe_target};
 use axum::extract::Request;
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
 
 const USER: HeaderName = HeaderName::from_static("x-auth-user");
 const EMAIL: HeaderName = HeaderName::from_static("x-auth-email");
@@ -49,23 +52,32 @@ fn value(text: &str) -> HeaderValue {
     HeaderValue::try_from(encoded).expect("visible ASCII and spaces are a header's value")
 }
 
-/// What the request is for: at [`VERIFY_PATH`], what the proxy says; there it can only choose where a person comes
-/// back to, and a path of another origin is refused like any.
-pub(super) fn target(request: &Request) -> &str {
-    let own = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    if request.uri().path() != VERIFY_PATH {
-        return own;
+/// `GET /auth/resume?next=`: the gate has renewed the session, and this answer carries it to the browser, which
+/// [`verify`]'s does not.
+pub(super) async fn resume(context: Context, _: Permitted, parameters: Parameters) -> Response {
+    let next = safe_target(parameters.only("next").unwrap_or("/"));
+    (StatusCode::FOUND, [(LOCATION, context.site.path(next))]).into_response()
+}
+
+/// What the request is for, to come back to. Whoever sends something else only chooses where it is sent itself.
+pub(super) fn target(request: &Request) -> Cow<'_, str> {
+    let uri = request.uri();
+    match uri.path() {
+        VERIFY_PATH => {
+            let headers = request.headers();
+            let forwarded = headers.get(FORWARDED_URI).or_else(|| headers.get(ORIGINAL_URI));
+            forwarded.and_then(|uri| uri.to_str().ok()).unwrap_or("/").into()
+        }
+        RESUME_PATH => Parameters::of(uri).only("next").unwrap_or("/").to_owned().into(),
+        _ => uri.path_and_query().map_or("/", |target| target.as_str()).into(),
     }
-    let headers = request.headers();
-    let forwarded = headers.get(FORWARDED_URI).or_else(|| headers.get(ORIGINAL_URI));
-    forwarded.and_then(|uri| uri.to_str().ok()).unwrap_or("/")
 }
 
 /// A browser behind a proxy that passes our answer on is sent to sign in.
 pub(super) fn audience(request: &Request) -> Audience {
     let headers = request.headers();
     let accepts_pages = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"));
-    match headers.contains_key(FORWARDED_URI) && accepts_pages {
+    match headers.contains_key(FORWARDED_URI) && !headers.contains_key(ORIGINAL_URI) && accepts_pages {
         true => Audience::Browser,
         false => Audience::Program,
     }

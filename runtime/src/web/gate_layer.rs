@@ -29,7 +29,9 @@ pub(super) async fn gate(State(dashboard): State<Dashboard>, mut request: Reques
         site: dashboard.sites.of(&request),
     };
     let serving = dashboard.live.now();
-    let judgement = serving.gate.decide(&facts(&dashboard, &request, &context.site)).await;
+    let target = forward_auth::target(&request);
+    let judgement = serving.gate.decide(&facts(&dashboard, &request, &target, &context.site)).await;
+    drop(target);
     tell(&dashboard, &serving.gate, &judgement, request.uri().path(), &context);
     let cookies = cookies(&dashboard, &judgement, &context);
     let mut response = match judgement.decision {
@@ -51,13 +53,13 @@ pub(super) async fn gate(State(dashboard): State<Dashboard>, mut request: Reques
     response
 }
 
-fn facts<'a>(dashboard: &Dashboard, request: &'a Request, site: &Site) -> RequestFacts<'a> {
+fn facts<'a>(dashboard: &Dashboard, request: &'a Request, target: &'a str, site: &Site) -> RequestFacts<'a> {
     let all = |name: &str| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let at = Instant::now();
     let uri = request.uri();
     RequestFacts {
         path: uri.path(),
-        target: forward_auth::target(request),
+        target,
         authorization: all(AUTHORIZATION.as_str()),
         session_token: all(SESSION_TOKEN),
         session: dashboard.sealer.session(&RequestCookies::of(request.headers()), site),

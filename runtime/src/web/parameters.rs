@@ -1,6 +1,7 @@
 //! The query of a request, by name.
 
 use axum::extract::FromRequestParts;
+use axum::http::Uri;
 use axum::http::request::Parts;
 use std::convert::Infallible;
 
@@ -9,6 +10,10 @@ use std::convert::Infallible;
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
+    pub(super) fn of(uri: &Uri) -> Self {
+        Self(serde_urlencoded::from_str(uri.query().unwrap_or_default()).unwrap_or_default())
+    }
+
     /// The value, if it is there exactly once (RFC 6749 section 3.1: a repeated parameter is none).
     pub(super) fn only(&self, name: &str) -> Option<&str> {
         let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
@@ -20,7 +25,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(serde_urlencoded::from_str(parts.uri.query().unwrap_or_default()).unwrap_or_default()))
+        Ok(Self::of(&parts.uri))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::forward_auth;
 use super::site::Site;
-use crate::auth::{Denial, DenialStatus};
+use crate::auth::{Denial, DenialStatus, RESUME_PATH};
 use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -50,7 +50,11 @@ pub(super) fn unreachable(name: &str) -> Response {
 
 /// Where a person signs in, to come back to `next`.
 pub(super) fn login_url(site: &Site, next: &str) -> String {
-    site.path(&format!("/login?next={}", utf8_percent_encode(next, QUERY_VALUE)))
+    page_url(site, "/login", next)
+}
+
+fn page_url(site: &Site, page: &str, next: &str) -> String {
+    site.path(&format!("{page}?next={}", utf8_percent_encode(next, QUERY_VALUE)))
 }
 
 /// The one place where a refusal becomes a response. Only what may be known outside is in it.
@@ -61,7 +65,8 @@ pub(super) fn denial(denial: &Denial, site: &Site, audience: Audience) -> Respon
             (challenge, error(StatusCode::UNAUTHORIZED, "unauthenticated", "Unauthorized")).into_response()
         }
         DenialStatus::Unauthorized => {
-            let login_url = login_url(site, denial.login_next.as_deref().unwrap_or("/"));
+            let page = if denial.can_resume { RESUME_PATH } else { "/login" };
+            let login_url = page_url(site, page, denial.login_next.as_deref().unwrap_or("/"));
             match audience {
                 Audience::Browser => (StatusCode::FOUND, [(header::LOCATION, login_url)]).into_response(),
                 Audience::Program => {

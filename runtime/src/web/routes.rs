@@ -3,7 +3,7 @@
 use super::{
     Dashboard, account, drain, forward_auth, gate_layer, guard, live, metrics, page, respond, sign_in, status, whoami,
 };
-use crate::auth::{VERIFY_PATH, WS_PATH};
+use crate::auth::{RESUME_PATH, VERIFY_PATH, WS_PATH};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
@@ -29,6 +29,7 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/auth/password-login",
     "/auth/logout",
     VERIFY_PATH,
+    RESUME_PATH,
     "/api/auth/providers",
     "/api/auth/me",
     "/api/auth/ws-ticket",
@@ -51,6 +52,7 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
         ("/auth/password-login", post(sign_in::password_login)),
         ("/auth/logout", post(sign_in::logout)),
         (VERIFY_PATH, any(forward_auth::verify)),
+        (RESUME_PATH, get(forward_auth::resume)),
         ("/api/auth/providers", get(account::providers)),
         ("/api/auth/me", get(account::me)),
         ("/api/auth/ws-ticket", post(account::ws_ticket)),
