@@ -5,10 +5,10 @@
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -89,7 +89,6 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let connections = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
     loop {
@@ -119,18 +118,33 @@ where
         stream.set_write_timeout(Some(limits.write_timeout));
         let connection =
             http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
-        let connection = connections.watch(connection);
+        let mut closed = closed.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection.with_upgrades());
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = turned(&mut closed) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "connection ended");
             }
             drop(slot);
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.shutdown_grace, connections.shutdown()).await.is_err() {
+    // All slots are free when no connection is left.
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    if tokio::time::timeout(limits.shutdown_grace, slots.acquire_many(all)).await.is_err() {
         tracing::warn!("requests in flight outlived the grace");
     }
+}
+
+/// Waits until it is true, or never will be.
+async fn turned(closed: &mut watch::Receiver<bool>) {
+    let _ = closed.wait_for(|closed| *closed).await;
 }
 
 #[cfg(test)]

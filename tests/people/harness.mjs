@@ -94,7 +94,7 @@ export const gated = (providers, more = {}) => ({ dashboard: { host: '127.0.0.2'
 
 let lovelace;
 export const basic = async (more = {}) => ({
-  name: 'basic', component: 'builtin:basic', display_name: 'Password',
+  name: 'basic', component: 'builtin:basic', display_name: 'Local account',
   config: {
     secret: '0123456789abcdef0123456789abcdef',
     users: [{ username: 'ada', password_hash: lovelace ??= await hashPassword('lovelace'), display_name: 'Ada Lovelace', email: 'ada@example.test' }],

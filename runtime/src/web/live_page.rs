@@ -101,7 +101,7 @@ fn turns(status: &Value) -> Markup {
     html! {
         section.card.wide aria-labelledby="turns-title" {
             h2 #turns-title { "Turns in flight" }
-            div.scroll role="region" aria-labelledby="turns-title" tabindex="0" {
+            div.scroll role="group" aria-labelledby="turns-title" tabindex="0" {
                 table {
                     thead { tr { th scope="col" { "Session" } th scope="col" { "Since" } th scope="col" { "Age" } } }
                     tbody #turns {
@@ -121,7 +121,7 @@ fn providers(providers: &Value) -> Markup {
     html! {
         section.card.wide aria-labelledby="providers-title" {
             h2 #providers-title { "Providers" }
-            div.scroll role="region" aria-labelledby="providers-title" tabindex="0" {
+            div.scroll role="group" aria-labelledby="providers-title" tabindex="0" {
                 table {
                     thead { tr {
                         th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Median" } th scope="col" { "p99" } th scope="col" { "Last fault" }
@@ -154,7 +154,7 @@ fn audit() -> Markup {
             h2 #audit-title { "Audit" }
             label for="audit-filter" { "Filter" }
             input #audit-filter type="search" placeholder="event, provider, address…" autocomplete="off";
-            div.scroll role="region" aria-labelledby="audit-title" tabindex="0" {
+            div.scroll role="group" aria-labelledby="audit-title" tabindex="0" {
                 table {
                     thead { tr { th scope="col" { "Time" } th scope="col" { "Event" } th scope="col" { "Details" } } }
                     tbody #audit { tr { td.muted colspan="3" { "The tail of the log appears here while the page's script runs." } } }

@@ -103,7 +103,8 @@ pub(super) async fn security_headers(settings: SecurityHeaders, request: Request
     };
     default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    default(header::REFERRER_POLICY, "no-referrer");
+    // Under `no-referrer` browsers send `Origin: null` with our own forms as well.
+    default(header::REFERRER_POLICY, "same-origin");
     default(header::CACHE_CONTROL, "no-store");
     if settings.https {
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
