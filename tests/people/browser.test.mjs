@@ -12,7 +12,7 @@ let browser, idp, home, dashboard, gateway;
 before(async () => {
   mkdirSync(SHOTS, { recursive: true });
   idp = await identityProvider('certified.mjs', { GRANT: 'new' });
-  home = new Home({ ...gated([await basic(), oidc(idp.url)]), gateway: { command: ['sh', '-c', 'sleep 30'] } });
+  home = new Home({ ...gated([await basic(), oidc(idp.url)]), gateway: { command: ['sleep', '6'] } });
   dashboard = await home.dashboard();
   gateway = await home.gateway();
   await idp.post('/test/redirect-uris', `${dashboard.url}/auth/callback`);

@@ -50,7 +50,8 @@
 
   let records = [];
   const details = ({ ts, event, ...fields }) =>
-    Object.entries(fields).filter(([, value]) => value !== null).map(([key, value]) => key + "=" + value).join("  ");
+    Object.entries(fields).filter(([, value]) => value !== null)
+      .map(([key, value]) => key + "=" + (key === "component" ? value.slice(0, 12) : value)).join("  ");
   const showAudit = () => {
     const wanted = at("audit-filter").value.trim().toLowerCase();
     const matches = (record) => JSON.stringify(record).toLowerCase().includes(wanted);
