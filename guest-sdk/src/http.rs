@@ -70,9 +70,11 @@ mod component {
             let outgoing = prepare(request).ok_or_else(|| failed(&"no address that can be asked"))?;
             let body = outgoing.body().map_err(|()| failed(&"no body"))?;
             let answer = handle(outgoing, None).map_err(|code| failed(&code))?;
-            write(body, request.form.as_deref().unwrap_or_default().as_bytes()).map_err(|code| failed(&code))?;
+            write(body, request.form.as_deref().unwrap_or_default().as_bytes())
+                .map_err(|code| failed(&code))?;
             answer.subscribe().block();
-            let response = answer.get().ok_or_else(|| failed(&"no answer"))?.map_err(|()| failed(&"no answer"))?;
+            let response =
+                answer.get().ok_or_else(|| failed(&"no answer"))?.map_err(|()| failed(&"no answer"))?;
             let response = response.map_err(|code| failed(&code))?;
             let status = response.status();
             let body = read(&response).ok_or_else(|| failed(&"the answer broke off"))?;

@@ -42,7 +42,8 @@ pub use http::{HostHttp, Http, HttpRequest, HttpResponse};
 pub use provider::{Provider, Session, TokenPrincipal, Unavailable};
 pub use secret::same_secret;
 pub use sign_in::{
-    CodeError, LoginRequest, LoginResponse, PasswordError, PasswordSignIn, RedirectSignIn, Refresh, RefreshError,
+    CodeError, LoginRequest, LoginResponse, PasswordError, PasswordSignIn, RedirectSignIn, Refresh,
+    RefreshError,
 };
 
 /// Makes the type that implements [`Provider`] the component's provider. Natively it does nothing, so

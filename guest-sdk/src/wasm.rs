@@ -113,7 +113,9 @@ impl From<Session> for provider::Session {
 }
 
 impl HostBucket {
-    fn with<T>(operation: impl FnOnce(&keyvalue::Bucket) -> Result<T, keyvalue::Error>) -> Result<T, Unavailable> {
+    fn with<T>(
+        operation: impl FnOnce(&keyvalue::Bucket) -> Result<T, keyvalue::Error>,
+    ) -> Result<T, Unavailable> {
         let outcome = keyvalue::open("").and_then(|bucket| operation(&bucket));
         outcome.map_err(|error| Unavailable(format!("the bucket: {error:?}")))
     }
@@ -167,7 +169,9 @@ mod redirect {
                 .map_err(|unavailable| redirect::ProviderError::Unavailable(unavailable.0))
         }
 
-        fn complete_login(response: redirect::LoginResponse) -> Result<redirect::Session, redirect::CodeError> {
+        fn complete_login(
+            response: redirect::LoginResponse,
+        ) -> Result<redirect::Session, redirect::CodeError> {
             let redirect::LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = response;
             let response = LoginResponse { redirect_uri, code, nonce, code_verifier, issuer };
             let session = P::complete_login(&ComponentHost, &response);

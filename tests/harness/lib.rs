@@ -1,12 +1,14 @@
 //! Drives the real binary: homes in temporary folders, processes on ports of their own, and waiting that
 //! always has a deadline.
 
+mod browser;
 mod home;
 mod http;
 mod process;
 pub mod reads;
 mod wait;
 
+pub use browser::Browser;
 pub use home::{Home, guest};
 pub use http::{Reply, get, post, request};
 pub use process::{Finished, Process, binary};

@@ -1,8 +1,8 @@
 //! Password hashes: argon2id (RFC 9106) for new ones, and the original's `scrypt$N$r$p$salt$key` (RFC 7914).
 
+use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::Argon2;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
@@ -25,7 +25,8 @@ pub fn hash_password(password: &str) -> Result<String, String> {
 
 /// What an unknown user is checked against where there are no users at all.
 pub(crate) fn nobodys_hash() -> PasswordHash {
-    let nobody = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let nobody =
+        "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     PasswordHash::Argon2(nobody.to_owned())
 }
 
@@ -38,7 +39,10 @@ impl PasswordHash {
                 known.hash.ok_or_else(|| "has no hash after its salt".to_owned())?;
                 Ok(Self::Argon2(text.to_owned()))
             }
-            None => Err("is neither $argon2id$… nor scrypt$…: make one with `portcullis provider hash-password`".to_owned()),
+            None => {
+                Err("is neither $argon2id$… nor scrypt$…: make one with `portcullis provider hash-password`"
+                    .to_owned())
+            }
         }
     }
 
@@ -48,7 +52,8 @@ impl PasswordHash {
                 .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),
             Self::Scrypt { params, salt, key } => {
                 let mut derived = vec![0; key.len()];
-                scrypt::scrypt(password.as_bytes(), salt, params, &mut derived).is_ok() && derived.ct_eq(key).into()
+                scrypt::scrypt(password.as_bytes(), salt, params, &mut derived).is_ok()
+                    && derived.ct_eq(key).into()
             }
         }
     }
@@ -94,12 +99,21 @@ mod tests {
     }
 
     const HEX: &str = "scrypt$16384$8$1$30313233343536373839616263646566$803f085d71e969b8d600c2f22c9867b86d14dbd64338e7e433dc07c4a80dad87";
-    const BASE64: &str = "scrypt$16384$8$1$MDEyMzQ1Njc4OWFiY2RlZg==$gD8IXXHpabjWAMLyLJhnuG0U29ZDOOfkM9wHxKgNrYc=";
+    const BASE64: &str =
+        "scrypt$16384$8$1$MDEyMzQ1Njc4OWFiY2RlZg==$gD8IXXHpabjWAMLyLJhnuG0U29ZDOOfkM9wHxKgNrYc=";
 
     #[test]
     fn what_is_no_hash_is_refused() {
-        for text in ["", "plain", "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
-            "scrypt$16384$8$1$salt", "scrypt$16383$8$1$3031$00112233445566778899aabbccddeeff", "scrypt$16384$8$1$3031$00", "scrypt$16384$0$1$3031$00112233445566778899aabbccddeeff"] {
+        for text in [
+            "",
+            "plain",
+            "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$AAAA",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
+            "scrypt$16384$8$1$salt",
+            "scrypt$16383$8$1$3031$00112233445566778899aabbccddeeff",
+            "scrypt$16384$8$1$3031$00",
+            "scrypt$16384$0$1$3031$00112233445566778899aabbccddeeff",
+        ] {
             assert!(PasswordHash::read(text).is_err(), "{text}");
         }
     }

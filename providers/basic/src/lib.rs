@@ -36,12 +36,16 @@ impl Settings {
         }
         let secret = host.setting("secret").unwrap_or_default();
         if secret.len() < MIN_SECRET_CHARS {
-            return Err(format!("`secret` must have at least {MIN_SECRET_CHARS} characters (portcullis secret generate)"));
+            return Err(format!(
+                "`secret` must have at least {MIN_SECRET_CHARS} characters (portcullis secret generate)"
+            ));
         }
         let ttl = host.setting("session_ttl_seconds").map(|text| text.parse::<u64>());
         let ttl = ttl.transpose().ok().map(|ttl| ttl.unwrap_or(DEFAULT_TTL));
         let Some(ttl) = ttl.filter(|ttl| (1..=MAX_REFRESH_SECONDS).contains(ttl)) else {
-            return Err(format!("`session_ttl_seconds` must be a whole number from 1 to {MAX_REFRESH_SECONDS}"));
+            return Err(format!(
+                "`session_ttl_seconds` must be a whole number from 1 to {MAX_REFRESH_SECONDS}"
+            ));
         };
         Ok(Self { users: user::read_all(&host.setting("users").unwrap_or_default())?, secret, ttl })
     }
@@ -155,7 +159,10 @@ mod tests {
     fn password_opens_a_session_that_is_known_refreshed_and_revoked() {
         let (host, bucket) = (host(&ada("lovelace")), FakeBucket::default());
         let session = sign_in(&host, &bucket, "ada", "lovelace").unwrap();
-        assert_eq!((session.user_id.as_str(), session.email.as_str(), session.expires_at), ("ada", "ada@example.com", 43_200));
+        assert_eq!(
+            (session.user_id.as_str(), session.email.as_str(), session.expires_at),
+            ("ada", "ada@example.com", 43_200)
+        );
         assert!(verify(&host, &bucket, &session.access_token).unwrap().is_some());
         let renewed = refresh(&host, &bucket, &session.refresh_token).unwrap();
         Settings::read(&host).unwrap().signer(&host, &bucket).revoke(&renewed.refresh_token).unwrap();
@@ -165,7 +172,9 @@ mod tests {
     #[test]
     fn anything_else_opens_none() {
         let (host, bucket) = (host(&ada("lovelace")), FakeBucket::default());
-        for (user, password) in [("ada", "Lovelace"), ("ada", ""), ("Ada", "lovelace"), ("", ""), ("nobody", "lovelace")] {
+        for (user, password) in
+            [("ada", "Lovelace"), ("ada", ""), ("Ada", "lovelace"), ("", ""), ("nobody", "lovelace")]
+        {
             let refused = sign_in(&host, &bucket, user, password);
             assert_eq!(refused, Err(PasswordError::InvalidCredentials), "{user} {password}");
         }
@@ -176,7 +185,10 @@ mod tests {
         let (before, bucket) = (host(&ada("lovelace")), FakeBucket::default());
         let session = sign_in(&before, &bucket, "ada", "lovelace").unwrap();
         for after in [host(&json!([])), host(&ada("lovelace"))] {
-            assert!(verify(&after, &bucket, &session.access_token).unwrap().is_none(), "another salt is another password");
+            assert!(
+                verify(&after, &bucket, &session.access_token).unwrap().is_none(),
+                "another salt is another password"
+            );
             assert_eq!(refresh(&after, &bucket, &session.refresh_token), Err(RefreshError::Expired));
         }
     }
@@ -186,9 +198,18 @@ mod tests {
         let complaint = |host: &FakeHost| Basic::check_settings(host).expect_err("a complaint");
         assert!(complaint(&FakeHost::default()).starts_with("`secret`"));
         assert!(complaint(&host(&json!({}))).starts_with("`users`"));
-        assert!(complaint(&host(&json!([{"username": "a", "password_hash": "plain"}]))).starts_with("users[0].password_hash"));
-        assert!(complaint(&host(&json!([{"username": "", "password_hash": ""}]))).starts_with("users[0].username"));
-        assert!(complaint(&host(&json!([{"username": "a", "password": "x"}]))).contains("unknown field `password`"));
+        assert!(
+            complaint(&host(&json!([{"username": "a", "password_hash": "plain"}])))
+                .starts_with("users[0].password_hash")
+        );
+        assert!(
+            complaint(&host(&json!([{"username": "", "password_hash": ""}])))
+                .starts_with("users[0].username")
+        );
+        assert!(
+            complaint(&host(&json!([{"username": "a", "password": "x"}])))
+                .contains("unknown field `password`")
+        );
         let mut long = host(&json!([]));
         long.settings.insert("session_ttl_seconds".into(), "604801".into());
         assert!(complaint(&long).starts_with("`session_ttl_seconds`"));

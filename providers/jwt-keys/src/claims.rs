@@ -29,7 +29,8 @@ impl Claims {
 
     /// Is one of these values what the claim says, or one of what it lists?
     pub fn says_one_of(&self, name: &str, values: &[String]) -> bool {
-        let is_one = |value: &Value| value.as_str().is_some_and(|value| values.iter().any(|known| known == value));
+        let is_one =
+            |value: &Value| value.as_str().is_some_and(|value| values.iter().any(|known| known == value));
         match self.0.get(name) {
             Some(Value::Array(items)) => items.iter().any(is_one),
             Some(value) => is_one(value),
@@ -67,7 +68,8 @@ impl Rules<'_> {
             Some(exp) if exp.saturating_add(self.leeway) <= now => return wrong("expired"),
             Some(_) => {}
         }
-        let is_ahead = |name: &str| claims.time(name).is_some_and(|time| time > now.saturating_add(self.leeway));
+        let is_ahead =
+            |name: &str| claims.time(name).is_some_and(|time| time > now.saturating_add(self.leeway));
         if is_ahead("nbf") {
             return wrong("not valid yet");
         }
@@ -114,8 +116,17 @@ mod tests {
             let error = check(|claims| drop(claims.insert(name.into(), value.clone()))).expect_err(name);
             assert!(error.contains(complaint), "{name} = {value}: {error}");
         }
-        for (name, value) in [("aud", json!(["them", "us"])), ("azp", json!("us")), ("exp", json!(940.5e3)), ("nbf", json!(1_060))] {
-            assert_eq!(check(|claims| drop(claims.insert(name.into(), value.clone()))), Ok(()), "{name} = {value}");
+        for (name, value) in [
+            ("aud", json!(["them", "us"])),
+            ("azp", json!("us")),
+            ("exp", json!(940.5e3)),
+            ("nbf", json!(1_060)),
+        ] {
+            assert_eq!(
+                check(|claims| drop(claims.insert(name.into(), value.clone()))),
+                Ok(()),
+                "{name} = {value}"
+            );
         }
     }
 

@@ -64,7 +64,11 @@ impl Documents<'_> {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    fn fetch<T: Serialize>(&self, url: &str, read: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, Unavailable> {
+    fn fetch<T: Serialize>(
+        &self,
+        url: &str,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Unavailable> {
         let response = self.http.send(&HttpRequest::get(url))?;
         if response.status != 200 {
             return Err(Unavailable(format!("{url}: status {}", response.status)));

@@ -19,9 +19,11 @@ impl KeySet {
         struct Published {
             keys: Vec<serde_json::Value>,
         }
-        let published: Published = serde_json::from_slice(text).map_err(|error| format!("no key set: {error}"))?;
+        let published: Published =
+            serde_json::from_slice(text).map_err(|error| format!("no key set: {error}"))?;
         let known = published.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
-        let is_for_signatures = |key: &Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
+        let is_for_signatures =
+            |key: &Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
         let usable = |key: &Jwk| is_for_signatures(key) && algorithm_of(key).is_some();
         // Certificates make a set too large to keep, and say nothing that we ask.
         let plain = |mut key: Jwk| {
@@ -34,7 +36,8 @@ impl KeySet {
     /// The key that a token names. One that names none may mean the only key that there is of its kind.
     fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<&Jwk> {
         let mut fitting = self.0.iter().filter(|key| {
-            algorithm_of(key) == Some(algorithm) && kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid))
+            algorithm_of(key) == Some(algorithm)
+                && kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid))
         });
         let key = fitting.next();
         if kid.is_none() && fitting.next().is_some() { None } else { key }
@@ -68,23 +71,33 @@ impl KeySource {
     ///
     /// # Errors
     /// It is not believed.
-    pub fn check(&self, documents: &Documents<'_>, token: &str, rules: &Rules<'_>) -> Result<Claims, TokenError> {
-        let header = decode_header(token).map_err(TokenError::invalid)?;
+    pub fn check(
+        &self,
+        documents: &Documents<'_>,
+        token: &str,
+        rules: &Rules<'_>,
+    ) -> Result<Claims, TokenError> {
+        let header = decode_header(token).map_err(|error| TokenError::invalid(&error))?;
         if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
             return Err(TokenError::Invalid(format!("algorithm {:?} is not accepted", header.alg)));
         }
         let key = self.key(documents, header.kid.as_deref(), header.alg)?;
-        let key = DecodingKey::from_jwk(&key).map_err(TokenError::invalid)?;
+        let key = DecodingKey::from_jwk(&key).map_err(|error| TokenError::invalid(&error))?;
         // The signature here; the claims by our own clock and rules, below.
         let mut signature = Validation::new(header.alg);
         signature.validate_exp = false;
         signature.validate_aud = false;
         signature.required_spec_claims = HashSet::new();
-        let claims = decode(token, &key, &signature).map_err(TokenError::invalid)?.claims;
+        let claims = decode(token, &key, &signature).map_err(|error| TokenError::invalid(&error))?.claims;
         rules.check(Claims(claims), documents.now)
     }
 
-    fn key(&self, documents: &Documents<'_>, kid: Option<&str>, algorithm: Algorithm) -> Result<Jwk, TokenError> {
+    fn key(
+        &self,
+        documents: &Documents<'_>,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Jwk, TokenError> {
         let unknown = || TokenError::Invalid("signed by a key that the issuer does not publish".to_owned());
         let url = match self {
             Self::Inline(keys) => return keys.find(kid, algorithm).cloned().ok_or_else(unknown),

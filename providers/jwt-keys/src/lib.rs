@@ -19,7 +19,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    fn invalid(why: impl ToString) -> Self {
+    fn invalid(why: &impl ToString) -> Self {
         Self::Invalid(why.to_string())
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::settings::Settings;
 use jwt_keys::{Claims, Documents, KeySource, TokenError};
-use portcullis_guest::{Bucket, CodeError, Http, HttpRequest, HttpResponse, LoginRequest, LoginResponse, Unavailable};
+use portcullis_guest::{
+    Bucket, CodeError, Http, HttpRequest, HttpResponse, LoginRequest, LoginResponse, Unavailable,
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) struct Issuer<'a> {
@@ -76,9 +78,9 @@ impl Issuer<'_> {
         match &response.issuer {
             Some(issuer) if *issuer == self.settings.issuer => Ok(()),
             Some(_) => Err(CodeError::InvalidCode("the answer is of another issuer".to_owned())),
-            None if self.discovered()?.authorization_response_iss_parameter_supported => {
-                Err(CodeError::InvalidCode("the issuer always names itself, and this answer does not".to_owned()))
-            }
+            None if self.discovered()?.authorization_response_iss_parameter_supported => Err(
+                CodeError::InvalidCode("the issuer always names itself, and this answer does not".to_owned()),
+            ),
             None => Ok(()),
         }
     }
@@ -106,11 +108,17 @@ impl Issuer<'_> {
         match response.status {
             200 => Ok(match serde_json::from_slice(&response.body) {
                 Ok(tokens) => Exchange::Tokens(tokens),
-                Err(error) => Exchange::Refused(format!("the token endpoint's answer cannot be read: {error}")),
+                Err(error) => {
+                    Exchange::Refused(format!("the token endpoint's answer cannot be read: {error}"))
+                }
             }),
             // RFC 6749, section 5.2: the grant is wrong. Any other refusal is of the client, which an operator mends.
-            400 if error_of(&response) == "invalid_grant" => Ok(Exchange::Refused("invalid_grant".to_owned())),
-            status => Err(Unavailable(format!("the token endpoint answered {status} {}", error_of(&response)))),
+            400 if error_of(&response) == "invalid_grant" => {
+                Ok(Exchange::Refused("invalid_grant".to_owned()))
+            }
+            status => {
+                Err(Unavailable(format!("the token endpoint answered {status} {}", error_of(&response))))
+            }
         }
     }
 

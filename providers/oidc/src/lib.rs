@@ -11,8 +11,8 @@ mod settings;
 use issuer::{Exchange, Issuer};
 use jwt_keys::{Claims, TokenError};
 use portcullis_guest::{
-    Bucket, CodeError, Host, HostBucket, HostHttp, Http, LoginRequest, LoginResponse, Provider, RedirectSignIn,
-    Refresh, RefreshError, Session, TokenPrincipal, Unavailable,
+    Bucket, CodeError, Host, HostBucket, HostHttp, Http, LoginRequest, LoginResponse, Provider,
+    RedirectSignIn, Refresh, RefreshError, Session, TokenPrincipal, Unavailable,
 };
 use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer};
 use settings::Settings;
@@ -127,7 +127,8 @@ fn complete(outside: &Outside<'_>, response: &LoginResponse) -> Result<Session, 
         Exchange::Refused(why) => return Err(CodeError::InvalidCode(why)),
     };
     let id_token = tokens.id_token.as_deref();
-    let id_token = id_token.ok_or_else(|| CodeError::InvalidCode("no ID token came for the code".to_owned()))?;
+    let id_token =
+        id_token.ok_or_else(|| CodeError::InvalidCode("no ID token came for the code".to_owned()))?;
     let claims = issuer.check(id_token).map_err(invalid)?;
     if claims.text("nonce") != response.nonce {
         return Err(CodeError::InvalidCode("the ID token has another nonce".to_owned()));

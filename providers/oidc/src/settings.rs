@@ -73,7 +73,8 @@ impl Settings {
             }
         }
         // An address that nobody checked is no reason to let anyone in.
-        let is_unverified = claims.0.get("email_verified").is_some_and(|verified| verified == false || verified == "false");
+        let is_unverified =
+            claims.0.get("email_verified").is_some_and(|verified| verified == false || verified == "false");
         if self.require.contains_key("email") && is_unverified {
             return Err("the address is not verified".to_owned());
         }
@@ -117,7 +118,8 @@ mod tests {
 
     fn host(more: &[(&str, &str)]) -> FakeHost {
         let given = [("issuer", "https://idp"), ("client_id", "us")];
-        let settings = given.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings =
+            given.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         FakeHost { settings: settings.collect(), now: 0 }
     }
 
@@ -130,7 +132,10 @@ mod tests {
     fn claims_become_fields_by_the_settings() {
         let claims = json!({"sub": "1", "email": "a@b", "name": "Ada\u{7}", "hd": "b"});
         let plain = person(&[], &claims).unwrap();
-        assert_eq!((plain.user_id.as_str(), plain.email.as_str(), plain.display_name.as_str()), ("1", "a@b", "Ada"));
+        assert_eq!(
+            (plain.user_id.as_str(), plain.email.as_str(), plain.display_name.as_str()),
+            ("1", "a@b", "Ada")
+        );
         let mapped = person(&[("claims", r#"{"user_id":"email","org_id":"hd"}"#)], &claims).unwrap();
         assert_eq!((mapped.user_id.as_str(), mapped.org_id.as_str()), ("a@b", "b"));
         assert!(person(&[], &json!({"email": "a@b"})).is_err());

@@ -103,7 +103,10 @@ impl Signer<'_> {
     pub fn open(&self, person: Person, notes: Notes, ends: Ends) -> Result<Session, Unavailable> {
         let mut sid = [0; 16];
         getrandom::fill(&mut sid).map_err(|error| Unavailable(format!("random numbers: {error}")))?;
-        self.session(Checked { person, notes, expires_at: ends.access, sid: hex::encode(sid), generation: 0 }, ends)
+        self.session(
+            Checked { person, notes, expires_at: ends.access, sid: hex::encode(sid), generation: 0 },
+            ends,
+        )
     }
 
     /// Whose access token is this?

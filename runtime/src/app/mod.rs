@@ -10,8 +10,8 @@ pub use reload::ReloadRequest;
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
-    BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, Scope, SecretDigest,
-    TokenRoutes,
+    BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, Scope,
+    SecretDigest, TokenRoutes,
 };
 use crate::config::{Config, DashboardConfig, PublicUrl};
 use crate::drain::{
@@ -22,7 +22,8 @@ use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
     DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics,
-    PAGE_DRAIN_PATH, PageSettings, PublicSite, SecurityHeaders, Serving, Sites, TrustedProxies, WHOAMI_PATH, router,
+    PAGE_DRAIN_PATH, PageSettings, PublicSite, SecurityHeaders, Serving, Sites, TrustedProxies, WHOAMI_PATH,
+    router,
 };
 use axum::Router;
 use file_watch::FileWatch;
@@ -166,7 +167,8 @@ impl App {
             live: live.clone(),
             hosts: Arc::new(host_policy(dashboard)),
             sites: Arc::new(sites(dashboard)),
-            sealer: session_key::sealer(config).map_err(|(path, source)| AppError::SessionKey { path, source })?,
+            sealer: session_key::sealer(config)
+                .map_err(|(path, source)| AppError::SessionKey { path, source })?,
             sign_ins: Arc::default(),
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
@@ -261,11 +263,7 @@ fn live_gate(config: &Config, providers: &Providers, entry: &Entry) -> Result<Se
 ///
 /// Where the gate for people is open, anyone can read this process's token: the drain routes then are token routes
 /// even without a secret, and so shut.
-fn build_gate(
-    config: &Config,
-    mut providers: Vec<Registered>,
-    entry: &Entry,
-) -> Result<Gate, AppError> {
+fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) -> Result<Gate, AppError> {
     let scope = &config.dashboard.drain_scope;
     let mut routes = TokenRoutes::default().with(WHOAMI_PATH, Required::NoScope);
     if entry.is_open {

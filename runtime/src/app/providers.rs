@@ -5,8 +5,9 @@ use crate::auth::{ProviderName, Registered};
 use crate::bundled;
 use crate::config::{ComponentRef, Config, ProviderConfig};
 use crate::sandbox::{
-    Buckets, CallMeter, ComponentSource, Guarded, Health, Inspection, Limits, LoadError, LoadedProvider, Powers,
-    ProviderSpec, QuarantineChange, QuarantineListener, Sandbox, SandboxError, SandboxSettings, WasmProvider,
+    Buckets, CallMeter, ComponentSource, Guarded, Health, Inspection, Limits, LoadError, LoadedProvider,
+    Powers, ProviderSpec, QuarantineChange, QuarantineListener, Sandbox, SandboxError, SandboxSettings,
+    WasmProvider,
 };
 use crate::web::Metrics;
 use futures_util::future::join_all;
@@ -225,7 +226,7 @@ impl ProviderLoader {
             session: inspection.signs_people_in().then(|| guarded.clone() as _),
             password: inspection.takes_passwords().then(|| guarded.clone() as _),
             redirect: inspection.redirects().then(|| guarded.clone() as _),
-            refresh: inspection.refreshes().then(|| guarded as _),
+            refresh: inspection.refreshes().then_some(guarded as _),
             component: Some(kept.component.clone()),
             health: Some(kept.health.clone()),
             ..Registered::new(config.name.clone(), config.grants.scopes.clone())

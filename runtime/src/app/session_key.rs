@@ -23,9 +23,10 @@ pub(super) fn sealer(config: &Config) -> Result<CookieSealer, (PathBuf, io::Erro
 
 fn kept_key(path: &Path) -> io::Result<Secret> {
     match crate::atomic_file::read(path) {
-        Ok(text) if text.trim_ascii().len() < 32 => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "it is too short: remove it, and a new one is made"))
-        }
+        Ok(text) if text.trim_ascii().len() < 32 => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is too short: remove it, and a new one is made",
+        )),
         Ok(text) => Ok(Secret::new(String::from_utf8_lossy(text.trim_ascii()).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = generate_secret().map_err(io::Error::other)?;

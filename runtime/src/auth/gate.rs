@@ -3,8 +3,8 @@ use super::refresh::{Outcome, Refreshed, Refresher};
 use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
 use super::{
-    BearerToken, CallFault, Denial, PresentedSession, Principal, ProviderName, Registered, Registry, Required,
-    SecretDigest, Session, SessionClaims, SessionToken, TokenRoutes, safe_target,
+    BearerToken, CallFault, Denial, PresentedSession, Principal, ProviderName, Registered, Registry,
+    Required, SecretDigest, Session, SessionClaims, SessionToken, TokenRoutes, safe_target,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -247,7 +247,9 @@ impl Gate {
     pub async fn decide(&self, facts: &RequestFacts<'_>) -> Judgement {
         match (self.routes.required(facts.path), facts.path) {
             (Some(required), _) => self.decide_token_route(required, facts).await,
-            (None, VERIFY_PATH) if has_bearer(facts) => self.decide_token_route(&Required::NoScope, facts).await,
+            (None, VERIFY_PATH) if has_bearer(facts) => {
+                self.decide_token_route(&Required::NoScope, facts).await
+            }
             (None, VERIFY_PATH) => self.decide_session(facts).await,
             (None, WS_PATH) => Judgement::people(self.decide_ticket(facts)),
             (None, path) if is_public(path) => Judgement::people(Decision::Public),
@@ -304,7 +306,10 @@ impl Gate {
             return Judgement::people(Decision::Refused(denial));
         }
         let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.id);
-        if facts.session.is_broken || access.as_ref().is_some_and(is_over) || refresh.as_ref().is_some_and(is_over) {
+        if facts.session.is_broken
+            || access.as_ref().is_some_and(is_over)
+            || refresh.as_ref().is_some_and(is_over)
+        {
             return Judgement::over(facts, "invalid_session", not_verified("invalid_session"));
         }
         if let Some(access) = access.as_ref().filter(|access| access.expires_at > facts.now) {
@@ -344,7 +349,8 @@ impl Gate {
             let (provider, reason) = (Some(token.provider.clone()), "no_such_provider");
             return Judgement::over(facts, "session_expired", SessionEvent::NotVerified { provider, reason });
         };
-        let Outcome { refreshed, is_first } = self.people.refresher.refresh(registered, token, facts.by).await;
+        let Outcome { refreshed, is_first } =
+            self.people.refresher.refresh(registered, token, facts.by).await;
         match refreshed {
             // It may have been ended while it was refreshed.
             Refreshed::Renewed(session) if !self.people.sessions.is_over(&session.id) => {
@@ -390,7 +396,10 @@ fn is_public(path: &str) -> bool {
 }
 
 fn has_bearer(facts: &RequestFacts<'_>) -> bool {
-    facts.authorization.iter().any(|value| value.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer ")))
+    facts
+        .authorization
+        .iter()
+        .any(|value| value.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer ")))
 }
 
 fn needs_process_token(path: &str) -> bool {

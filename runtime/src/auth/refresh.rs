@@ -1,5 +1,5 @@
 use super::sessions::Sessions;
-use super::{BoxFuture, CallFault, Registered, RefreshVerdict, Session, SessionToken};
+use super::{BoxFuture, CallFault, RefreshVerdict, Registered, Session, SessionToken};
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use moka::sync::Cache;
@@ -43,7 +43,12 @@ impl Refresher {
         Self { shared, sessions }
     }
 
-    pub(super) async fn refresh(&self, registered: &Registered, token: &SessionToken, by: Instant) -> Outcome {
+    pub(super) async fn refresh(
+        &self,
+        registered: &Registered,
+        token: &SessionToken,
+        by: Instant,
+    ) -> Outcome {
         let key = key_of(token);
         let entry = self.shared.entry(key).or_insert_with(|| begin(registered.clone(), token.clone(), by));
         let is_first = entry.is_fresh();
@@ -67,7 +72,8 @@ fn key_of(token: &SessionToken) -> [u8; 32] {
 fn begin(registered: Registered, token: SessionToken, by: Instant) -> Shared<BoxFuture<'static, Refreshed>> {
     let task = tokio::spawn(async move { redeem(&registered, &token, by).await });
     let outcome = async move {
-        let panicked = |_| Refreshed::Unanswered(super::ProviderFault::Host("the refresh panicked".into()).into());
+        let panicked =
+            |_| Refreshed::Unanswered(super::ProviderFault::Host("the refresh panicked".into()).into());
         task.await.unwrap_or_else(panicked)
     };
     outcome.boxed().shared()
@@ -77,7 +83,9 @@ async fn redeem(registered: &Registered, token: &SessionToken, by: Instant) -> R
     let Some(provider) = &registered.refresh else { return Refreshed::Over("not_refreshable") };
     match provider.refresh(&token.token, by).await {
         Ok(RefreshVerdict::Expired) => Refreshed::Over("refresh_refused"),
-        Ok(RefreshVerdict::Refreshed(claims)) if claims.user_id != token.user_id => Refreshed::Over("another_user"),
+        Ok(RefreshVerdict::Refreshed(claims)) if claims.user_id != token.user_id => {
+            Refreshed::Over("another_user")
+        }
         Ok(RefreshVerdict::Refreshed(claims)) => {
             Refreshed::Renewed(Arc::new(Session::mint(registered, token.id.clone(), claims)))
         }

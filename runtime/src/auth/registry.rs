@@ -1,6 +1,6 @@
 use super::{
-    PasswordProvider, ProviderHealth, ProviderName, RedirectProvider, RefreshProvider, Scope, SessionProvider,
-    TokenProvider,
+    PasswordProvider, ProviderHealth, ProviderName, RedirectProvider, RefreshProvider, Scope,
+    SessionProvider, TokenProvider,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;

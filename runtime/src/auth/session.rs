@@ -167,7 +167,11 @@ pub struct SessionToken {
 
 impl fmt::Debug for SessionToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SessionToken").field("id", &self.id).field("provider", &self.provider).finish_non_exhaustive()
+        formatter
+            .debug_struct("SessionToken")
+            .field("id", &self.id)
+            .field("provider", &self.provider)
+            .finish_non_exhaustive()
     }
 }
 

@@ -118,7 +118,9 @@ fn read_session_keys(section: &mut Section, reader: &mut Reader<'_>) -> Vec<Secr
     let read = |node: Node| {
         let key = reader.text(&name, &node)?;
         if key.expose().len() < MIN_SESSION_KEY_CHARS {
-            let mistake = format!("`{name}` must have at least {MIN_SESSION_KEY_CHARS} characters (portcullis secret generate)");
+            let mistake = format!(
+                "`{name}` must have at least {MIN_SESSION_KEY_CHARS} characters (portcullis secret generate)"
+            );
             reader.mistakes.add(node.place, mistake);
             return None;
         }
@@ -264,7 +266,8 @@ fn read_basic(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<Secret>
     let password = basic.secret("password", reader);
     let password = basic.require("password", password, reader);
     basic.finish(reader);
-    let encoded = |secret: Secret| form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
+    let encoded =
+        |secret: Secret| form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
     let pair = Zeroizing::new(format!("{}:{}", encoded(username?), encoded(password?)));
     Some(Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
 }

@@ -55,10 +55,7 @@ pub(super) fn password_verdict(
 }
 
 /// The URL of an identity provider, with the state that the host made: without it nobody ever comes back.
-pub(super) fn login_url(
-    answer: Result<String, ProviderError>,
-    state: &str,
-) -> Result<String, ProviderFault> {
+pub(super) fn login_url(answer: Result<String, ProviderError>, state: &str) -> Result<String, ProviderFault> {
     let url = match answer {
         Ok(url) => url,
         Err(ProviderError::Unavailable(why)) => return Err(unavailable(state, &why)),
@@ -71,7 +68,9 @@ pub(super) fn login_url(
     };
     match parsed.filter(is_web) {
         Some(_) => Ok(url),
-        None => Err(ProviderFault::Malformed("the sign-in URL is no http(s) URL with the state that was given".into())),
+        None => Err(ProviderFault::Malformed(
+            "the sign-in URL is no http(s) URL with the state that was given".into(),
+        )),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::bindings::{AuthProviderPre, WithPasswordPre, WithRedirectPre, WithRefreshPre, WithSettingsPre};
 use super::call::{
-    Called, Caller, CheckSettings, GuestCall, Prelinked, SupportsToken, VerifySession, VerifyToken, VerifyTwice,
+    Called, Caller, CheckSettings, GuestCall, Prelinked, SupportsToken, VerifySession, VerifyToken,
+    VerifyTwice,
 };
 use super::component::{
     ComponentSource, Inspection, LoadError, PASSWORD_EXPORT, REDIRECT_EXPORT, REFRESH_EXPORT, SETTINGS_EXPORT,
@@ -249,7 +250,8 @@ impl PasswordProvider for WasmProvider {
         password: &'a str,
         by: Instant,
     ) -> BoxFuture<'a, Result<PasswordVerdict, CallFault>> {
-        let call = CheckPassword { username: username.to_owned(), password: Zeroizing::new(password.to_owned()) };
+        let call =
+            CheckPassword { username: username.to_owned(), password: Zeroizing::new(password.to_owned()) };
         Box::pin(self.ask(by, call, move |answer| convert::password_verdict(answer, password, now())))
     }
 }

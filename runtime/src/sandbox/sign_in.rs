@@ -27,7 +27,11 @@ impl GuestCall for CheckPassword {
         &self.password
     }
 
-    async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<Self::Answer> {
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Answer> {
         let linked = component.password.as_ref().ok_or_else(|| not_exported("password"))?;
         let instance = linked.instantiate_async(&mut *store).await?;
         let password = instance.portcullis_auth_password();
@@ -44,7 +48,11 @@ impl GuestCall for StartLogin {
         &self.0.state
     }
 
-    async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<Self::Answer> {
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Answer> {
         let linked = component.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
         let instance = linked.instantiate_async(&mut *store).await?;
         let LoginRequest { redirect_uri, state, nonce, code_challenge } = self.0.clone();
@@ -62,7 +70,11 @@ impl GuestCall for CompleteLogin {
         &self.0.code
     }
 
-    async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<Self::Answer> {
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Answer> {
         let linked = component.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
         let instance = linked.instantiate_async(&mut *store).await?;
         let LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = self.0.clone();
@@ -80,7 +92,11 @@ impl GuestCall for RefreshSession {
         &self.0
     }
 
-    async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<Self::Answer> {
+    async fn run(
+        &self,
+        component: &Prelinked,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Answer> {
         let linked = component.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
         let instance = linked.instantiate_async(&mut *store).await?;
         instance.portcullis_auth_refresh().call_refresh_session(store, &self.0).await

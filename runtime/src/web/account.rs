@@ -33,9 +33,11 @@ pub(super) async fn me(Permitted(permit): Permitted) -> Response {
             });
             Json(body).into_response()
         }
-        Caller::ProcessTokenHolder | Caller::Service(_) => {
-            respond::error(StatusCode::NOT_FOUND, "not_found", "Nobody is signed in: this dashboard needs no sign-in here")
-        }
+        Caller::ProcessTokenHolder | Caller::Service(_) => respond::error(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Nobody is signed in: this dashboard needs no sign-in here",
+        ),
     }
 }
 
@@ -51,7 +53,9 @@ pub(super) async fn ws_ticket(
     };
     let record = match &holder {
         TicketHolder::Person(session) => sign_in::about(EventName::WsTicketMinted, session),
-        TicketHolder::ProcessTokenHolder => Record::now(EventName::WsTicketMinted).with("user_id", permit.name()),
+        TicketHolder::ProcessTokenHolder => {
+            Record::now(EventName::WsTicketMinted).with("user_id", permit.name())
+        }
     };
     match dashboard.live.now().gate.people().tickets.mint(holder, Instant::now()) {
         Ok(ticket) => {
@@ -60,7 +64,11 @@ pub(super) async fn ws_ticket(
         }
         Err(why) => {
             tracing::warn!(%why, "no ticket");
-            let answer = respond::error(StatusCode::TOO_MANY_REQUESTS, "too_many_tickets", "Too many tickets wait to be spent");
+            let answer = respond::error(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_tickets",
+                "Too many tickets wait to be spent",
+            );
             ([(RETRY_AFTER, TICKET_LIFE.as_secs().to_string())], answer).into_response()
         }
     }

@@ -51,7 +51,9 @@ pub(super) async fn from_page(
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    let form = headers.get(CONTENT_TYPE).filter(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let form = headers
+        .get(CONTENT_TYPE)
+        .filter(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     let body = match form {
         None => body,
         Some(_) => match serde_urlencoded::from_bytes::<Map<String, Value>>(&body) {

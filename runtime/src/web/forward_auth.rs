@@ -1,11 +1,11 @@
 //! `GET /auth/verify`: any application behind a reverse proxy can ask who calls (nginx `auth_request`, Caddy
 //! `forward_auth`, Traefik ForwardAuth).
 
-use super::respond::Audience;
-use super::whoami::Permitted;
 use super::context::Context;
 use super::parameters::Parameters;
-use crate::auth::{Caller, RESUME_PATH, VERIFY_PATH, safe_target};
+use super::respond::Audience;
+use super::whoami::Permitted;
+use crate::auth::{Caller, RESUME_PATH, Scope, VERIFY_PATH, safe_target};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -33,7 +33,7 @@ pub(super) const LOGIN: HeaderName = HeaderName::from_static("x-portcullis-login
 pub(super) async fn verify(Permitted(permit): Permitted) -> Response {
     let (email, provider, scopes) = match permit.caller() {
         Caller::Service(principal) => {
-            let scopes: Vec<_> = principal.scopes().map(|scope| scope.as_str()).collect();
+            let scopes: Vec<_> = principal.scopes().map(Scope::as_str).collect();
             ("", principal.provider().as_str(), scopes.join(" "))
         }
         Caller::Person(session) => (session.claims.email.as_str(), session.provider.as_str(), String::new()),
@@ -76,7 +76,10 @@ pub(super) fn target(request: &Request) -> Cow<'_, str> {
 /// A browser behind a proxy that passes our answer on is sent to sign in.
 pub(super) fn audience(request: &Request) -> Audience {
     let headers = request.headers();
-    let accepts_pages = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"));
+    let accepts_pages = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("text/html"));
     match headers.contains_key(FORWARDED_URI) && !headers.contains_key(ORIGINAL_URI) && accepts_pages {
         true => Audience::Browser,
         false => Audience::Program,

@@ -1,16 +1,16 @@
 //! The outermost layer of auth: hands the request's facts to the gate and does what the gate decides.
 
+use super::Dashboard;
 use super::context::Context;
 use super::forward_auth;
 use super::respond::{self, Audience};
 use super::session_cookie::{self, RequestCookies};
 use super::sign_in::{about, now};
 use super::site::Site;
-use super::Dashboard;
 use crate::audit::{EventName, Record};
 use crate::auth::{
-    Caller, CookieChange, Decision, Denial, Gate, Judgement, Permit, ProviderName, RequestFacts, SessionEvent,
-    VERIFY_PATH, WS_PATH,
+    Caller, CookieChange, Decision, Denial, Gate, Judgement, Permit, ProviderName, RequestFacts,
+    SessionEvent, VERIFY_PATH, WS_PATH,
 };
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
@@ -24,10 +24,8 @@ const CHAIN_DEADLINE: Duration = Duration::from_millis(2_500);
 const SESSION_TOKEN: &str = "x-hermes-session-token";
 
 pub(super) async fn gate(State(dashboard): State<Dashboard>, mut request: Request, next: Next) -> Response {
-    let context = Context {
-        client: dashboard.sites.proxies.client_of(&request),
-        site: dashboard.sites.of(&request),
-    };
+    let context =
+        Context { client: dashboard.sites.proxies.client_of(&request), site: dashboard.sites.of(&request) };
     let serving = dashboard.live.now();
     let target = forward_auth::target(&request);
     let judgement = serving.gate.decide(&facts(&dashboard, &request, &target, &context.site)).await;

@@ -57,11 +57,7 @@ impl Default for Metrics {
             metrics.token_auth.clone(),
         );
         registry.register("sign_ins", "Sign-ins of people by outcome", metrics.sign_ins.clone());
-        registry.register(
-            "provider_call_seconds",
-            "Calls of a provider",
-            metrics.provider_calls.clone(),
-        );
+        registry.register("provider_call_seconds", "Calls of a provider", metrics.provider_calls.clone());
         registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
         registry.register(
             "provider_quarantined",

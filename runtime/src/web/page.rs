@@ -28,7 +28,11 @@ pub(super) fn respond_with(status: StatusCode, page: &Page<'_>, body: &Markup) -
         return respond::internal_error();
     }
     let nonce = hex::encode(nonce);
-    let script = if page.script.is_some() { format!("script-src 'nonce-{nonce}'; connect-src 'self'; ") } else { String::new() };
+    let script = if page.script.is_some() {
+        format!("script-src 'nonce-{nonce}'; connect-src 'self'; ")
+    } else {
+        String::new()
+    };
     let policy = format!(
         "default-src 'none'; {script}style-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; \
          base-uri 'none'; frame-ancestors 'none'"

@@ -37,6 +37,9 @@ mod tests {
     fn repeated_parameter_is_none() {
         let parameters = Parameters(serde_urlencoded::from_str("a=1&b=2&a=3&c=").unwrap());
         assert_eq!(parameters.only("a"), None);
-        assert_eq!((parameters.only("b"), parameters.only("c"), parameters.only("d")), (Some("2"), Some(""), None));
+        assert_eq!(
+            (parameters.only("b"), parameters.only("c"), parameters.only("d")),
+            (Some("2"), Some(""), None)
+        );
     }
 }

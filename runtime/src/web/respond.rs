@@ -25,7 +25,8 @@ pub(super) enum Audience {
     Program,
 }
 
-pub(super) const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+pub(super) const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// An error with a code for programs and a sentence for people.
 pub(super) fn error(status: StatusCode, code: &str, detail: &str) -> Response {
@@ -76,13 +77,19 @@ pub(super) fn denial(denial: &Denial, site: &Site, audience: Audience) -> Respon
                                       "login_url": login_url});
                     let login = HeaderValue::try_from(login_url).ok();
                     let headers = login.map(|login| [(forward_auth::LOGIN, login)]);
-                    (StatusCode::UNAUTHORIZED, headers.map(HeaderMap::from_iter).unwrap_or_default(), Json(body))
+                    (
+                        StatusCode::UNAUTHORIZED,
+                        headers.map(HeaderMap::from_iter).unwrap_or_default(),
+                        Json(body),
+                    )
                         .into_response()
                 }
             }
         }
         DenialStatus::Forbidden => error(StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
-        DenialStatus::Unavailable => unreachable(denial.unreachable.as_ref().map_or("", |name| name.as_str())),
+        DenialStatus::Unavailable => {
+            unreachable(denial.unreachable.as_ref().map_or("", |name| name.as_str()))
+        }
     }
 }
 

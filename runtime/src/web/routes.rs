@@ -1,7 +1,8 @@
 //! Every path that the dashboard serves.
 
 use super::{
-    Dashboard, account, drain, forward_auth, gate_layer, guard, live, metrics, page, respond, sign_in, status, whoami,
+    Dashboard, account, drain, forward_auth, gate_layer, guard, live, metrics, page, respond, sign_in,
+    status, whoami,
 };
 use crate::auth::{RESUME_PATH, VERIFY_PATH, WS_PATH};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn listed_paths_are_those_that_answer() {
-        let listed: BTreeSet<_> = SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).chain(PEOPLE_PATHS).copied().collect();
+        let listed: BTreeSet<_> =
+            SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).chain(PEOPLE_PATHS).copied().collect();
         let answering: BTreeSet<_> = handlers().into_iter().map(|(path, _)| path).collect();
         assert_eq!(listed, answering);
     }

@@ -33,7 +33,9 @@ pub struct CookieSealer {
 
 /// A value that no browser would keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sealed session has {0} bytes and a cookie at most {MAX_COOKIE_BYTES}: let the provider put less into its tokens")]
+#[error(
+    "the sealed session has {0} bytes and a cookie at most {MAX_COOKIE_BYTES}: let the provider put less into its tokens"
+)]
 pub(super) struct TooLarge(usize);
 
 /// The cookies of one request.
@@ -94,13 +96,22 @@ impl CookieSealer {
     }
 
     /// What the cookie of a sign-in under way says.
-    pub(super) fn sign_in<T: DeserializeOwned>(&self, cookies: &RequestCookies<'_>, site: &Site) -> Option<T> {
+    pub(super) fn sign_in<T: DeserializeOwned>(
+        &self,
+        cookies: &RequestCookies<'_>,
+        site: &Site,
+    ) -> Option<T> {
         let name = name(SIGN_IN, site);
         self.open(&name, cookies.only(&name).ok()??)
     }
 
     /// The cookies of a session. An empty refresh token makes none, and ends the one that was there.
-    pub(super) fn of_session(&self, session: &Session, site: &Site, now: u64) -> Result<Vec<HeaderValue>, TooLarge> {
+    pub(super) fn of_session(
+        &self,
+        session: &Session,
+        site: &Site,
+        now: u64,
+    ) -> Result<Vec<HeaderValue>, TooLarge> {
         let claims = &session.claims;
         let token = |token: &zeroize::Zeroizing<String>| SessionToken {
             id: session.id.clone(),
@@ -123,7 +134,13 @@ impl CookieSealer {
         self.sealed(SIGN_IN, value, site, SIGN_IN_SECONDS)
     }
 
-    fn sealed(&self, base: &str, value: &impl Serialize, site: &Site, seconds: u64) -> Result<HeaderValue, TooLarge> {
+    fn sealed(
+        &self,
+        base: &str,
+        value: &impl Serialize,
+        site: &Site,
+        seconds: u64,
+    ) -> Result<HeaderValue, TooLarge> {
         let name = name(base, site);
         let sealed = self.seal(&name, value);
         let bytes = name.len() + sealed.len();
@@ -226,7 +243,13 @@ mod tests {
     fn value_under_another_name_or_key_is_broken() {
         let (old, site) = (sealer(&[b"an old key of thirty-two bytes!!"]), site(false, ""));
         let cookies = old.of_session(&session("at", "rt"), &site, NOW).unwrap();
-        let swapped = sent(&cookies).get(COOKIE).unwrap().to_str().unwrap().replace("_at=", "_x=").replace("_rt=", "_at=");
+        let swapped = sent(&cookies)
+            .get(COOKIE)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace("_at=", "_x=")
+            .replace("_rt=", "_at=");
         let headers = [(COOKIE, swapped.parse().unwrap())].into_iter().collect();
         let presented = old.session(&RequestCookies::of(&headers), &site);
         assert!(presented.access.is_none() && presented.is_broken);
@@ -234,7 +257,10 @@ mod tests {
         let other = sealer(&[b"another key of thirty-two bytes!"]);
         assert!(other.session(&RequestCookies::of(&headers), &site).is_broken);
         let both = sealer(&[b"another key of thirty-two bytes!", b"an old key of thirty-two bytes!!"]);
-        assert!(both.session(&RequestCookies::of(&headers), &site).access.is_some(), "the old key still opens");
+        assert!(
+            both.session(&RequestCookies::of(&headers), &site).access.is_some(),
+            "the old key still opens"
+        );
     }
 
     #[test]
@@ -252,7 +278,12 @@ mod tests {
         for (https, prefix, start, end) in [
             (false, "", "hermes_session_at=", "; HttpOnly; SameSite=Lax; Path=/; Max-Age="),
             (true, "", "__Host-hermes_session_at=", "; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age="),
-            (true, "/agent", "__Secure-hermes_session_at=", "; HttpOnly; SameSite=Lax; Secure; Path=/agent; Max-Age="),
+            (
+                true,
+                "/agent",
+                "__Secure-hermes_session_at=",
+                "; HttpOnly; SameSite=Lax; Secure; Path=/agent; Max-Age=",
+            ),
         ] {
             let site = site(https, prefix);
             let made = sealer.of_session(&session("at", ""), &site, NOW).unwrap();

@@ -42,10 +42,15 @@ impl Sites {
         }
         let headers = request.headers();
         let is_proxied = self.proxies.trusts_peer_of(request);
-        let forwarded = |name: &str| headers.get(name).filter(|_| is_proxied).and_then(|value| value.to_str().ok());
+        let forwarded =
+            |name: &str| headers.get(name).filter(|_| is_proxied).and_then(|value| value.to_str().ok());
         let https = forwarded("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         let prefix = forwarded("x-forwarded-prefix").and_then(plain_prefix).unwrap_or_default();
-        Site { https, prefix, origin: format!("{}://{}", if https { "https" } else { "http" }, host(headers)) }
+        Site {
+            https,
+            prefix,
+            origin: format!("{}://{}", if https { "https" } else { "http" }, host(headers)),
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::web::sign_in::now;
 use crate::web::whoami::Permitted;
 use crate::web::{Dashboard, respond};
 use axum::extract::State;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -40,7 +40,11 @@ pub(in crate::web) async fn socket(
     let Ok(slot) = dashboard.sockets.clone().try_acquire_owned() else {
         let record = Record::now(EventName::WsTicketRejected).with("reason", "too_many_sockets");
         dashboard.audit.write(record.with("ip", context.ip()));
-        return respond::error(StatusCode::SERVICE_UNAVAILABLE, "too_many_sockets", "Too many pages are open");
+        return respond::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_sockets",
+            "Too many pages are open",
+        );
     };
     let person = match permit.caller() {
         Caller::Person(session) => Some(session.clone()),
@@ -160,7 +164,9 @@ impl Watcher {
     /// Does the provider still vouch for the session? One that cannot say does not end it: requests are refused
     /// meanwhile, and the access token's own end is watched as well.
     async fn still_holds(&mut self) -> bool {
-        let Some(session) = self.followed.as_ref().map(|followed| followed.borrow().clone()) else { return true };
+        let Some(session) = self.followed.as_ref().map(|followed| followed.borrow().clone()) else {
+            return true;
+        };
         let Some(session) = session else { return false };
         if session.claims.expires_at <= now() {
             return true; // `over` waits for a refresh, or ends it.
@@ -168,7 +174,8 @@ impl Watcher {
         let serving = self.dashboard.live.now();
         let by = serving.gate.registry().named(&session.provider);
         let Some(provider) = by.and_then(|by| by.session.as_ref()) else { return false };
-        let verdict = provider.verify_session(&session.claims.access_token, Instant::now() + VERIFY_DEADLINE).await;
+        let verdict =
+            provider.verify_session(&session.claims.access_token, Instant::now() + VERIFY_DEADLINE).await;
         !matches!(verdict, Ok(None))
     }
 }

@@ -58,7 +58,9 @@ pub(in crate::web) async fn password_login(
     let attempt: Attempt = match parsed {
         Ok(attempt) => attempt,
         // The parser names fields and places, never values.
-        Err(mistake) => return respond::bad_request(&format!("provider, username and password are needed: {mistake}")),
+        Err(mistake) => {
+            return respond::bad_request(&format!("provider, username and password are needed: {mistake}"));
+        }
     };
     let outcome = try_password(&dashboard, &context, &attempt).await;
     let next = safe_target(&attempt.next);
@@ -78,7 +80,12 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
     }
     let Some(by) = by else {
         pad(serving.gate.registry().iter().find(takes_passwords)).await;
-        tell_failure(dashboard, context, None, &Failure::new("no_such_provider", "no provider of that name takes passwords"));
+        tell_failure(
+            dashboard,
+            context,
+            None,
+            &Failure::new("no_such_provider", "no provider of that name takes passwords"),
+        );
         return Outcome::NoSuchProvider;
     };
     let Some(account) = account else {
@@ -105,7 +112,9 @@ async fn ask(
     username: &str,
     password: &str,
 ) -> Result<Vec<HeaderValue>, (Failure, Outcome)> {
-    let Some(provider) = &by.password else { return Err((Failure::new("no_passwords", ""), Outcome::NoSuchProvider)) };
+    let Some(provider) = &by.password else {
+        return Err((Failure::new("no_passwords", ""), Outcome::NoSuchProvider));
+    };
     match provider.check_password(username, password, deadline()).await {
         Ok(PasswordVerdict::SignedIn(claims)) => {
             open_session(dashboard, context, by, claims).map_err(|failure| (failure, Outcome::Failed))
@@ -157,9 +166,10 @@ fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcom
         }
         Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
         Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
-        Outcome::TooMany(wait) => {
-            with_retry(wait, again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute, then try again."))
-        }
+        Outcome::TooMany(wait) => with_retry(
+            wait,
+            again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute, then try again."),
+        ),
         Outcome::Unanswered(_) => again(StatusCode::SERVICE_UNAVAILABLE, page::FAILED),
         Outcome::Failed => again(StatusCode::INTERNAL_SERVER_ERROR, page::FAILED),
     }

@@ -1,8 +1,8 @@
 //! `POST /auth/logout`.
 
+use super::super::Dashboard;
 use super::super::context::Context;
 use super::super::session_cookie::{self, RequestCookies};
-use super::super::Dashboard;
 use super::{deadline, end_in_browser};
 use crate::audit::{EventName, Record};
 use crate::auth::{Registered, SessionToken};

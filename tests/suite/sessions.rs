@@ -1,0 +1,258 @@
+//! A session's life: who vouches for it, what ends it, and who never hears of it.
+
+use super::people::{gated, password, signed_in};
+use portcullis_tests::{Browser, Home, SOON, eventually, get, guest, request};
+use serde_json::json;
+use std::time::Duration;
+
+const PLAIN: &str = "http://agent.test";
+
+#[test]
+fn only_a_provider_that_says_yes_lets_anyone_in() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    // No refresh token saves these.
+    for (user, status, cookies_left) in [
+        ("ada", 200, 2),
+        ("traps", 503, 2),
+        ("loops", 503, 2),
+        ("down", 503, 2),
+        ("gone", 401, 0),
+        ("other", 401, 0),
+    ] {
+        let mut browser = signed_in(&dashboard, user);
+        let reply = browser.get(&dashboard.url("/api/auth/me"));
+        assert_eq!((reply.status, browser.cookies.len()), (status, cookies_left), "{user}: {reply:?}");
+        match status {
+            503 => assert_eq!(reply.json(), json!({"detail": "Auth provider 'people' unreachable"})),
+            401 => assert_eq!(reply.json()["error"], "session_expired"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn session_that_ended_is_refreshed_or_over() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    for (user, status, cookies_left) in [
+        ("short", 200, 2),
+        ("short-gone", 401, 0),
+        ("short-other", 401, 0),
+        ("short-down", 503, 2),
+        ("short-traps", 503, 2),
+    ] {
+        let mut browser = signed_in(&dashboard, user);
+        let before = browser.cookies.clone();
+        // One second, by its own word.
+        let reply = eventually("the access token has ended", SOON, || {
+            let mut other = Browser { cookies: before.clone() };
+            let reply = other.get(&dashboard.url("/api/auth/me"));
+            let has_ended = reply.status != 200 || other.cookies != before;
+            has_ended.then(|| browser.get(&dashboard.url("/api/auth/me")))
+        });
+        assert_eq!((reply.status, browser.cookies.len()), (status, cookies_left), "{user}: {reply:?}");
+        assert_eq!(browser.cookies == before, status == 503, "{user}");
+    }
+    let events: Vec<_> =
+        home.audit().iter().filter_map(|line| Some(line["event"].as_str()?.to_owned())).collect();
+    assert_eq!(events.iter().filter(|event| *event == "refresh_success").count(), 1);
+    assert!(events.iter().filter(|event| *event == "refresh_failure").count() >= 4);
+}
+
+#[test]
+fn cookies_that_were_touched_are_worth_nothing() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    let good = signed_in(&dashboard, "ada");
+    let (access, refresh) = (&good.cookies["hermes_session_at"], &good.cookies["hermes_session_rt"]);
+    let flipped = format!("{}{}", if access.starts_with('A') { 'B' } else { 'A' }, &access[1..]);
+    let lines = [
+        format!("hermes_session_at={flipped}"),
+        format!("hermes_session_at={refresh}"),
+        format!("hermes_session_rt={access}"),
+        format!("hermes_session_at={access}; hermes_session_at={access}"),
+        format!("hermes_session_at={access}; hermes_session_rt=garbage"),
+        "hermes_session_at=".to_owned(),
+    ];
+    for line in lines {
+        let reply = get(&dashboard.url("/api/auth/me"), &[("cookie", &line)]);
+        assert_eq!((reply.status, reply.json()["reason"].as_str()), (401, Some("invalid_session")), "{line}");
+        assert_eq!(reply.set_cookies().len(), 2, "dead cookies are deleted");
+    }
+    let page = get(&dashboard.url("/x"), &[("cookie", "hermes_session_at=garbage")]);
+    assert_eq!(
+        (page.status, page.header("location"), page.set_cookies().len()),
+        (302, Some("/login?next=%2Fx"), 2)
+    );
+}
+
+#[test]
+fn sessions_outlive_a_restart_and_a_new_key() {
+    let config = |keys: &str| {
+        format!(
+            "dashboard:\n  public_url: {PLAIN}\n  session_key: {keys}\n  providers: [{{name: people, component: {}}}]\n",
+            guest("people").display()
+        )
+    };
+    let [old, new] = ["an-old-key-of-more-than-32-characters", "a-new-key-of-more-than-32-characters!"];
+    let home = Home::with_config(&config(&format!("\"{old}\"")));
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    drop(dashboard);
+    home.write("portcullis.yaml", &config(&format!("[\"{new}\", \"{old}\"]")));
+    let dashboard = home.dashboard();
+    assert_eq!(browser.get(&dashboard.url("/api/auth/me")).status, 200);
+    drop(dashboard);
+    home.write("portcullis.yaml", &config(&format!("\"{new}\"")));
+    let dashboard = home.dashboard();
+    assert_eq!(browser.get(&dashboard.url("/api/auth/me")).status, 401);
+}
+
+#[test]
+fn own_key_is_made_once_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    drop(dashboard);
+    let mode = std::fs::metadata(home.file("session_key")).expect("a key").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let dashboard = home.dashboard();
+    assert_eq!(browser.get(&dashboard.url("/api/auth/me")).status, 200);
+}
+
+#[test]
+fn session_ends_with_its_sign_out_for_every_copy_of_it() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    let mut copy = browser.clone();
+    let ticket = browser.post(&dashboard.url("/api/auth/ws-ticket"), "").json()["ticket"]
+        .as_str()
+        .expect("a ticket")
+        .to_owned();
+    browser.post(&dashboard.url("/auth/logout"), "");
+    assert_eq!(copy.get(&dashboard.url("/api/auth/me")).status, 401);
+    let socket = get(&dashboard.url(&format!("/api/ws?ticket={ticket}")), &[]);
+    assert_eq!((socket.status, socket.header("content-type")), (401, Some("application/json")));
+}
+
+#[test]
+fn session_ends_with_its_provider() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    let (other, before) = (guest("people"), browser.clone());
+    home.write(
+        "portcullis.yaml",
+        &format!(
+            "dashboard:\n  public_url: {PLAIN}\n  providers: [{{name: others, component: {}}}]\n",
+            other.display()
+        ),
+    );
+    eventually("the providers are reloaded", SOON, || {
+        let providers = get(&dashboard.url("/api/auth/providers"), &[]).json();
+        (providers["providers"][0]["name"] == "others").then_some(())
+    });
+    // The same component under another name is another provider.
+    assert_eq!(browser.get(&dashboard.url("/api/auth/me")).status, 401);
+    assert!(browser.cookies.is_empty() && !before.cookies.is_empty());
+}
+
+#[test]
+fn no_provider_ever_sees_what_is_anothers() {
+    let home = Home::with_config(&format!(
+        "dashboard:\n  public_url: {PLAIN}\n  providers:\n    - {{name: records, component: {}, grants: {{keyvalue: true}}}}\n    \
+         - {{name: people, component: {}}}\n    - {{name: records-too, component: {}, grants: {{keyvalue: true}}}}\n",
+        guest("records").display(),
+        guest("people").display(),
+        guest("records").display(),
+    ));
+    let dashboard = home.dashboard();
+    let seen = || {
+        let reply = get(&dashboard.url("/api/auth/whoami"), &[("authorization", "Bearer what-was-seen")]);
+        reply.json()["principal"].as_str().expect("an answer").to_owned()
+    };
+    let mut browser = signed_in(&dashboard, "short");
+    Browser::default().post(&dashboard.url("/auth/password-login"), &password("ada", "wrong"));
+    let nobody = json!({"provider": "nope", "username": "ada", "password": "hunter2"}).to_string();
+    Browser::default().post(&dashboard.url("/auth/password-login"), &nobody);
+    let before = browser.cookies.clone();
+    eventually("the session was refreshed", SOON, || {
+        browser.get(&dashboard.url("/api/auth/me"));
+        (browser.cookies != before).then_some(())
+    });
+    browser.post(&dashboard.url("/auth/logout"), "");
+    eventually("the revocation is told", SOON, || {
+        home.audit().iter().any(|line| line["event"] == "revoke").then_some(())
+    });
+    // What the host makes up so that the time tells nothing is all that one of them ever sees.
+    assert_eq!(seen(), "seen: no password at all,nobody");
+    let own = json!({"provider": "records", "username": "ada", "password": "for-its-own"}).to_string();
+    Browser::default().post(&dashboard.url("/auth/password-login"), &own);
+    assert!(seen().contains("for-its-own"), "it does record");
+}
+
+#[test]
+fn loopback_needs_no_session_and_gives_none() {
+    let home = Home::with_config(&format!(
+        "dashboard: {{providers: [{{name: people, component: {}}}]}}",
+        guest("people").display()
+    ));
+    let dashboard =
+        home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", "process-token")]);
+    let token = [("x-hermes-session-token", "process-token")];
+    assert_eq!(get(&dashboard.url("/auth/verify"), &token).status, 401, "nobody is signed in");
+    assert_eq!(get(&dashboard.url("/api/auth/me"), &token).status, 404);
+    assert_eq!(request("POST", &dashboard.url("/api/auth/ws-ticket"), &[], "").status, 401);
+    let ticket = request("POST", &dashboard.url("/api/auth/ws-ticket"), &token, "");
+    assert_eq!((ticket.status, ticket.json()["ttl_seconds"].as_u64()), (200, Some(30)));
+    let drained = request("POST", &dashboard.url("/api/drain"), &token, r#"{"action":"drain"}"#);
+    assert_eq!(drained.status, 200, "{drained:?}");
+    assert_eq!(home.json(".drain_request.json")["principal"], "dashboard");
+}
+
+#[test]
+fn open_gate_drains_for_nobody() {
+    let home = gated("http://agent.test", "");
+    let dashboard = home.dashboard_with(
+        &["--port", "0", "--insecure"],
+        &[("HERMES_DASHBOARD_SESSION_TOKEN", "process-token")],
+    );
+    let token = [("x-hermes-session-token", "process-token")];
+    assert_eq!(request("POST", &dashboard.url("/api/drain"), &token, "{}").status, 401);
+    assert!(!get(&dashboard.url("/"), &[]).body.contains("id=\"drain-form\""));
+    assert!(!home.file(".drain_request.json").exists());
+}
+
+#[test]
+fn ticket_is_spent_once() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    let ticket = browser.post(&dashboard.url("/api/auth/ws-ticket"), "").json()["ticket"]
+        .as_str()
+        .expect("a ticket")
+        .to_owned();
+    let url = dashboard.url(&format!("/api/ws?ticket={ticket}"));
+    let upgrade = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let strange: Vec<_> = upgrade.iter().copied().chain([("origin", "http://evil.example")]).collect();
+    assert_eq!(get(&url, &strange).status, 403, "the origin is looked at first, and the ticket is not spent");
+    let statuses = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..20).map(|_| scope.spawn(|| get(&url, &upgrade).status)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("an answer")).collect::<Vec<_>>()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 101).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 19, "{statuses:?}");
+    let rejected = eventually("the rejections are told", Duration::from_secs(10), || {
+        let lines = home.audit().into_iter().filter(|line| line["event"] == "ws_ticket_rejected").count();
+        (lines == 19).then_some(lines)
+    });
+    assert_eq!(rejected, 19);
+}
