@@ -19,7 +19,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("conformance", &["auth", "sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
     ("config", &["atomic_file", "auth", "drain", "sandbox", "web", "bundled"]),
-    ("app", &["atomic_file", "auth", "audit", "bundled", "config", "drain", "gateway", "listen", "sandbox", "web"]),
+    (
+        "app",
+        &[
+            "atomic_file",
+            "auth",
+            "audit",
+            "bundled",
+            "config",
+            "drain",
+            "gateway",
+            "listen",
+            "sandbox",
+            "web",
+        ],
+    ),
     (
         "cli",
         &[

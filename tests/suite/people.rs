@@ -224,8 +224,7 @@ fn next_never_leads_elsewhere() {
     .into_iter()
     .enumerate()
     {
-        let body =
-            json!({"provider": "people", "username": format!("user-{host}"), "password": "good", "next": next});
+        let body = json!({"provider": "people", "username": format!("user-{host}"), "password": "good", "next": next});
         let address = format!("192.0.2.{host}");
         let headers = [("content-type", "application/json"), ("x-forwarded-for", address.as_str())];
         let reply = request("POST", &dashboard.url("/auth/password-login"), &headers, &body.to_string());

@@ -55,7 +55,7 @@ pub struct People {
     /// How they are let in.
     pub gate: PeopleGate,
     /// Sessions that are over, and who follows one.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Sessions,
     /// Refreshes under way, and those of a moment ago.
     pub refresher: Refresher,
     /// Tickets for web sockets.
@@ -65,8 +65,12 @@ pub struct People {
 impl People {
     /// Nobody yet.
     pub fn new(gate: PeopleGate) -> Self {
-        let sessions = Arc::new(Sessions::default());
-        Self { gate, refresher: Refresher::new(sessions.clone()), sessions, tickets: Tickets::default() }
+        Self {
+            gate,
+            sessions: Sessions::default(),
+            refresher: Refresher::default(),
+            tickets: Tickets::default(),
+        }
     }
 }
 

@@ -1,4 +1,3 @@
-use super::sessions::Sessions;
 use super::{BoxFuture, CallFault, RefreshVerdict, Registered, Session, SessionToken};
 use futures_util::FutureExt;
 use futures_util::future::Shared;
@@ -27,7 +26,6 @@ pub(super) enum Refreshed {
 /// its tokens takes the second use of one for theft.
 pub struct Refresher {
     shared: Cache<[u8; 32], Shared<BoxFuture<'static, Refreshed>>>,
-    sessions: Arc<Sessions>,
 }
 
 /// The outcome, and whether this request was the one that asked.
@@ -36,13 +34,13 @@ pub(super) struct Outcome {
     pub(super) is_first: bool,
 }
 
-impl Refresher {
-    /// Tells these sessions of what it renews.
-    pub fn new(sessions: Arc<Sessions>) -> Self {
-        let shared = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SHARED_FOR).build();
-        Self { shared, sessions }
+impl Default for Refresher {
+    fn default() -> Self {
+        Self { shared: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SHARED_FOR).build() }
     }
+}
 
+impl Refresher {
     pub(super) async fn refresh(
         &self,
         registered: &Registered,
@@ -53,11 +51,9 @@ impl Refresher {
         let entry = self.shared.entry(key).or_insert_with(|| begin(registered.clone(), token.clone(), by));
         let is_first = entry.is_fresh();
         let refreshed = entry.into_value().await;
-        match &refreshed {
-            Refreshed::Renewed(session) if is_first => self.sessions.renewed(session),
-            // Whoever comes next may find the provider well again.
-            Refreshed::Unanswered(_) => self.shared.invalidate(&key),
-            _ => {}
+        // Whoever comes next may find the provider well again.
+        if matches!(refreshed, Refreshed::Unanswered(_)) {
+            self.shared.invalidate(&key);
         }
         Outcome { refreshed, is_first }
     }

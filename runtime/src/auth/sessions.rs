@@ -1,7 +1,7 @@
-use super::{Session, SessionId};
+use super::SessionId;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Sessions that are known to be over. More, and the oldest are forgotten: their tokens have been revoked at
@@ -16,7 +16,7 @@ pub struct Sessions {
 
 struct Table {
     ended: LastFew<SessionId>,
-    followed: HashMap<SessionId, watch::Sender<Option<Arc<Session>>>>,
+    followed: HashMap<SessionId, watch::Sender<bool>>,
 }
 
 impl Default for Table {
@@ -25,8 +25,8 @@ impl Default for Table {
     }
 }
 
-/// Follows one session: the newest state of it, or `None` once it is over.
-pub type Followed = watch::Receiver<Option<Arc<Session>>>;
+/// Turns true when a session is over.
+pub type Followed = watch::Receiver<bool>;
 
 impl Sessions {
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -43,26 +43,18 @@ impl Sessions {
         let mut table = self.table();
         table.ended.insert(id.clone());
         if let Some(followers) = table.followed.remove(id) {
-            followers.send_replace(None);
+            followers.send_replace(true);
         }
     }
 
     /// Follows a session from now on.
-    pub fn follow(&self, session: &Arc<Session>) -> Followed {
+    pub fn follow(&self, id: &SessionId) -> Followed {
         let mut table = self.table();
-        if table.ended.contains(&session.id) {
-            return watch::channel(None).1;
+        if table.ended.contains(id) {
+            return watch::channel(true).1;
         }
         table.followed.retain(|_, followers| followers.receiver_count() > 0);
-        let followers = table.followed.entry(session.id.clone());
-        followers.or_insert_with(|| watch::channel(Some(session.clone())).0).subscribe()
-    }
-
-    /// Tells followers that a session has other tokens, and lasts longer.
-    pub(super) fn renewed(&self, session: &Arc<Session>) {
-        if let Some(followers) = self.table().followed.get(&session.id) {
-            followers.send_replace(Some(session.clone()));
-        }
+        table.followed.entry(id.clone()).or_insert_with(|| watch::channel(false).0).subscribe()
     }
 }
 
@@ -113,11 +105,11 @@ mod tests {
     #[test]
     fn ended_session_is_told_to_its_followers_and_never_followed_again() {
         let sessions = Sessions::default();
-        let session = Arc::new(crate::auth::session::tests::a_session("ada"));
-        let followed = sessions.follow(&session);
-        assert!(followed.borrow().is_some() && !sessions.is_over(&session.id));
-        sessions.end(&session.id);
-        assert!(followed.borrow().is_none() && sessions.is_over(&session.id));
-        assert!(sessions.follow(&session).borrow().is_none());
+        let id = SessionId::generate().unwrap();
+        let followed = sessions.follow(&id);
+        assert!(!*followed.borrow() && !sessions.is_over(&id));
+        sessions.end(&id);
+        assert!(*followed.borrow() && sessions.is_over(&id));
+        assert!(*sessions.follow(&id).borrow());
     }
 }

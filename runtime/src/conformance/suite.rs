@@ -2,7 +2,10 @@
 
 use super::report::{Level, Report, Timings};
 use super::tokens::{self, Odd};
-use crate::auth::{BearerToken, ProviderFault, TokenVerdict};
+use crate::auth::{
+    BearerToken, CallFault, CodeVerdict, LoginResponse, PasswordProvider, PasswordVerdict, ProviderFault,
+    RedirectProvider, RefreshProvider, RefreshVerdict, TokenVerdict,
+};
 use crate::sandbox::{Inspection, LoadedProvider, Need, Observed, ProviderSpec, Sandbox, WasmProvider};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +52,7 @@ pub async fn examine(sandbox: &Arc<Sandbox>, subject: Subject, progress: impl Fn
     let mut examination = Examination { report, provider, notes: Notes::default() };
     examination.steadiness_of_support(&loaded).await;
     examination.sessions().await;
+    examination.ways_in(&loaded.inspection).await;
     if loaded.takes_tokens {
         examination.time().await;
         examination.known_tokens(&known).await;
@@ -138,6 +142,55 @@ impl Examination {
             Err(_) => (Level::Warning, "verify-session says that its store is out of reach".to_owned()),
         };
         self.report.add("verify-session", level, says);
+    }
+
+    /// What nobody was ever given must open nothing, by any way in that it has.
+    async fn ways_in(&mut self, inspection: &Inspection) {
+        let provider = self.provider.clone();
+        if inspection.takes_passwords() {
+            let verdict = provider
+                .check_password("a-user-that-nobody-made", "a-made-up-password", provider.own_deadline())
+                .await;
+            let verdict = verdict.map(|verdict| matches!(verdict, PasswordVerdict::InvalidCredentials));
+            self.way_in("password", "a made-up user with a made-up password", verdict);
+        }
+        if inspection.redirects() {
+            let made_up = |what: &str| format!("made-up-{what}");
+            let response = LoginResponse {
+                redirect_uri: "http://localhost/auth/callback".to_owned(),
+                code: made_up("code"),
+                nonce: made_up("nonce"),
+                code_verifier: made_up("verifier"),
+                issuer: None,
+            };
+            let verdict = provider.complete_login(response, provider.own_deadline()).await;
+            self.way_in(
+                "redirect",
+                "a made-up code",
+                verdict.map(|verdict| matches!(verdict, CodeVerdict::InvalidCode(_))),
+            );
+        }
+        if inspection.refreshes() {
+            let verdict =
+                provider.refresh("a-refresh-token-that-nobody-minted", provider.own_deadline()).await;
+            self.way_in(
+                "refresh",
+                "a made-up refresh token",
+                verdict.map(|verdict| matches!(verdict, RefreshVerdict::Expired)),
+            );
+        }
+    }
+
+    fn way_in(&mut self, name: &'static str, what: &str, is_refused: Result<bool, CallFault>) {
+        let (level, says) = match is_refused {
+            Ok(true) => (Level::Pass, format!("it refuses {what}")),
+            Ok(false) => (Level::Failure, format!("it opens a session for {what}")),
+            Err(fault) if fault.fault.is_own_doing() => {
+                (Level::Failure, format!("asked about {what}: {}", fault.fault))
+            }
+            Err(_) => (Level::Warning, format!("asked about {what}, it says that its store is out of reach")),
+        };
+        self.report.add(name, level, says);
     }
 
     async fn time(&mut self) {

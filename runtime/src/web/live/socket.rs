@@ -61,11 +61,16 @@ struct Watcher {
     dashboard: Dashboard,
     socket: WebSocket,
     /// Its session, if people must sign in.
-    followed: Option<Followed>,
+    session: Option<FollowedSession>,
     moments: watch::Receiver<Arc<Moment>>,
     audit: broadcast::Receiver<Arc<Value>>,
     last: Moment,
     _slot: OwnedSemaphorePermit,
+}
+
+struct FollowedSession {
+    session: Arc<Session>,
+    is_over: Followed,
 }
 
 /// Why a socket ends.
@@ -84,9 +89,12 @@ impl Watcher {
         slot: OwnedSemaphorePermit,
     ) -> Self {
         let serving = dashboard.live.now();
-        let followed = person.map(|session| serving.gate.people().sessions.follow(session));
+        let session = person.map(|session| FollowedSession {
+            session: session.clone(),
+            is_over: serving.gate.people().sessions.follow(&session.id),
+        });
         let (moments, audit) = (dashboard.feed.watch(), dashboard.audit.follow());
-        Self { dashboard, socket, followed, moments, audit, last: Moment::default(), _slot: slot }
+        Self { dashboard, socket, session, moments, audit, last: Moment::default(), _slot: slot }
     }
 
     async fn run(mut self) {
@@ -107,7 +115,7 @@ impl Watcher {
         loop {
             let told = tokio::select! {
                 biased;
-                () = over(&mut self.followed) => return End::Session,
+                () = over(&mut self.session) => return End::Session,
                 changed = self.moments.changed() => match changed {
                     Ok(()) => { let moment = self.moments.borrow_and_update().clone(); self.tell(&moment).await }
                     Err(_) => return End::Gone,
@@ -164,31 +172,23 @@ impl Watcher {
     /// Does the provider still vouch for the session? One that cannot say does not end it: requests are refused
     /// meanwhile, and the access token's own end is watched as well.
     async fn still_holds(&mut self) -> bool {
-        let Some(session) = self.followed.as_ref().map(|followed| followed.borrow().clone()) else {
-            return true;
-        };
-        let Some(session) = session else { return false };
-        if session.claims.expires_at <= now() {
-            return true; // `over` waits for a refresh, or ends it.
-        }
+        let Some(FollowedSession { session, .. }) = &self.session else { return true };
+        let session = session.clone();
         let serving = self.dashboard.live.now();
         let by = serving.gate.registry().named(&session.provider);
         let Some(provider) = by.and_then(|by| by.session.as_ref()) else { return false };
-        let verdict =
-            provider.verify_session(&session.claims.access_token, Instant::now() + VERIFY_DEADLINE).await;
-        !matches!(verdict, Ok(None))
+        let by = Instant::now() + VERIFY_DEADLINE;
+        !matches!(provider.verify_session(&session.claims.access_token, by).await, Ok(None))
     }
 }
 
-/// Waits until the session was ended, or has run out without having been renewed.
-async fn over(followed: &mut Option<Followed>) {
-    let Some(followed) = followed else { return std::future::pending().await };
-    loop {
-        let Some(session) = followed.borrow_and_update().clone() else { return };
-        let left = Duration::from_secs(session.claims.expires_at.saturating_sub(now()));
-        tokio::select! {
-            changed = followed.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(left) => return,
-        }
+/// Waits until the session was ended, or its access token has. A page whose session goes on comes back by itself, with a
+/// ticket for the renewed one.
+async fn over(followed: &mut Option<FollowedSession>) {
+    let Some(FollowedSession { session, is_over }) = followed else { return std::future::pending().await };
+    let left = Duration::from_secs(session.claims.expires_at.saturating_sub(now()));
+    tokio::select! {
+        () = tokio::time::sleep(left) => {}
+        _ = async { is_over.wait_for(|is_over| *is_over).await.is_ok() } => {}
     }
 }
