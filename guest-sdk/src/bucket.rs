@@ -17,7 +17,8 @@ pub trait Bucket {
     /// The bucket is full or out of reach.
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable>;
 
-    /// Adds to a number, which is zero before, and says what it is then: one step, whoever does it at the same time.
+    /// Adds to a number, which is zero before and stands there as decimal text, and says what it is then: one step,
+    /// whoever does it at the same time.
     ///
     /// # Errors
     /// As for [`set`](Self::set).
@@ -52,7 +53,6 @@ fn no_host() -> Unavailable {
 #[derive(Clone, Debug, Default)]
 pub struct FakeBucket {
     entries: RefCell<BTreeMap<String, Vec<u8>>>,
-    numbers: RefCell<BTreeMap<String, u64>>,
 }
 
 impl Bucket for FakeBucket {
@@ -66,9 +66,12 @@ impl Bucket for FakeBucket {
     }
 
     fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
-        let mut numbers = self.numbers.borrow_mut();
-        let number = numbers.entry(key.to_owned()).or_default();
-        *number += by;
-        Ok(*number)
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.entry(key.to_owned()).or_insert_with(|| b"0".to_vec());
+        let old: Option<u64> = std::str::from_utf8(entry).ok().and_then(|text| text.parse().ok());
+        let new =
+            old.and_then(|old| old.checked_add(by)).ok_or_else(|| Unavailable("not a number".to_owned()))?;
+        *entry = new.to_string().into_bytes();
+        Ok(new)
     }
 }

@@ -7,17 +7,25 @@ pub struct HttpRequest {
     pub form: Option<String>,
     /// The whole address.
     pub url: String,
+    /// How long the connection and the answer's first byte may take, each; `None`: as long as the call.
+    pub timeout_ms: Option<u64>,
 }
 
 impl HttpRequest {
     /// Asks for a document of JSON.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { form: None, url: url.into() }
+        Self { form: None, url: url.into(), timeout_ms: None }
     }
 
     /// Posts a form, already encoded.
     pub fn post(url: impl Into<String>, form: String) -> Self {
-        Self { form: Some(form), url: url.into() }
+        Self { form: Some(form), url: url.into(), timeout_ms: None }
+    }
+
+    /// The same, but not waited for longer.
+    #[must_use]
+    pub fn within_ms(self, timeout_ms: u64) -> Self {
+        Self { timeout_ms: Some(timeout_ms), ..self }
     }
 }
 
@@ -57,7 +65,8 @@ mod component {
     use std::fmt::Debug;
     use wasip2::http::outgoing_handler::handle;
     use wasip2::http::types::{
-        ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+        ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
+        RequestOptions, Scheme,
     };
     use wasip2::io::streams::StreamError;
 
@@ -69,7 +78,7 @@ mod component {
             let failed = |why: &dyn Debug| Unavailable(format!("{}: {why:?}", without_query(&request.url)));
             let outgoing = prepare(request).ok_or_else(|| failed(&"no address that can be asked"))?;
             let body = outgoing.body().map_err(|()| failed(&"no body"))?;
-            let answer = handle(outgoing, None).map_err(|code| failed(&code))?;
+            let answer = handle(outgoing, options(request)).map_err(|code| failed(&code))?;
             write(body, request.form.as_deref().unwrap_or_default().as_bytes())
                 .map_err(|code| failed(&code))?;
             answer.subscribe().block();
@@ -103,6 +112,14 @@ mod component {
         outgoing.set_authority(Some(authority)).ok()?;
         outgoing.set_path_with_query(Some(&path)).ok()?;
         Some(outgoing)
+    }
+
+    fn options(request: &HttpRequest) -> Option<RequestOptions> {
+        let nanoseconds = request.timeout_ms?.checked_mul(1_000_000)?;
+        let options = RequestOptions::new();
+        options.set_connect_timeout(Some(nanoseconds)).ok()?;
+        options.set_first_byte_timeout(Some(nanoseconds)).ok()?;
+        Some(options)
     }
 
     fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), ErrorCode> {

@@ -23,7 +23,8 @@ fn main() {
          password_hash: \"{hash}\"}}]}}\n      grants: {{keyvalue: true}}\n      limits: {{deadline_ms: 10000}}\n"
     ));
     let dashboard = home.dashboard();
-    let mut connection = BufReader::new(TcpStream::connect(("127.0.0.1", dashboard.port())).expect("a connection"));
+    let mut connection =
+        BufReader::new(TcpStream::connect(("127.0.0.1", dashboard.port())).expect("a connection"));
     let mut times: [Vec<f64>; 3] = Default::default();
     // Some first, which nobody counts.
     for round in 0..samples + 20 {
@@ -69,7 +70,11 @@ fn hash_of(password: &str) -> String {
 }
 
 /// Each from an address and at an account of its own, so that the throttle holds nobody up.
-fn attempt(connection: &mut BufReader<TcpStream>, number: usize, (_, provider, user): (&str, &str, &str)) -> f64 {
+fn attempt(
+    connection: &mut BufReader<TcpStream>,
+    number: usize,
+    (_, provider, user): (&str, &str, &str),
+) -> f64 {
     let user = if user == "ada" { user.to_owned() } else { format!("{user}-{number}") };
     let body = format!(r#"{{"provider":"{provider}","username":"{user}","password":"not-the-one"}}"#);
     let address = format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255);

@@ -33,8 +33,8 @@ const MODES = {
   no_iss_param: 'invalid_code', wrong_audience: 'invalid_code', aud_array_wrong_azp: 'invalid_code', alg_none: 'invalid_code',
   hs256_with_public_key: 'invalid_code', expired: 'invalid_code', no_exp: 'invalid_code', no_sub: 'invalid_code',
   future_iat: 'invalid_code', not_yet_valid: 'invalid_code', unknown_kid: 'invalid_code', unknown_kid_same_key: 'invalid_code',
-  bad_signature: 'invalid_code', jwk_in_header: 'invalid_code', no_id_token: 'invalid_code', token_garbage: 'invalid_code',
-  token_empty: 'invalid_code', token_500: 'unavailable', token_401: 'unavailable', token_redirect: 'unavailable',
+  bad_signature: 'invalid_code', jwk_in_header: 'invalid_code', no_id_token: 'invalid_code', token_garbage: 'unavailable',
+  token_empty: 'unavailable', token_500: 'unavailable', token_401: 'unavailable', token_redirect: 'unavailable',
   token_huge: 'unavailable', token_slow: 'deadline_exceeded', wrong_state: 'wrong_state', no_state: 'wrong_state',
   access_denied: 'identity_provider_refused',
 };
@@ -118,7 +118,7 @@ test('discovery that fails, or is of another issuer, is told at the sign-in page
   }
 });
 
-for (const [mode, status] of [['token_500', 503], ['refresh_invalid_grant', 401], ['refresh_other_sub', 401], ['refresh_no_rotation', 200]]) {
+for (const [mode, status] of [['token_500', 503], ['token_garbage', 503], ['token_empty', 503], ['refresh_invalid_grant', 401], ['refresh_other_sub', 401], ['refresh_no_rotation', 200]]) {
   test(`refresh with ${mode}: ${status}`, async () => {
     const short = await identityProvider('misbehaving.mjs', { TTL: '1' });
     const home = new Home(gated([oidc(short.url)]));
@@ -135,3 +135,44 @@ for (const [mode, status] of [['token_500', 503], ['refresh_invalid_grant', 401]
     await Promise.all([dashboard.stop(), short.stop()]);
   });
 }
+
+test('a session outlives a sign-in that failed beside it', async () => {
+  const client = new Client();
+  await signIn(client, dashboard, { provider: 'other' });
+  await idp.mode('access_denied');
+  assert.match((await signIn(client, dashboard, { provider: 'other' })).headers.get('location'), /failed=1$/);
+  await idp.mode('ok');
+  await client.fetch(`${dashboard.url}/auth/callback?state=x&code=y`);
+  assert.equal((await me(client, dashboard)).status, 200, 'anybody can lead a browser to the callback');
+});
+
+test('people who are signed in are not held up by sign-ins that hang', async () => {
+  const client = new Client();
+  await signIn(client, dashboard, { provider: 'choosy' });
+  const callbacks = await Promise.all(Array.from({ length: 16 }, async () => {
+    const stranger = new Client();
+    return { stranger, url: (await toCallback(stranger, dashboard, { provider: 'choosy' })).url };
+  }));
+  await idp.mode('token_slow');
+  const hanging = callbacks.map(({ stranger, url }) => stranger.fetch(url, { signal: AbortSignal.timeout(600) }).catch(() => {}));
+  for (let asked = 0; asked < 20; asked += 1) {
+    assert.equal((await me(client, dashboard)).status, 200);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await Promise.all(hanging);
+  assert.equal((await me(client, dashboard)).status, 200, 'and whoever hung up has shut nobody out');
+  await idp.mode('ok');
+});
+
+test('another issuer under the same name ends the sessions of the one before, and never sees their tokens', async () => {
+  const other = await identityProvider('misbehaving.mjs', { TTL: '1' });
+  const first = await identityProvider('misbehaving.mjs', { TTL: '1' });
+  const home = new Home(gated([oidc(first.url)]));
+  const dashboard = await home.dashboard();
+  const client = new Client();
+  await signIn(client, dashboard);
+  home.write(gated([oidc(other.url)]));
+  await home.audited('provider_loaded', 2);
+  assert.equal((await me(client, dashboard)).status, 401);
+  assert.equal((await other.counts()).token_refresh_token, 0);
+});

@@ -90,7 +90,9 @@ export class Home {
 }
 
 /** 127.0.0.2 is public to the gate, and another site than the identity providers at 127.0.0.1. */
-export const gated = (providers, more = {}) => ({ dashboard: { host: '127.0.0.2', providers, ...more } });
+export const gated = (providers, more = {}) => ({
+  dashboard: { host: '127.0.0.2', trusted_proxies: ['127.0.0.0/8'], providers, ...more },
+});
 
 let lovelace;
 export const basic = async (more = {}) => ({
@@ -129,7 +131,11 @@ export async function identityProvider(file, env = {}) {
 
 /** A browser's cookies without the browser: every origin its own, redirects followed by hand. */
 export class Client {
-  constructor() { this.jars = new Map(); }
+  constructor() {
+    this.jars = new Map();
+    // Everybody has an address of their own, so that the throttle tells them apart.
+    this.address = `10.${[0, 0, 0].map(() => Math.floor(Math.random() * 256)).join('.')}`;
+  }
   jar(url) {
     const { host } = new URL(url);
     if (!this.jars.has(host)) this.jars.set(host, new Map());
@@ -139,7 +145,7 @@ export class Client {
   async fetch(url, { headers = {}, ...options } = {}) {
     const jar = this.jar(url);
     const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
-    const answer = await fetch(url, { redirect: 'manual', ...options, headers: { ...(cookie ? { cookie } : {}), ...headers } });
+    const answer = await fetch(url, { redirect: 'manual', ...options, headers: { 'x-forwarded-for': this.address, ...(cookie ? { cookie } : {}), ...headers } });
     for (const line of answer.headers.getSetCookie()) {
       const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
       if (/max-age=0|expires=thu, 01 jan 1970/i.test(line)) jar.delete(name);

@@ -46,6 +46,17 @@ impl PasswordHash {
         }
     }
 
+    /// What checking one takes, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Self::Argon2(text) => {
+                let params = Phc::new(text).ok().and_then(|hash| argon2::Params::try_from(&hash).ok());
+                params.map_or(0, |params| params.m_cost() as usize * 1024)
+            }
+            Self::Scrypt { params, .. } => (128 * params.r() as usize) << params.log_n(),
+        }
+    }
+
     pub(crate) fn is_of(&self, password: &str) -> bool {
         match self {
             Self::Argon2(text) => Phc::new(text)

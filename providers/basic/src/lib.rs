@@ -72,7 +72,11 @@ impl Settings {
 
 impl Provider for Basic {
     fn check_settings(host: &dyn Host) -> Result<(), String> {
-        Settings::read(host).map(drop)
+        let settings = Settings::read(host)?;
+        // Taken once now: hashes that need more than `limits.memory_mib` are told to the operator, not to a person.
+        let most = settings.users.iter().map(User::memory).max().unwrap_or_default();
+        std::hint::black_box(vec![1_u8; most]);
+        Ok(())
     }
 
     fn supports_token(_: &dyn Host) -> bool {

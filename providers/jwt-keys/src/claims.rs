@@ -46,6 +46,9 @@ pub struct Rules<'a> {
     pub issuer: &'a str,
     /// Whom it must be for.
     pub audience: &'a str,
+    /// Whom it must have been issued to, where it says (OpenID Connect Core, section 3.1.3.7). `None` for an access
+    /// token, which is issued to one party for another.
+    pub authorized_party: Option<&'a str>,
     /// How far clocks may differ, in seconds.
     pub leeway: u64,
 }
@@ -59,8 +62,8 @@ impl Rules<'_> {
         if !claims.says_one_of("aud", &[self.audience.to_owned()]) {
             return wrong("for another audience");
         }
-        // OpenID Connect Core, section 3.1.3.7: who it was issued to, where it is for several.
-        if claims.0.contains_key("azp") && claims.text("azp") != self.audience {
+        let is_of = |party: &str| claims.text("azp") == party;
+        if claims.0.contains_key("azp") && !self.authorized_party.is_none_or(is_of) {
             return wrong("issued to another party");
         }
         match claims.time("exp") {
@@ -85,7 +88,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const RULES: Rules<'_> = Rules { issuer: "https://idp", audience: "us", leeway: 60 };
+    const RULES: Rules<'_> =
+        Rules { issuer: "https://idp", audience: "us", authorized_party: Some("us"), leeway: 60 };
 
     fn check(change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), String> {
         let mut claims = Claims::default().0;

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 const FRESH: u64 = 3600;
 /// While its issuer is out of reach, it is believed for this long.
 const STALE: u64 = 24 * 3600;
-/// Nobody makes us fetch one more often.
+/// Nobody makes us try more often, once there is one.
 const PAUSE: u64 = 10;
+/// With one to fall back on, an issuer that hangs is not waited for long: less than a provider's default deadline.
+const SHORT_WAIT_MS: u64 = 400;
 
 /// Documents of an issuer, kept in the provider's bucket.
 pub struct Documents<'a> {
@@ -21,7 +23,10 @@ pub struct Documents<'a> {
 
 #[derive(Serialize, Deserialize)]
 struct Kept<T> {
+    /// When it was fetched.
     at: u64,
+    /// When it was last tried to fetch it.
+    tried: u64,
     document: T,
 }
 
@@ -37,9 +42,12 @@ impl Documents<'_> {
     ) -> Result<T, Unavailable> {
         let kept = self.kept::<T>(url)?;
         match kept {
-            Some(kept) if self.now < kept.at + FRESH => Ok(kept.document),
-            Some(kept) if self.now < kept.at + STALE => Ok(self.fetch(url, read).unwrap_or(kept.document)),
-            _ => self.fetch(url, read),
+            Some(kept) if self.now < kept.at + FRESH || self.now < kept.tried + PAUSE => Ok(kept.document),
+            Some(kept) if self.now < kept.at + STALE => match self.fetch_again(url, &kept, read) {
+                Ok(document) => Ok(document),
+                Err(_) => Ok(kept.document),
+            },
+            _ => self.fetch(&HttpRequest::get(url), read),
         }
     }
 
@@ -53,8 +61,9 @@ impl Documents<'_> {
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<Option<T>, Unavailable> {
         match self.kept::<T>(url)? {
-            Some(kept) if self.now < kept.at + PAUSE => Ok(None),
-            _ => self.fetch(url, read).map(Some),
+            Some(kept) if self.now < kept.tried + PAUSE => Ok(None),
+            Some(kept) => self.fetch_again(url, &kept, read).map(Some),
+            None => self.fetch(&HttpRequest::get(url), read).map(Some),
         }
     }
 
@@ -64,21 +73,37 @@ impl Documents<'_> {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    fn fetch<T: Serialize>(
+    /// Remembers first that it was tried: a call that is cut off meanwhile has been a try as well.
+    fn fetch_again<T: Serialize>(
         &self,
         url: &str,
+        kept: &Kept<T>,
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Unavailable> {
-        let response = self.http.send(&HttpRequest::get(url))?;
+        self.keep(url, &Kept { at: kept.at, tried: self.now, document: &kept.document });
+        self.fetch(&HttpRequest::get(url).within_ms(SHORT_WAIT_MS), read)
+    }
+
+    fn keep<T: Serialize>(&self, url: &str, kept: &Kept<T>) {
+        if let Ok(bytes) = serde_json::to_vec(kept) {
+            // One that does not fit is fetched again, which is slow and no more.
+            let _ = self.bucket.set(&key(url), &bytes);
+        }
+    }
+
+    fn fetch<T: Serialize>(
+        &self,
+        request: &HttpRequest,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Unavailable> {
+        let response = self.http.send(request)?;
+        let url = &request.url;
         if response.status != 200 {
             return Err(Unavailable(format!("{url}: status {}", response.status)));
         }
         let document = read(&response.body).map_err(|why| Unavailable(format!("{url}: {why}")))?;
-        let kept = Kept { at: self.now, document };
-        if let Ok(bytes) = serde_json::to_vec(&kept) {
-            // One that does not fit is fetched again, which is slow and no more.
-            let _ = self.bucket.set(&key(url), &bytes);
-        }
+        let kept = Kept { at: self.now, tried: self.now, document };
+        self.keep(url, &kept);
         Ok(kept.document)
     }
 }

@@ -68,7 +68,12 @@ fn verify(
 ) -> Result<Option<TokenPrincipal>, Unavailable> {
     let Ok(settings) = Settings::read(host) else { return Ok(None) };
     let documents = Documents { http, bucket, now: host.now() };
-    let rules = Rules { issuer: &settings.issuer, audience: &settings.audience, leeway: settings.leeway };
+    let rules = Rules {
+        issuer: &settings.issuer,
+        audience: &settings.audience,
+        authorized_party: None,
+        leeway: settings.leeway,
+    };
     match settings.keys.check(&documents, token, &rules) {
         Ok(claims) => {
             let principal = claims.text(&settings.principal_claim);

@@ -26,12 +26,22 @@ struct Discovered {
     authorization_response_iss_parameter_supported: bool,
 }
 
-/// What comes for a code or a refresh token.
+/// What comes for a code or a refresh token (RFC 6749, section 5.1).
 #[derive(Deserialize)]
 pub(crate) struct Tokens {
+    /// Nothing is asked with it, but an answer without it is none.
+    #[serde(rename = "access_token")]
+    _access_token: String,
     pub(crate) id_token: Option<String>,
     pub(crate) refresh_token: Option<String>,
+    #[serde(default, deserialize_with = "seconds")]
     pub(crate) expires_in: Option<u64>,
+}
+
+/// Some issuers write the number as text.
+fn seconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(value.as_u64().or_else(|| value.as_str()?.parse().ok()))
 }
 
 pub(crate) enum Exchange {
@@ -106,16 +116,15 @@ impl Issuer<'_> {
     fn exchange(&self, form: &[(&str, &str)]) -> Result<Exchange, Unavailable> {
         let response = self.http.send(&HttpRequest::post(self.discovered()?.token_endpoint, encode(form)))?;
         match response.status {
-            200 => Ok(match serde_json::from_slice(&response.body) {
-                Ok(tokens) => Exchange::Tokens(tokens),
-                Err(error) => {
-                    Exchange::Refused(format!("the token endpoint's answer cannot be read: {error}"))
-                }
-            }),
-            // RFC 6749, section 5.2: the grant is wrong. Any other refusal is of the client, which an operator mends.
-            400 if error_of(&response) == "invalid_grant" => {
+            // RFC 6749, section 5.2: the grant is wrong, with whatever status. Any other refusal is of the client, which
+            // an operator mends.
+            200 | 400 | 401 if error_of(&response) == "invalid_grant" => {
                 Ok(Exchange::Refused("invalid_grant".to_owned()))
             }
+            // A page for people with status 200 is an outage.
+            200 => serde_json::from_slice(&response.body)
+                .map(Exchange::Tokens)
+                .map_err(|error| Unavailable(format!("the token endpoint's answer cannot be read: {error}"))),
             status => {
                 Err(Unavailable(format!("the token endpoint answered {status} {}", error_of(&response))))
             }

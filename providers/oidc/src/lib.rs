@@ -67,7 +67,9 @@ impl<'a> Outside<'a> {
 
     /// The access token ends with the ID token, or with what was said to expire where there is none.
     fn ends(&self, expires_at: u64, is_refreshable: bool) -> Ends {
-        let access = expires_at.saturating_add(self.settings.leeway);
+        // No longer than the bucket remembers that a session is over.
+        let longest = self.host.now() + MAX_REFRESH_SECONDS;
+        let access = expires_at.saturating_add(self.settings.leeway).min(longest);
         Ends { access, refresh: is_refreshable.then(|| self.host.now() + MAX_REFRESH_SECONDS) }
     }
 }
@@ -134,7 +136,7 @@ fn complete(outside: &Outside<'_>, response: &LoginResponse) -> Result<Session, 
         return Err(CodeError::InvalidCode("the ID token has another nonce".to_owned()));
     }
     let person = outside.settings.person(&claims).map_err(CodeError::InvalidCode)?;
-    let notes = Notes { both: String::new(), refresh: tokens.refresh_token.unwrap_or_default() };
+    let notes = Notes { both: outside.settings.mark(), refresh: tokens.refresh_token.unwrap_or_default() };
     let ends = outside.ends(expiry(&claims), !notes.refresh.is_empty());
     let key = outside.keep_key()?;
     Ok(outside.signer(&key).open(person, notes, ends)?)
@@ -147,6 +149,7 @@ fn expiry(claims: &Claims) -> u64 {
 fn verify(outside: &Outside<'_>, access_token: &str) -> Result<Option<Session>, Unavailable> {
     let Some(key) = outside.key()? else { return Ok(None) };
     let checked = outside.signer(&key).verify(access_token)?;
+    let checked = checked.filter(|checked| checked.notes.both == outside.settings.mark());
     Ok(checked.map(|checked| checked.into_session(access_token.to_owned(), String::new())))
 }
 
@@ -155,6 +158,10 @@ fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, Refres
     let signer = outside.signer(&key);
     // Spent only when the issuer has answered: an outage must not cost anyone their session.
     let mut checked = signer.look_at(refresh_token)?;
+    // Another issuer must never see this one's token.
+    if checked.notes.both != outside.settings.mark() {
+        return Err(RefreshError::Expired);
+    }
     let issuer = outside.issuer();
     let tokens = match issuer.refresh(&checked.notes.refresh)? {
         Exchange::Tokens(tokens) => tokens,
@@ -191,13 +198,16 @@ fn refused(error: TokenError) -> RefreshError {
     }
 }
 
-/// Here first, so that the session is over whatever the issuer says.
+/// Here and at the issuer, whatever becomes of the other.
 fn revoke(outside: &Outside<'_>, refresh_token: &str) -> Result<(), Unavailable> {
     let Some(key) = outside.key()? else { return Ok(()) };
-    match outside.signer(&key).revoke(refresh_token)? {
-        Some(checked) => outside.issuer().revoke(&checked.notes.refresh),
-        None => Ok(()),
+    let signer = outside.signer(&key);
+    let Ok(checked) = signer.look_at(refresh_token) else { return Ok(()) };
+    let ended_here = signer.revoke(refresh_token).map(drop);
+    if checked.notes.both == outside.settings.mark() {
+        outside.issuer().revoke(&checked.notes.refresh)?;
     }
+    ended_here
 }
 
 portcullis_guest::export!(Oidc);

@@ -5,6 +5,7 @@ use jwt_keys::{Claims, Rules};
 use portcullis_guest::Host;
 use serde::Deserialize;
 use session_tokens::Person;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 const SETTINGS: &[&str] = &["issuer", "client_id", "scopes", "claims", "require", "leeway_seconds"];
@@ -61,8 +62,16 @@ impl Settings {
         })
     }
 
+    /// Changes with whoever vouches for people, and with who may sign in: sessions of before are over then.
+    pub(crate) fn mark(&self) -> String {
+        let ClaimNames { user_id, .. } = &self.claims;
+        let said = format!("{:?}", (&self.issuer, &self.client_id, user_id, &self.require));
+        hex::encode(&Sha256::digest(said)[..8])
+    }
+
     pub(crate) fn rules(&self) -> Rules<'_> {
-        Rules { issuer: &self.issuer, audience: &self.client_id, leeway: self.leeway }
+        let authorized_party = Some(self.client_id.as_str());
+        Rules { issuer: &self.issuer, audience: &self.client_id, authorized_party, leeway: self.leeway }
     }
 
     /// Who an ID token says it is, if that one may sign in.
@@ -72,20 +81,20 @@ impl Settings {
                 return Err(format!("the claim `{name}` is none of those that are required"));
             }
         }
-        // An address that nobody checked is no reason to let anyone in.
+        // An address that nobody checked says nothing of who it is: anybody can claim another's.
         let is_unverified =
             claims.0.get("email_verified").is_some_and(|verified| verified == false || verified == "false");
-        if self.require.contains_key("email") && is_unverified {
+        if is_unverified && (self.require.contains_key("email") || self.claims.user_id == "email") {
             return Err("the address is not verified".to_owned());
         }
         let user_id = claims.text(&self.claims.user_id);
         if user_id.is_empty() {
             return Err(format!("there is no claim `{}`", self.claims.user_id));
         }
-        let shown = |name: &str| plain(claims.text(name));
+        let shown = |name: &str| plain(claims.text(name).trim());
         Ok(Person {
             user_id: user_id.to_owned(),
-            email: shown(&self.claims.email),
+            email: if is_unverified { String::new() } else { shown(&self.claims.email) },
             display_name: shown(&self.claims.display_name),
             org_id: shown(&self.claims.org_id),
         })
@@ -139,6 +148,9 @@ mod tests {
         let mapped = person(&[("claims", r#"{"user_id":"email","org_id":"hd"}"#)], &claims).unwrap();
         assert_eq!((mapped.user_id.as_str(), mapped.org_id.as_str()), ("a@b", "b"));
         assert!(person(&[], &json!({"email": "a@b"})).is_err());
+        let unverified = json!({"sub": "1", "email": "admin@b", "email_verified": false});
+        assert_eq!(person(&[], &unverified).unwrap().email, "", "anybody can claim another's");
+        assert!(person(&[("claims", r#"{"user_id":"email"}"#)], &unverified).is_err());
     }
 
     #[test]

@@ -124,7 +124,10 @@ impl Signer<'_> {
     /// The session is over, or the bucket is out of reach.
     pub fn look_at(&self, refresh_token: &str) -> Result<Checked, RefreshError> {
         let checked = self.check(refresh_token, Use::Refresh)?.ok_or(RefreshError::Expired)?;
-        let generation = self.bucket.increment(&generation_of(&checked), 0)?;
+        let generation = match self.remembered(&checked.sid)? {
+            Remembered::Generation(generation) => generation,
+            Remembered::Over => return Err(RefreshError::Expired),
+        };
         if generation != checked.generation {
             self.end(&checked)?;
             return Err(RefreshError::Expired);
@@ -137,7 +140,7 @@ impl Signer<'_> {
     /// # Errors
     /// Somebody has spent it meanwhile, or the bucket is out of reach.
     pub fn spend(&self, checked: Checked) -> Result<Checked, RefreshError> {
-        let generation = self.bucket.increment(&generation_of(&checked), 1)?;
+        let generation = self.bucket.increment(&key_of(&checked.sid), 1)?;
         if generation != checked.generation + 1 {
             self.end(&checked)?;
             return Err(RefreshError::Expired);
@@ -164,7 +167,14 @@ impl Signer<'_> {
     }
 
     fn end(&self, checked: &Checked) -> Result<(), Unavailable> {
-        self.bucket.set(&format!("revoked:{}", checked.sid), &[1])
+        self.bucket.set(&key_of(&checked.sid), OVER)
+    }
+
+    /// One entry a session, written when it is first refreshed or ended.
+    fn remembered(&self, sid: &str) -> Result<Remembered, Unavailable> {
+        let Some(entry) = self.bucket.get(&key_of(sid))? else { return Ok(Remembered::Generation(0)) };
+        let number = std::str::from_utf8(&entry).ok().and_then(|text| text.parse().ok());
+        Ok(number.map_or(Remembered::Over, Remembered::Generation))
     }
 
     fn check(&self, token: &str, used_for: Use) -> Result<Option<Checked>, Unavailable> {
@@ -177,7 +187,7 @@ impl Signer<'_> {
         if claims.used_for != used_for || claims.exp <= self.now {
             return Ok(None);
         }
-        if self.bucket.get(&format!("revoked:{}", claims.sid))?.is_some() {
+        if self.remembered(&claims.sid)? == Remembered::Over {
             return Ok(None);
         }
         let Claims { person, sid, generation, exp, note, refresh_note, .. } = claims;
@@ -210,8 +220,20 @@ impl Signer<'_> {
     }
 }
 
-fn generation_of(checked: &Checked) -> String {
-    format!("generation:{}", checked.sid)
+/// What the bucket knows of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remembered {
+    /// How often it has been refreshed.
+    Generation(u64),
+    /// It is over.
+    Over,
+}
+
+/// In the place of the number.
+const OVER: &[u8] = b"over";
+
+fn key_of(sid: &str) -> String {
+    format!("session:{sid}")
 }
 
 impl Checked {

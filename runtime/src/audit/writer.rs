@@ -1,8 +1,10 @@
 use super::Record;
 use super::rotating_file::RotatingFile;
 use super::tail::Tail;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::Value;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
@@ -17,6 +19,9 @@ pub const AUDIT_FILE: &str = "logs/dashboard-auth.log";
 const QUEUE: usize = 4096;
 const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
 const KEPT_FILES: u32 = 5;
+/// Lines about strangers.
+const STRANGERS_A_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("a constant that is not zero");
+const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(1_000).expect("a constant that is not zero");
 
 /// Writes the audit log on a thread of its own.
 #[derive(Clone)]
@@ -29,6 +34,8 @@ struct Shared {
     queue: Mutex<Option<SyncSender<Record>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
+    strangers: DefaultDirectRateLimiter,
+    untold: AtomicU64,
 }
 
 impl AuditLog {
@@ -48,7 +55,9 @@ impl AuditLog {
             .name("audit".into())
             .spawn(move || write_all(&inbox, file, &path, &lost, &shown))?;
         let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
-        let shared = Shared { tail, queue, writer, dropped };
+        let strangers =
+            RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
+        let shared = Shared { tail, queue, writer, dropped, strangers, untold: AtomicU64::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -72,6 +81,20 @@ impl AuditLog {
     /// Those that are written from now on.
     pub fn follow(&self) -> broadcast::Receiver<Arc<Value>> {
         self.shared.tail.follow()
+    }
+
+    /// The same for what a stranger did, who can do it as often as they like: beyond a burst, so many a second, and the
+    /// next line says how many went untold. They must not wash away what the log is for.
+    pub fn write_of_stranger(&self, record: Record) {
+        match self.shared.strangers.check() {
+            Ok(()) => {
+                let untold = self.shared.untold.swap(0, Ordering::Relaxed);
+                self.write(if untold > 0 { record.with("untold", untold) } else { record });
+            }
+            Err(_) => {
+                self.shared.untold.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Lines that were dropped since the start.
@@ -137,6 +160,19 @@ mod tests {
         assert_eq!(lines[0]["principal"], "nas");
         assert!(lines[0]["ts"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
         assert!(!text.contains("canary"));
+    }
+
+    #[test]
+    fn strangers_cannot_wash_the_log_away() {
+        let home = tempfile::tempdir().unwrap();
+        let log = AuditLog::start(home.path()).unwrap();
+        for _ in 0..3_000 {
+            log.write_of_stranger(Record::now(EventName::LoginFailure));
+        }
+        log.close();
+        let text = std::fs::read_to_string(home.path().join(AUDIT_FILE)).unwrap();
+        let lines = text.lines().count();
+        assert!((1_000..1_500).contains(&lines), "{lines}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     Required, SecretDigest, Session, SessionClaims, SessionToken, TokenRoutes, safe_target,
 };
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// What the gate needs to know of a request.
@@ -85,14 +85,6 @@ pub enum Caller {
     ProcessTokenHolder,
 }
 
-impl PartialEq for Session {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
-
-impl Eq for Session {}
-
 /// Proof that the gate let a caller in. Only the gate makes one, so what asks for a permit cannot be reached
 /// by a request that the gate did not see.
 #[derive(Clone, Debug)]
@@ -102,6 +94,15 @@ impl Permit {
     /// Who was let in.
     pub fn caller(&self) -> &Caller {
         &self.0
+    }
+
+    /// The provider that vouched for the caller.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        match &self.0 {
+            Caller::Service(principal) => Some(principal.provider()),
+            Caller::Person(session) => Some(&session.provider),
+            Caller::ProcessTokenHolder => None,
+        }
     }
 
     /// The name to write into markers, logs and audit lines.
@@ -217,6 +218,9 @@ pub const RESUME_PATH: &str = "/auth/resume";
 /// The web socket: its ticket lets it in.
 pub const WS_PATH: &str = "/api/ws";
 
+/// The longest that an exchange of tokens may take; the provider's own deadline is mostly earlier.
+const REFRESH_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Open whatever the bind. Exact paths, never prefixes of names.
 const PUBLIC: &[&str] = &[
     "/login",
@@ -250,14 +254,25 @@ impl Gate {
     /// Does this request get through?
     pub async fn decide(&self, facts: &RequestFacts<'_>) -> Judgement {
         match (self.routes.required(facts.path), facts.path) {
+            (required, VERIFY_PATH) if has_bearer(facts) => self.decide_verify(required, facts).await,
+            (_, VERIFY_PATH | RESUME_PATH) => self.decide_session(facts).await,
             (Some(required), _) => self.decide_token_route(required, facts).await,
-            (None, VERIFY_PATH) if has_bearer(facts) => {
-                self.decide_token_route(&Required::NoScope, facts).await
-            }
-            (None, VERIFY_PATH) => self.decide_session(facts).await,
             (None, WS_PATH) => Judgement::people(self.decide_ticket(facts)),
             (None, path) if is_public(path) => Judgement::people(Decision::Public),
             (None, _) => self.decide_for_people(facts).await,
+        }
+    }
+
+    /// A token is for the application, or for us. Where nobody here knows it, a session may still say who calls. The
+    /// drain secret opens one route, and no application.
+    async fn decide_verify(&self, required: Option<&Required>, facts: &RequestFacts<'_>) -> Judgement {
+        let judgement = self.decide_token_route(required.unwrap_or(&Required::NoScope), facts).await;
+        match &judgement.decision {
+            Decision::Permitted(Permit(Caller::Service(principal))) if principal.component().is_none() => {
+                Judgement::token(Decision::Refused(Denial::missing_scope(principal)), judgement.faults)
+            }
+            Decision::Refused(_) if !facts.session.is_empty() => self.decide_session(facts).await,
+            _ => judgement,
         }
     }
 
@@ -353,8 +368,9 @@ impl Gate {
             let (provider, reason) = (Some(token.provider.clone()), "no_such_provider");
             return Judgement::over(facts, "session_expired", SessionEvent::NotVerified { provider, reason });
         };
+        let until = facts.at + REFRESH_DEADLINE;
         let Outcome { refreshed, is_first } =
-            self.people.refresher.refresh(registered, token, facts.by).await;
+            self.people.refresher.refresh(registered, token, facts.by, until).await;
         match refreshed {
             // It may have been ended while it was refreshed.
             Refreshed::Renewed(session) if !self.people.sessions.is_over(&session.id) => {
@@ -362,8 +378,8 @@ impl Gate {
                 let cookies = CookieChange::Renew(session.clone());
                 Judgement { cookies, event, ..Judgement::person(session) }
             }
-            Refreshed::Renewed(_) => over_after(registered, facts, "logged_out"),
-            Refreshed::Over(reason) => over_after(registered, facts, reason),
+            Refreshed::Renewed(_) => over_after(registered, facts, "logged_out", is_first),
+            Refreshed::Over(reason) => over_after(registered, facts, reason, is_first),
             Refreshed::Unanswered(fault) => {
                 let provider = registered.name.clone();
                 let event = SessionEvent::RefreshFailed { provider, reason: fault.fault.kind() };
@@ -380,9 +396,16 @@ enum Verdict {
     Over,
 }
 
-fn over_after(registered: &Registered, facts: &RequestFacts<'_>, reason: &'static str) -> Judgement {
+/// One of the requests that waited for it tells of it.
+fn over_after(
+    registered: &Registered,
+    facts: &RequestFacts<'_>,
+    reason: &'static str,
+    is_first: bool,
+) -> Judgement {
     let event = SessionEvent::RefreshFailed { provider: registered.name.clone(), reason };
-    Judgement::over(facts, "session_expired", event)
+    let judgement = Judgement::over(facts, "session_expired", event);
+    if is_first { judgement } else { Judgement { event: None, ..judgement } }
 }
 
 fn decide_process_token(expected: &SecretDigest, facts: &RequestFacts<'_>) -> Decision {

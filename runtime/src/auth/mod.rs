@@ -1,6 +1,7 @@
 //! Who is calling, and may they? Decisions only: the caller hands in every fact, the time included.
 //!
-//! **Invariant:** nothing here names a web framework, an engine, a file or a clock of its own.
+//! **Invariant:** nothing here names a web framework, an engine, a file or a clock. (The refresher's cache forgets by
+//! a clock of its own.)
 
 mod bearer;
 mod chain;
@@ -41,5 +42,5 @@ pub use route::{Required, TokenRoutes};
 pub use secret_digest::SecretDigest;
 pub use session::{BadSession, PresentedSession, Session, SessionClaims, SessionId, SessionToken};
 pub use sessions::{Followed, LastFew, Sessions};
-pub use throttle::{ATTEMPTS_A_MINUTE, Account, Throttle};
+pub use throttle::{ATTEMPTS_A_MINUTE, Account, REDIRECTS_A_MINUTE, Throttle};
 pub use ticket::{MAX_TICKETS, MAX_TICKETS_A_SESSION, NoTicket, TICKET_LIFE, TicketHolder, Tickets};

@@ -28,6 +28,9 @@ pub enum BadClaims {
     /// Control characters, which forge log lines and terminals.
     #[error("the principal has control characters")]
     ControlCharacters,
+    /// Space before or after it, which headers lose: it would be another's elsewhere.
+    #[error("the principal has space around it")]
+    SpaceAround,
     /// More than [`MAX_SCOPES`].
     #[error("{0} scopes (at most {MAX_SCOPES})")]
     TooManyScopes(usize),
@@ -50,6 +53,9 @@ impl Claims {
         }
         if principal.contains(char::is_control) {
             return Err(BadClaims::ControlCharacters);
+        }
+        if principal.trim() != principal {
+            return Err(BadClaims::SpaceAround);
         }
         if scopes.len() > MAX_SCOPES {
             return Err(BadClaims::TooManyScopes(scopes.len()));
@@ -143,6 +149,7 @@ mod tests {
         assert_eq!(claim(&"x".repeat(257), &[]), Some(BadClaims::LongPrincipal(257)));
         assert_eq!(claim("a\u{1b}[2J", &[]), Some(BadClaims::ControlCharacters));
         assert_eq!(claim("a", &["s"; 65]), Some(BadClaims::TooManyScopes(65)));
+        assert_eq!(claim("a ", &[]), Some(BadClaims::SpaceAround));
         assert!(matches!(claim("a", &["two words"]), Some(BadClaims::BadScope(_))));
         assert_eq!(claim("a", &["s"; 64]), None);
     }

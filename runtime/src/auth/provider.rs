@@ -137,7 +137,7 @@ pub enum PasswordVerdict {
 }
 
 /// What the host tells a redirect provider of a sign-in that begins.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoginRequest {
     /// Where the identity provider sends the browser afterwards.
     pub redirect_uri: String,
@@ -150,7 +150,7 @@ pub struct LoginRequest {
 }
 
 /// What came back with the browser, and what the host kept for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoginResponse {
     /// The one that the sign-in began with.
     pub redirect_uri: String,

@@ -36,7 +36,7 @@ fn is_plain_path(target: &str) -> bool {
         && !target.starts_with("//")
         && !target.contains('\\')
         && !target.contains(char::is_control)
-        && !path.split('/').any(|segment| segment == "..")
+        && !path.split('/').any(|segment| matches!(segment, "." | ".."))
         && !["/login", "/auth", "/api"].into_iter().any(leads_to)
 }
 
@@ -68,6 +68,8 @@ mod tests {
             "/\n/e",
             "/%0a/e",
             "/a/../b",
+            "/./login",
+            "/%2e/api/x",
             "/a/%2e%2e/b",
             "/login",
             "/login?next=/",

@@ -1,6 +1,7 @@
 use super::{BoxFuture, CallFault, RefreshVerdict, Registered, Session, SessionToken};
 use futures_util::FutureExt;
 use futures_util::future::Shared;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -25,8 +26,10 @@ pub(super) enum Refreshed {
 /// Refreshes sessions: one call a token, however many requests arrive together. An identity provider that rotates
 /// its tokens takes the second use of one for theft.
 pub struct Refresher {
-    shared: Cache<[u8; 32], Shared<BoxFuture<'static, Refreshed>>>,
+    flights: Cache<[u8; 32], Flight>,
 }
+
+type Flight = Shared<BoxFuture<'static, Refreshed>>;
 
 /// The outcome, and whether this request was the one that asked.
 pub(super) struct Outcome {
@@ -36,26 +39,41 @@ pub(super) struct Outcome {
 
 impl Default for Refresher {
     fn default() -> Self {
-        Self { shared: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SHARED_FOR).build() }
+        Self { flights: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SHARED_FOR).build() }
     }
 }
 
 impl Refresher {
+    /// Waits for the outcome until `by`. The exchange itself has its own time, `until`: who cuts one off in the middle
+    /// loses a token that the identity provider has spent.
     pub(super) async fn refresh(
         &self,
         registered: &Registered,
         token: &SessionToken,
         by: Instant,
+        until: Instant,
     ) -> Outcome {
         let key = key_of(token);
-        let entry = self.shared.entry(key).or_insert_with(|| begin(registered.clone(), token.clone(), by));
+        let entry =
+            self.flights.entry(key).or_insert_with(|| begin(registered.clone(), token.clone(), until));
         let is_first = entry.is_fresh();
-        let refreshed = entry.into_value().await;
-        // Whoever comes next may find the provider well again.
+        let flight = entry.into_value();
+        let Ok(refreshed) = tokio::time::timeout_at(by.into(), flight.clone()).await else {
+            let fault = super::ProviderFault::NoTimeLeft;
+            return Outcome { refreshed: Refreshed::Unanswered(fault.into()), is_first };
+        };
         if matches!(refreshed, Refreshed::Unanswered(_)) {
-            self.shared.invalidate(&key);
+            self.forget(key, &flight);
         }
         Outcome { refreshed, is_first }
+    }
+
+    /// Whoever comes next may find the provider well again. Somebody else's newer flight stays.
+    fn forget(&self, key: [u8; 32], flight: &Flight) {
+        self.flights.entry(key).and_compute_with(|known| match known {
+            Some(known) if known.value().ptr_eq(flight) => Op::Remove,
+            _ => Op::Nop,
+        });
     }
 }
 
@@ -65,7 +83,7 @@ fn key_of(token: &SessionToken) -> [u8; 32] {
 }
 
 /// In a task of its own: a caller that hangs up must not leave a token that was spent and a session that nobody has.
-fn begin(registered: Registered, token: SessionToken, by: Instant) -> Shared<BoxFuture<'static, Refreshed>> {
+fn begin(registered: Registered, token: SessionToken, by: Instant) -> Flight {
     let task = tokio::spawn(async move { redeem(&registered, &token, by).await });
     let outcome = async move {
         let panicked =

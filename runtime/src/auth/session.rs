@@ -58,6 +58,9 @@ pub enum BadSession {
     /// Control characters, which forge log lines and terminals.
     #[error("the session's {0} has control characters")]
     ControlCharacters(&'static str),
+    /// Space before or after it, which headers lose: it would be another's elsewhere.
+    #[error("the session's {0} has space around it")]
+    SpaceAround(&'static str),
     /// It is over before it begins.
     #[error("the session ended in the past, at {0}")]
     Expired(u64),
@@ -82,6 +85,9 @@ impl SessionClaims {
             check_length(field, text, MAX_TEXT_BYTES)?;
             if text.contains(char::is_control) {
                 return Err(BadSession::ControlCharacters(field));
+            }
+            if text.trim() != text {
+                return Err(BadSession::SpaceAround(field));
             }
         }
         check_length("access token", &self.access_token, MAX_TOKEN_BYTES)?;
@@ -138,6 +144,14 @@ impl Session {
     }
 }
 
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Session {}
+
 impl fmt::Debug for Session {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, provider, claims, .. } = self;
@@ -163,6 +177,12 @@ pub struct SessionToken {
     pub expires_at: u64,
     /// The token itself.
     pub token: Zeroizing<String>,
+}
+
+impl SessionToken {
+    pub(crate) fn is_of_same_session(&self, other: &Self) -> bool {
+        (&self.id, &self.provider, &self.user_id) == (&other.id, &other.provider, &other.user_id)
+    }
 }
 
 impl fmt::Debug for SessionToken {
@@ -234,6 +254,7 @@ pub(super) mod tests {
         assert_eq!(session("ada", NOW).unwrap_err(), BadSession::Expired(NOW));
         assert_eq!(session("ada", u64::MAX).unwrap_err(), BadSession::Endless(u64::MAX));
         assert_eq!(session("a\n", NOW + 1).unwrap_err(), BadSession::ControlCharacters("user"));
+        assert_eq!(session(" ada", NOW + 1).unwrap_err(), BadSession::SpaceAround("user"));
         assert!(matches!(session(&"a".repeat(257), NOW + 1), Err(BadSession::TooLong { field: "user", .. })));
     }
 }

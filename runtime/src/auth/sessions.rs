@@ -4,8 +4,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Sessions that are known to be over. More, and the oldest are forgotten: their tokens have been revoked at
-/// their provider as well.
+/// Sessions that are known to be over. More, and the oldest are forgotten. (Across restarts it is the provider that
+/// knows, which was told to revoke the refresh token.)
 const MAX_ENDED: usize = 100_000;
 
 /// Which sessions this process knows to be over, and who must hear of it when another ends.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Attempts a minute from one address, and at one account.
 pub const ATTEMPTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("a constant that is not zero");
+/// Sign-ins at an identity provider that one address may begin or end in a minute.
+pub const REDIRECTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("a constant that is not zero");
 /// Addresses, accounts, and pairs of both that are remembered. What is forgotten starts anew.
 const MAX_REMEMBERED: u64 = 10_000;
 
@@ -20,6 +22,7 @@ const MAX_REMEMBERED: u64 = 10_000;
 /// signed in to before is not held up by what others do.
 pub struct Throttle<C: Clock> {
     addresses: Meter<IpAddr, C>,
+    redirects: Meter<IpAddr, C>,
     accounts: Meter<Account, C>,
     known: Cache<(Account, IpAddr), ()>,
     clock: C,
@@ -56,7 +59,8 @@ where
 {
     /// By this clock.
     pub fn new(clock: C) -> Self {
-        Self { addresses: Meter::new(), accounts: Meter::new(), known: Cache::new(MAX_REMEMBERED), clock }
+        let (addresses, redirects, accounts) = (Meter::new(), Meter::new(), Meter::new());
+        Self { addresses, redirects, accounts, known: Cache::new(MAX_REMEMBERED), clock }
     }
 
     /// Counts an attempt, at this account where one is named.
@@ -73,6 +77,14 @@ where
             }
             _ => Ok(()),
         }
+    }
+
+    /// Counts one way to an identity provider or back.
+    ///
+    /// # Errors
+    /// How long to wait before the next.
+    pub fn redirect(&self, address: Option<IpAddr>) -> Result<(), Duration> {
+        self.redirects.count(network_of(address), Quota::per_minute(REDIRECTS_A_MINUTE), &self.clock)
     }
 
     /// The account was signed in to from this address.

@@ -5,7 +5,8 @@ use super::bindings::{AuthProviderPre, WithPasswordPre, WithRedirectPre, WithRef
 use super::engine::{Sandbox, bound_store};
 use super::fault::{classify, without, words};
 use super::host::{Equipment, HostState};
-use super::limits::MAX_CALLS_IN_FLIGHT;
+use super::lane::{Lane, Lanes};
+use super::limits::{MAX_CALLS_IN_FLIGHT, MAX_SIGN_INS_IN_FLIGHT};
 use super::record::CallRecord;
 use crate::auth::{ProviderFault, ProviderName, Usage};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,7 +45,7 @@ pub(super) struct Prelinked {
 pub(super) struct Caller {
     sandbox: Arc<Sandbox>,
     component: Arc<Prelinked>,
-    slots: Arc<Semaphore>,
+    slots: Lanes<Arc<Semaphore>>,
     /// Good calls that it still owes since its last fault; until then it runs apart from those that owe none.
     owed: AtomicU32,
     printed: Mutex<Option<Instant>>,
@@ -60,7 +61,7 @@ pub(super) struct Called<T> {
 
 impl Caller {
     pub(super) fn new(sandbox: Arc<Sandbox>, component: Prelinked) -> Self {
-        let slots = Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT));
+        let slots = Lanes::new(|lane| Arc::new(Semaphore::new(slots_of(lane))));
         Self {
             sandbox,
             component: Arc::new(component),
@@ -82,7 +83,7 @@ impl Caller {
         let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
         let inside = record.clone();
         let answer = self
-            .isolate(by, async move {
+            .isolate(by, C::LANE, async move {
                 let state = HostState::new(&component.equipment, inside);
                 let mut store = Store::new(&sandbox.engine, state);
                 bound_store(&mut store);
@@ -121,11 +122,12 @@ impl Caller {
     async fn isolate<T: Send + 'static>(
         &self,
         by: Instant,
+        lane: Lane,
         work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
     ) -> Result<T, ProviderFault> {
         let now = Instant::now();
         let given = by.saturating_duration_since(now);
-        let slot = self.take_slot().await?;
+        let slot = self.take_slot(lane).await?;
         let mut task = AbortOnDrop(self.runtime().spawn(async move {
             let outcome = work.await;
             drop(slot);
@@ -138,13 +140,13 @@ impl Caller {
         }
     }
 
-    async fn take_slot(&self) -> Result<OwnedSemaphorePermit, ProviderFault> {
-        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+    async fn take_slot(&self, lane: Lane) -> Result<OwnedSemaphorePermit, ProviderFault> {
+        if let Ok(slot) = self.slots.of(lane).clone().try_acquire_owned() {
             return Ok(slot);
         }
-        match tokio::time::timeout(MAX_SLOT_WAIT, self.slots.clone().acquire_owned()).await {
+        match tokio::time::timeout(MAX_SLOT_WAIT, self.slots.of(lane).clone().acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
-            _ => Err(ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT, unit: "calls in flight" }),
+            _ => Err(ProviderFault::Saturated { limit: slots_of(lane), unit: "calls in flight" }),
         }
     }
 
@@ -165,6 +167,13 @@ impl Caller {
     }
 }
 
+fn slots_of(lane: Lane) -> usize {
+    match lane {
+        Lane::Checks => MAX_CALLS_IN_FLIGHT,
+        Lane::SignIns => MAX_SIGN_INS_IN_FLIGHT,
+    }
+}
+
 /// Whose doing was it? A provider that the chain gave a fair time is late itself; one that came after others who
 /// used it up is not.
 fn overdue(given: Duration, limit: Duration) -> ProviderFault {
@@ -178,6 +187,9 @@ fn overdue(given: Duration, limit: Duration) -> ProviderFault {
 /// A call of one of the contract's functions, with what it passes.
 pub(super) trait GuestCall: Send + Sync + 'static {
     type Answer: Send + 'static;
+
+    /// Among which calls it waits for its turn.
+    const LANE: Lane = Lane::Checks;
 
     /// What must not be repeated in a log.
     fn credential(&self) -> &str {

@@ -1,6 +1,7 @@
 //! A provider as the gate sees it: every call, of whatever kind, counts for its health and is timed.
 
 use super::health::Health;
+use super::lane::Lane;
 use super::provider::WasmProvider;
 use crate::auth::{
     BearerToken, BoxFuture, CallFault, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider,
@@ -26,9 +27,13 @@ impl Guarded {
         Self { provider, health, meter }
     }
 
-    async fn guard<T>(&self, call: impl Future<Output = Result<T, CallFault>>) -> Result<T, CallFault> {
+    async fn guard<T>(
+        &self,
+        lane: Lane,
+        call: impl Future<Output = Result<T, CallFault>>,
+    ) -> Result<T, CallFault> {
         let start = Instant::now();
-        let admitted = self.health.admit()?;
+        let admitted = self.health.admit(lane)?;
         let outcome = call.await;
         admitted.ended(&outcome);
         (self.meter)(start.elapsed());
@@ -42,7 +47,7 @@ impl TokenProvider for Guarded {
         token: &'a BearerToken,
         by: Instant,
     ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        Box::pin(self.guard(self.provider.verify_token(token, by)))
+        Box::pin(self.guard(Lane::Checks, self.provider.verify_token(token, by)))
     }
 }
 
@@ -52,7 +57,7 @@ impl SessionProvider for Guarded {
         access_token: &'a str,
         by: Instant,
     ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
-        Box::pin(self.guard(self.provider.verify_session(access_token, by)))
+        Box::pin(self.guard(Lane::Checks, self.provider.verify_session(access_token, by)))
     }
 }
 
@@ -63,13 +68,13 @@ impl PasswordProvider for Guarded {
         password: &'a str,
         by: Instant,
     ) -> BoxFuture<'a, Result<PasswordVerdict, CallFault>> {
-        Box::pin(self.guard(self.provider.check_password(username, password, by)))
+        Box::pin(self.guard(Lane::SignIns, self.provider.check_password(username, password, by)))
     }
 }
 
 impl RedirectProvider for Guarded {
     fn start_login(&self, request: LoginRequest, by: Instant) -> BoxFuture<'_, Result<String, CallFault>> {
-        Box::pin(self.guard(self.provider.start_login(request, by)))
+        Box::pin(self.guard(Lane::SignIns, self.provider.start_login(request, by)))
     }
 
     fn complete_login(
@@ -77,7 +82,7 @@ impl RedirectProvider for Guarded {
         response: LoginResponse,
         by: Instant,
     ) -> BoxFuture<'_, Result<CodeVerdict, CallFault>> {
-        Box::pin(self.guard(self.provider.complete_login(response, by)))
+        Box::pin(self.guard(Lane::SignIns, self.provider.complete_login(response, by)))
     }
 }
 
@@ -87,10 +92,10 @@ impl RefreshProvider for Guarded {
         refresh_token: &'a str,
         by: Instant,
     ) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>> {
-        Box::pin(self.guard(self.provider.refresh(refresh_token, by)))
+        Box::pin(self.guard(Lane::Checks, self.provider.refresh(refresh_token, by)))
     }
 
     fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
-        Box::pin(self.guard(self.provider.revoke(refresh_token, by)))
+        Box::pin(self.guard(Lane::Checks, self.provider.revoke(refresh_token, by)))
     }
 }

@@ -1,5 +1,6 @@
 //! How one provider is doing: its last faults, its quarantine, its calls a second.
 
+use super::lane::{Lane, Lanes};
 use super::limits::Limits;
 use super::quarantine::{Admission, Breaker, Change, State};
 use crate::auth::{
@@ -35,7 +36,7 @@ pub type QuarantineListener = Box<dyn Fn(QuarantineChange) + Send + Sync>;
 
 /// Kept for as long as the provider stays the same, through reloads.
 pub struct Health {
-    breaker: Mutex<Breaker>,
+    breakers: Lanes<Mutex<Breaker>>,
     faults: Mutex<VecDeque<FaultReport>>,
     times: Mutex<VecDeque<Duration>>,
     rate: DefaultDirectRateLimiter,
@@ -51,7 +52,7 @@ impl Health {
         let calls_per_second = limits.calls_per_second;
         let rate = RateLimiter::direct(Quota::per_second(calls_per_second));
         Self {
-            breaker: Mutex::new(Breaker::new()),
+            breakers: Lanes::new(|_| Mutex::new(Breaker::new())),
             faults: Mutex::default(),
             times: Mutex::default(),
             rate,
@@ -63,33 +64,41 @@ impl Health {
     }
 
     /// May a call begin?
-    pub(super) fn admit(&self) -> Result<Admitted<'_>, ProviderFault> {
+    pub(super) fn admit(&self, lane: Lane) -> Result<Admitted<'_>, ProviderFault> {
         if self.rate.check().is_err() {
             let limit = self.calls_per_second.get() as usize;
             return Err(ProviderFault::Saturated { limit, unit: "calls a second" });
         }
         let quarantined = |retry_in| ProviderFault::Quarantined { retry_in };
-        let admission = self.breaker().admit(Instant::now()).map_err(quarantined)?;
-        Ok(Admitted { health: self, admission: Some(admission), began: Instant::now() })
+        let admission = self.breaker(lane).admit(Instant::now()).map_err(quarantined)?;
+        Ok(Admitted { health: self, lane, admission: Some(admission), began: Instant::now() })
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breaker(&self, lane: Lane) -> MutexGuard<'_, Breaker> {
+        self.breakers.of(lane).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Is it shut out of either kind of call?
+    fn is_quarantined(&self) -> bool {
+        let is_open = |breaker: &&Mutex<Breaker>| {
+            !matches!(breaker.lock().unwrap_or_else(PoisonError::into_inner).state(), State::Closed)
+        };
+        self.breakers.both().iter().any(is_open)
     }
 
     fn faults(&self) -> MutexGuard<'_, VecDeque<FaultReport>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ended(&self, admission: Admission, is_fault: bool) {
-        let change = self.breaker().ended(admission, is_fault, Instant::now());
+    fn ended(&self, lane: Lane, admission: Admission, is_fault: bool) {
+        let change = self.breaker(lane).ended(admission, is_fault, Instant::now());
         if self.is_retired.load(Ordering::Relaxed) {
             return;
         }
         match change {
             Some(Change::Opened { pause }) => (self.listener)(QuarantineChange::Opened { pause }),
-            Some(Change::Closed) => (self.listener)(QuarantineChange::Closed),
-            None => {}
+            Some(Change::Closed) if !self.is_quarantined() => (self.listener)(QuarantineChange::Closed),
+            Some(Change::Closed) | None => {}
         }
     }
 
@@ -127,10 +136,7 @@ impl Health {
 
 impl ProviderHealth for Health {
     fn report(&self) -> HealthReport {
-        let state = match self.breaker().state() {
-            State::Closed => ProviderState::Serving,
-            State::Open { .. } | State::Probing => ProviderState::Quarantined,
-        };
+        let state = if self.is_quarantined() { ProviderState::Quarantined } else { ProviderState::Serving };
         HealthReport { state, faults: self.faults().iter().cloned().collect(), latency: self.latency() }
     }
 }
@@ -138,6 +144,7 @@ impl ProviderHealth for Health {
 /// A call that may go on. It says how it ended; dropped before, its caller has gone.
 pub(super) struct Admitted<'a> {
     health: &'a Health,
+    lane: Lane,
     admission: Option<Admission>,
     began: Instant,
 }
@@ -147,24 +154,26 @@ impl Admitted<'_> {
         let Some(admission) = self.admission.take() else { return };
         if let Err(fault) = outcome {
             if fault.fault.is_without_asking() {
-                return self.health.breaker().abandoned(admission, Instant::now());
+                return self.health.breaker(self.lane).abandoned(admission, Instant::now());
             }
             self.health.remember(fault);
         }
         self.health.time(self.began.elapsed());
         let is_fault = outcome.as_ref().is_err_and(|fault| fault.fault.is_own_doing());
-        self.health.ended(admission, is_fault);
+        self.health.ended(self.lane, admission, is_fault);
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         let Some(admission) = self.admission else { return };
-        // Callers who never wait for a provider that hangs must not hide that it does.
-        if self.began.elapsed() >= self.health.deadline / 4 {
-            self.health.ended(admission, true);
+        // Callers who never wait for a provider that hangs must not hide that it does. A sign-in may well be slow, and
+        // strangers begin it: whoever hangs up then says nothing.
+        let has_waited = self.began.elapsed() >= self.health.deadline / 4;
+        if has_waited && self.lane == Lane::Checks {
+            self.health.ended(self.lane, admission, true);
         } else {
-            self.health.breaker().abandoned(admission, Instant::now());
+            self.health.breaker(self.lane).abandoned(admission, Instant::now());
         }
     }
 }
@@ -187,7 +196,7 @@ mod tests {
 
     fn end_all(health: &Health, fault: &ProviderFault) {
         for _ in 0..20 {
-            if let Ok(admitted) = health.admit() {
+            if let Ok(admitted) = health.admit(Lane::Checks) {
                 admitted.ended::<()>(&Err(fault.clone().into()));
             }
         }
@@ -198,7 +207,9 @@ mod tests {
         // With no time at all every caller has waited long; with an hour none has.
         for (deadline, is_shut_out) in [(Duration::ZERO, true), (Duration::from_secs(3600), false)] {
             let (health, opened) = health(deadline);
-            (0..20).for_each(|_| drop(health.admit()));
+            (0..20).for_each(|_| drop(health.admit(Lane::SignIns)));
+            assert_eq!(opened.load(Ordering::Relaxed), 0, "strangers who hang up on a sign-in say nothing");
+            (0..20).for_each(|_| drop(health.admit(Lane::Checks)));
             assert_eq!(health.report().state == ProviderState::Quarantined, is_shut_out);
             assert_eq!(opened.load(Ordering::Relaxed), usize::from(is_shut_out));
         }
@@ -214,6 +225,20 @@ mod tests {
         assert_eq!(opened.load(Ordering::Relaxed), 0);
         end_all(&health, &ProviderFault::Trapped("kaboom".into()));
         assert_eq!(opened.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn sign_ins_that_fail_keep_no_session_from_being_checked() {
+        let (health, opened) = health(Duration::from_secs(1));
+        for _ in 0..20 {
+            if let Ok(admitted) = health.admit(Lane::SignIns) {
+                admitted.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into()).into()));
+            }
+        }
+        assert_eq!(opened.load(Ordering::Relaxed), 1);
+        assert!(health.admit(Lane::SignIns).is_err());
+        assert!(health.admit(Lane::Checks).is_ok());
+        assert_eq!(health.report().state, ProviderState::Quarantined, "and everybody can see it");
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 pub const MAX_STACK_BYTES: usize = 512 * 1024;
 /// Calls in flight a provider. One more waits for a moment, and is then told that the provider is unavailable.
 pub const MAX_CALLS_IN_FLIGHT: usize = 16;
+/// The same for calls that sign people in, which wait for people's passwords to be hashed and for identity providers:
+/// strangers who begin many of them must not hold up who is signed in.
+pub const MAX_SIGN_INS_IN_FLIGHT: usize = 8;
 /// Memories of one component. Their sizes are added up against [`Limits::memory_bytes`].
 pub(super) const MAX_MEMORIES: usize = 2;
 

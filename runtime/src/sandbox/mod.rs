@@ -19,6 +19,7 @@ mod guest_runtime;
 mod health;
 mod host;
 mod keyvalue;
+mod lane;
 mod limits;
 mod logging;
 mod outbound;
@@ -37,7 +38,7 @@ pub use guarded::{CallMeter, Guarded};
 pub use health::{Health, QuarantineChange, QuarantineListener};
 pub use limits::{
     Limits, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT, MAX_COMPONENT_BYTES, MAX_HANDLES, MAX_INSTANCES,
-    MAX_RANDOM_BYTES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES,
+    MAX_RANDOM_BYTES, MAX_SIGN_INS_IN_FLIGHT, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES,
 };
 pub use outbound::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES};
 pub use provider::{LoadedProvider, Observed, ProviderSpec, WasmProvider};

@@ -6,6 +6,7 @@ use super::bindings::redirect_contract::{self, CodeError};
 use super::bindings::refresh_contract::RefreshError;
 use super::call::{GuestCall, Prelinked};
 use super::host::HostState;
+use super::lane::Lane;
 use crate::auth::{LoginRequest, LoginResponse};
 use wasmtime::Store;
 use zeroize::Zeroizing;
@@ -22,6 +23,7 @@ pub(super) struct CheckPassword {
 
 impl GuestCall for CheckPassword {
     type Answer = Result<Session, PasswordError>;
+    const LANE: Lane = Lane::SignIns;
 
     fn credential(&self) -> &str {
         &self.password
@@ -43,6 +45,7 @@ pub(super) struct StartLogin(pub(super) LoginRequest);
 
 impl GuestCall for StartLogin {
     type Answer = Result<String, ProviderError>;
+    const LANE: Lane = Lane::SignIns;
 
     fn credential(&self) -> &str {
         &self.0.state
@@ -65,6 +68,7 @@ pub(super) struct CompleteLogin(pub(super) LoginResponse);
 
 impl GuestCall for CompleteLogin {
     type Answer = Result<Session, CodeError>;
+    const LANE: Lane = Lane::SignIns;
 
     fn credential(&self) -> &str {
         &self.0.code

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::whoami::Permitted;
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
-use crate::auth::Permit;
+use crate::auth::{Permit, ProviderName};
 use crate::drain::{BeginRequest, DrainError, MAX_TTL_SECONDS};
 use axum::Json;
 use axum::extract::State;
@@ -72,8 +72,7 @@ pub(super) async fn from_page(
 
 async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) -> Response {
     let begun = dashboard.drain.begin(permit, request).await;
-    let record =
-        Record::now(EventName::DrainBegin).with("principal", permit.name()).with("ok", begun.is_ok());
+    let record = told_of(EventName::DrainBegin, permit).with("ok", begun.is_ok());
     match begun {
         Ok(begun) => {
             dashboard.metrics.drain("begin", true);
@@ -91,8 +90,7 @@ async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) ->
 
 async fn cancel(dashboard: &Dashboard, permit: &Permit) -> Response {
     let cancelled = dashboard.drain.cancel(permit).await;
-    let record =
-        Record::now(EventName::DrainCancel).with("principal", permit.name()).with("ok", cancelled.is_ok());
+    let record = told_of(EventName::DrainCancel, permit).with("ok", cancelled.is_ok());
     match cancelled {
         Ok(cancelled) => {
             dashboard.metrics.drain("cancel", true);
@@ -107,6 +105,12 @@ async fn cancel(dashboard: &Dashboard, permit: &Permit) -> Response {
         }
         Err(error) => failed(dashboard, "cancel", record, &error),
     }
+}
+
+/// Who drains: a name means little without the provider that vouches for it.
+fn told_of(event: EventName, permit: &Permit) -> Record {
+    let provider = permit.provider().map(ProviderName::as_str);
+    Record::now(event).with("principal", permit.name()).with("provider", provider)
 }
 
 /// The caller is never told that it drains when it does not. Why is in the log.

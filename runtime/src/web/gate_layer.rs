@@ -111,7 +111,7 @@ fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, c
         Decision::Refused(denial) if judgement.token_route => tell_failure(dashboard, denial, path, context),
         Decision::Refused(denial) if path == WS_PATH => {
             let record = Record::now(EventName::WsTicketRejected).with("reason", denial.reason);
-            dashboard.audit.write(record.with("ip", context.ip()));
+            dashboard.audit.write_of_stranger(record.with("ip", context.ip()));
         }
         Decision::Refused(denial) => {
             tracing::debug!(path, reason = denial.reason, detail = denial.detail, "refused");
@@ -124,7 +124,8 @@ fn tell_session(dashboard: &Dashboard, event: &SessionEvent, context: &Context) 
     let record = match event {
         SessionEvent::Refreshed(session) => {
             tracing::info!(provider = %session.provider, "session refreshed");
-            about(EventName::RefreshSuccess, session)
+            let record = about(EventName::RefreshSuccess, session).with("ip", context.ip());
+            return dashboard.audit.write(record);
         }
         SessionEvent::RefreshFailed { provider, reason } => {
             tracing::info!(%provider, reason, "session not refreshed");
@@ -137,7 +138,7 @@ fn tell_session(dashboard: &Dashboard, event: &SessionEvent, context: &Context) 
                 .with("reason", *reason)
         }
     };
-    dashboard.audit.write(record.with("ip", context.ip()));
+    dashboard.audit.write_of_stranger(record.with("ip", context.ip()));
 }
 
 /// Machines' calls are told one by one; people's were told when they signed in.
@@ -161,5 +162,5 @@ fn tell_failure(dashboard: &Dashboard, denial: &Denial, path: &str, context: &Co
         .with("provider", denial.unreachable.as_ref().map(ProviderName::as_str))
         .with("path", path)
         .with("ip", context.ip());
-    dashboard.audit.write(record);
+    dashboard.audit.write_of_stranger(record);
 }

@@ -1,5 +1,5 @@
-//! The live page: what the gateway, the drain, the turns and the providers are doing. It is whole without its script,
-//! which keeps it up to date.
+//! The live page: what the gateway, the drain, the turns and the providers are doing. What it says is there
+//! without its script, which keeps it up to date.
 
 use super::live::Moment;
 use super::site::Site;

@@ -21,6 +21,13 @@ impl Parameters {
     }
 }
 
+impl Parameters {
+    /// Is it there more than once?
+    pub(super) fn is_repeated(&self, name: &str) -> bool {
+        self.0.iter().filter(|(known, _)| known == name).count() > 1
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Parameters {
     type Rejection = Infallible;
 

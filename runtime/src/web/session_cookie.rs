@@ -40,18 +40,25 @@ pub(super) struct TooLarge(usize);
 
 /// The cookies of one request.
 pub(super) struct RequestCookies<'a> {
-    pairs: Vec<Cookie<'a>>,
+    /// In bytes: what other applications put beside ours may be anything.
+    pairs: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> RequestCookies<'a> {
     pub(super) fn of(headers: &'a HeaderMap) -> Self {
-        let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        Self { pairs: lines.flat_map(Cookie::split_parse).flatten().collect() }
+        let lines =
+            headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+        let pair = |text: &'a [u8]| {
+            let at = text.iter().position(|byte| *byte == b'=')?;
+            Some((text[..at].trim_ascii(), text[at + 1..].trim_ascii()))
+        };
+        Self { pairs: lines.filter_map(pair).collect() }
     }
 
     /// The value, if there is exactly one. `Err`: there are two, of which somebody put one there.
     fn only(&self, name: &str) -> Result<Option<&str>, ()> {
-        let mut values = self.pairs.iter().filter(|cookie| cookie.name() == name).map(Cookie::value);
+        let named = self.pairs.iter().filter(|(known, _)| *known == name.as_bytes());
+        let mut values = named.map(|(_, value)| std::str::from_utf8(value).unwrap_or_default());
         match (values.next(), values.next()) {
             (value, None) => Ok(value),
             _ => Err(()),
@@ -92,6 +99,8 @@ impl CookieSealer {
             opened
         };
         let (access, refresh) = (read(ACCESS), read(REFRESH));
+        let is_one = |(access, refresh): (&SessionToken, &SessionToken)| access.is_of_same_session(refresh);
+        presented.is_broken |= access.as_ref().zip(refresh.as_ref()).is_some_and(|pair| !is_one(pair));
         PresentedSession { access, refresh, ..presented }
     }
 
@@ -124,9 +133,17 @@ impl CookieSealer {
         let access = self.sealed(ACCESS, &token(&claims.access_token), site, life)?;
         let refresh = match claims.refresh_token.is_empty() {
             true => deletion(REFRESH, site),
-            false => self.sealed(REFRESH, &token(&claims.refresh_token), site, REFRESH_SECONDS)?,
+            false => self.refresh_cookie(&token(&claims.refresh_token), site),
         };
         Ok(vec![access, refresh])
+    }
+
+    /// One that no browser would keep is left out: the session then ends with its access token.
+    fn refresh_cookie(&self, token: &SessionToken, site: &Site) -> HeaderValue {
+        self.sealed(REFRESH, token, site, REFRESH_SECONDS).unwrap_or_else(|large| {
+            tracing::warn!(provider = token.provider, %large, "a session that cannot be refreshed");
+            deletion(REFRESH, site)
+        })
     }
 
     /// The cookie of a sign-in that begins.
@@ -270,6 +287,23 @@ mod tests {
         let twice = sent(&[cookies[0].clone(), cookies[0].clone()]);
         let presented = sealer.session(&RequestCookies::of(&twice), &site);
         assert!(presented.access.is_none() && presented.is_broken);
+    }
+
+    #[test]
+    fn tokens_of_two_sessions_are_none() {
+        let (sealer, site) = (sealer(&[b"an old key of thirty-two bytes!!"]), site(false, ""));
+        let [one, other] = [(); 2].map(|()| sealer.of_session(&session("at", "rt"), &site, NOW).unwrap());
+        let headers = sent(&[one[0].clone(), other[1].clone()]);
+        assert!(sealer.session(&RequestCookies::of(&headers), &site).is_broken);
+    }
+
+    #[test]
+    fn cookies_of_others_may_be_anything() {
+        let (sealer, site) = (sealer(&[b"an old key of thirty-two bytes!!"]), site(false, ""));
+        let cookies = sealer.of_session(&session("at", "rt"), &site, NOW).unwrap();
+        let line = [b"name=Jos\xc3\xa9; odd; ".as_slice(), sent(&cookies)[COOKIE].as_bytes()].concat();
+        let headers = [(COOKIE, HeaderValue::from_bytes(&line).unwrap())].into_iter().collect();
+        assert!(sealer.session(&RequestCookies::of(&headers), &site).access.is_some());
     }
 
     #[test]

@@ -15,7 +15,9 @@ use super::context::Context;
 use super::{Dashboard, session_cookie};
 use crate::audit::{EventName, Record};
 use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Throttle};
-use axum::http::HeaderValue;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
 use governor::clock::DefaultClock;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -102,13 +104,25 @@ fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Regi
         .with("component", provider.and_then(|provider| provider.component.as_deref()))
         .with("reason", *reason)
         .with("ip", context.ip());
-    dashboard.audit.write(record);
+    dashboard.audit.write_of_stranger(record);
 }
 
 /// Counts and tells a provider's fault, and names it as the reason of a failure.
 fn fault(dashboard: &Dashboard, by: &Registered, fault: &CallFault) -> Failure {
     dashboard.tell_fault(by, fault);
     Failure::new(fault.fault.kind(), fault.to_string())
+}
+
+/// The sign-in page, with the word to wait.
+fn too_many(dashboard: &Dashboard, context: &Context, next: &str, wait: Duration) -> Response {
+    let message = "Too many attempts. Wait a minute, then try again.";
+    with_retry(wait, page::render(dashboard, context, next, StatusCode::TOO_MANY_REQUESTS, Some(message)))
+}
+
+fn with_retry(wait: Duration, mut response: Response) -> Response {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
 }
 
 /// Without a session, the browser keeps none.

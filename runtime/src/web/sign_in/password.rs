@@ -3,11 +3,11 @@
 use super::super::body::BoundedBody;
 use super::super::context::Context;
 use super::super::{Dashboard, respond, session_cookie};
-use super::{Failure, deadline, fault, open_session, page, tell_failure};
+use super::{Failure, deadline, fault, open_session, page, tell_failure, too_many, with_retry};
 use crate::auth::{PasswordVerdict, Registered, safe_target};
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -52,15 +52,13 @@ pub(in crate::web) async fn password_login(
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     let parsed = match is_form {
-        true => serde_urlencoded::from_bytes(&body).map_err(|error| error.to_string()),
-        false => serde_json::from_slice(&body).map_err(|error| error.to_string()),
+        true => serde_urlencoded::from_bytes(&body).map_err(drop),
+        false => serde_json::from_slice(&body).map_err(drop),
     };
     let attempt: Attempt = match parsed {
         Ok(attempt) => attempt,
-        // The parser names fields and places, never values.
-        Err(mistake) => {
-            return respond::bad_request(&format!("provider, username and password are needed: {mistake}"));
-        }
+        // The parsers' own complaints may quote what was typed.
+        Err(()) => return respond::bad_request("provider, username and password are needed, each as text"),
     };
     let outcome = try_password(&dashboard, &context, &attempt).await;
     let next = safe_target(&attempt.next);
@@ -166,17 +164,8 @@ fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcom
         }
         Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
         Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
-        Outcome::TooMany(wait) => with_retry(
-            wait,
-            again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute, then try again."),
-        ),
+        Outcome::TooMany(wait) => too_many(dashboard, context, next, wait),
         Outcome::Unanswered(_) => again(StatusCode::SERVICE_UNAVAILABLE, page::FAILED),
         Outcome::Failed => again(StatusCode::INTERNAL_SERVER_ERROR, page::FAILED),
     }
-}
-
-fn with_retry(wait: Duration, mut response: Response) -> Response {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    response
 }

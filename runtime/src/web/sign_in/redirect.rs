@@ -7,7 +7,7 @@ use super::super::context::Context;
 use super::super::parameters::Parameters;
 use super::super::session_cookie::{self, RequestCookies, SIGN_IN_SECONDS};
 use super::super::{Dashboard, respond};
-use super::{Failure, deadline, end_in_browser, fault, now, open_session, tell_failure};
+use super::{Failure, deadline, fault, now, open_session, tell_failure, too_many};
 use crate::audit::{EventName, Record};
 use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, Registered, SecretDigest, safe_target};
 use axum::extract::State;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const CALLBACK: &str = "/auth/callback";
+const MAX_NEXT_BYTES: usize = 1024;
 
 /// What the host keeps of a sign-in that is under way: in the browser, sealed.
 #[derive(Serialize, Deserialize)]
@@ -41,6 +42,10 @@ pub(in crate::web) async fn start(
 ) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
     let serving = dashboard.live.now();
+    if let Err(wait) = dashboard.sign_ins.throttle.redirect(context.client) {
+        tell_failure(&dashboard, &context, None, &Failure::new("too_many_attempts", "the throttle"));
+        return too_many(&dashboard, &context, &next, wait);
+    }
     let redirects = |by: &&Registered| by.redirect.is_some() && by.signs_people_in();
     let wanted = parameters.only("provider").unwrap_or_default();
     let Some(by) = serving.gate.registry().named_by(wanted).filter(redirects) else {
@@ -53,7 +58,7 @@ pub(in crate::web) async fn start(
                 .with("provider", by.name.as_str())
                 .with("component", by.component.as_deref())
                 .with("ip", context.ip());
-            dashboard.audit.write(record);
+            dashboard.audit.write_of_stranger(record);
             let mut response = (StatusCode::FOUND, [(LOCATION, url)]).into_response();
             session_cookie::set(response.headers_mut(), [cookie]);
             response
@@ -78,7 +83,8 @@ async fn begin(
         nonce: random()?,
         code_verifier: random()?,
         redirect_uri: context.site.url(CALLBACK),
-        next,
+        // It lies in the cookie, which has room for so much.
+        next: if next.len() <= MAX_NEXT_BYTES { next } else { "/".to_owned() },
         expires_at: now() + SIGN_IN_SECONDS,
     };
     let request = LoginRequest {
@@ -106,6 +112,10 @@ pub(in crate::web) async fn callback(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Response {
+    if let Err(wait) = dashboard.sign_ins.throttle.redirect(context.client) {
+        tell_failure(&dashboard, &context, None, &Failure::new("too_many_attempts", "the throttle"));
+        return too_many(&dashboard, &context, "/", wait);
+    }
     let under_way: Option<UnderWay> = dashboard.sealer.sign_in(&RequestCookies::of(&headers), &context.site);
     let serving = dashboard.live.now();
     let by = under_way.as_ref().and_then(|under_way| serving.gate.registry().named_by(&under_way.provider));
@@ -144,6 +154,9 @@ async fn complete(
     if under_way.expires_at <= now() {
         return Err(Failure::new("too_late", "the sign-in took more than ten minutes"));
     }
+    if ["code", "iss", "error"].into_iter().any(|name| parameters.is_repeated(name)) {
+        return Err(Failure::new("repeated_parameter", "which one counts is a guess that is not made"));
+    }
     if let Some(error) = parameters.only("error") {
         let error: String = error.chars().take(64).flat_map(char::escape_debug).collect();
         return Err(Failure::new("identity_provider_refused", error));
@@ -169,10 +182,10 @@ async fn complete(
     }
 }
 
-/// One answer for every failure: the sign-in page, and no cookie.
+/// One answer for every failure: the sign-in page. A session that there was goes on: anybody can lead a browser here.
 fn failed(context: &Context, next: &str) -> Response {
     let location = respond::login_url(&context.site, next) + "&failed=1";
     let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
-    session_cookie::set(response.headers_mut(), end_in_browser(context));
+    session_cookie::set(response.headers_mut(), [session_cookie::sign_in_deletion(&context.site)]);
     response
 }
