@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
-import { Client, Home, basic, eventually, folder, gated, start } from './harness.mjs';
+import { Client, DRAIN_SECRET, Home, basic, eventually, folder, gated, start } from './harness.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const KEY = 'a-service-key-of-forty-three-characters-long';
@@ -48,7 +48,7 @@ for (const kind of ['nginx', 'caddy']) {
     t.after(() => app.server.close());
     const keys = [{ sha256: createHash('sha256').update(KEY).digest('hex'), principal: 'ci-bot', scopes: ['deploy'] }];
     const service = { name: 'service-keys', component: 'builtin:service-keys', config: { keys }, grants: { scopes: ['deploy'] } };
-    const home = new Home(gated([await basic({ session_ttl_seconds: 3 }), service], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.0/8'] }));
+    const home = new Home(gated([await basic({ session_ttl_seconds: 4 }), service], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.0/8'] }));
     const dashboard = await home.dashboard();
     const front = await proxy(kind, dashboard, app);
     const client = new Client();
@@ -68,10 +68,12 @@ for (const kind of ['nginx', 'caddy']) {
 
     await t.test('a person: the application is told who', async () => {
       const forged = { 'x-auth-user': 'root', 'X-Auth-Scopes': 'admin', 'X-Auth-Provider': 'forged', X_Auth_User: 'root', 'x-forwarded-for': '6.6.6.6', 'x-original-uri': '/public' };
+      client.jar(front.url).set('theme', 'dark');
       const answer = await ask(target, { headers: forged });
       assert.equal(answer.status, 200);
       const { url, headers } = await answer.json();
       assert.equal(url, target);
+      assert.equal(headers.cookie?.replace(/; *$/, ''), 'theme=dark', 'its own cookies, and no session');
       const told = Object.fromEntries(Object.entries(headers).filter(([name, value]) => /^x.auth/.test(name) && value !== ''));
       assert.deepEqual(told, { 'x-auth-user': 'ada', 'x-auth-email': 'ada@example.test', 'x-auth-provider': 'basic' });
     });
@@ -94,7 +96,11 @@ for (const kind of ['nginx', 'caddy']) {
     await t.test('a service with a bearer token', async () => {
       const { headers } = await (await fetch(`${front.url}/app`, { headers: { authorization: `Bearer ${KEY}` } })).json();
       assert.deepEqual([headers['x-auth-user'], headers['x-auth-provider'], headers['x-auth-scopes']], ['ci-bot', 'service-keys', 'deploy']);
-      assert.equal((await fetch(`${front.url}/app`, { headers: { authorization: 'Bearer wrong' } , redirect: 'manual' })).ok, false);
+      const refused = async (bearer) => (await fetch(`${front.url}/app`, { headers: { authorization: `Bearer ${bearer}` }, redirect: 'manual' })).ok;
+      assert.equal(await refused('wrong'), false);
+      assert.equal(await refused(DRAIN_SECRET), false, 'the drain secret opens no application');
+      const own = await ask('/app', { headers: { authorization: 'Bearer of-the-application' } });
+      assert.equal((await own.json()).headers['x-auth-user'], 'ada', 'a token that is the application\'s own');
     });
 
     await t.test('the question itself is not for the outside, and nothing is open when nobody answers it', async () => {

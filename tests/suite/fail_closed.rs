@@ -1,8 +1,9 @@
 //! The fail-closed table: what every kind of caller gets from every kind of provider, on every guarded route.
 //! `docs/fail-closed.md` is made of these very cases.
 
-use portcullis::web::{BUILT_IN_TOKEN_ROUTES, SERVED_PATHS};
-use portcullis_tests::{DRAIN_SECRET, Home, Process, Reply, request};
+use super::people::{gated, signed_in};
+use portcullis::web::{BUILT_IN_TOKEN_ROUTES, PEOPLE_PATHS, SERVED_PATHS};
+use portcullis_tests::{Browser, DRAIN_SECRET, Home, Process, Reply, request};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
@@ -171,6 +172,93 @@ const CASES: &[Case] = &[
     case("no token, an unknown path", &[], ("GET", "/api/nothing"), Nothing, 401, UNAUTHORIZED),
 ];
 
+/// Who sends the cookies of a session that the guest `people` opened; what it does when it is asked again is in the
+/// name. `nobody` sends none.
+struct PersonCase {
+    who: &'static str,
+    call: (&'static str, &'static str),
+    status: u16,
+    says: &'static str,
+}
+
+const fn person(
+    who: &'static str,
+    method: &'static str,
+    path: &'static str,
+    status: u16,
+    says: &'static str,
+) -> PersonCase {
+    PersonCase { who, call: (method, path), status, says }
+}
+
+const NOBODY: &str = "nobody";
+const NO_SESSION: &str = r#""reason":"no_session""#;
+const OVER: &str = r#""error":"session_expired""#;
+const UNREACHABLE: &str = "Auth provider 'people' unreachable";
+
+/// On a gated dashboard. `says` is in the body, or in `Location`.
+const PEOPLE_CASES: &[PersonCase] = &[
+    person(NOBODY, "GET", "/", 302, "/login?next=%2F"),
+    person("ada", "GET", "/", 200, "Sign out"),
+    person("traps", "GET", "/", 503, UNREACHABLE),
+    person("loops", "GET", "/", 503, UNREACHABLE),
+    person("down", "GET", "/", 503, UNREACHABLE),
+    person("gone", "GET", "/", 302, "/login?next=%2F"),
+    person("other", "GET", "/", 302, "/login?next=%2F"),
+    person(NOBODY, "GET", "/api/auth/me", 401, NO_SESSION),
+    person("ada", "GET", "/api/auth/me", 200, r#""user_id":"ada""#),
+    person("traps", "GET", "/api/auth/me", 503, UNREACHABLE),
+    person("gone", "GET", "/api/auth/me", 401, OVER),
+    person("other", "GET", "/api/auth/me", 401, OVER),
+    person(NOBODY, "POST", "/api/auth/ws-ticket", 401, NO_SESSION),
+    person("ada", "POST", "/api/auth/ws-ticket", 200, r#""ttl_seconds":30"#),
+    person("gone", "POST", "/api/auth/ws-ticket", 401, OVER),
+    person(NOBODY, "GET", "/api/ws", 401, r#""error":"unauthenticated""#),
+    person("ada", "GET", "/api/ws", 401, r#""error":"unauthenticated""#),
+    person("ada", "GET", "/api/ws?ticket=00", 401, r#""error":"unauthenticated""#),
+    person(NOBODY, "POST", "/api/drain", 401, NO_SESSION),
+    person("traps", "POST", "/api/drain", 503, UNREACHABLE),
+    person("gone", "POST", "/api/drain", 401, OVER),
+    person("ada", "POST", "/api/drain", 200, r#""draining":true"#),
+    person(NOBODY, "GET", "/auth/verify", 401, NO_SESSION),
+    person("ada", "GET", "/auth/verify", 200, ""),
+    person("traps", "GET", "/auth/verify", 503, UNREACHABLE),
+    person("other", "GET", "/auth/verify", 401, OVER),
+    person(NOBODY, "GET", "/auth/resume?next=/x", 302, "/login?next=%2Fx"),
+    person("ada", "GET", "/auth/resume?next=/x", 302, "/x"),
+    person("ada", "GET", "/auth/resume?next=//e", 302, "/"),
+    person("ada", "POST", "/api/gateway/drain", 401, UNAUTHORIZED),
+    person("ada", "GET", "/metrics", 200, "# HELP"),
+    person(NOBODY, "GET", "/login", 200, "Sign in"),
+    person(NOBODY, "GET", "/auth/login?provider=people", 404, "Not Found"),
+    person(NOBODY, "GET", "/auth/callback?code=x&state=y", 302, "/login?next=%2F&failed=1"),
+    person(NOBODY, "POST", "/auth/password-login", 400, "are needed"),
+    person(NOBODY, "POST", "/auth/logout", 302, "/login"),
+    person(NOBODY, "GET", "/api/auth/providers", 200, "supports_password"),
+    person(NOBODY, "GET", "/favicon.ico", 200, "svg"),
+    person(NOBODY, "GET", "/api/nothing", 401, NO_SESSION),
+    person("ada", "GET", "/api/nothing", 404, "Not Found"),
+];
+
+#[test]
+fn people_get_what_their_session_is_worth() {
+    for case in PEOPLE_CASES {
+        let home = gated("http://agent.test", "");
+        let dashboard = home.dashboard();
+        let mut browser =
+            if case.who == NOBODY { Browser::default() } else { signed_in(&dashboard, case.who) };
+        let body = if case.call.0 == "POST" { "{}" } else { "" };
+        let json = [("content-type", "application/json")];
+        let reply = browser.request(case.call.0, &dashboard.url(case.call.1), &json, body);
+        let row = format!("{} {:?}: {reply:?}", case.who, case.call);
+        assert_eq!(reply.status, case.status, "{row}");
+        match reply.header("location") {
+            Some(location) => assert_eq!(location, case.says, "{row}"),
+            None => assert!(reply.body.contains(case.says), "{row}"),
+        }
+    }
+}
+
 fn call(dashboard: &Process, case: &Case) -> Reply {
     let (method, path) = case.call;
     let authorization = match case.credential {
@@ -225,9 +313,10 @@ fn bad_providers_stop_nobody_behind_them() {
 
 #[test]
 fn every_route_has_a_row() {
-    let with_a_row: BTreeSet<_> = CASES.iter().map(|case| case.call.1).collect();
-    let without: Vec<_> =
-        SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).filter(|path| !with_a_row.contains(*path)).collect();
+    let of_people = PEOPLE_CASES.iter().map(|case| case.call.1.split('?').next().unwrap_or_default());
+    let with_a_row: BTreeSet<_> = CASES.iter().map(|case| case.call.1).chain(of_people).collect();
+    let routes = SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).chain(PEOPLE_PATHS);
+    let without: Vec<_> = routes.filter(|path| !with_a_row.contains(*path)).collect();
     assert!(without.is_empty(), "routes without a row in the table: {without:?}");
 }
 
@@ -271,6 +360,15 @@ fn document() -> String {
             case.call.0, case.call.1, case.says, case.status
         )
         .expect("writing to a string");
+    }
+    text.push_str(
+        "\n## People, where they must sign in\n\nOf a session whose provider, asked again, does what its name says; `nobody` \
+         has none. An answer of 503 leaves the\ncookies, one of 401 or to the sign-in page deletes them.\n\n\
+         | route | session | status | body or location has |\n|---|---|---|---|\n",
+    );
+    for PersonCase { who, call, status, says } in PEOPLE_CASES {
+        writeln!(text, "| `{} {}` | {who} | {status} | `{says}` |", call.0, call.1)
+            .expect("writing to a string");
     }
     text
 }
