@@ -127,15 +127,26 @@ fn session_ends_with_its_sign_out_for_every_copy_of_it() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     let mut browser = signed_in(&dashboard, "ada");
-    let mut copy = browser.clone();
+    let (mut copy, before) = (browser.clone(), browser.clone());
     let ticket = browser.post(&dashboard.url("/api/auth/ws-ticket"), "").json()["ticket"]
         .as_str()
         .expect("a ticket")
         .to_owned();
     browser.post(&dashboard.url("/auth/logout"), "");
     assert_eq!(copy.get(&dashboard.url("/api/auth/me")).status, 401);
+    let after_restart = before;
     let socket = get(&dashboard.url(&format!("/api/ws?ticket={ticket}")), &[]);
     assert_eq!((socket.status, socket.header("content-type")), (401, Some("application/json")));
+    eventually("the sign-out is written down", SOON, || {
+        std::fs::read_to_string(home.file("ended_sessions")).ok().filter(|text| text.lines().count() == 1)
+    });
+    drop(dashboard);
+    let (dashboard, mut after_restart) = (home.dashboard(), after_restart);
+    assert_eq!(
+        after_restart.get(&dashboard.url("/api/auth/me")).status,
+        401,
+        "and no restart brings it back"
+    );
 }
 
 #[test]

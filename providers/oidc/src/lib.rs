@@ -2,7 +2,7 @@
 //!
 //! The host makes state, nonce and PKCE verifier; this provider builds the URL, redeems the code, and checks the ID
 //! token. The sessions are its own (`session-tokens`), so that no ID token ever lies in a browser. Settings are in
-//! [`settings`]; it needs `grants.http` for the issuer and `grants.keyvalue`. A client secret is no setting: the host
+//! `settings.rs`; it needs `grants.http` for the issuer and `grants.keyvalue`. A client secret is no setting: the host
 //! adds it as a header (`grants.http[].headers`), and it never enters the sandbox.
 
 mod issuer;

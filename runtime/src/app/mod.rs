@@ -1,5 +1,6 @@
 //! Putting the parts together: from settings to a dashboard that serves.
 
+mod ended_sessions;
 mod file_watch;
 mod providers;
 mod reload;
@@ -11,7 +12,7 @@ pub use reload::ReloadRequest;
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, Scope,
-    SecretDigest, TokenRoutes,
+    SecretDigest, Sessions, TokenRoutes,
 };
 use crate::config::{Config, DashboardConfig, PublicUrl};
 use crate::drain::{
@@ -26,6 +27,7 @@ use crate::web::{
     router,
 };
 use axum::Router;
+use ended_sessions::EndedSessions;
 use file_watch::FileWatch;
 use providers::{Observers, ProviderLoader};
 use reload::{Reloader, files_of};
@@ -149,7 +151,9 @@ impl App {
             false => PeopleGate::ProcessToken(SecretDigest::of(process_token.expose().as_bytes())),
         };
         let is_open = insecure && dashboard.is_gated();
-        let entry = Entry { people: Arc::new(People::new(gate)), must_sign_in: auth_required, is_open };
+        let (over, ended) = EndedSessions::open(&config.home).map_err(home_failed)?;
+        let people = Arc::new(People::with_sessions(gate, Sessions::with_ended(over)));
+        let entry = Entry { people, must_sign_in: auth_required, is_open };
         let live = Live::new(live_gate(config, &loaded, &entry)?);
         loader.adopt(loaded);
         tell_of_drain_secret(config);
@@ -170,6 +174,7 @@ impl App {
             sealer: session_key::sealer(config)
                 .map_err(|(path, source)| AppError::SessionKey { path, source })?,
             sign_ins: Arc::default(),
+            ended: Arc::new(move |id| ended.remember(id)),
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),

@@ -65,12 +65,12 @@ pub struct People {
 impl People {
     /// Nobody yet.
     pub fn new(gate: PeopleGate) -> Self {
-        Self {
-            gate,
-            sessions: Sessions::default(),
-            refresher: Refresher::default(),
-            tickets: Tickets::default(),
-        }
+        Self::with_sessions(gate, Sessions::default())
+    }
+
+    /// Nobody yet, but for those who have left.
+    pub fn with_sessions(gate: PeopleGate, sessions: Sessions) -> Self {
+        Self { gate, sessions, refresher: Refresher::default(), tickets: Tickets::default() }
     }
 }
 

@@ -41,6 +41,6 @@ pub use registry::{Registered, Registry, RegistryError};
 pub use route::{Required, TokenRoutes};
 pub use secret_digest::SecretDigest;
 pub use session::{BadSession, PresentedSession, Session, SessionClaims, SessionId, SessionToken};
-pub use sessions::{Followed, LastFew, Sessions};
+pub use sessions::{Followed, LastFew, MAX_ENDED, Sessions};
 pub use throttle::{ATTEMPTS_A_MINUTE, Account, REDIRECTS_A_MINUTE, Throttle};
 pub use ticket::{MAX_TICKETS, MAX_TICKETS_A_SESSION, NoTicket, TICKET_LIFE, TicketHolder, Tickets};

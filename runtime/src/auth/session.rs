@@ -115,6 +115,17 @@ impl SessionId {
         getrandom::fill(&mut bytes)?;
         Ok(Self(hex::encode(bytes)))
     }
+
+    /// One that was written down.
+    pub fn written(text: &str) -> Option<Self> {
+        let is_one = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_one.then(|| Self(text.to_owned()))
+    }
+
+    /// As it is written down.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A person's session, as the host believes it.

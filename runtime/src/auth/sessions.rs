@@ -4,9 +4,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Sessions that are known to be over. More, and the oldest are forgotten. (Across restarts it is the provider that
-/// knows, which was told to revoke the refresh token.)
-const MAX_ENDED: usize = 100_000;
+/// Sessions that are known to be over. More, and the oldest are forgotten.
+pub const MAX_ENDED: usize = 100_000;
 
 /// Which sessions this process knows to be over, and who must hear of it when another ends.
 #[derive(Default)]
@@ -29,6 +28,13 @@ impl Default for Table {
 pub type Followed = watch::Receiver<bool>;
 
 impl Sessions {
+    /// These are over, the oldest first.
+    pub fn with_ended(ended: impl IntoIterator<Item = SessionId>) -> Self {
+        let sessions = Self::default();
+        ended.into_iter().for_each(|id| sessions.end(&id));
+        sessions
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -104,7 +104,7 @@ fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, c
         }
     }
     if let Some(event) = &judgement.event {
-        tell_session(dashboard, event, context);
+        tell_session(dashboard, gate, event, context);
     }
     match &judgement.decision {
         Decision::Permitted(permit) => tell_success(dashboard, permit, path, context),
@@ -120,7 +120,8 @@ fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, c
     }
 }
 
-fn tell_session(dashboard: &Dashboard, event: &SessionEvent, context: &Context) {
+fn tell_session(dashboard: &Dashboard, gate: &Gate, event: &SessionEvent, context: &Context) {
+    let component = |name: &str| gate.registry().named_by(name).and_then(|by| by.component.clone());
     let record = match event {
         SessionEvent::Refreshed(session) => {
             tracing::info!(provider = %session.provider, "session refreshed");
@@ -129,12 +130,16 @@ fn tell_session(dashboard: &Dashboard, event: &SessionEvent, context: &Context) 
         }
         SessionEvent::RefreshFailed { provider, reason } => {
             tracing::info!(%provider, reason, "session not refreshed");
-            Record::now(EventName::RefreshFailure).with("provider", provider.as_str()).with("reason", *reason)
+            Record::now(EventName::RefreshFailure)
+                .with("provider", provider.as_str())
+                .with("component", component(provider.as_str()).as_deref())
+                .with("reason", *reason)
         }
         SessionEvent::NotVerified { provider, reason } => {
             tracing::info!(provider, reason, "session not believed");
             Record::now(EventName::SessionVerifyFailure)
                 .with("provider", provider.as_deref())
+                .with("component", provider.as_deref().and_then(component).as_deref())
                 .with("reason", *reason)
         }
     };

@@ -39,7 +39,7 @@ pub use sign_in::SignIns;
 pub use site::{PublicSite, Sites};
 
 use crate::audit::AuditLog;
-use crate::auth::{CallFault, Registered};
+use crate::auth::{CallFault, Registered, SessionId};
 use crate::drain::{DrainControl, Epoch, MarkerFile};
 use crate::gateway::StatusFile;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Dashboard {
     pub sealer: CookieSealer,
     /// What sign-ins share.
     pub sign_ins: Arc<SignIns>,
+    /// Writes down that a session is over. Waits for the disk.
+    pub ended: Arc<dyn Fn(&SessionId) + Send + Sync>,
     /// What is shown as it happens.
     pub feed: Feed,
     /// Web sockets that may be open at once.

@@ -24,6 +24,8 @@ pub(in crate::web) async fn logout(
         let people = serving.gate.people();
         people.sessions.end(&token.id);
         people.tickets.revoke(&token.id);
+        let (ended, id) = (dashboard.ended.clone(), token.id.clone());
+        tokio::task::spawn_blocking(move || ended(&id));
         let by = serving.gate.registry().named_by(&token.provider);
         dashboard.audit.write(about(EventName::Logout, token, by).with("ip", context.ip()));
         if let Some((by, refresh)) = by.zip(presented.refresh) {
