@@ -1,7 +1,7 @@
 //! A session's life: who vouches for it, what ends it, and who never hears of it.
 
 use super::people::{gated, password, signed_in};
-use portcullis_tests::{Browser, Home, SOON, eventually, get, guest, request};
+use portcullis_tests::{Browser, DRAIN_SECRET, Home, SOON, eventually, get, guest, request};
 use serde_json::json;
 use std::time::Duration;
 
@@ -222,6 +222,42 @@ fn loopback_needs_no_session_and_gives_none() {
     let drained = request("POST", &dashboard.url("/api/drain"), &token, r#"{"action":"drain"}"#);
     assert_eq!(drained.status, 200, "{drained:?}");
     assert_eq!(home.json(".drain_request.json")["principal"], "dashboard");
+}
+
+#[test]
+fn applications_can_ask_for_a_scope() {
+    let config = |routes: &str| {
+        format!(
+            "dashboard:\n  public_url: {PLAIN}\n  token_routes: [{routes}]\n  providers:\n    - {{name: known, component: {}, \
+             grants: {{scopes: [metrics.read]}}}}\n    - {{name: people, component: {}}}\n",
+            guest("known").display(),
+            guest("people").display()
+        )
+    };
+    let verify = |home: &Home, token: &str, browser: &mut Browser| {
+        let dashboard = home.dashboard();
+        *browser = signed_in(&dashboard, "ada");
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str())];
+        let alone = get(&dashboard.url("/auth/verify"), &headers);
+        let person = browser.request("GET", &dashboard.url("/auth/verify"), &headers, "");
+        let user =
+            |reply: &portcullis_tests::Reply| (reply.status, reply.header("x-auth-user").map(str::to_owned));
+        (user(&alone), user(&person))
+    };
+    let (bot, ada) = ((200, Some("good-bot".to_owned())), (200, Some("ada".to_owned())));
+    let open = Home::with_config(&config(""));
+    let guarded = Home::with_config(&config("{path: /auth/verify, scope: metrics.read}"));
+    let mut browser = Browser::default();
+    for (home, token, expected) in [
+        (&open, "good-token", (bot.clone(), bot.clone())),
+        (&open, "of-the-application", ((401, None), ada.clone())),
+        (&open, DRAIN_SECRET, ((403, None), ada.clone())),
+        (&guarded, "good-token", (bot.clone(), bot)),
+        (&guarded, "scopeless-token", ((403, None), ada)),
+    ] {
+        assert_eq!(verify(home, token, &mut browser), expected, "{token}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub const WHOAMI_PATH: &str = "/api/auth/whoami";
 pub const PAGE_DRAIN_PATH: &str = "/api/drain";
 
 /// Paths that the configuration can guard with a scope of its own.
-pub const SERVED_PATHS: &[&str] = &["/metrics", "/api/status", "/readyz", "/healthz", "/"];
+pub const SERVED_PATHS: &[&str] = &["/metrics", VERIFY_PATH, "/api/status", "/readyz", "/healthz", "/"];
 /// Paths that bearer tokens guard without any configuration.
 pub const BUILT_IN_TOKEN_ROUTES: &[&str] = &[DRAIN_PATH, WHOAMI_PATH];
 
@@ -29,7 +29,6 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/auth/callback",
     "/auth/password-login",
     "/auth/logout",
-    VERIFY_PATH,
     RESUME_PATH,
     "/api/auth/providers",
     "/api/auth/me",

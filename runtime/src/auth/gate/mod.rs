@@ -1,14 +1,18 @@
+mod judgement;
+mod session;
+
+pub use judgement::{CookieChange, Decision, Judgement, SessionEvent};
+
 use super::chain::{self, ChainReport, Verified};
-use super::refresh::{Outcome, Refreshed, Refresher};
+use super::refresh::Refresher;
 use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
 use super::{
-    BearerToken, CallFault, Denial, PresentedSession, Principal, ProviderName, Registered, Registry,
-    Required, SecretDigest, Session, SessionClaims, SessionToken, TokenRoutes, safe_target,
+    BearerToken, Denial, PresentedSession, Principal, ProviderName, Registry, Required, SecretDigest,
+    Session, TokenRoutes,
 };
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
+use std::time::Instant;
 
 /// What the gate needs to know of a request.
 #[derive(Debug)]
@@ -115,93 +119,6 @@ impl Permit {
     }
 }
 
-/// The gate's decision on one request.
-#[derive(Debug)]
-pub enum Decision {
-    /// The path is open to everyone: no permit comes with it.
-    Public,
-    /// The caller is known and may.
-    Permitted(Permit),
-    /// Refused.
-    Refused(Denial),
-}
-
-/// What the answer does to the cookies.
-#[derive(Clone, Debug, Default)]
-pub enum CookieChange {
-    /// Nothing.
-    #[default]
-    None,
-    /// The session goes on with other tokens.
-    Renew(Arc<Session>),
-    /// They are worth nothing any more.
-    Delete,
-}
-
-/// What befell a session on the way.
-#[derive(Clone, Debug)]
-pub enum SessionEvent {
-    /// It was refreshed: told by the one request that did it.
-    Refreshed(Arc<Session>),
-    /// It was not refreshed, and why.
-    RefreshFailed {
-        /// The provider that was asked.
-        provider: ProviderName,
-        /// Why.
-        reason: &'static str,
-    },
-    /// What the cookies said is not believed, and why.
-    NotVerified {
-        /// The provider that the cookie names, if it could be read.
-        provider: Option<String>,
-        /// Why.
-        reason: &'static str,
-    },
-}
-
-/// The decision, and what was met on the way to it.
-#[derive(Debug)]
-pub struct Judgement {
-    /// The decision.
-    pub decision: Decision,
-    /// Was the path one that bearer tokens guard?
-    pub token_route: bool,
-    /// Faults in the order in which the providers were asked.
-    pub faults: Vec<(ProviderName, CallFault)>,
-    /// What the answer does to the cookies.
-    pub cookies: CookieChange,
-    /// What befell the session, if anything did.
-    pub event: Option<SessionEvent>,
-}
-
-impl Judgement {
-    fn people(decision: Decision) -> Self {
-        let (faults, cookies) = (Vec::new(), CookieChange::None);
-        Self { decision, token_route: false, faults, cookies, event: None }
-    }
-
-    fn token(decision: Decision, faults: Vec<(ProviderName, CallFault)>) -> Self {
-        Self { token_route: true, faults, ..Self::people(decision) }
-    }
-
-    fn person(session: Arc<Session>) -> Self {
-        Self::people(Decision::Permitted(Permit(Caller::Person(session))))
-    }
-
-    /// The session is over, or never was one.
-    fn over(facts: &RequestFacts<'_>, public_reason: &'static str, event: SessionEvent) -> Self {
-        let denial = Denial::no_session(safe_target(facts.target), public_reason);
-        let judgement = Self::people(Decision::Refused(denial));
-        Self { cookies: CookieChange::Delete, event: Some(event), ..judgement }
-    }
-
-    /// Nobody can say: the cookies stay, for a better time.
-    fn unanswered(provider: &ProviderName, fault: CallFault) -> Self {
-        let judgement = Self::people(Decision::Refused(Denial::session_unanswered(provider.clone())));
-        Self { faults: vec![(provider.clone(), fault)], ..judgement }
-    }
-}
-
 /// Who gets through: first the token routes, which own their paths whatever the method; then the gate for
 /// people.
 #[derive(Clone)]
@@ -217,9 +134,6 @@ pub const VERIFY_PATH: &str = "/auth/verify";
 pub const RESUME_PATH: &str = "/auth/resume";
 /// The web socket: its ticket lets it in.
 pub const WS_PATH: &str = "/api/ws";
-
-/// The longest that an exchange of tokens may take; the provider's own deadline is mostly earlier.
-const REFRESH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Open whatever the bind. Exact paths, never prefixes of names.
 const PUBLIC: &[&str] = &[
@@ -266,11 +180,13 @@ impl Gate {
     /// A token is for the application, or for us. Where nobody here knows it, a session may still say who calls. The
     /// drain secret opens one route, and no application.
     async fn decide_verify(&self, required: Option<&Required>, facts: &RequestFacts<'_>) -> Judgement {
-        let judgement = self.decide_token_route(required.unwrap_or(&Required::NoScope), facts).await;
-        match &judgement.decision {
-            Decision::Permitted(Permit(Caller::Service(principal))) if principal.component().is_none() => {
-                Judgement::token(Decision::Refused(Denial::missing_scope(principal)), judgement.faults)
-            }
+        let mut judgement = self.decide_token_route(required.unwrap_or(&Required::NoScope), facts).await;
+        if let Decision::Permitted(Permit(Caller::Service(principal))) = &judgement.decision
+            && principal.component().is_none()
+        {
+            judgement.decision = Decision::Refused(Denial::missing_scope(principal));
+        }
+        match judgement.decision {
             Decision::Refused(_) if !facts.session.is_empty() => self.decide_session(facts).await,
             _ => judgement,
         }
@@ -313,99 +229,6 @@ impl Gate {
             _ => Decision::Refused(Denial::no_ticket()),
         }
     }
-
-    async fn decide_session(&self, facts: &RequestFacts<'_>) -> Judgement {
-        let PresentedSession { access, refresh, .. } = &facts.session;
-        let not_verified = |reason: &'static str| {
-            let provider = access.as_ref().or(refresh.as_ref()).map(|token| token.provider.clone());
-            SessionEvent::NotVerified { provider, reason }
-        };
-        if facts.session.is_empty() {
-            let denial = Denial::no_session(safe_target(facts.target), "no_session");
-            return Judgement::people(Decision::Refused(denial));
-        }
-        let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.id);
-        if facts.session.is_broken
-            || access.as_ref().is_some_and(is_over)
-            || refresh.as_ref().is_some_and(is_over)
-        {
-            return Judgement::over(facts, "invalid_session", not_verified("invalid_session"));
-        }
-        if let Some(access) = access.as_ref().filter(|access| access.expires_at > facts.now) {
-            match self.verify(access, facts).await {
-                Verdict::Decided(judgement) => return *judgement,
-                Verdict::Over => {}
-            }
-        }
-        match refresh {
-            // Its answer does not reach the browser, so new tokens would be lost on the way.
-            Some(_) if facts.path == VERIFY_PATH => {
-                Judgement::people(Decision::Refused(Denial::resumable(safe_target(facts.target))))
-            }
-            Some(refresh) => self.refresh(refresh, facts).await,
-            None => Judgement::over(facts, "session_expired", not_verified("session_expired")),
-        }
-    }
-
-    /// Only the provider that minted the token is asked.
-    async fn verify(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Verdict {
-        let Some(registered) = self.registry.named_by(&token.provider) else { return Verdict::Over };
-        let Some(provider) = &registered.session else { return Verdict::Over };
-        match provider.verify_session(&token.token, facts.by).await {
-            Ok(Some(claims)) if claims.user_id == token.user_id => {
-                let access_token = token.token.clone();
-                let claims = SessionClaims { access_token, refresh_token: Zeroizing::default(), ..claims };
-                let session = Arc::new(Session::mint(registered, token.id.clone(), claims));
-                Verdict::Decided(Box::new(Judgement::person(session)))
-            }
-            Ok(_) => Verdict::Over,
-            Err(fault) => Verdict::Decided(Box::new(Judgement::unanswered(&registered.name, fault))),
-        }
-    }
-
-    async fn refresh(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Judgement {
-        let Some(registered) = self.registry.named_by(&token.provider) else {
-            let (provider, reason) = (Some(token.provider.clone()), "no_such_provider");
-            return Judgement::over(facts, "session_expired", SessionEvent::NotVerified { provider, reason });
-        };
-        let until = facts.at + REFRESH_DEADLINE;
-        let Outcome { refreshed, is_first } =
-            self.people.refresher.refresh(registered, token, facts.by, until).await;
-        match refreshed {
-            // It may have been ended while it was refreshed.
-            Refreshed::Renewed(session) if !self.people.sessions.is_over(&session.id) => {
-                let event = is_first.then(|| SessionEvent::Refreshed(session.clone()));
-                let cookies = CookieChange::Renew(session.clone());
-                Judgement { cookies, event, ..Judgement::person(session) }
-            }
-            Refreshed::Renewed(_) => over_after(registered, facts, "logged_out", is_first),
-            Refreshed::Over(reason) => over_after(registered, facts, reason, is_first),
-            Refreshed::Unanswered(fault) => {
-                let provider = registered.name.clone();
-                let event = SessionEvent::RefreshFailed { provider, reason: fault.fault.kind() };
-                let event = is_first.then_some(event);
-                Judgement { event, ..Judgement::unanswered(&registered.name, fault) }
-            }
-        }
-    }
-}
-
-/// What the session's own provider made of its access token.
-enum Verdict {
-    Decided(Box<Judgement>),
-    Over,
-}
-
-/// One of the requests that waited for it tells of it.
-fn over_after(
-    registered: &Registered,
-    facts: &RequestFacts<'_>,
-    reason: &'static str,
-    is_first: bool,
-) -> Judgement {
-    let event = SessionEvent::RefreshFailed { provider: registered.name.clone(), reason };
-    let judgement = Judgement::over(facts, "session_expired", event);
-    if is_first { judgement } else { Judgement { event: None, ..judgement } }
 }
 
 fn decide_process_token(expected: &SecretDigest, facts: &RequestFacts<'_>) -> Decision {

@@ -1,0 +1,90 @@
+use super::super::{CallFault, Denial, ProviderName, Session, safe_target};
+use super::{Caller, Permit, RequestFacts};
+use std::sync::Arc;
+
+/// The gate's decision on one request.
+#[derive(Debug)]
+pub enum Decision {
+    /// The path is open to everyone: no permit comes with it.
+    Public,
+    /// The caller is known and may.
+    Permitted(Permit),
+    /// Refused.
+    Refused(Denial),
+}
+
+/// What the answer does to the cookies.
+#[derive(Clone, Debug, Default)]
+pub enum CookieChange {
+    /// Nothing.
+    #[default]
+    None,
+    /// The session goes on with other tokens.
+    Renew(Arc<Session>),
+    /// They are worth nothing any more.
+    Delete,
+}
+
+/// What befell a session on the way.
+#[derive(Clone, Debug)]
+pub enum SessionEvent {
+    /// It was refreshed: told by the one request that did it.
+    Refreshed(Arc<Session>),
+    /// It was not refreshed, and why.
+    RefreshFailed {
+        /// The provider that was asked.
+        provider: ProviderName,
+        /// Why.
+        reason: &'static str,
+    },
+    /// What the cookies said is not believed, and why.
+    NotVerified {
+        /// The provider that the cookie names, if it could be read.
+        provider: Option<String>,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// The decision, and what was met on the way to it.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The decision.
+    pub decision: Decision,
+    /// Was the path one that bearer tokens guard?
+    pub token_route: bool,
+    /// Faults in the order in which the providers were asked.
+    pub faults: Vec<(ProviderName, CallFault)>,
+    /// What the answer does to the cookies.
+    pub cookies: CookieChange,
+    /// What befell the session, if anything did.
+    pub event: Option<SessionEvent>,
+}
+
+impl Judgement {
+    pub(super) fn people(decision: Decision) -> Self {
+        let (faults, cookies) = (Vec::new(), CookieChange::None);
+        Self { decision, token_route: false, faults, cookies, event: None }
+    }
+
+    pub(super) fn token(decision: Decision, faults: Vec<(ProviderName, CallFault)>) -> Self {
+        Self { token_route: true, faults, ..Self::people(decision) }
+    }
+
+    pub(super) fn person(session: Arc<Session>) -> Self {
+        Self::people(Decision::Permitted(Permit(Caller::Person(session))))
+    }
+
+    /// The session is over, or never was one.
+    pub(super) fn over(facts: &RequestFacts<'_>, public_reason: &'static str, event: SessionEvent) -> Self {
+        let denial = Denial::no_session(safe_target(facts.target), public_reason);
+        let judgement = Self::people(Decision::Refused(denial));
+        Self { cookies: CookieChange::Delete, event: Some(event), ..judgement }
+    }
+
+    /// Nobody can say: the cookies stay, for a better time.
+    pub(super) fn unanswered(provider: &ProviderName, fault: CallFault) -> Self {
+        let judgement = Self::people(Decision::Refused(Denial::session_unanswered(provider.clone())));
+        Self { faults: vec![(provider.clone(), fault)], ..judgement }
+    }
+}

@@ -1,0 +1,107 @@
+//! People with a session: who vouches for it, and what happens to one that has ended.
+
+use super::judgement::{CookieChange, Decision, Judgement, SessionEvent};
+use super::{Gate, RequestFacts, VERIFY_PATH};
+use crate::auth::refresh::{Outcome, Refreshed};
+use crate::auth::{Denial, PresentedSession, Registered, Session, SessionClaims, SessionToken, safe_target};
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The longest that an exchange of tokens may take; the provider's own deadline is mostly earlier.
+const REFRESH_DEADLINE: Duration = Duration::from_secs(30);
+
+impl Gate {
+    pub(super) async fn decide_session(&self, facts: &RequestFacts<'_>) -> Judgement {
+        let PresentedSession { access, refresh, .. } = &facts.session;
+        let not_verified = |reason: &'static str| {
+            let provider = access.as_ref().or(refresh.as_ref()).map(|token| token.provider.clone());
+            SessionEvent::NotVerified { provider, reason }
+        };
+        if facts.session.is_empty() {
+            let denial = Denial::no_session(safe_target(facts.target), "no_session");
+            return Judgement::people(Decision::Refused(denial));
+        }
+        let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.id);
+        if facts.session.is_broken
+            || access.as_ref().is_some_and(is_over)
+            || refresh.as_ref().is_some_and(is_over)
+        {
+            return Judgement::over(facts, "invalid_session", not_verified("invalid_session"));
+        }
+        if let Some(access) = access.as_ref().filter(|access| access.expires_at > facts.now) {
+            match self.verify(access, facts).await {
+                Verdict::Decided(judgement) => return *judgement,
+                Verdict::Over => {}
+            }
+        }
+        match refresh {
+            // Its answer does not reach the browser, so new tokens would be lost on the way.
+            Some(_) if facts.path == VERIFY_PATH => {
+                Judgement::people(Decision::Refused(Denial::resumable(safe_target(facts.target))))
+            }
+            Some(refresh) => self.refresh(refresh, facts).await,
+            None => Judgement::over(facts, "session_expired", not_verified("session_expired")),
+        }
+    }
+
+    /// Only the provider that minted the token is asked.
+    async fn verify(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Verdict {
+        let Some(registered) = self.registry.named_by(&token.provider) else { return Verdict::Over };
+        let Some(provider) = &registered.session else { return Verdict::Over };
+        match provider.verify_session(&token.token, facts.by).await {
+            Ok(Some(claims)) if claims.user_id == token.user_id => {
+                let access_token = token.token.clone();
+                let claims = SessionClaims { access_token, refresh_token: Zeroizing::default(), ..claims };
+                let session = Arc::new(Session::mint(registered, token.id.clone(), claims));
+                Verdict::Decided(Box::new(Judgement::person(session)))
+            }
+            Ok(_) => Verdict::Over,
+            Err(fault) => Verdict::Decided(Box::new(Judgement::unanswered(&registered.name, fault))),
+        }
+    }
+
+    async fn refresh(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Judgement {
+        let Some(registered) = self.registry.named_by(&token.provider) else {
+            let (provider, reason) = (Some(token.provider.clone()), "no_such_provider");
+            return Judgement::over(facts, "session_expired", SessionEvent::NotVerified { provider, reason });
+        };
+        let until = facts.at + REFRESH_DEADLINE;
+        let Outcome { refreshed, is_first } =
+            self.people.refresher.refresh(registered, token, facts.by, until).await;
+        match refreshed {
+            // It may have been ended while it was refreshed.
+            Refreshed::Renewed(session) if !self.people.sessions.is_over(&session.id) => {
+                let event = is_first.then(|| SessionEvent::Refreshed(session.clone()));
+                let cookies = CookieChange::Renew(session.clone());
+                Judgement { cookies, event, ..Judgement::person(session) }
+            }
+            Refreshed::Renewed(_) => over_after(registered, facts, "logged_out", is_first),
+            Refreshed::Over(reason) => over_after(registered, facts, reason, is_first),
+            Refreshed::Unanswered(fault) => {
+                let provider = registered.name.clone();
+                let event = SessionEvent::RefreshFailed { provider, reason: fault.fault.kind() };
+                let event = is_first.then_some(event);
+                Judgement { event, ..Judgement::unanswered(&registered.name, fault) }
+            }
+        }
+    }
+}
+
+/// What the session's own provider made of its access token.
+enum Verdict {
+    Decided(Box<Judgement>),
+    Over,
+}
+
+/// One of the requests that waited for it tells of it.
+fn over_after(
+    registered: &Registered,
+    facts: &RequestFacts<'_>,
+    reason: &'static str,
+    is_first: bool,
+) -> Judgement {
+    let event = SessionEvent::RefreshFailed { provider: registered.name.clone(), reason };
+    let judgement = Judgement::over(facts, "session_expired", event);
+    if is_first { judgement } else { Judgement { event: None, ..judgement } }
+}
