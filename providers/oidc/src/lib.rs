@@ -23,6 +23,9 @@ pub struct Oidc;
 /// Where the key stands that signs our sessions.
 const KEY: &str = "session-key";
 
+/// Whoever was to make it and failed is waited for so long.
+const KEY_MAKING_SECONDS: u64 = 10;
+
 /// What a call works with.
 struct Outside<'a> {
     host: &'a dyn Host,
@@ -52,6 +55,13 @@ impl<'a> Outside<'a> {
         let key = match self.key()? {
             Some(key) => key,
             None => {
+                // Of several first sign-ins at once one makes it: another's would be written over.
+                let moment = self.host.now() / KEY_MAKING_SECONDS;
+                if self.bucket.increment(&format!("{KEY}-maker:{moment}"), 1)? > 1 {
+                    return Err(Unavailable(
+                        "another sign-in makes the session key at this moment".to_owned(),
+                    ));
+                }
                 let mut key = vec![0; 32];
                 getrandom::fill(&mut key).map_err(|error| Unavailable(format!("random numbers: {error}")))?;
                 key

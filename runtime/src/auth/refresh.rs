@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long the outcome of a refresh is shared: requests that still carry the old token come in that time.
 pub const SHARED_FOR: Duration = Duration::from_secs(30);
+/// The longest that an exchange of tokens may take; the provider's own deadline is mostly earlier.
+pub(super) const REFRESH_DEADLINE: Duration = Duration::from_secs(10);
 /// Refreshes whose outcome is remembered.
 const MAX_REMEMBERED: u64 = 10_000;
 
@@ -39,7 +41,9 @@ pub(super) struct Outcome {
 
 impl Default for Refresher {
     fn default() -> Self {
-        Self { flights: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SHARED_FOR).build() }
+        // From its beginning: none may be forgotten while it is under way.
+        let life = REFRESH_DEADLINE + SHARED_FOR;
+        Self { flights: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(life).build() }
     }
 }
 

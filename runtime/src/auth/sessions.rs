@@ -7,6 +7,9 @@ use tokio::sync::watch;
 /// Sessions that are known to be over. More, and the oldest are forgotten.
 pub const MAX_ENDED: usize = 100_000;
 
+/// Who may follow one session at once: one person's pages must not use up what the others need.
+pub const MAX_FOLLOWERS: usize = 16;
+
 /// Which sessions this process knows to be over, and who must hear of it when another ends.
 #[derive(Default)]
 pub struct Sessions {
@@ -53,14 +56,15 @@ impl Sessions {
         }
     }
 
-    /// Follows a session from now on.
-    pub fn follow(&self, id: &SessionId) -> Followed {
+    /// Follows a session from now on. `None`: as many do as may.
+    pub fn follow(&self, id: &SessionId) -> Option<Followed> {
         let mut table = self.table();
         if table.ended.contains(id) {
-            return watch::channel(true).1;
+            return Some(watch::channel(true).1);
         }
         table.followed.retain(|_, followers| followers.receiver_count() > 0);
-        table.followed.entry(id.clone()).or_insert_with(|| watch::channel(false).0).subscribe()
+        let followers = table.followed.entry(id.clone()).or_insert_with(|| watch::channel(false).0);
+        (followers.receiver_count() < MAX_FOLLOWERS).then(|| followers.subscribe())
     }
 }
 
@@ -112,10 +116,13 @@ mod tests {
     fn ended_session_is_told_to_its_followers_and_never_followed_again() {
         let sessions = Sessions::default();
         let id = SessionId::generate().unwrap();
-        let followed = sessions.follow(&id);
+        let all: Vec<_> = (0..MAX_FOLLOWERS).map(|_| sessions.follow(&id).unwrap()).collect();
+        assert!(sessions.follow(&id).is_none(), "as many as may");
+        drop(all);
+        let followed = sessions.follow(&id).unwrap();
         assert!(!*followed.borrow() && !sessions.is_over(&id));
         sessions.end(&id);
         assert!(*followed.borrow() && sessions.is_over(&id));
-        assert!(*sessions.follow(&id).borrow());
+        assert!(*sessions.follow(&id).unwrap().borrow());
     }
 }

@@ -2,14 +2,10 @@
 
 use super::judgement::{CookieChange, Decision, Judgement, SessionEvent};
 use super::{Gate, RequestFacts, VERIFY_PATH};
-use crate::auth::refresh::{Outcome, Refreshed};
+use crate::auth::refresh::{Outcome, REFRESH_DEADLINE, Refreshed};
 use crate::auth::{Denial, PresentedSession, Registered, Session, SessionClaims, SessionToken, safe_target};
 use std::sync::Arc;
-use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// The longest that an exchange of tokens may take; the provider's own deadline is mostly earlier.
-const REFRESH_DEADLINE: Duration = Duration::from_secs(30);
 
 impl Gate {
     pub(super) async fn decide_session(&self, facts: &RequestFacts<'_>) -> Judgement {
@@ -81,8 +77,11 @@ impl Gate {
             Refreshed::Unanswered(fault) => {
                 let provider = registered.name.clone();
                 let event = SessionEvent::RefreshFailed { provider, reason: fault.fault.kind() };
-                let event = is_first.then_some(event);
-                Judgement { event, ..Judgement::unanswered(&registered.name, fault) }
+                let judgement = Judgement::unanswered(&registered.name, fault);
+                if is_first {
+                    return Judgement { event: Some(event), ..judgement };
+                }
+                Judgement { faults: Vec::new(), ..judgement }
             }
         }
     }

@@ -37,7 +37,12 @@ pub(in crate::web) async fn socket(
     let Ok(upgrade) = upgrade else {
         return respond::error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", "This is a web socket");
     };
-    let Ok(slot) = dashboard.sockets.clone().try_acquire_owned() else {
+    let session = match permit.caller() {
+        Caller::Person(session) => Some(follow(&dashboard, session)),
+        Caller::ProcessTokenHolder | Caller::Service(_) => None,
+    };
+    let slot = dashboard.sockets.clone().try_acquire_owned().ok();
+    let (Some(slot), true) = (slot, session.as_ref().is_none_or(Option::is_some)) else {
         let record = Record::now(EventName::WsTicketRejected).with("reason", "too_many_sockets");
         dashboard.audit.write(record.with("ip", context.ip()));
         return respond::error(
@@ -46,14 +51,10 @@ pub(in crate::web) async fn socket(
             "Too many pages are open",
         );
     };
-    let person = match permit.caller() {
-        Caller::Person(session) => Some(session.clone()),
-        Caller::ProcessTokenHolder | Caller::Service(_) => None,
-    };
     upgrade
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
-        .on_upgrade(move |socket| Watcher::new(dashboard, socket, person.as_ref(), slot).run())
+        .on_upgrade(move |socket| Watcher::new(dashboard, socket, session.flatten(), slot).run())
 }
 
 /// One open page.
@@ -73,6 +74,12 @@ struct FollowedSession {
     is_over: Followed,
 }
 
+/// `None`: as many pages of it are open as may be.
+fn follow(dashboard: &Dashboard, session: &Arc<Session>) -> Option<FollowedSession> {
+    let is_over = dashboard.live.now().gate.people().sessions.follow(&session.id)?;
+    Some(FollowedSession { session: session.clone(), is_over })
+}
+
 /// Why a socket ends.
 enum End {
     /// The page went away.
@@ -85,14 +92,9 @@ impl Watcher {
     fn new(
         dashboard: Dashboard,
         socket: WebSocket,
-        person: Option<&Arc<Session>>,
+        session: Option<FollowedSession>,
         slot: OwnedSemaphorePermit,
     ) -> Self {
-        let serving = dashboard.live.now();
-        let session = person.map(|session| FollowedSession {
-            session: session.clone(),
-            is_over: serving.gate.people().sessions.follow(&session.id),
-        });
         let (moments, audit) = (dashboard.feed.watch(), dashboard.audit.follow());
         Self { dashboard, socket, session, moments, audit, last: Moment::default(), _slot: slot }
     }
