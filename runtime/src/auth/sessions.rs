@@ -8,7 +8,7 @@ use tokio::sync::watch;
 pub const MAX_ENDED: usize = 100_000;
 
 /// Who may follow one session at once: one person's pages must not use up what the others need.
-pub const MAX_FOLLOWERS: usize = 16;
+const MAX_FOLLOWERS: usize = 16;
 
 /// Which sessions this process knows to be over, and who must hear of it when another ends.
 #[derive(Default)]
