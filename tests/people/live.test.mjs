@@ -12,7 +12,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const validate = new Ajv({ allowUnionTypes: true, strictTypes: false }).compile(JSON.parse(readFileSync(join(HERE, '../../docs/live.schema.json'))));
 let home, dashboard, gateway;
 before(async () => {
-  home = new Home({ ...gated([await basic({ session_ttl_seconds: 4 })]), gateway: { command: ['sleep', '2'] } });
+  home = new Home({ ...gated([await basic({ session_ttl_seconds: 6 })]), gateway: { command: ['sleep', '2'] } });
   dashboard = await home.dashboard();
   gateway = await home.gateway();
 });
@@ -62,7 +62,7 @@ test('a socket ends with its session: signed out, or run out', async () => {
   await client.fetch(`${dashboard.url}/auth/logout`, { method: 'POST' });
   assert.deepEqual(await one.closed, { code: 1008, reason: 'the session is over' });
   const other = await open(await signedIn());
-  assert.deepEqual(await other.closed, { code: 1008, reason: 'the session is over' }, 'four seconds, and nobody renewed it');
+  assert.deepEqual(await other.closed, { code: 1008, reason: 'the session is over' }, 'six seconds, and nobody renewed it');
 });
 
 test('a session that goes on opens the next socket', async () => {

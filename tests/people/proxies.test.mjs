@@ -48,7 +48,7 @@ for (const kind of ['nginx', 'caddy']) {
     t.after(() => app.server.close());
     const keys = [{ sha256: createHash('sha256').update(KEY).digest('hex'), principal: 'ci-bot', scopes: ['deploy'] }];
     const service = { name: 'service-keys', component: 'builtin:service-keys', config: { keys }, grants: { scopes: ['deploy'] } };
-    const home = new Home(gated([await basic({ session_ttl_seconds: 4 }), service], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.0/8'] }));
+    const home = new Home(gated([await basic({ session_ttl_seconds: 5 }), service], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.0/8'] }));
     const dashboard = await home.dashboard();
     const front = await proxy(kind, dashboard, app);
     const client = new Client();

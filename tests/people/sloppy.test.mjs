@@ -14,7 +14,7 @@ async function signIn(client, dashboard, fields) {
 }
 
 test('sign-in, refresh and sign-out where the provider does the least', async () => {
-  const idp = await start(MOCK, ['-H', '127.0.0.1', '-p', '0', '-e', '3'], { env: { NO_COLOR: '1' }, ready: /running on http:\/\/127.0.0.1:(\d+)/, stream: 'stderr' });
+  const idp = await start(MOCK, ['-H', '127.0.0.1', '-p', '0', '-e', '5'], { env: { NO_COLOR: '1' }, ready: /running on http:\/\/127.0.0.1:(\d+)/, stream: 'stderr' });
   const issuer = `http://127.0.0.1:${idp.port}`;
   const claims = { email: 'ada@example.test', name: 'Ada Lovelace', groups: ['admins'] };
   await fetch(`${issuer}/users/ada`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(claims) });
