@@ -9,18 +9,18 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 const ATTEMPTS: [(&str, &str, &str); 3] = [
-    ("unknown user", "basic", "nobody-of-that-name"),
-    ("wrong password", "basic", "ada"),
-    ("unknown provider", "nope", "ada"),
+    ("unknown user", "basic", "none"),
+    ("wrong password", "basic", "user"),
+    ("unknown provider", "nope", "user"),
 ];
 
 fn main() {
     let samples = samples();
-    let hash = hash_of("lovelace");
+    let users = users(&hash_of("lovelace"));
     let home = Home::with_config(&format!(
         "dashboard:\n  public_url: http://agent.test\n  trusted_proxies: [127.0.0.0/8]\n  providers:\n    - name: basic\n      \
-         component: builtin:basic\n      config: {{secret: 0123456789abcdef0123456789abcdef, users: [{{username: ada, \
-         password_hash: \"{hash}\"}}]}}\n      grants: {{keyvalue: true}}\n      limits: {{deadline_ms: 10000}}\n"
+         component: builtin:basic\n      config: {{secret: 0123456789abcdef0123456789abcdef, users: \
+         {users}}}\n      grants: {{keyvalue: true}}\n      limits: {{deadline_ms: 10000}}\n"
     ));
     let dashboard = home.dashboard();
     let mut connection =
@@ -69,13 +69,22 @@ fn hash_of(password: &str) -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
-/// Each from an address and at an account of its own, so that the throttle holds nobody up.
+/// So many that ten wrong passwords at each are enough: the throttle holds nobody up.
+const USERS: usize = 250;
+
+fn users(hash: &str) -> String {
+    let user = |number| format!("{{username: user-{number}, password_hash: \"{hash}\"}}");
+    format!("[{}]", (0..USERS).map(user).collect::<Vec<_>>().join(", "))
+}
+
+/// Each from an address of its own.
 fn attempt(
     connection: &mut BufReader<TcpStream>,
     number: usize,
     (_, provider, user): (&str, &str, &str),
 ) -> f64 {
-    let user = if user == "ada" { user.to_owned() } else { format!("{user}-{number}") };
+    // Known users take turns; unknown ones are new each time.
+    let user = format!("{user}-{}", if user == "user" { number / 3 % USERS } else { number });
     let body = format!(r#"{{"provider":"{provider}","username":"{user}","password":"not-the-one"}}"#);
     let address = format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255);
     let request = format!(
