@@ -150,15 +150,16 @@ test('a session outlives a sign-in that failed beside it', async () => {
 test('people who are signed in are not held up by sign-ins that hang', async () => {
   const client = new Client();
   await signIn(client, dashboard, { provider: 'choosy' });
-  const callbacks = await Promise.all(Array.from({ length: 16 }, async () => {
+  const callbacks = await Promise.all(Array.from({ length: 24 }, async () => {
     const stranger = new Client();
     return { stranger, url: (await toCallback(stranger, dashboard, { provider: 'choosy' })).url };
   }));
   await idp.mode('token_slow');
   const hanging = callbacks.map(({ stranger, url }) => stranger.fetch(url, { signal: AbortSignal.timeout(1200) }).catch(() => {}));
-  for (let asked = 0; asked < 30; asked += 1) {
+  // Few enough that good answers do not outweigh the hang-ups, were they counted together.
+  for (let asked = 0; asked < 4; asked += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
     assert.equal((await me(client, dashboard)).status, 200);
-    await new Promise((resolve) => setTimeout(resolve, 50));
   }
   await Promise.all(hanging);
   assert.equal((await me(client, dashboard)).status, 200, 'and whoever hung up has shut nobody out');
