@@ -51,7 +51,7 @@ for (const [mode, reason] of Object.entries(MODES)) {
   });
 }
 
-for (const mode of ['ok', 'aud_array', 'no_kid', 'no_refresh_token', 'hostile_claims']) {
+for (const mode of ['ok', 'aud_array', 'no_kid', 'no_refresh_token', 'hostile_claims', 'next_second']) {
   test(`${mode}: is a sign-in`, async () => {
     await idp.mode(mode);
     const client = new Client();

@@ -3,7 +3,7 @@
 use crate::settings::Settings;
 use jwt_keys::{Claims, Documents, KeySource, TokenError};
 use portcullis_guest::{
-    Bucket, CodeError, Http, HttpRequest, HttpResponse, LoginRequest, LoginResponse, Unavailable,
+    Bucket, CodeError, Host, Http, HttpRequest, HttpResponse, LoginRequest, LoginResponse, Unavailable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ pub(crate) struct Issuer<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) http: &'a dyn Http,
     pub(crate) bucket: &'a dyn Bucket,
-    pub(crate) now: u64,
+    /// The time is asked for when it is needed: a token may have been issued while we waited for it.
+    pub(crate) host: &'a dyn Host,
 }
 
 /// What we need of the discovery document (OpenID Connect Discovery 1.0, section 3).
@@ -52,7 +53,7 @@ pub(crate) enum Exchange {
 
 impl Issuer<'_> {
     fn documents(&self) -> Documents<'_> {
-        Documents { http: self.http, bucket: self.bucket, now: self.now }
+        Documents { http: self.http, bucket: self.bucket, now: self.host.now() }
     }
 
     fn discovered(&self) -> Result<Discovered, Unavailable> {

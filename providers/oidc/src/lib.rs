@@ -42,7 +42,7 @@ impl<'a> Outside<'a> {
     }
 
     fn issuer(&self) -> Issuer<'_> {
-        Issuer { settings: &self.settings, http: self.http, bucket: self.bucket, now: self.host.now() }
+        Issuer { settings: &self.settings, http: self.http, bucket: self.bucket, host: self.host }
     }
 
     /// The key, if there is one.

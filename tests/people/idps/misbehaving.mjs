@@ -11,7 +11,7 @@ const MODES = ['ok', 'wrong_nonce', 'wrong_iss_in_token', 'wrong_iss_param', 'wr
   // beyond the list asked for
   'no_nonce', 'no_iss_param', 'no_exp', 'no_sub', 'future_iat', 'not_yet_valid', 'aud_array', 'aud_array_wrong_azp', 'no_kid', 'unknown_kid_same_key', 'jwk_in_header',
   'wrong_state', 'no_state', 'access_denied', 'jwks_500', 'jwks_empty', 'discovery_wrong_issuer', 'discovery_slow', 'token_redirect', 'token_huge',
-  'token_401', 'token_empty', 'no_refresh_token', 'refresh_other_sub', 'refresh_invalid_grant', 'refresh_no_rotation', 'userinfo_other_sub', 'revoke_500', 'email_unverified', 'hostile_claims'];
+  'token_401', 'token_empty', 'no_refresh_token', 'refresh_other_sub', 'refresh_invalid_grant', 'refresh_no_rotation', 'userinfo_other_sub', 'revoke_500', 'email_unverified', 'hostile_claims', 'next_second'];
 let mode = 'ok', issuer;
 const b64 = (x) => Buffer.from(typeof x === 'string' || Buffer.isBuffer(x) ? x : JSON.stringify(x)).toString('base64url');
 const rnd = () => randomBytes(24).toString('base64url'), now = () => Math.floor(Date.now() / 1000), sleep = (ms) => new Promise((r) => setTimeout(r, ms));
@@ -89,6 +89,7 @@ async function token(req, res) {
   if (mode === 'token_huge') return raw(res, 200, `{"access_token":"${'x'.repeat(32 * 1024 * 1024)}"}`, { 'content-type': 'application/json' });
   if (mode === 'token_redirect') return raw(res, 307, '', { location: `${issuer}/test/trap` });
   if (mode === 'token_slow') await sleep(SLOW_MS);
+  if (mode === 'next_second') await sleep(1005 - Date.now() % 1000);  // issued in a later second than it was asked for
   if (mode === 'token_401' || !clientOk(req)) return no(401, 'invalid_client', 'bad client credentials');
   if (gt === 'authorization_code') {
     const c = codes.get(f.code);
