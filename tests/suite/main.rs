@@ -5,6 +5,7 @@ mod adversity;
 mod architecture;
 mod bad_components;
 mod commands;
+mod contract;
 mod docs;
 mod drain_endpoint;
 mod edge;

@@ -168,6 +168,7 @@ impl ProviderLoader {
             providers: config.dashboard.providers.len(),
             max_memory_bytes: memories.max().unwrap_or_default().max(Limits::default().memory_bytes),
             cache: self.cache.clone(),
+            ..SandboxSettings::default()
         };
         match &self.sandbox {
             Some((settings, sandbox)) if settings.cover(&wanted) => Ok(sandbox.clone()),

@@ -100,6 +100,9 @@ fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     out!("size    {} bytes\nsha256  {}", inspection.bytes, inspection.sha256);
+    if let Some(version) = inspection.contract {
+        out!("built   for portcullis:auth@{version}");
+    }
     for export in &inspection.exports {
         out!("export  {export}");
     }

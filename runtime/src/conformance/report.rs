@@ -105,6 +105,7 @@ mod tests {
 
     fn inspection(exports: &[&str], imports: &[(&str, Need)]) -> Inspection {
         Inspection {
+            contract: None,
             bytes: 0,
             sha256: format!("{exports:?}{imports:?}"),
             exports: exports.iter().map(ToString::to_string).collect(),

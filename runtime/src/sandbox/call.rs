@@ -1,7 +1,6 @@
 //! One call of a guest: in a fresh instance, where it can hurt nobody, until its deadline.
 
-use super::bindings::contract::{ProviderError, Session, TokenPrincipal};
-use super::bindings::{AuthProviderPre, WithPasswordPre, WithRedirectPre, WithRefreshPre, WithSettingsPre};
+use super::contract::{Contract, Function, SessionAnswer, TokenAnswer};
 use super::engine::{Sandbox, bound_store};
 use super::fault::{classify, without, words};
 use super::host::{Equipment, HostState};
@@ -16,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use wasmtime::Store;
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
 use zeroize::Zeroizing;
 
 /// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
@@ -33,12 +33,29 @@ const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 /// All that a call shares with the ones before it: nothing that a guest could have written to.
 pub(super) struct Prelinked {
     pub(super) name: ProviderName,
-    pub(super) provider: AuthProviderPre<HostState>,
-    pub(super) settings_check: Option<WithSettingsPre<HostState>>,
-    pub(super) password: Option<WithPasswordPre<HostState>>,
-    pub(super) redirect: Option<WithRedirectPre<HostState>>,
-    pub(super) refresh: Option<WithRefreshPre<HostState>>,
+    pub(super) linked: InstancePre<HostState>,
+    pub(super) contract: Contract,
     pub(super) equipment: Equipment,
+}
+
+impl Prelinked {
+    /// Calls a function in an instance that was never called before.
+    ///
+    /// # Errors
+    /// The guest traps, or there is no room for it.
+    pub(super) async fn call<P, R>(
+        &self,
+        store: &mut Store<HostState>,
+        function: Function,
+        parameters: P,
+    ) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        let instance = self.linked.instantiate_async(&mut *store).await?;
+        function.call(store, &instance, parameters).await
+    }
 }
 
 /// Where the calls of one provider are made.
@@ -209,8 +226,8 @@ impl GuestCall for SupportsToken {
     type Answer = bool;
 
     async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<bool> {
-        let instance = component.provider.instantiate_async(&mut *store).await?;
-        instance.portcullis_auth_provider().call_supports_token(store).await
+        let (answer,) = component.call(store, component.contract.supports_token, ()).await?;
+        Ok(answer)
     }
 }
 
@@ -225,16 +242,16 @@ impl GuestCall for CheckSettings {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Option<String>> {
-        let Some(check) = &component.settings_check else { return Ok(None) };
-        let instance = check.instantiate_async(&mut *store).await?;
-        Ok(instance.portcullis_auth_settings().call_check(store).await?.err())
+        let Some(check) = component.contract.check_settings else { return Ok(None) };
+        let (answer,): (Result<(), String>,) = component.call(store, check, ()).await?;
+        Ok(answer.err())
     }
 }
 
 pub(super) struct VerifyToken(pub(super) Zeroizing<String>);
 
 impl GuestCall for VerifyToken {
-    type Answer = Result<Option<TokenPrincipal>, ProviderError>;
+    type Answer = TokenAnswer;
 
     fn credential(&self) -> &str {
         &self.0
@@ -245,8 +262,8 @@ impl GuestCall for VerifyToken {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Answer> {
-        let instance = component.provider.instantiate_async(&mut *store).await?;
-        instance.portcullis_auth_provider().call_verify_token(store, &self.0).await
+        let (answer,) = component.call(store, component.contract.verify_token, (self.credential(),)).await?;
+        Ok(answer)
     }
 }
 
@@ -265,17 +282,18 @@ impl GuestCall for VerifyTwice {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Answer> {
-        let instance = component.provider.instantiate_async(&mut *store).await?;
-        let provider = instance.portcullis_auth_provider();
-        let first = provider.call_verify_token(&mut *store, self.credential()).await?;
-        Ok([first, provider.call_verify_token(store, self.credential()).await?])
+        let instance = component.linked.instantiate_async(&mut *store).await?;
+        let verify = component.contract.verify_token;
+        let (first,) = verify.call(store, &instance, (self.credential(),)).await?;
+        let (second,) = verify.call(store, &instance, (self.credential(),)).await?;
+        Ok([first, second])
     }
 }
 
 pub(super) struct VerifySession(pub(super) Zeroizing<String>);
 
 impl GuestCall for VerifySession {
-    type Answer = Result<Option<Session>, ProviderError>;
+    type Answer = SessionAnswer;
 
     fn credential(&self) -> &str {
         &self.0
@@ -286,8 +304,9 @@ impl GuestCall for VerifySession {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Answer> {
-        let instance = component.provider.instantiate_async(&mut *store).await?;
-        instance.portcullis_auth_provider().call_verify_session(store, &self.0).await
+        let (answer,) =
+            component.call(store, component.contract.verify_session, (self.credential(),)).await?;
+        Ok(answer)
     }
 }
 

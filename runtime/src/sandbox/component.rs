@@ -1,5 +1,6 @@
 //! From a file to a component: read, measured, hashed, compiled, and looked at.
 
+use super::contract::{self, CONTRACT_VERSIONS};
 use super::engine::Sandbox;
 use super::grants::Powers;
 use super::limits::MAX_COMPONENT_BYTES;
@@ -12,13 +13,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmtime::component::Component;
-
-/// What every provider must export.
-pub const REQUIRED_EXPORT: &str = "portcullis:auth/provider@0.1.0";
-pub(super) const SETTINGS_EXPORT: &str = "portcullis:auth/settings@0.1.0";
-pub(super) const PASSWORD_EXPORT: &str = "portcullis:auth/password@0.1.0";
-pub(super) const REDIRECT_EXPORT: &str = "portcullis:auth/redirect@0.1.0";
-pub(super) const REFRESH_EXPORT: &str = "portcullis:auth/refresh@0.1.0";
 
 const WASM_MAGIC: &[u8] = b"\0asm";
 /// The layer and version fields after the magic: a core module has version 1 and layer 0.
@@ -98,12 +92,21 @@ pub enum LoadError {
     TooSlow,
     /// It is a component of something else.
     #[error(
-        "it does not export {REQUIRED_EXPORT}, which every provider must: is it built for the world of wit/provider.wit?{}",
-        nearest_export(.exports)
+        "it does not export {}, which every provider must: is it built for the world of wit/provider.wit? {}",
+        contract::interface("provider", CONTRACT_VERSIONS[0]),
+        what_it_exports(.exports)
     )]
     NotAProvider {
         /// What it exports instead.
         exports: Vec<String>,
+    },
+    /// It is a provider of a version of the contract that this binary does not know.
+    #[error("it is built for version {found} of portcullis:auth; this binary accepts {}", accepted.join(", "))]
+    UnknownContract {
+        /// The component's.
+        found: String,
+        /// Ours.
+        accepted: &'static [&'static str],
     },
     /// It imports something that is not there for it.
     #[error("it imports {name}, {why}")]
@@ -133,12 +136,10 @@ pub enum LoadError {
     Useless,
 }
 
-fn nearest_export(exports: &[String]) -> String {
-    let other_version = exports.iter().find(|name| name.starts_with("portcullis:auth/provider@"));
-    match other_version {
-        Some(name) => format!(" It exports {name}, another version than this binary knows."),
-        None if exports.is_empty() => " It exports nothing.".to_owned(),
-        None => format!(" It exports {}.", exports.join(", ")),
+fn what_it_exports(exports: &[String]) -> String {
+    match exports {
+        [] => "It exports nothing.".to_owned(),
+        exports => format!("It exports {}.", exports.join(", ")),
     }
 }
 
@@ -205,6 +206,8 @@ pub struct Inspection {
     pub bytes: usize,
     /// The digest that a configuration may pin.
     pub sha256: String,
+    /// The version of the contract that it was built for, if it is a provider and this binary knows the version.
+    pub contract: Option<&'static str>,
     /// What it can do.
     pub exports: Vec<String>,
     /// What it asks for, and what that needs.
@@ -212,8 +215,9 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    pub(super) fn exports(&self, name: &str) -> bool {
-        self.exports.iter().any(|export| export == name)
+    /// Does it export this interface of the contract?
+    fn exports(&self, name: &str) -> bool {
+        self.contract.is_some_and(|version| self.exports.contains(&contract::interface(name, version)))
     }
 
     /// Does it have a way to sign a person in?
@@ -223,27 +227,36 @@ impl Inspection {
 
     /// Does it sign people in by a password?
     pub fn takes_passwords(&self) -> bool {
-        self.exports(PASSWORD_EXPORT)
+        self.exports("password")
     }
 
     /// Does it send people to an identity provider?
     pub fn redirects(&self) -> bool {
-        self.exports(REDIRECT_EXPORT)
+        self.exports("redirect")
     }
 
     /// Can its sessions be refreshed?
     pub fn refreshes(&self) -> bool {
-        self.exports(REFRESH_EXPORT)
+        self.exports("refresh")
     }
 
-    /// Is it a provider, and is it granted everything that it imports?
-    pub(super) fn check(&self, powers: &Powers) -> Result<(), LoadError> {
-        if !self.exports(REQUIRED_EXPORT) {
-            return Err(LoadError::NotAProvider { exports: self.exports.clone() });
-        }
+    /// Is it a provider, of which version of the contract, and is it granted everything that it imports?
+    pub(super) fn check(
+        &self,
+        powers: &Powers,
+        accepted: &'static [&'static str],
+    ) -> Result<&'static str, LoadError> {
+        let version = self.contract.ok_or_else(|| self.why_no_provider(accepted))?;
         match self.imports.iter().find(|(_, need)| !need.is_met(powers)) {
             Some((name, need)) => Err(LoadError::NotGranted { name: name.clone(), why: need.why_not(name) }),
-            None => Ok(()),
+            None => Ok(version),
+        }
+    }
+
+    fn why_no_provider(&self, accepted: &'static [&'static str]) -> LoadError {
+        match self.exports.iter().find_map(|export| contract::version_in(export)) {
+            Some(found) => LoadError::UnknownContract { found: found.to_owned(), accepted },
+            None => LoadError::NotAProvider { exports: self.exports.clone() },
         }
     }
 }
@@ -292,9 +305,11 @@ impl Sandbox {
 
     fn look_at(&self, component: &Component, bytes: usize, sha256: String) -> Inspection {
         let shape = component.component_type();
-        let exports = shape.exports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<_> = shape.exports(&self.engine).map(|(name, _)| name.to_owned()).collect();
         let imports = shape.imports(&self.engine).map(|(name, _)| (name.to_owned(), need_of(name))).collect();
-        Inspection { bytes, sha256, exports, imports }
+        let is_exported = |version: &&str| exports.contains(&contract::interface("provider", version));
+        let contract = self.contracts.iter().copied().find(is_exported);
+        Inspection { bytes, sha256, contract, exports, imports }
     }
 }
 

@@ -1,9 +1,9 @@
 //! From what a guest answered to what the host works with; every length is checked on the way.
 
-use super::bindings::contract::{ProviderError, Session, TokenPrincipal};
-use super::bindings::password_contract::PasswordError;
-use super::bindings::redirect_contract::CodeError;
-use super::bindings::refresh_contract::RefreshError;
+use super::contract::{
+    CodeError, PasswordError, ProviderError, RefreshError, Session, SessionAnswer, TokenAnswer,
+    TokenPrincipal,
+};
 use super::fault::{without, words};
 use crate::auth::{
     Claims, CodeVerdict, PasswordVerdict, ProviderFault, RefreshVerdict, SessionClaims, TokenVerdict,
@@ -14,10 +14,7 @@ use zeroize::Zeroizing;
 /// Longest sign-in URL, in bytes: browsers and servers stop at about as much.
 const MAX_URL_BYTES: usize = 8 * 1024;
 
-pub(super) fn token_verdict(
-    answer: Result<Option<TokenPrincipal>, ProviderError>,
-    token: &str,
-) -> Result<TokenVerdict, ProviderFault> {
+pub(super) fn token_verdict(answer: TokenAnswer, token: &str) -> Result<TokenVerdict, ProviderFault> {
     match answer {
         Ok(None) => Ok(TokenVerdict::NotRecognized),
         // A principal's name is written into logs and markers: it must not be the credential.
@@ -32,7 +29,7 @@ pub(super) fn token_verdict(
 }
 
 pub(super) fn session(
-    answer: Result<Option<Session>, ProviderError>,
+    answer: SessionAnswer,
     access_token: &str,
     now: u64,
 ) -> Result<Option<SessionClaims>, ProviderFault> {

@@ -1,6 +1,7 @@
 //! One engine for all providers: the pool that instances come from, the compiler's switches, the epoch.
 
 use super::cache::ComponentCache;
+use super::contract::CONTRACT_VERSIONS;
 use super::guest_runtime::GuestRuntime;
 use super::host::{self, HostState};
 use super::limits::{
@@ -35,6 +36,8 @@ pub struct SandboxSettings {
     pub providers: usize,
     /// Where compiled components are kept; none: they are compiled at every start.
     pub cache: Option<PathBuf>,
+    /// The versions of the contract whose components are loaded, the newest first.
+    pub contracts: &'static [&'static str],
 }
 
 impl SandboxSettings {
@@ -43,12 +46,18 @@ impl SandboxSettings {
         self.max_memory_bytes >= others.max_memory_bytes
             && self.providers >= others.providers
             && self.cache == others.cache
+            && self.contracts == others.contracts
     }
 }
 
 impl Default for SandboxSettings {
     fn default() -> Self {
-        Self { max_memory_bytes: Limits::default().memory_bytes, providers: 1, cache: None }
+        Self {
+            max_memory_bytes: Limits::default().memory_bytes,
+            providers: 1,
+            cache: None,
+            contracts: CONTRACT_VERSIONS,
+        }
     }
 }
 
@@ -68,6 +77,7 @@ pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) linker: Linker<HostState>,
     pub(super) cache: ComponentCache,
+    pub(super) contracts: &'static [&'static str],
     pub(super) guests: GuestRuntime,
     pub(super) suspects: GuestRuntime,
     _ticker: Ticker,
@@ -88,7 +98,8 @@ impl Sandbox {
         let guests = GuestRuntime::start().map_err(SandboxError::Thread)?;
         let suspects = GuestRuntime::start_for_suspects().map_err(SandboxError::Thread)?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Thread)?;
-        Ok(Arc::new(Self { engine, linker, cache, guests, suspects, _ticker: ticker }))
+        let contracts = settings.contracts;
+        Ok(Arc::new(Self { engine, linker, cache, contracts, guests, suspects, _ticker: ticker }))
     }
 }
 

@@ -10,6 +10,7 @@ mod bucket;
 mod cache;
 mod call;
 mod component;
+mod contract;
 mod convert;
 mod engine;
 mod fault;
@@ -31,7 +32,8 @@ mod settings;
 mod sign_in;
 
 pub use bucket::{Bucket, Buckets, ENTRY_LIFE, MAX_BUCKET_BYTES, MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES};
-pub use component::{ComponentSource, Inspection, LoadError, Need, REQUIRED_EXPORT};
+pub use component::{ComponentSource, Inspection, LoadError, Need};
+pub use contract::CONTRACT_VERSIONS;
 pub use engine::{Sandbox, SandboxError, SandboxSettings};
 pub use grants::{HttpGrant, Origin, Powers};
 pub use guarded::{CallMeter, Guarded};

@@ -1,13 +1,11 @@
 //! A loaded provider.
 
-use super::bindings::{AuthProviderPre, WithPasswordPre, WithRedirectPre, WithRefreshPre, WithSettingsPre};
 use super::call::{
     Called, Caller, CheckSettings, GuestCall, Prelinked, SupportsToken, VerifySession, VerifyToken,
     VerifyTwice,
 };
-use super::component::{
-    ComponentSource, Inspection, LoadError, PASSWORD_EXPORT, REDIRECT_EXPORT, REFRESH_EXPORT, SETTINGS_EXPORT,
-};
+use super::component::{ComponentSource, Inspection, LoadError};
+use super::contract::Contract;
 use super::convert;
 use super::engine::Sandbox;
 use super::fault::words;
@@ -101,19 +99,13 @@ impl Sandbox {
     fn link(&self, spec: ProviderSpec) -> Result<(Prelinked, Inspection), LoadError> {
         let bytes = spec.source.read()?;
         let (component, inspection) = self.compile(&bytes, spec.sha256.as_deref())?;
-        inspection.check(&spec.powers)?;
+        let version = inspection.check(&spec.powers, self.contracts)?;
         let unfit = |error: wasmtime::Error| LoadError::Unfit(words(&format!("{error:#}")));
         let linked = self
             .linker_for(&spec.powers)
             .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(unfit)?;
-        let optional = |export: &str| inspection.exports(export).then(|| linked.clone());
-        let settings_check =
-            optional(SETTINGS_EXPORT).map(WithSettingsPre::new).transpose().map_err(unfit)?;
-        let password = optional(PASSWORD_EXPORT).map(WithPasswordPre::new).transpose().map_err(unfit)?;
-        let redirect = optional(REDIRECT_EXPORT).map(WithRedirectPre::new).transpose().map_err(unfit)?;
-        let refresh = optional(REFRESH_EXPORT).map(WithRefreshPre::new).transpose().map_err(unfit)?;
-        let provider = AuthProviderPre::new(linked).map_err(unfit)?;
+        let contract = Contract::of(&linked, version).map_err(unfit)?;
         let http = (!spec.powers.http.is_empty()).then(|| Arc::new(HttpPower::new(&spec.powers.http)));
         let equipment = Equipment {
             settings: Arc::new(spec.settings),
@@ -121,9 +113,7 @@ impl Sandbox {
             http,
             bucket: spec.powers.bucket,
         };
-        let name = spec.name;
-        let prelinked = Prelinked { name, provider, settings_check, password, redirect, refresh, equipment };
-        Ok((prelinked, inspection))
+        Ok((Prelinked { name: spec.name, linked, contract, equipment }, inspection))
     }
 
     /// What is not granted is not there to be called.

@@ -1,10 +1,7 @@
 //! The calls by which people sign in, and by which their sessions go on and end.
 
-use super::bindings::contract::{ProviderError, Session};
-use super::bindings::password_contract::PasswordError;
-use super::bindings::redirect_contract::{self, CodeError};
-use super::bindings::refresh_contract::RefreshError;
 use super::call::{GuestCall, Prelinked};
+use super::contract::{self, CodeError, PasswordError, ProviderError, RefreshError, Session};
 use super::host::HostState;
 use super::lane::Lane;
 use crate::auth::{LoginRequest, LoginResponse};
@@ -34,10 +31,10 @@ impl GuestCall for CheckPassword {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Answer> {
-        let linked = component.password.as_ref().ok_or_else(|| not_exported("password"))?;
-        let instance = linked.instantiate_async(&mut *store).await?;
-        let password = instance.portcullis_auth_password();
-        password.call_complete_password_login(store, &self.username, &self.password).await
+        let login = component.contract.complete_password_login.ok_or_else(|| not_exported("password"))?;
+        let parameters = (self.username.as_str(), self.credential());
+        let (answer,) = component.call(store, login, parameters).await?;
+        Ok(answer)
     }
 }
 
@@ -56,11 +53,11 @@ impl GuestCall for StartLogin {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Answer> {
-        let linked = component.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
-        let instance = linked.instantiate_async(&mut *store).await?;
-        let LoginRequest { redirect_uri, state, nonce, code_challenge } = self.0.clone();
-        let request = redirect_contract::LoginRequest { redirect_uri, state, nonce, code_challenge };
-        instance.portcullis_auth_redirect().call_start_login(store, &request).await
+        let redirect = component.contract.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
+        let LoginRequest { redirect_uri, state, nonce, code_challenge } = &self.0;
+        let request = contract::LoginRequest { redirect_uri, state, nonce, code_challenge };
+        let (answer,) = component.call(store, redirect.start_login, (request,)).await?;
+        Ok(answer)
     }
 }
 
@@ -79,11 +76,12 @@ impl GuestCall for CompleteLogin {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Answer> {
-        let linked = component.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
-        let instance = linked.instantiate_async(&mut *store).await?;
-        let LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = self.0.clone();
-        let response = redirect_contract::LoginResponse { redirect_uri, code, nonce, code_verifier, issuer };
-        instance.portcullis_auth_redirect().call_complete_login(store, &response).await
+        let redirect = component.contract.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
+        let LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = &self.0;
+        let issuer = issuer.as_deref();
+        let response = contract::LoginResponse { redirect_uri, code, nonce, code_verifier, issuer };
+        let (answer,) = component.call(store, redirect.complete_login, (response,)).await?;
+        Ok(answer)
     }
 }
 
@@ -101,9 +99,9 @@ impl GuestCall for RefreshSession {
         component: &Prelinked,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Answer> {
-        let linked = component.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
-        let instance = linked.instantiate_async(&mut *store).await?;
-        instance.portcullis_auth_refresh().call_refresh_session(store, &self.0).await
+        let refresh = component.contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
+        let (answer,) = component.call(store, refresh.refresh_session, (self.credential(),)).await?;
+        Ok(answer)
     }
 }
 
@@ -117,8 +115,7 @@ impl GuestCall for RevokeSession {
     }
 
     async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<()> {
-        let linked = component.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
-        let instance = linked.instantiate_async(&mut *store).await?;
-        instance.portcullis_auth_refresh().call_revoke_session(store, &self.0).await
+        let refresh = component.contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
+        component.call(store, refresh.revoke_session, (self.credential(),)).await
     }
 }

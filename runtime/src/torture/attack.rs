@@ -123,7 +123,11 @@ impl Arena {
     /// # Errors
     /// One of them does not come up.
     pub async fn open(limits: Limits) -> Result<Self, ArenaError> {
-        let settings = SandboxSettings { max_memory_bytes: limits.memory_bytes, providers: 2, cache: None };
+        let settings = SandboxSettings {
+            max_memory_bytes: limits.memory_bytes,
+            providers: 2,
+            ..SandboxSettings::default()
+        };
         let sandbox = Sandbox::start(&settings)?;
         let bystander = sandbox.load(bystander_spec()).await?.provider;
         let canary = Peer::start("").await?;
