@@ -1,6 +1,9 @@
-use std::collections::BTreeMap;
+#[cfg(feature = "keyvalue")]
+use crate::Bucket;
+#[cfg(feature = "http")]
+use crate::Http;
 
-/// What the host offers a provider. In a component it is the host; in a test it is a [`FakeHost`].
+/// What the host offers a provider. In a component it is the host; in a test it is a [`MockHost`](crate::MockHost).
 pub trait Host {
     /// One of the provider's own settings (`config:` in `portcullis.yaml`), through `wasi:config/store`.
     /// A setting that is not a string arrives as JSON text.
@@ -11,39 +14,30 @@ pub trait Host {
 
     /// Seconds since the Unix epoch, through `wasi:clocks/wall-clock`.
     fn now(&self) -> u64;
+
+    /// What the provider keeps from call to call (feature `keyvalue`; the operator grants `keyvalue: true`).
+    #[cfg(feature = "keyvalue")]
+    fn bucket(&self) -> &dyn Bucket;
+
+    /// Requests to the origins that the operator grants under `http` (feature `http`).
+    #[cfg(feature = "http")]
+    fn http(&self) -> &dyn Http;
 }
 
-/// A host for native tests: settings from a map, time standing still.
-#[derive(Clone, Debug, Default)]
-pub struct FakeHost {
-    /// The provider's settings.
-    pub settings: BTreeMap<String, String>,
-    /// Seconds since the Unix epoch.
-    pub now: u64,
-}
-
-impl FakeHost {
-    /// A host with one setting, at time zero.
-    pub fn with_setting(key: &str, value: impl Into<String>) -> Self {
-        Self { settings: BTreeMap::from([(key.to_owned(), value.into())]), now: 0 }
-    }
-
-    /// The same host at another time.
-    pub fn at(self, now: u64) -> Self {
-        Self { now, ..self }
-    }
-}
-
-impl Host for FakeHost {
-    fn setting(&self, key: &str) -> Option<String> {
-        self.settings.get(key).cloned()
-    }
-
-    fn setting_names(&self) -> Vec<String> {
-        self.settings.keys().cloned().collect()
-    }
-
-    fn now(&self) -> u64 {
-        self.now
-    }
+/// A setting that is JSON: a list, a map, a number.
+///
+/// # Errors
+/// It is there and cannot be read: a sentence for the operator that names the setting.
+///
+/// ```
+/// # use portcullis_guest::{MockHost, json_setting};
+/// let host = MockHost::default().with_setting("allowed", r#"["ada", "grace"]"#);
+/// assert_eq!(json_setting::<Vec<String>>(&host, "allowed").unwrap().unwrap().len(), 2);
+/// assert!(json_setting::<u64>(&host, "allowed").unwrap_err().starts_with("`allowed`: "));
+/// assert_eq!(json_setting::<u64>(&host, "missing"), Ok(None));
+/// ```
+#[cfg(feature = "json")]
+pub fn json_setting<T: serde::de::DeserializeOwned>(host: &dyn Host, key: &str) -> Result<Option<T>, String> {
+    let value = host.setting(key).map(|text| serde_json::from_str(&text)).transpose();
+    value.map_err(|error| format!("`{key}`: {error}"))
 }

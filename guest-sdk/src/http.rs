@@ -3,23 +3,50 @@ use crate::Unavailable;
 /// A request to an origin that the operator grants under `grants.http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// `GET`, or `POST` with a body of a form.
-    pub form: Option<String>,
     /// The whole address.
     pub url: String,
+    /// Headers beside those that the request has anyway. A secret belongs in the grant's `headers`: those never enter
+    /// the sandbox.
+    pub headers: Vec<(String, String)>,
+    /// `None` is `GET`.
+    pub body: Option<HttpBody>,
     /// How long the connection and the answer's first byte may take, each; `None`: as long as the call.
     pub timeout_ms: Option<u64>,
+}
+
+/// What is posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpBody {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 impl HttpRequest {
     /// Asks for a document of JSON.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { form: None, url: url.into(), timeout_ms: None }
+        Self { url: url.into(), headers: Vec::new(), body: None, timeout_ms: None }
     }
 
     /// Posts a form, already encoded.
-    pub fn post(url: impl Into<String>, form: String) -> Self {
-        Self { form: Some(form), url: url.into(), timeout_ms: None }
+    pub fn post_form(url: impl Into<String>, form: String) -> Self {
+        let body = HttpBody { content_type: "application/x-www-form-urlencoded", bytes: form.into_bytes() };
+        Self { body: Some(body), ..Self::get(url) }
+    }
+
+    /// Posts JSON.
+    #[cfg(feature = "json")]
+    pub fn post_json(url: impl Into<String>, value: &serde_json::Value) -> Self {
+        let body = HttpBody { content_type: "application/json", bytes: value.to_string().into_bytes() };
+        Self { body: Some(body), ..Self::get(url) }
+    }
+
+    /// The same with a header more.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The same, but not waited for longer.
@@ -38,6 +65,18 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
+impl HttpResponse {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is none of this shape: whoever answers like that is out of order.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Unavailable> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Unavailable(format!("the answer cannot be read: {error}")))
+    }
+}
+
 /// Sends requests. The host follows no redirect, and adds the headers that the operator configured.
 pub trait Http {
     /// Sends one.
@@ -45,106 +84,4 @@ pub trait Http {
     /// # Errors
     /// There is no answer.
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable>;
-}
-
-/// The host's `wasi:http`. Outside a component with the feature `http` there is none.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HostHttp;
-
-#[cfg(not(all(target_family = "wasm", feature = "http")))]
-impl Http for HostHttp {
-    fn send(&self, _: &HttpRequest) -> Result<HttpResponse, Unavailable> {
-        Err(Unavailable("only a component with the feature `http` sends requests".to_owned()))
-    }
-}
-
-#[cfg(all(target_family = "wasm", feature = "http"))]
-mod component {
-    use super::{HostHttp, Http, HttpRequest, HttpResponse};
-    use crate::Unavailable;
-    use std::fmt::Debug;
-    use wasip2::http::outgoing_handler::handle;
-    use wasip2::http::types::{
-        ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
-        RequestOptions, Scheme,
-    };
-    use wasip2::io::streams::StreamError;
-
-    /// One write, and one read.
-    const CHUNK_BYTES: usize = 4 * 1024;
-
-    impl Http for HostHttp {
-        fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable> {
-            let failed = |why: &dyn Debug| Unavailable(format!("{}: {why:?}", without_query(&request.url)));
-            let outgoing = prepare(request).ok_or_else(|| failed(&"no address that can be asked"))?;
-            let body = outgoing.body().map_err(|()| failed(&"no body"))?;
-            let answer = handle(outgoing, options(request)).map_err(|code| failed(&code))?;
-            write(body, request.form.as_deref().unwrap_or_default().as_bytes())
-                .map_err(|code| failed(&code))?;
-            answer.subscribe().block();
-            let response =
-                answer.get().ok_or_else(|| failed(&"no answer"))?.map_err(|()| failed(&"no answer"))?;
-            let response = response.map_err(|code| failed(&code))?;
-            let status = response.status();
-            let body = read(&response).ok_or_else(|| failed(&"the answer broke off"))?;
-            Ok(HttpResponse { status, body })
-        }
-    }
-
-    fn without_query(url: &str) -> &str {
-        url.split('?').next().unwrap_or(url)
-    }
-
-    fn prepare(request: &HttpRequest) -> Option<OutgoingRequest> {
-        let (scheme, rest) = request.url.split_once("://")?;
-        let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
-        let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(path_at);
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let mut headers = vec![("accept".to_owned(), b"application/json".to_vec())];
-        if let Some(form) = &request.form {
-            headers.push(("content-type".to_owned(), b"application/x-www-form-urlencoded".to_vec()));
-            headers.push(("content-length".to_owned(), form.len().to_string().into_bytes()));
-        }
-        let outgoing = OutgoingRequest::new(Fields::from_list(&headers).ok()?);
-        outgoing.set_method(if request.form.is_some() { &Method::Post } else { &Method::Get }).ok()?;
-        outgoing.set_scheme(Some(&scheme)).ok()?;
-        outgoing.set_authority(Some(authority)).ok()?;
-        outgoing.set_path_with_query(Some(&path)).ok()?;
-        Some(outgoing)
-    }
-
-    fn options(request: &HttpRequest) -> Option<RequestOptions> {
-        let nanoseconds = request.timeout_ms?.checked_mul(1_000_000)?;
-        let options = RequestOptions::new();
-        options.set_connect_timeout(Some(nanoseconds)).ok()?;
-        options.set_first_byte_timeout(Some(nanoseconds)).ok()?;
-        Some(options)
-    }
-
-    fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), ErrorCode> {
-        let broken = |_| ErrorCode::ConnectionTerminated;
-        let stream = body.write().map_err(|()| ErrorCode::ConnectionTerminated)?;
-        for chunk in bytes.chunks(CHUNK_BYTES) {
-            stream.blocking_write_and_flush(chunk).map_err(broken)?;
-        }
-        drop(stream);
-        OutgoingBody::finish(body, None)
-    }
-
-    fn read(response: &IncomingResponse) -> Option<Vec<u8>> {
-        let body = response.consume().ok()?;
-        let stream = body.stream().ok()?;
-        let mut bytes = Vec::new();
-        let complete = loop {
-            match stream.blocking_read(CHUNK_BYTES as u64) {
-                Ok(chunk) => bytes.extend_from_slice(&chunk),
-                Err(StreamError::Closed) => break true,
-                Err(StreamError::LastOperationFailed(_)) => break false,
-            }
-        };
-        drop(stream);
-        let _ = IncomingBody::finish(body);
-        complete.then_some(bytes)
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A provider is a type that implements [`Provider`], named once to [`export!`]. It is built for
 //! `wasm32-unknown-unknown` or `wasm32-wasip2` as a `cdylib`; natively the same code is an ordinary
-//! library, so its logic is unit-tested with a [`FakeHost`] and no WebAssembly in sight.
+//! library, so its logic is unit-tested with a [`MockHost`] and no WebAssembly in sight.
 //!
 //! ```
 //! use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
@@ -18,8 +18,8 @@
 //! ```
 //!
 //! A provider that signs people in implements [`PasswordSignIn`] or [`RedirectSignIn`] as well, and [`Refresh`], and
-//! is built with the feature `password` or `redirect`. What it may be granted: a [`Bucket`], and [`Http`] (feature
-//! `http`).
+//! is built with the feature `password` or `redirect`. What an operator may grant it, it asks for with a feature as
+//! well: a [`Bucket`] with `keyvalue`, [`Http`] with `http`. The feature `json` adds reading and writing of JSON.
 //!
 //! Every call runs in a fresh instance: nothing a provider keeps in memory outlives the call.
 
@@ -27,8 +27,10 @@
 compile_error!("a component signs people in by a password or by a redirect: choose one of the features");
 
 mod bucket;
+mod encoding;
 mod host;
 mod http;
+mod mock;
 mod provider;
 mod secret;
 mod sign_in;
@@ -36,9 +38,13 @@ mod sign_in;
 #[doc(hidden)]
 pub mod wasm;
 
-pub use bucket::{Bucket, FakeBucket, HostBucket};
-pub use host::{FakeHost, Host};
-pub use http::{HostHttp, Http, HttpRequest, HttpResponse};
+pub use bucket::Bucket;
+pub use encoding::{base64url, from_base64url};
+pub use host::Host;
+#[cfg(feature = "json")]
+pub use host::json_setting;
+pub use http::{Http, HttpBody, HttpRequest, HttpResponse};
+pub use mock::{MockBucket, MockHost, MockHttp};
 pub use provider::{Provider, Session, TokenPrincipal, Unavailable};
 pub use secret::same_secret;
 pub use sign_in::{

@@ -10,8 +10,8 @@ mod user;
 pub use hash::hash_password;
 
 use portcullis_guest::{
-    Bucket, Host, HostBucket, PasswordError, PasswordSignIn, Provider, Refresh, RefreshError, Session,
-    TokenPrincipal, Unavailable,
+    Host, PasswordError, PasswordSignIn, Provider, Refresh, RefreshError, Session, TokenPrincipal,
+    Unavailable,
 };
 use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer};
 use user::User;
@@ -55,8 +55,8 @@ impl Settings {
         Self::read(host).map_err(Unavailable)
     }
 
-    fn signer<'a>(&'a self, host: &dyn Host, bucket: &'a dyn Bucket) -> Signer<'a> {
-        Signer { key: self.secret.as_bytes(), bucket, now: host.now() }
+    fn signer<'a>(&'a self, host: &'a dyn Host) -> Signer<'a> {
+        Signer { key: self.secret.as_bytes(), bucket: host.bucket(), now: host.now() }
     }
 
     fn ends(&self, now: u64) -> Ends {
@@ -88,52 +88,47 @@ impl Provider for Basic {
     }
 
     fn verify_session(host: &dyn Host, access_token: &str) -> Result<Option<Session>, Unavailable> {
-        verify(host, &HostBucket, access_token)
+        verify(host, access_token)
     }
 }
 
 impl PasswordSignIn for Basic {
     fn check_password(host: &dyn Host, username: &str, password: &str) -> Result<Session, PasswordError> {
-        sign_in(host, &HostBucket, username, password)
+        sign_in(host, username, password)
     }
 }
 
 impl Refresh for Basic {
     fn refresh_session(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError> {
-        refresh(host, &HostBucket, refresh_token)
+        refresh(host, refresh_token)
     }
 
     fn revoke_session(host: &dyn Host, refresh_token: &str) {
         if let Ok(settings) = Settings::read(host) {
-            let _ = settings.signer(host, &HostBucket).revoke(refresh_token);
+            let _ = settings.signer(host).revoke(refresh_token);
         }
     }
 }
 
-fn sign_in(
-    host: &dyn Host,
-    bucket: &dyn Bucket,
-    username: &str,
-    password: &str,
-) -> Result<Session, PasswordError> {
+fn sign_in(host: &dyn Host, username: &str, password: &str) -> Result<Session, PasswordError> {
     let settings = Settings::known(host)?;
     let user = user::check(&settings.users, username, password).ok_or(PasswordError::InvalidCredentials)?;
     let notes = Notes { both: user.mark(), refresh: String::new() };
-    Ok(settings.signer(host, bucket).open(user.person(), notes, settings.ends(host.now()))?)
+    Ok(settings.signer(host).open(user.person(), notes, settings.ends(host.now()))?)
 }
 
-fn verify(host: &dyn Host, bucket: &dyn Bucket, access_token: &str) -> Result<Option<Session>, Unavailable> {
+fn verify(host: &dyn Host, access_token: &str) -> Result<Option<Session>, Unavailable> {
     let settings = Settings::known(host)?;
-    let Some(checked) = settings.signer(host, bucket).verify(access_token)? else { return Ok(None) };
+    let Some(checked) = settings.signer(host).verify(access_token)? else { return Ok(None) };
     if settings.user(&checked).is_none() {
         return Ok(None);
     }
     Ok(Some(checked.into_session(access_token.to_owned(), String::new())))
 }
 
-fn refresh(host: &dyn Host, bucket: &dyn Bucket, refresh_token: &str) -> Result<Session, RefreshError> {
+fn refresh(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError> {
     let settings = Settings::known(host)?;
-    let signer = settings.signer(host, bucket);
+    let signer = settings.signer(host);
     let checked = signer.look_at(refresh_token)?;
     settings.user(&checked).ok_or(RefreshError::Expired)?;
     Ok(signer.renew(signer.spend(checked)?, settings.ends(host.now()))?)
@@ -144,15 +139,13 @@ portcullis_guest::export!(Basic);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_guest::{FakeBucket, FakeHost};
+    use portcullis_guest::MockHost;
     use serde_json::json;
 
     const SECRET: &str = "a secret of thirty-two characters";
 
-    fn host(users: &serde_json::Value) -> FakeHost {
-        let mut host = FakeHost::with_setting("users", users.to_string());
-        host.settings.insert("secret".into(), SECRET.into());
-        host
+    fn host(users: &serde_json::Value) -> MockHost {
+        MockHost::default().with_setting("users", users.to_string()).with_setting("secret", SECRET)
     }
 
     fn ada(password: &str) -> serde_json::Value {
@@ -161,46 +154,47 @@ mod tests {
 
     #[test]
     fn password_opens_a_session_that_is_known_refreshed_and_revoked() {
-        let (host, bucket) = (host(&ada("lovelace")), FakeBucket::default());
-        let session = sign_in(&host, &bucket, "ada", "lovelace").unwrap();
+        let host = host(&ada("lovelace"));
+        let session = sign_in(&host, "ada", "lovelace").unwrap();
         assert_eq!(
             (session.user_id.as_str(), session.email.as_str(), session.expires_at),
             ("ada", "ada@example.com", 43_200)
         );
-        assert!(verify(&host, &bucket, &session.access_token).unwrap().is_some());
-        let renewed = refresh(&host, &bucket, &session.refresh_token).unwrap();
-        Settings::read(&host).unwrap().signer(&host, &bucket).revoke(&renewed.refresh_token).unwrap();
-        assert!(verify(&host, &bucket, &renewed.access_token).unwrap().is_none());
+        assert!(verify(&host, &session.access_token).unwrap().is_some());
+        let renewed = refresh(&host, &session.refresh_token).unwrap();
+        Settings::read(&host).unwrap().signer(&host).revoke(&renewed.refresh_token).unwrap();
+        assert!(verify(&host, &renewed.access_token).unwrap().is_none());
     }
 
     #[test]
     fn anything_else_opens_none() {
-        let (host, bucket) = (host(&ada("lovelace")), FakeBucket::default());
+        let host = host(&ada("lovelace"));
         for (user, password) in
             [("ada", "Lovelace"), ("ada", ""), ("Ada", "lovelace"), ("", ""), ("nobody", "lovelace")]
         {
-            let refused = sign_in(&host, &bucket, user, password);
+            let refused = sign_in(&host, user, password);
             assert_eq!(refused, Err(PasswordError::InvalidCredentials), "{user} {password}");
         }
     }
 
     #[test]
     fn sessions_end_with_the_user_and_with_the_password() {
-        let (before, bucket) = (host(&ada("lovelace")), FakeBucket::default());
-        let session = sign_in(&before, &bucket, "ada", "lovelace").unwrap();
+        let before = host(&ada("lovelace"));
+        let session = sign_in(&before, "ada", "lovelace").unwrap();
         for after in [host(&json!([])), host(&ada("lovelace"))] {
+            let after = MockHost { bucket: before.bucket.clone(), ..after };
             assert!(
-                verify(&after, &bucket, &session.access_token).unwrap().is_none(),
+                verify(&after, &session.access_token).unwrap().is_none(),
                 "another salt is another password"
             );
-            assert_eq!(refresh(&after, &bucket, &session.refresh_token), Err(RefreshError::Expired));
+            assert_eq!(refresh(&after, &session.refresh_token), Err(RefreshError::Expired));
         }
     }
 
     #[test]
     fn bad_settings_are_named() {
-        let complaint = |host: &FakeHost| Basic::check_settings(host).expect_err("a complaint");
-        assert!(complaint(&FakeHost::default()).starts_with("`secret`"));
+        let complaint = |host: &MockHost| Basic::check_settings(host).expect_err("a complaint");
+        assert!(complaint(&MockHost::default()).starts_with("`secret`"));
         assert!(complaint(&host(&json!({}))).starts_with("`users`"));
         assert!(
             complaint(&host(&json!([{"username": "a", "password_hash": "plain"}])))

@@ -4,7 +4,7 @@
 //! `principal_claim` (`sub`), `scopes_claim` (`scope`), `leeway_seconds` (60).
 
 use jwt_keys::{Documents, KeySet, KeySource, Rules, TokenError};
-use portcullis_guest::{Bucket, Host, HostBucket, HostHttp, Http, Provider, TokenPrincipal, Unavailable};
+use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
 /// The provider.
 pub struct Jwt;
@@ -56,32 +56,23 @@ impl Provider for Jwt {
     }
 
     fn verify_token(host: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        verify(host, &HostHttp, &HostBucket, token)
-    }
-}
-
-fn verify(
-    host: &dyn Host,
-    http: &dyn Http,
-    bucket: &dyn Bucket,
-    token: &str,
-) -> Result<Option<TokenPrincipal>, Unavailable> {
-    let Ok(settings) = Settings::read(host) else { return Ok(None) };
-    let documents = Documents { http, bucket, now: host.now() };
-    let rules = Rules {
-        issuer: &settings.issuer,
-        audience: &settings.audience,
-        authorized_party: None,
-        leeway: settings.leeway,
-    };
-    match settings.keys.check(&documents, token, &rules) {
-        Ok(claims) => {
-            let principal = claims.text(&settings.principal_claim);
-            let scopes = claims.list(&settings.scopes_claim);
-            Ok((!principal.is_empty()).then(|| TokenPrincipal::new(principal, scopes)))
+        let Ok(settings) = Settings::read(host) else { return Ok(None) };
+        let documents = Documents { http: host.http(), bucket: host.bucket(), now: host.now() };
+        let rules = Rules {
+            issuer: &settings.issuer,
+            audience: &settings.audience,
+            authorized_party: None,
+            leeway: settings.leeway,
+        };
+        match settings.keys.check(&documents, token, &rules) {
+            Ok(claims) => {
+                let principal = claims.text(&settings.principal_claim);
+                let scopes = claims.list(&settings.scopes_claim);
+                Ok((!principal.is_empty()).then(|| TokenPrincipal::new(principal, scopes)))
+            }
+            Err(TokenError::Invalid(_)) => Ok(None),
+            Err(TokenError::Unavailable(why)) => Err(Unavailable(why)),
         }
-        Err(TokenError::Invalid(_)) => Ok(None),
-        Err(TokenError::Unavailable(why)) => Err(Unavailable(why)),
     }
 }
 

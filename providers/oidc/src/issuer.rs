@@ -3,14 +3,12 @@
 use crate::settings::Settings;
 use jwt_keys::{Claims, Documents, KeySource, TokenError};
 use portcullis_guest::{
-    Bucket, CodeError, Host, Http, HttpRequest, HttpResponse, LoginRequest, LoginResponse, Unavailable,
+    CodeError, Host, HttpRequest, HttpResponse, LoginRequest, LoginResponse, Unavailable,
 };
 use serde::{Deserialize, Serialize};
 
 pub(crate) struct Issuer<'a> {
     pub(crate) settings: &'a Settings,
-    pub(crate) http: &'a dyn Http,
-    pub(crate) bucket: &'a dyn Bucket,
     /// The time is asked for when it is needed: a token may have been issued while we waited for it.
     pub(crate) host: &'a dyn Host,
 }
@@ -53,7 +51,7 @@ pub(crate) enum Exchange {
 
 impl Issuer<'_> {
     fn documents(&self) -> Documents<'_> {
-        Documents { http: self.http, bucket: self.bucket, now: self.host.now() }
+        Documents { http: self.host.http(), bucket: self.host.bucket(), now: self.host.now() }
     }
 
     fn discovered(&self) -> Result<Discovered, Unavailable> {
@@ -115,7 +113,10 @@ impl Issuer<'_> {
     }
 
     fn exchange(&self, form: &[(&str, &str)]) -> Result<Exchange, Unavailable> {
-        let response = self.http.send(&HttpRequest::post(self.discovered()?.token_endpoint, encode(form)))?;
+        let response = self
+            .host
+            .http()
+            .send(&HttpRequest::post_form(self.discovered()?.token_endpoint, encode(form)))?;
         match response.status {
             // RFC 6749, section 5.2: the grant is wrong, with whatever status. Any other refusal is of the client, which
             // an operator mends.
@@ -140,7 +141,7 @@ impl Issuer<'_> {
             ("token_type_hint", "refresh_token"),
             ("client_id", self.settings.client_id.as_str()),
         ];
-        let response = self.http.send(&HttpRequest::post(endpoint, encode(&form)))?;
+        let response = self.host.http().send(&HttpRequest::post_form(endpoint, encode(&form)))?;
         match response.status {
             200 => Ok(()),
             status => Err(Unavailable(format!("the revocation endpoint answered {status}"))),

@@ -11,8 +11,8 @@ mod settings;
 use issuer::{Exchange, Issuer};
 use jwt_keys::{Claims, TokenError};
 use portcullis_guest::{
-    Bucket, CodeError, Host, HostBucket, HostHttp, Http, LoginRequest, LoginResponse, Provider,
-    RedirectSignIn, Refresh, RefreshError, Session, TokenPrincipal, Unavailable,
+    CodeError, Host, LoginRequest, LoginResponse, Provider, RedirectSignIn, Refresh, RefreshError, Session,
+    TokenPrincipal, Unavailable,
 };
 use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer};
 use settings::Settings;
@@ -29,25 +29,23 @@ const KEY_MAKING_SECONDS: u64 = 10;
 /// What a call works with.
 struct Outside<'a> {
     host: &'a dyn Host,
-    http: &'a dyn Http,
-    bucket: &'a dyn Bucket,
     settings: Settings,
 }
 
 impl<'a> Outside<'a> {
-    fn new(host: &'a dyn Host, http: &'a dyn Http, bucket: &'a dyn Bucket) -> Result<Self, Unavailable> {
+    fn new(host: &'a dyn Host) -> Result<Self, Unavailable> {
         // An operator whose settings are wrong was told when the provider was loaded.
         let settings = Settings::read(host).map_err(Unavailable)?;
-        Ok(Self { host, http, bucket, settings })
+        Ok(Self { host, settings })
     }
 
     fn issuer(&self) -> Issuer<'_> {
-        Issuer { settings: &self.settings, http: self.http, bucket: self.bucket, host: self.host }
+        Issuer { settings: &self.settings, host: self.host }
     }
 
     /// The key, if there is one.
     fn key(&self) -> Result<Option<Vec<u8>>, Unavailable> {
-        self.bucket.get(KEY)
+        self.host.bucket().get(KEY)
     }
 
     /// The key, made where there is none, and written again, so that it lives as long as the sessions that it signs.
@@ -57,7 +55,7 @@ impl<'a> Outside<'a> {
             None => {
                 // Of several first sign-ins at once one makes it: another's would be written over.
                 let moment = self.host.now() / KEY_MAKING_SECONDS;
-                if self.bucket.increment(&format!("{KEY}-maker:{moment}"), 1)? > 1 {
+                if self.host.bucket().increment(&format!("{KEY}-maker:{moment}"), 1)? > 1 {
                     return Err(Unavailable(
                         "another sign-in makes the session key at this moment".to_owned(),
                     ));
@@ -67,12 +65,12 @@ impl<'a> Outside<'a> {
                 key
             }
         };
-        self.bucket.set(KEY, &key)?;
+        self.host.bucket().set(KEY, &key)?;
         Ok(key)
     }
 
     fn signer<'b>(&'b self, key: &'b [u8]) -> Signer<'b> {
-        Signer { key, bucket: self.bucket, now: self.host.now() }
+        Signer { key, bucket: self.host.bucket(), now: self.host.now() }
     }
 
     /// The access token ends with the ID token, or with what was said to expire where there is none.
@@ -98,27 +96,27 @@ impl Provider for Oidc {
     }
 
     fn verify_session(host: &dyn Host, access_token: &str) -> Result<Option<Session>, Unavailable> {
-        verify(&Outside::new(host, &HostHttp, &HostBucket)?, access_token)
+        verify(&Outside::new(host)?, access_token)
     }
 }
 
 impl RedirectSignIn for Oidc {
     fn start_login(host: &dyn Host, request: &LoginRequest) -> Result<String, Unavailable> {
-        Outside::new(host, &HostHttp, &HostBucket)?.issuer().authorization_url(request)
+        Outside::new(host)?.issuer().authorization_url(request)
     }
 
     fn complete_login(host: &dyn Host, response: &LoginResponse) -> Result<Session, CodeError> {
-        complete(&Outside::new(host, &HostHttp, &HostBucket)?, response)
+        complete(&Outside::new(host)?, response)
     }
 }
 
 impl Refresh for Oidc {
     fn refresh_session(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError> {
-        refresh(&Outside::new(host, &HostHttp, &HostBucket)?, refresh_token)
+        refresh(&Outside::new(host)?, refresh_token)
     }
 
     fn revoke_session(host: &dyn Host, refresh_token: &str) {
-        if let Ok(outside) = Outside::new(host, &HostHttp, &HostBucket) {
+        if let Ok(outside) = Outside::new(host) {
             let _ = revoke(&outside, refresh_token);
         }
     }

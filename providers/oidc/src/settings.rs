@@ -122,14 +122,14 @@ fn json<T: for<'a> Deserialize<'a>>(host: &dyn Host, name: &str) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_guest::FakeHost;
+    use portcullis_guest::MockHost;
     use serde_json::json;
 
-    fn host(more: &[(&str, &str)]) -> FakeHost {
+    fn host(more: &[(&str, &str)]) -> MockHost {
         let given = [("issuer", "https://idp"), ("client_id", "us")];
         let settings =
             given.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        FakeHost { settings: settings.collect(), now: 0 }
+        MockHost { settings: settings.collect(), ..MockHost::default() }
     }
 
     fn person(more: &[(&str, &str)], claims: &serde_json::Value) -> Result<Person, String> {

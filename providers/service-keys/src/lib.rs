@@ -36,16 +36,16 @@ portcullis_guest::export!(ServiceKeys);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_guest::FakeHost;
+    use portcullis_guest::MockHost;
 
     /// SHA-256 of "hello".
     const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
-    fn host(keys: &str) -> FakeHost {
-        FakeHost::with_setting("keys", keys)
+    fn host(keys: &str) -> MockHost {
+        MockHost::default().with_setting("keys", keys)
     }
 
-    fn principal_of(host: &FakeHost, token: &str) -> Option<TokenPrincipal> {
+    fn principal_of(host: &MockHost, token: &str) -> Option<TokenPrincipal> {
         ServiceKeys::verify_token(host, token).expect("a list of keys is never out of reach")
     }
 
@@ -85,13 +85,14 @@ mod tests {
         assert!(complaint(&nameless).starts_with("keys[0].principal"));
         let when = format!(r#"[{{"sha256":"{HELLO}","principal":"p","expires_at":"tomorrow"}}]"#);
         assert!(complaint(&when).starts_with("keys[0].expires_at"));
-        let no_keys = ServiceKeys::check_settings(&FakeHost::with_setting("kyes", "[]")).expect_err("kyes");
+        let no_keys =
+            ServiceKeys::check_settings(&MockHost::default().with_setting("kyes", "[]")).expect_err("kyes");
         assert!(no_keys.contains("`kyes`"));
     }
 
     #[test]
     fn no_keys_means_nobody_is_known() {
-        assert_eq!(ServiceKeys::check_settings(&FakeHost::default()), Ok(()));
-        assert_eq!(principal_of(&FakeHost::default(), "hello"), None);
+        assert_eq!(ServiceKeys::check_settings(&MockHost::default()), Ok(()));
+        assert_eq!(principal_of(&MockHost::default(), "hello"), None);
     }
 }

@@ -248,12 +248,12 @@ impl Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_guest::FakeBucket;
+    use portcullis_guest::MockBucket;
 
     const KEY: &[u8] = b"a key of thirty-two bytes, no less";
     const ENDS: Ends = Ends { access: 100, refresh: Some(1000) };
 
-    fn signer(bucket: &FakeBucket, now: u64) -> Signer<'_> {
+    fn signer(bucket: &MockBucket, now: u64) -> Signer<'_> {
         Signer { key: KEY, bucket, now }
     }
 
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn tokens_are_known_until_they_end_and_only_for_their_use() {
-        let bucket = FakeBucket::default();
+        let bucket = MockBucket::default();
         let session = signer(&bucket, 0).open(ada(), Notes::default(), ENDS).unwrap();
         assert_eq!((session.user_id.as_str(), session.expires_at), ("ada", 100));
         assert_eq!(signer(&bucket, 99).verify(&session.access_token).unwrap().unwrap().person, ada());
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn refresh_token_is_good_once_and_its_second_use_ends_the_session() {
-        let bucket = FakeBucket::default();
+        let bucket = MockBucket::default();
         let signer = signer(&bucket, 0);
         let first = signer.open(ada(), Notes::default(), ENDS).unwrap();
         let [looked, again] = [(); 2].map(|()| signer.look_at(&first.refresh_token).unwrap());
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn revoked_session_is_over_for_every_token_of_it() {
-        let bucket = FakeBucket::default();
+        let bucket = MockBucket::default();
         let signer = signer(&bucket, 0);
         let notes = Notes { both: "mark".into(), refresh: "theirs".into() };
         let session = signer.open(ada(), notes.clone(), ENDS).unwrap();

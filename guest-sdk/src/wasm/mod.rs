@@ -1,6 +1,11 @@
 //! The component side: the WIT bindings, and the one adapter from them to [`Provider`].
 
-use crate::{Bucket, Host, HostBucket, Provider, Session, TokenPrincipal, Unavailable};
+#[cfg(feature = "keyvalue")]
+mod bucket;
+#[cfg(feature = "http")]
+mod http;
+
+use crate::{Host, Provider, Session, TokenPrincipal, Unavailable};
 use std::marker::PhantomData;
 
 #[expect(
@@ -40,7 +45,6 @@ pub mod bindings {
 use bindings::exports::portcullis::auth::{provider, settings};
 use bindings::wasi::clocks::wall_clock;
 use bindings::wasi::config::store;
-use bindings::wasi::keyvalue::{atomics, store as keyvalue};
 
 struct ComponentHost;
 
@@ -58,6 +62,16 @@ impl Host for ComponentHost {
 
     fn now(&self) -> u64 {
         wall_clock::now().seconds
+    }
+
+    #[cfg(feature = "keyvalue")]
+    fn bucket(&self) -> &dyn crate::Bucket {
+        &bucket::HostBucket
+    }
+
+    #[cfg(feature = "http")]
+    fn http(&self) -> &dyn crate::Http {
+        &http::HostHttp
     }
 }
 
@@ -109,29 +123,6 @@ impl From<Session> for provider::Session {
             access_token: from.access_token,
             refresh_token: from.refresh_token,
         }
-    }
-}
-
-impl HostBucket {
-    fn with<T>(
-        operation: impl FnOnce(&keyvalue::Bucket) -> Result<T, keyvalue::Error>,
-    ) -> Result<T, Unavailable> {
-        let outcome = keyvalue::open("").and_then(|bucket| operation(&bucket));
-        outcome.map_err(|error| Unavailable(format!("the bucket: {error:?}")))
-    }
-}
-
-impl Bucket for HostBucket {
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        Self::with(|bucket| bucket.get(key))
-    }
-
-    fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
-        Self::with(|bucket| bucket.set(key, value))
-    }
-
-    fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
-        Self::with(|bucket| atomics::increment(bucket, key, by))
     }
 }
 

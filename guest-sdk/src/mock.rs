@@ -1,0 +1,120 @@
+use crate::{Bucket, Host, Http, HttpRequest, HttpResponse, Unavailable};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// A host for native tests: settings and answers from maps, a bucket in memory, and time that stands still.
+///
+/// ```
+/// use portcullis_guest::{Host, MockHost};
+///
+/// let host = MockHost::default().with_setting("realm", "staff").at(1_700_000_000);
+/// assert_eq!(host.setting("realm").as_deref(), Some("staff"));
+/// assert_eq!(host.now(), 1_700_000_000);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MockHost {
+    /// The provider's settings.
+    pub settings: BTreeMap<String, String>,
+    /// Seconds since the Unix epoch.
+    pub now: u64,
+    /// What it keeps.
+    pub bucket: MockBucket,
+    /// Who answers.
+    pub http: MockHttp,
+}
+
+impl MockHost {
+    /// The same host with a setting more.
+    #[must_use]
+    pub fn with_setting(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.settings.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// The same host at another time.
+    #[must_use]
+    pub fn at(self, now: u64) -> Self {
+        Self { now, ..self }
+    }
+
+    /// The same host, where this address answers with this status and body. All others are out of reach.
+    #[must_use]
+    pub fn with_answer(mut self, url: &str, status: u16, body: impl Into<Vec<u8>>) -> Self {
+        self.http.answers.insert(url.to_owned(), HttpResponse { status, body: body.into() });
+        self
+    }
+}
+
+impl Host for MockHost {
+    fn setting(&self, key: &str) -> Option<String> {
+        self.settings.get(key).cloned()
+    }
+
+    fn setting_names(&self) -> Vec<String> {
+        self.settings.keys().cloned().collect()
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    #[cfg(feature = "keyvalue")]
+    fn bucket(&self) -> &dyn Bucket {
+        &self.bucket
+    }
+
+    #[cfg(feature = "http")]
+    fn http(&self) -> &dyn Http {
+        &self.http
+    }
+}
+
+/// A bucket for native tests.
+#[derive(Clone, Debug, Default)]
+pub struct MockBucket {
+    entries: RefCell<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Bucket for MockBucket {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        Ok(self.entries.borrow().get(key).cloned())
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
+        self.entries.borrow_mut().insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.entry(key.to_owned()).or_insert_with(|| b"0".to_vec());
+        let old: Option<u64> = std::str::from_utf8(entry).ok().and_then(|text| text.parse().ok());
+        let new =
+            old.and_then(|old| old.checked_add(by)).ok_or_else(|| Unavailable("not a number".to_owned()))?;
+        *entry = new.to_string().into_bytes();
+        Ok(new)
+    }
+}
+
+/// Answers for native tests, and the requests that came.
+#[derive(Clone, Debug, Default)]
+pub struct MockHttp {
+    /// By address.
+    pub answers: BTreeMap<String, HttpResponse>,
+    requests: RefCell<Vec<HttpRequest>>,
+}
+
+impl MockHttp {
+    /// What was asked, in its order.
+    pub fn requests(&self) -> Vec<HttpRequest> {
+        self.requests.borrow().clone()
+    }
+}
+
+impl Http for MockHttp {
+    fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable> {
+        self.requests.borrow_mut().push(request.clone());
+        let answer = self.answers.get(&request.url).cloned();
+        answer.ok_or_else(|| Unavailable(format!("{}: nobody answers", request.url)))
+    }
+}
