@@ -1,7 +1,8 @@
 //! Builds the components that come with the binary: the bundled providers, whose paths it leaves in `BUNDLED_*`
-//! variables, and the hostile guests, which it lists in `hostile_guests.rs`.
+//! variables, and the hostile guests, which it lists in `hostile_guests.rs`. Writes the bindings of the languages that
+//! `provider new` knows.
 
-use portcullis_guest_build::{Target, build, build_text, guests_in, rerun_if_changed};
+use portcullis_guest_build::{Target, build, build_text, guests_in, rerun_if_changed, write_bindings};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ fn main() {
         println!("cargo::rustc-env=BUNDLED_{variable}={}", component.display());
     }
     list_hostile_guests(workspace);
+    write_bindings(workspace, &out_dir().join("bindings"));
 }
 
 const BUNDLED: &[(&str, Target)] = &[
@@ -46,7 +48,10 @@ fn list_hostile_guests(workspace: &Path) {
         }
     }
     list.push_str("]\n");
-    #[expect(clippy::disallowed_methods, reason = "the build script's own environment")]
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for a build script"));
-    fs::write(out.join("hostile_guests.rs"), list).expect("OUT_DIR can be written");
+    fs::write(out_dir().join("hostile_guests.rs"), list).expect("OUT_DIR can be written");
+}
+
+#[expect(clippy::disallowed_methods, reason = "the build script's own environment")]
+fn out_dir() -> PathBuf {
+    PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for a build script"))
 }

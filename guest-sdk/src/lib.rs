@@ -64,3 +64,8 @@ macro_rules! export {
         };
     };
 }
+
+/// The recipes of the documentation are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/providers/cookbook.md")]
+struct Cookbook;

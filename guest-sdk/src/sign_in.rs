@@ -34,7 +34,7 @@ pub trait RedirectSignIn: Provider + Refresh {
 }
 
 /// A sign-in that begins. State, nonce and challenge are the host's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginRequest {
     /// Where the identity provider sends the browser afterwards.
     pub redirect_uri: String,
@@ -47,7 +47,7 @@ pub struct LoginRequest {
 }
 
 /// A sign-in that came back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginResponse {
     /// The one that the sign-in began with.
     pub redirect_uri: String,
@@ -88,16 +88,22 @@ impl From<Unavailable> for RefreshError {
     }
 }
 
-/// Keeps sessions alive beyond their access token, and ends them.
+/// Keeps sessions alive beyond their access token, and ends them. A provider whose sessions have no refresh token
+/// has nothing to write here.
 pub trait Refresh {
     /// Exchanges a refresh token for a session of the same person.
     ///
     /// # Errors
     /// The session is over, or nobody can say.
-    fn refresh_session(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError>;
+    fn refresh_session(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError> {
+        let _ = (host, refresh_token);
+        Err(RefreshError::Expired)
+    }
 
     /// Ends the session, as well as can be.
-    fn revoke_session(host: &dyn Host, refresh_token: &str);
+    fn revoke_session(host: &dyn Host, refresh_token: &str) {
+        let _ = (host, refresh_token);
+    }
 }
 
 /// Why a session was not refreshed.

@@ -18,6 +18,7 @@ pub mod web;
 
 pub mod bundled;
 pub mod conformance;
+pub mod scaffold;
 pub mod torture;
 
 pub mod config;

@@ -4,6 +4,7 @@
 mod browser;
 mod home;
 mod http;
+pub mod languages;
 mod process;
 pub mod reads;
 mod wait;

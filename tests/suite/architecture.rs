@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("web", &["auth", "audit", "drain", "gateway", "listen"]),
     ("bundled", &[]),
     ("conformance", &["auth", "sandbox"]),
+    ("scaffold", &["sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
     ("config", &["atomic_file", "auth", "drain", "sandbox", "web", "bundled"]),
     (
@@ -47,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "parent_watch",
             "sandbox",
+            "scaffold",
             "torture",
         ],
     ),

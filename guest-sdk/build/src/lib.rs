@@ -1,8 +1,10 @@
 //! Builds guest components from a build script: with a target folder of their own, and with an
 //! environment in which nothing of the outer build is left.
 
+mod bindings;
 mod text;
 
+pub use bindings::write_bindings;
 pub use text::build_text;
 
 use std::fs;

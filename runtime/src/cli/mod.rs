@@ -25,6 +25,7 @@ mod privacy;
 mod progress;
 mod provider;
 mod provider_check;
+mod provider_new;
 mod secret;
 mod serve;
 mod signals;

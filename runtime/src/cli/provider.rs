@@ -1,4 +1,4 @@
-use super::{Common, USAGE, UsageError, hash_password, provider_check, runtime, table};
+use super::{Common, USAGE, UsageError, hash_password, provider_check, provider_new, runtime, table};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
@@ -20,6 +20,8 @@ pub(super) enum ProviderCommand {
     Check(provider_check::CheckArgs),
     /// Ask one configured provider about one token
     Call(CallArgs),
+    /// Begin a provider: a folder that builds as it stands
+    New(provider_new::NewArgs),
     /// Hash a password for `builtin:basic`, from a hidden prompt or from standard input
     HashPassword,
 }
@@ -48,6 +50,7 @@ pub(super) fn run(common: &Common, command: ProviderCommand) -> Result<ExitCode>
         ProviderCommand::Inspect(arguments) => inspect(&arguments),
         ProviderCommand::Check(arguments) => provider_check::check(common, &arguments),
         ProviderCommand::Call(arguments) => call(common, arguments),
+        ProviderCommand::New(arguments) => provider_new::new(&arguments),
         ProviderCommand::HashPassword => hash_password::run(),
     }
 }

@@ -76,10 +76,14 @@ fn describe_needs(report: &mut Report, inspection: &Inspection) {
         _ => format!("an operator has to give it {}", needs.into_keys().collect::<Vec<_>>().join(" and ")),
     };
     report.add("grants", Level::Pass, says);
-    if inspection.imports.iter().any(|(import, _)| import.starts_with("wasi:filesystem/types")) {
-        let says =
-            "it imports wasi:filesystem, but there are no files for a provider: opening one always fails";
-        report.add("files", Level::Warning, says);
+    for (interface, what) in [("wasi:filesystem/types", "files"), ("wasi:sockets/tcp", "sockets")] {
+        if inspection.imports.iter().any(|(import, _)| import.starts_with(interface)) {
+            let says = format!(
+                "it imports {interface}, as some languages' libraries always do: there are no {what} for a provider, and \
+                 opening one always fails"
+            );
+            report.add(what, Level::Warning, says);
+        }
     }
 }
 

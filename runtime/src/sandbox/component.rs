@@ -10,6 +10,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::io::{self, Read};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmtime::component::Component;
@@ -17,6 +18,10 @@ use wasmtime::component::Component;
 const WASM_MAGIC: &[u8] = b"\0asm";
 /// The layer and version fields after the magic: a core module has version 1 and layer 0.
 const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
+/// The module that imports of the older WASI name.
+const PREVIEW_1: &[u8] = b"wasi_snapshot_preview1";
+/// What an `.rlib` begins with.
+const ARCHIVE_MAGIC: &[u8] = b"!<arch>\n";
 
 /// Where a component comes from.
 #[derive(Clone, Debug)]
@@ -71,11 +76,22 @@ pub enum LoadError {
     /// The file is something else.
     #[error("it is not WebAssembly (a .wasm file starts with the bytes 00 61 73 6d)")]
     NotWasm,
+    /// The file is a Rust library that nobody linked.
+    #[error(
+        "it is a Rust library, not WebAssembly: put `crate-type = [\"cdylib\"]` under `[lib]` in its Cargo.toml"
+    )]
+    RustLibrary,
     /// The file is a core module.
     #[error(
         "it is a core module, not a component: build for wasm32-wasip2, or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
+    /// The file is a core module of a toolchain for the older WASI.
+    #[error(
+        "it is a core module that imports wasi_snapshot_preview1: build for wasm32-wasip2, or wrap it with \
+         `wasm-tools component new --adapt` and the preview 1 adapter for reactors"
+    )]
+    Preview1Module,
     /// The bytes are not those that the configuration names.
     #[error("its SHA-256 digest is {found}, but the configuration says {expected}")]
     DigestDiffers {
@@ -87,14 +103,20 @@ pub enum LoadError {
     /// It does not compile.
     #[error("it is not a valid component: {0}")]
     Invalid(String),
+    /// The compiler panics on it.
+    #[error(
+        "the compiler fails on it. Components that are composed of several (wac plug, componentize-qjs) cannot be loaded: \
+         ship one that stands alone"
+    )]
+    CompilerFailed,
     /// It takes too long.
     #[error("it was not read and compiled within two minutes")]
     TooSlow,
     /// It is a component of something else.
     #[error(
-        "it does not export {}, which every provider must: is it built for the world of wit/provider.wit? {}",
+        "it does not export {}, which every provider must: {}",
         contract::interface("provider", CONTRACT_VERSIONS[0]),
-        what_it_exports(.exports)
+        what_it_is_instead(.exports)
     )]
     NotAProvider {
         /// What it exports instead.
@@ -136,10 +158,13 @@ pub enum LoadError {
     Useless,
 }
 
-fn what_it_exports(exports: &[String]) -> String {
+fn what_it_is_instead(exports: &[String]) -> String {
     match exports {
-        [] => "It exports nothing.".to_owned(),
-        exports => format!("It exports {}.", exports.join(", ")),
+        [] => "it exports nothing. In Rust, `portcullis_guest::export!` is missing, or the library is no `cdylib`".to_owned(),
+        exports if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) => {
+            "it is a program with a `main`. Build a library: `crate-type = [\"cdylib\"]` in Rust, a reactor elsewhere".to_owned()
+        }
+        exports => format!("is it built for the world of wit/provider.wit? It exports {}", exports.join(", ")),
     }
 }
 
@@ -160,7 +185,8 @@ pub enum Need {
 /// What an import needs, by its name without the version.
 fn need_of(import: &str) -> Need {
     let interface = import.split('@').next().unwrap_or(import);
-    let bounded = ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/"];
+    let bounded =
+        ["wasi:io/", "wasi:clocks/", "wasi:random/", "wasi:cli/", "wasi:filesystem/", "wasi:sockets/"];
     match interface {
         "wasi:config/store" | "wasi:logging/logging" | "portcullis:auth/types" => Need::Nothing,
         "wasi:http/types" | "wasi:http/outgoing-handler" => Need::HttpGrant,
@@ -182,7 +208,7 @@ impl Need {
     }
 
     /// What an operator can do about an import that was refused.
-    fn why_not(self, import: &str) -> &'static str {
+    fn why_not(self) -> &'static str {
         match self {
             Self::Nothing => "in a form that this host does not have",
             Self::HttpGrant => {
@@ -190,9 +216,6 @@ impl Need {
             }
             Self::KeyvalueGrant => {
                 "which this entry does not grant: give it a bucket with `grants.keyvalue: true`"
-            }
-            Self::Never if import.starts_with("wasi:sockets/") => {
-                "and no provider may open sockets: use wasi:http"
             }
             Self::Never => "which no provider may have",
         }
@@ -248,7 +271,7 @@ impl Inspection {
     ) -> Result<&'static str, LoadError> {
         let version = self.contract.ok_or_else(|| self.why_no_provider(accepted))?;
         match self.imports.iter().find(|(_, need)| !need.is_met(powers)) {
-            Some((name, need)) => Err(LoadError::NotGranted { name: name.clone(), why: need.why_not(name) }),
+            Some((name, need)) => Err(LoadError::NotGranted { name: name.clone(), why: need.why_not() }),
             None => Ok(version),
         }
     }
@@ -258,6 +281,18 @@ impl Inspection {
             Some(found) => LoadError::UnknownContract { found: found.to_owned(), accepted },
             None => LoadError::NotAProvider { exports: self.exports.clone() },
         }
+    }
+}
+
+/// Is it a component, going by its first bytes? What else it may be has a sentence of its own.
+fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
+    let contains = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    match bytes.strip_prefix(WASM_MAGIC) {
+        Some(rest) if !rest.starts_with(CORE_VERSION) => Ok(()),
+        Some(_) if contains(PREVIEW_1) => Err(LoadError::Preview1Module),
+        Some(_) => Err(LoadError::CoreModule),
+        None if bytes.starts_with(ARCHIVE_MAGIC) => Err(LoadError::RustLibrary),
+        None => Err(LoadError::NotWasm),
     }
 }
 
@@ -276,12 +311,7 @@ impl Sandbox {
         bytes: &[u8],
         expected_digest: Option<&str>,
     ) -> Result<(Component, Inspection), LoadError> {
-        if !bytes.starts_with(WASM_MAGIC) {
-            return Err(LoadError::NotWasm);
-        }
-        if bytes[WASM_MAGIC.len()..].starts_with(CORE_VERSION) {
-            return Err(LoadError::CoreModule);
-        }
+        check_format(bytes)?;
         let digest = hex::encode(Sha256::digest(bytes));
         if let Some(expected) = expected_digest
             && !expected.eq_ignore_ascii_case(&digest)
@@ -297,7 +327,11 @@ impl Sandbox {
     }
 
     fn compile_anew(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
-        let component = Component::from_binary(&self.engine, bytes)
+        // A bug of the compiler's costs one provider, not the process: of components that are composed of others with
+        // memories of their own it makes code that needs multi-memory, which is off, and panics.
+        let compiled = panic::catch_unwind(AssertUnwindSafe(|| Component::from_binary(&self.engine, bytes)));
+        let component = compiled
+            .map_err(|_| LoadError::CompilerFailed)?
             .map_err(|error| LoadError::Invalid(super::fault::words(&format!("{error:#}"))))?;
         self.cache.store(&component, digest);
         Ok(component)
@@ -331,7 +365,7 @@ mod tests {
             ("wasi:keyvalue/atomics@0.2.0-draft", Need::KeyvalueGrant),
             ("wasi:keyvalue/watcher@0.2.0-draft", Need::Never),
             ("wasi:logging/logging@0.1.0-draft", Need::Nothing),
-            ("wasi:sockets/tcp@0.2.0", Need::Never),
+            ("wasi:sockets/tcp@0.2.0", Need::Nothing),
             ("wasi:configuration/x", Need::Never),
             ("evil:thing/x@1.0.0", Need::Never),
         ] {

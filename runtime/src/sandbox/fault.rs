@@ -2,10 +2,13 @@
 
 use super::limits::{CallLimits, Denied, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT};
 use crate::auth::ProviderFault;
-use wasmtime::{PoolConcurrencyLimitError, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 /// Longest text of a guest that reaches a log line, in characters.
 const MAX_WORDS: usize = 300;
+
+/// Functions of a guest that are named when it traps.
+const MAX_FRAMES: usize = 4;
 
 /// Names the error that ended a call.
 pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> ProviderFault {
@@ -27,10 +30,26 @@ pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> Provider
             | Trap::InvalidDiscriminant
             | Trap::UnalignedPointer,
         ) => ProviderFault::Malformed(words(&cause)),
-        Some(_) => ProviderFault::Trapped(words(&cause)),
         None if is_lifting_error(&cause) => ProviderFault::Malformed(words(&cause)),
-        None => ProviderFault::Trapped(words(&cause)),
+        _ => ProviderFault::Trapped(words(&format!("{cause}{}", trace(error)))),
     }
+}
+
+/// Where the guest was, innermost first, as far as its component has names: what its author needs to know. The
+/// language's own way of panicking is left out.
+fn trace(error: &wasmtime::Error) -> String {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
+    // Its text has the names demangled: "    0: 0x1f - <unknown>!my_provider::look_up".
+    let text = backtrace.to_string();
+    let functions = text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| name.trim());
+    let own: Vec<_> = functions.filter(|name| !is_machinery(name)).take(MAX_FRAMES).collect();
+    if own.is_empty() { String::new() } else { format!(", in {}", own.join(", called by ")) }
+}
+
+fn is_machinery(function: &str) -> bool {
+    let function = function.trim_start_matches('<');
+    let beginnings = ["std::", "core::", "alloc::", "wasm function", "__rust", "rust_", "abort", "panic"];
+    beginnings.iter().any(|beginning| function.starts_with(beginning))
 }
 
 /// What wasmtime says when an answer does not have the shape that its type promises.

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
-use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
+use wasmtime_wasi::p2::bindings::{cli, filesystem, random, sockets};
 use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -82,6 +83,7 @@ fn empty_wasi(output: &Output) -> WasiCtx {
         .max_random_size(MAX_RANDOM_BYTES)
         .allow_tcp(false)
         .allow_udp(false)
+        .allow_ip_name_lookup(false)
         .build()
 }
 
@@ -116,5 +118,18 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, HostState::cli)?;
     filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, HostState::filesystem)?;
     filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, HostState::filesystem)?;
-    Ok(())
+    link_sockets(linker)
+}
+
+/// CPython's standard library asks for them. None is ever made: `empty_wasi` allows neither TCP nor UDP nor the
+/// look-up of a name.
+fn link_sockets(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    let options = sockets::network::LinkOptions::default();
+    sockets::network::add_to_linker::<_, WasiSockets>(linker, &options, HostState::sockets)?;
+    sockets::instance_network::add_to_linker::<_, WasiSockets>(linker, HostState::sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<_, WasiSockets>(linker, HostState::sockets)?;
+    sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(linker, HostState::sockets)?;
+    sockets::tcp::add_to_linker::<_, WasiSockets>(linker, HostState::sockets)?;
+    sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(linker, HostState::sockets)?;
+    sockets::udp::add_to_linker::<_, WasiSockets>(linker, HostState::sockets)
 }

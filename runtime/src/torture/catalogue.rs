@@ -107,7 +107,7 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("hoards_requests", &[Trapped]),
     // Ways out.
     ("looks_around", &[Denied]),
-    ("opens_a_socket", &[Refused]),
+    ("opens_a_socket", &[Denied]),
     ("reads_anothers_settings", &[Denied]),
     ("sends_a_thousand_headers", &[Denied, Trapped]),
     ("calls_an_ungranted_host", &[Denied]),

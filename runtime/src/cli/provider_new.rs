@@ -1,0 +1,71 @@
+use super::UsageError;
+use anyhow::{Context, Result};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use portcullis::scaffold::{Kind, Language, Project, ProjectName};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct NewArgs {
+    /// What it is called, and the folder that is made
+    name: String,
+    /// What it is written in
+    #[arg(long, value_parser = languages())]
+    lang: Language,
+    /// What it checks: bearer tokens, passwords, or sign-ins at an identity provider
+    #[arg(long, value_parser = kinds(), default_value = Kind::Token.name())]
+    kind: Kind,
+}
+
+fn languages() -> impl TypedValueParser<Value = Language> {
+    let values =
+        Language::ALL.map(|language| PossibleValue::new(language.name()).aliases(language.aliases()));
+    PossibleValuesParser::new(values).try_map(|typed| {
+        let is_it =
+            |language: &Language| language.name() == typed || language.aliases().contains(&typed.as_str());
+        Language::ALL.into_iter().find(is_it).ok_or("no such language")
+    })
+}
+
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::name))
+        .try_map(|typed| Kind::ALL.into_iter().find(|kind| kind.name() == typed).ok_or("no such kind"))
+}
+
+/// Writes the folder, or nothing.
+pub(super) fn new(arguments: &NewArgs) -> Result<ExitCode> {
+    let name = ProjectName::new(&arguments.name)
+        .map_err(|bad| UsageError(format!("`{}` will not do: {bad}", arguments.name)))?;
+    let project = Project { name, language: arguments.lang, kind: arguments.kind };
+    let folder = Path::new(project.name.as_str());
+    write(&project, folder)?;
+    let steps = project.steps()?;
+    out!("Made {}. Fill in {}, then:\n", folder.display(), steps.edit);
+    out!("  cd {}", folder.display());
+    for step in steps.setup.iter().chain([&steps.build, &steps.test]) {
+        out!("  {step}");
+    }
+    out!("  portcullis provider check {} {}", steps.component, steps.check);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(project: &Project, folder: &Path) -> Result<()> {
+    let files = project.files()?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let taken = format!("{} is there already; nothing was written", folder.display());
+            return Err(UsageError(taken).into());
+        }
+        made => made.with_context(|| format!("cannot make {}", folder.display()))?,
+    }
+    for file in files {
+        let path = folder.join(&file.path);
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        fs::write(&path, file.text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
