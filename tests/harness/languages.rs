@@ -103,6 +103,21 @@ fn shell(line: &str, folder: &Path) -> Command {
     command
 }
 
+/// Runs a script as an author types it, with the binary on the path and nothing shared with other folders, and returns
+/// what it printed.
+///
+/// # Panics
+/// It fails.
+pub fn author(script: &str, folder: &Path) -> String {
+    let binary = binary();
+    let bin = binary.parent().expect("a folder of the binary");
+    let script = format!("PATH=\"{}:$PATH\"\n{script}", bin.display());
+    let done = shell(&script, folder).env_remove("CARGO_TARGET_DIR").output().expect("a shell");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{script}\n{out}\n{err}");
+    format!("{out}\n{err}")
+}
+
 /// Where what is built of Rust goes.
 fn cargo_target() -> PathBuf {
     target().join("scaffolds/target")

@@ -22,7 +22,7 @@ fn bad_files(folder: &Path) -> Vec<(&'static str, String, &'static str)> {
         ("not-wasm", write("text.wasm", b"#!/bin/sh\necho hello\n"), "it is not WebAssembly"),
         ("empty", write("empty.wasm", b""), "it is not WebAssembly"),
         ("core-module", write("core.wasm", &text("(module)")), "it is a core module, not a component"),
-        ("other-world", write("world.wasm", &text("(component)")), "It exports nothing"),
+        ("other-world", write("world.wasm", &text("(component)")), "it exports nothing"),
         ("cut-off", write("cut.wasm", &valid[..valid.len() / 2]), "it is not a valid component"),
         ("large", large.display().to_string(), "is over 32 MiB"),
         ("missing", folder.join("nowhere.wasm").display().to_string(), "No such file"),
