@@ -30,10 +30,11 @@ fn run(language: Language) {
     let script = block(&page, language.title()) + &block(&page, "Then, in any language");
     let free =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-    let script = script.replace(PORT, &free.to_string());
+    // What is started in the background is ended with the script.
+    let script =
+        script.replace(PORT, &free.to_string()).replace(" &\n", " &\nSERVER=$!\ntrap 'kill $SERVER' EXIT\n");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    // What was started is ended with the script.
-    let outcome = author(&format!("trap 'kill $(jobs -p)' EXIT\n{script}"), folder.path());
+    let outcome = author(&script, folder.path());
     for expected in script.lines().filter_map(|line| line.strip_prefix("#> ")) {
         assert!(outcome.contains(expected), "{expected}\n\n{outcome}");
     }
