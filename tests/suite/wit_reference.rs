@@ -33,6 +33,13 @@ fn words(docs: &Docs) -> String {
     docs.contents.as_deref().unwrap_or_default().trim().replace('\n', " ")
 }
 
+fn paragraph(docs: &Docs, text: &mut String) {
+    let words = words(docs);
+    if !words.is_empty() {
+        writeln!(text, "\n{words}").expect("a string");
+    }
+}
+
 fn signature(resolve: &Resolve, function: &Function) -> String {
     let parameters = function.params.iter();
     let parameters: Vec<_> = parameters
@@ -62,7 +69,8 @@ fn types(resolve: &Resolve, interface: &Interface, text: &mut String) {
             // A name of another interface's type.
             _ => continue,
         };
-        writeln!(text, "\n### {kind} `{name}`\n\n{}", words(&found.docs)).expect("a string");
+        writeln!(text, "\n### {kind} `{name}`").expect("a string");
+        paragraph(&found.docs, text);
         writeln!(text, "\n| part | |\n|---|---|").expect("a string");
         for (part, says) in parts {
             writeln!(text, "| {part} | {says} |").expect("a string");
@@ -81,7 +89,8 @@ fn document() -> String {
     );
     for (name, id) in &resolve.packages[package].interfaces {
         let interface = &resolve.interfaces[*id];
-        writeln!(text, "\n## interface `{name}`\n\n{}", words(&interface.docs)).expect("a string");
+        writeln!(text, "\n## interface `{name}`").expect("a string");
+        paragraph(&interface.docs, &mut text);
         types(&resolve, interface, &mut text);
         if interface.functions.is_empty() {
             continue;

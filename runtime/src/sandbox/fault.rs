@@ -41,9 +41,22 @@ fn trace(error: &wasmtime::Error) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
     // Its text has the names demangled: "    0: 0x1f - <unknown>!my_provider::look_up".
     let text = backtrace.to_string();
-    let functions = text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| name.trim());
+    let functions =
+        text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| without_hashes(name.trim()));
     let own: Vec<_> = functions.filter(|name| !is_machinery(name)).take(MAX_FRAMES).collect();
     if own.is_empty() { String::new() } else { format!(", in {}", own.join(", called by ")) }
+}
+
+/// `my_provider[d123b7a1a2ed1472]::look_up` without the crate's hash.
+fn without_hashes(name: &str) -> String {
+    let parts = name.split('[').enumerate().map(|(index, part)| match part.split_once(']') {
+        _ if index == 0 => part.to_owned(),
+        Some((hash, rest)) if hash.len() >= 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            rest.to_owned()
+        }
+        _ => format!("[{part}"),
+    });
+    parts.collect()
 }
 
 fn is_machinery(function: &str) -> bool {
@@ -77,6 +90,14 @@ pub(super) fn without(credential: &str, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_functions_are_those_of_the_source() {
+        assert_eq!(without_hashes("my_provider[d123b7a1a2ed1472]::look_up"), "my_provider::look_up");
+        assert_eq!(without_hashes("<[u8] as a[0123456789abcdef]::B>::c"), "<[u8] as a::B>::c");
+        assert!(is_machinery("std::panicking::panic_with_hook") && is_machinery("<core::fmt::A>::b"));
+        assert!(!is_machinery("my_provider::look_up"));
+    }
 
     #[test]
     fn words_are_bounded_and_escaped() {
