@@ -47,15 +47,15 @@ use std::sync::LazyLock;
 /// Bad usage or configuration (sysexits' EX_USAGE).
 const USAGE: u8 = 64;
 
-static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+static ACCEPTS: LazyLock<String> = LazyLock::new(|| {
     let contracts: Vec<_> =
         CONTRACT_VERSIONS.iter().map(|version| format!("portcullis:auth@{version}")).collect();
-    format!("{}\nloads providers of {}", env!("CARGO_PKG_VERSION"), contracts.join(", "))
+    format!("Loads providers of the contract {}.", contracts.join(", "))
 });
 
 /// A dashboard for agent gateways with every auth provider in a sandbox.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, long_version = LONG_VERSION.as_str(), max_term_width = 100)]
+#[command(name = "portcullis", version, after_help = ACCEPTS.as_str(), max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     common: Common,
