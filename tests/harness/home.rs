@@ -10,6 +10,11 @@ pub fn guest(name: &str) -> PathBuf {
     Path::new(env!("TEST_GUESTS")).join(format!("{name}.wasm"))
 }
 
+/// The component of `tests/guests/minimal.rs` without the standard library's imports.
+pub fn bare_guest() -> PathBuf {
+    PathBuf::from(env!("BARE_GUEST"))
+}
+
 /// A home in a temporary folder.
 pub struct Home {
     folder: TempDir,

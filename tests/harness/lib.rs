@@ -10,7 +10,7 @@ pub mod reads;
 mod wait;
 
 pub use browser::Browser;
-pub use home::{Home, guest};
+pub use home::{Home, bare_guest, guest};
 pub use http::{Reply, get, post, request};
 pub use process::{Finished, Process, binary};
 pub use reads::READERS;

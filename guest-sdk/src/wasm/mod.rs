@@ -1,5 +1,7 @@
 //! The component side: the WIT bindings, and the one adapter from them to [`Provider`].
 
+#[cfg(all(feature = "allocator", target_os = "unknown"))]
+mod allocator;
 #[cfg(feature = "keyvalue")]
 mod bucket;
 #[cfg(feature = "http")]

@@ -23,8 +23,8 @@ use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
     DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics,
-    PAGE_DRAIN_PATH, PageSettings, PublicSite, SecurityHeaders, Serving, Sites, TrustedProxies, WHOAMI_PATH,
-    router,
+    PAGE_DRAIN_PATH, PageSettings, PublicSite, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies,
+    WHOAMI_PATH, router,
 };
 use axum::Router;
 use ended_sessions::EndedSessions;
@@ -167,13 +167,14 @@ impl App {
             max_marker_age: dashboard.max_marker_age,
         };
         let feed = Feed::new(FeedSources { gateway: gateway.clone(), live: live.clone(), auth_required });
+        let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
         let state = Dashboard {
             live: live.clone(),
-            hosts: Arc::new(host_policy(dashboard)),
-            sites: Arc::new(sites(dashboard)),
+            hosts: host_policy(dashboard),
+            sites: sites(dashboard),
             sealer: session_key::sealer(config)
                 .map_err(|(path, source)| AppError::SessionKey { path, source })?,
-            sign_ins: Arc::default(),
+            sign_ins: SignIns::default(),
             ended: Arc::new(move |id| ended.remember(id)),
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
@@ -181,11 +182,11 @@ impl App {
             metrics: metrics.clone(),
             drain: DrainControl::start(MarkerFile::new(&config.home), dashboard.max_marker_age),
             gateway,
-            page: Arc::new(PageSettings { process_token, auth_required, insecure: is_open }),
+            page: PageSettings { process_token, auth_required, insecure: is_open },
+            headers: SecurityHeaders { https },
             faults: FaultLog::default(),
         };
-        let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
-        let router = router(state, SecurityHeaders { https });
+        let router = router(Arc::new(state));
         let listener = bind(dashboard).await?;
         let reloader =
             Reloader { running: config.clone(), loader, entry, live, audit: audit.clone(), metrics };
@@ -241,8 +242,11 @@ fn host_policy(dashboard: &DashboardConfig) -> HostPolicy {
 
 fn sites(dashboard: &DashboardConfig) -> Sites {
     let public = dashboard.public_url.as_ref();
-    let public =
-        public.map(|url| PublicSite { origin: origin(url), prefix: url.path.clone(), https: url.https });
+    let public = public.map(|url| PublicSite {
+        origin: origin(url).into(),
+        prefix: url.path.clone(),
+        https: url.https,
+    });
     let proxies = Arc::new(TrustedProxies::new(dashboard.trusted_proxies.clone()));
     Sites { public, proxies }
 }

@@ -1,18 +1,19 @@
 //! Loading every configured provider, each on its own.
 
 use crate::audit::{AuditLog, EventName, Record};
-use crate::auth::{ProviderName, Registered};
+use crate::auth::{ProviderName, RefreshProvider, Registered, SessionProvider, TokenProvider};
 use crate::bundled;
 use crate::config::{ComponentRef, Config, ProviderConfig};
 use crate::sandbox::{
-    Buckets, CallMeter, ComponentSource, Guarded, Health, Inspection, Limits, LoadError, LoadedProvider,
-    Powers, ProviderSpec, QuarantineChange, QuarantineListener, Sandbox, SandboxError, SandboxSettings,
-    WasmProvider,
+    Buckets, CachedProvider, CallMeter, ComponentSource, Guarded, Health, HitMeter, Inspection, Limits,
+    LoadError, LoadedProvider, Powers, ProviderSpec, QuarantineChange, QuarantineListener, Sandbox,
+    SandboxError, SandboxSettings, WasmProvider,
 };
 use crate::web::Metrics;
 use futures_util::future::join_all;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where compiled components are kept in the home.
 const CACHE: &str = "cache/components";
@@ -221,17 +222,40 @@ impl ProviderLoader {
             None => Box::new(|_| {}),
         };
         let guarded = Arc::new(Guarded::new(loaded.provider.clone(), kept.health.clone(), meter));
+        let cached = config.cache_ttl.and_then(|ttl| self.cached(kept, &guarded, ttl));
+        let (token, session, refresh): (
+            Arc<dyn TokenProvider>,
+            Arc<dyn SessionProvider>,
+            Arc<dyn RefreshProvider>,
+        ) = match cached {
+            Some(cached) => (cached.clone(), cached.clone(), cached),
+            None => (guarded.clone(), guarded.clone(), guarded.clone()),
+        };
         Registered {
             display_name: config.display_name.clone(),
-            token: loaded.takes_tokens.then(|| guarded.clone() as _),
-            session: inspection.signs_people_in().then(|| guarded.clone() as _),
+            token: loaded.takes_tokens.then_some(token),
+            session: inspection.signs_people_in().then_some(session),
             password: inspection.takes_passwords().then(|| guarded.clone() as _),
-            redirect: inspection.redirects().then(|| guarded.clone() as _),
-            refresh: inspection.refreshes().then_some(guarded as _),
+            redirect: inspection.redirects().then_some(guarded as _),
+            refresh: inspection.refreshes().then_some(refresh),
             component: Some(kept.component.clone()),
             health: Some(kept.health.clone()),
             ..Registered::new(config.name.clone(), config.grants.scopes.clone())
         }
+    }
+
+    /// Without random bytes nothing is remembered: the provider is then asked every time.
+    fn cached(&self, kept: &Loaded, guarded: &Arc<Guarded>, ttl: Duration) -> Option<Arc<CachedProvider>> {
+        let hit: HitMeter = match &self.observers {
+            Some(observers) => Box::new(observers.metrics.hit_meter(&kept.config.name)),
+            None => Box::new(|| {}),
+        };
+        CachedProvider::new(guarded.clone(), kept.health.clone(), ttl, hit)
+            .inspect_err(
+                |error| tracing::warn!(provider = %kept.config.name, %error, "answers are not cached"),
+            )
+            .ok()
+            .map(Arc::new)
     }
 }
 

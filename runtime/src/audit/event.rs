@@ -1,6 +1,7 @@
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 /// Everything that is ever audited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -28,33 +29,52 @@ pub enum EventName {
 }
 
 /// One line of the log.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Record {
     ts: Timestamp,
     event: EventName,
-    #[serde(flatten)]
-    fields: Map<String, Value>,
+    /// In the order in which they were given; few, and made on the way of a request.
+    fields: Vec<(&'static str, Value)>,
 }
 
 impl Record {
     /// An event that happened now.
     pub fn now(event: EventName) -> Self {
-        Self { ts: Timestamp::now(), event, fields: Map::new() }
+        Self { ts: Timestamp::now(), event, fields: Vec::with_capacity(6) }
     }
 
-    /// The same with one more field. `ts` and `event` are taken.
+    /// The same with one more field. `ts` and `event` are taken, and so is a name that was given before.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        if key != "ts" && key != "event" {
-            self.fields.insert(key.to_owned(), value.into());
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        let is_taken = matches!(key, "ts" | "event") || self.fields.iter().any(|(known, _)| *known == key);
+        if !is_taken {
+            self.fields.push((key, value.into()));
         }
         self
     }
 
     /// What is written: without any field that may hold a secret.
-    pub(super) fn redacted(mut self) -> Value {
-        super::redact(&mut self.fields);
-        // A map with text keys and plain values always serialises.
-        serde_json::to_value(&self).unwrap_or_default()
+    pub(super) fn redacted(mut self) -> Self {
+        self.fields.retain(|(key, _)| !super::redact::is_secret(key));
+        self.fields.iter_mut().for_each(|(_, value)| super::redact::redact(value));
+        self
+    }
+
+    /// The line as a value, for whoever watches.
+    pub(super) fn to_value(&self) -> Value {
+        // Text keys and plain values always serialise.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(Some(self.fields.len() + 2))?;
+        line.serialize_entry("ts", &self.ts)?;
+        line.serialize_entry("event", &self.event)?;
+        for (key, value) in &self.fields {
+            line.serialize_entry(key, value)?;
+        }
+        line.end()
     }
 }

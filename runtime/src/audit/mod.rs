@@ -12,5 +12,4 @@ mod writer;
 
 pub use event::{EventName, Record};
 pub use last_faults::{LastFault, last_faults};
-pub use redact::redact;
 pub use writer::{AUDIT_FILE, AuditLog};

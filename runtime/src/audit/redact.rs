@@ -1,4 +1,4 @@
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Keys whose values may be secrets, compared without case and without `-` and `_`.
 const SECRET_KEYS: &[&str] = &[
@@ -15,22 +15,21 @@ const SECRET_KEYS: &[&str] = &[
 ];
 
 /// Drops every field that may hold a secret, at any depth.
-pub fn redact(fields: &mut Map<String, Value>) {
-    fields.retain(|key, _| !is_secret(key));
-    fields.values_mut().for_each(redact_value);
-}
-
-fn redact_value(value: &mut Value) {
+pub(super) fn redact(value: &mut Value) {
     match value {
-        Value::Object(fields) => redact(fields),
-        Value::Array(items) => items.iter_mut().for_each(redact_value),
+        Value::Object(fields) => {
+            fields.retain(|key, _| !is_secret(key));
+            fields.values_mut().for_each(redact);
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
         _ => {}
     }
 }
 
-fn is_secret(key: &str) -> bool {
-    let plain: String = key.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
-    SECRET_KEYS.contains(&plain.to_lowercase().as_str())
+/// May what stands under this key be a secret?
+pub(super) fn is_secret(key: &str) -> bool {
+    let plain = key.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase);
+    SECRET_KEYS.iter().any(|secret| plain.clone().eq(secret.chars()))
 }
 
 #[cfg(test)]
@@ -41,18 +40,16 @@ mod tests {
     #[test]
     fn secrets_are_dropped_at_any_depth_and_in_any_case() {
         let canary = "canary-5f1d";
-        let Value::Object(mut fields) = json!({
+        let mut value = json!({
             "principal": "nas",
             "Authorization": canary,
             "nested": {"access_token": canary, "list": [{"Refresh-Token": canary, "kept": 1}, [{"STATE": canary}]]},
             "codeVerifier": canary,
             "set-up": {"COOKIE": canary, "Password": {"value": canary}},
             "ticket": canary, "secret": [canary], "code": canary,
-        }) else {
-            unreachable!("an object was written")
-        };
-        redact(&mut fields);
-        let text = Value::Object(fields).to_string();
+        });
+        redact(&mut value);
+        let text = value.to_string();
         assert!(!text.contains(canary), "{text}");
         assert!(text.contains("nas") && text.contains("kept"));
     }

@@ -1,5 +1,6 @@
 //! The last records, for whoever watches.
 
+use super::Record;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use tokio::sync::broadcast;
 const KEPT: usize = 200;
 
 pub(super) struct Tail {
-    last: Mutex<VecDeque<Arc<Value>>>,
+    last: Mutex<VecDeque<Record>>,
     followers: broadcast::Sender<Arc<Value>>,
 }
 
@@ -18,20 +19,23 @@ impl Tail {
         Self { last: Mutex::default(), followers: broadcast::channel(KEPT).0 }
     }
 
-    pub(super) fn show(&self, records: Vec<Value>) {
+    pub(super) fn show(&self, records: Vec<Record>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in records.into_iter().map(Arc::new) {
+        for record in records {
+            // Nobody watches, most of the time.
+            if self.followers.receiver_count() > 0 {
+                let _ = self.followers.send(Arc::new(record.to_value()));
+            }
             if last.len() == KEPT {
                 last.pop_front();
             }
-            last.push_back(record.clone());
-            // Nobody watches, most of the time.
-            let _ = self.followers.send(record);
+            last.push_back(record);
         }
     }
 
-    pub(super) fn last(&self) -> Vec<Arc<Value>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    pub(super) fn last(&self) -> Vec<Value> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.iter().map(Record::to_value).collect()
     }
 
     pub(super) fn follow(&self) -> broadcast::Receiver<Arc<Value>> {

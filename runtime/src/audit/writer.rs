@@ -7,16 +7,20 @@ use std::io;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::sync::broadcast;
 
 /// The log's path in the home.
 pub const AUDIT_FILE: &str = "logs/dashboard-auth.log";
 
 /// Lines that may wait for the disk. More are dropped and counted, so that no request waits.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 8192;
+/// From the first line that waits until it is written, with all that came meanwhile: on a busy dashboard the writer is
+/// woken once for many lines, and not by each.
+const GATHERING: Duration = Duration::from_millis(2);
 const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
 const KEPT_FILES: u32 = 5;
 /// Lines about strangers.
@@ -31,11 +35,17 @@ pub struct AuditLog {
 
 struct Shared {
     tail: Arc<Tail>,
-    queue: Mutex<Option<SyncSender<Record>>>,
+    queue: SyncSender<Message>,
     writer: Mutex<Option<JoinHandle<()>>>,
     dropped: Arc<AtomicU64>,
     strangers: DefaultDirectRateLimiter,
     untold: AtomicU64,
+}
+
+enum Message {
+    Line(Record),
+    /// No more lines are wanted.
+    End,
 }
 
 impl AuditLog {
@@ -54,7 +64,7 @@ impl AuditLog {
         let writer = thread::Builder::new()
             .name("audit".into())
             .spawn(move || write_all(&inbox, file, &path, &lost, &shown))?;
-        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
+        let writer = Mutex::new(Some(writer));
         let strangers =
             RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
         let shared = Shared { tail, queue, writer, dropped, strangers, untold: AtomicU64::new(0) };
@@ -63,9 +73,7 @@ impl AuditLog {
 
     /// Hands a record to the writer, and never waits.
     pub fn write(&self, record: Record) {
-        let queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = queue.as_ref().map(|queue| queue.try_send(record));
-        if let Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None = sent {
+        if self.shared.queue.try_send(Message::Line(record)).is_err() {
             let dropped = self.shared.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             if dropped.is_power_of_two() {
                 tracing::warn!(dropped, "audit lines dropped: the log cannot keep up");
@@ -74,7 +82,7 @@ impl AuditLog {
     }
 
     /// The last records of this process, the oldest first, as they were written.
-    pub fn tail(&self) -> Vec<Arc<Value>> {
+    pub fn tail(&self) -> Vec<Value> {
         self.shared.tail.last()
     }
 
@@ -104,7 +112,8 @@ impl AuditLog {
 
     /// Writes what is queued and ends. Blocks: call it when no more requests come.
     pub fn close(&self) {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Fails if the writer has ended: then there is nothing to wait for.
+        let _ = self.shared.queue.send(Message::End);
         let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the audit writer had panicked");
@@ -113,23 +122,27 @@ impl AuditLog {
 }
 
 fn write_all(
-    inbox: &mpsc::Receiver<Record>,
+    inbox: &mpsc::Receiver<Message>,
     mut file: RotatingFile,
     path: &Path,
     lost: &AtomicU64,
     tail: &Tail,
 ) {
     let mut failing = false;
-    while let Ok(first) = inbox.recv() {
-        let batch: Vec<_> = std::iter::once(first).chain(inbox.try_iter().take(256)).collect();
-        let count = batch.len() as u64;
-        let records: Vec<_> = batch.into_iter().map(Record::redacted).collect();
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-        let written = file.append(lines.as_bytes());
-        tail.show(records);
-        if written.is_err() {
-            lost.fetch_add(count, Ordering::Relaxed);
+    let mut lines = Vec::new();
+    let mut has_ended = false;
+    while !has_ended {
+        let records = gather(inbox, &mut has_ended);
+        if records.is_empty() {
+            continue;
         }
+        lines.clear();
+        records.iter().for_each(|record| write_line(&mut lines, record));
+        let written = file.append(&lines);
+        if written.is_err() {
+            lost.fetch_add(records.len() as u64, Ordering::Relaxed);
+        }
+        tail.show(records);
         match written {
             Ok(()) => failing = false,
             Err(error) if !failing => {
@@ -139,6 +152,26 @@ fn write_all(
             Err(_) => {}
         }
     }
+}
+
+/// Waits for a line, and takes what else there is a moment later.
+fn gather(inbox: &mpsc::Receiver<Message>, has_ended: &mut bool) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut take = |message| match message {
+        Message::Line(record) => records.push(record.redacted()),
+        Message::End => *has_ended = true,
+    };
+    // Without senders there is nobody left to end it.
+    take(inbox.recv().unwrap_or(Message::End));
+    thread::sleep(GATHERING);
+    inbox.try_iter().take(QUEUE).for_each(take);
+    records
+}
+
+fn write_line(lines: &mut Vec<u8>, record: &Record) {
+    // Text keys and plain values always serialise, and a vector always takes them.
+    let _ = serde_json::to_writer(&mut *lines, record);
+    lines.push(b'\n');
 }
 
 #[cfg(test)]

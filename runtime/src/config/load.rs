@@ -30,6 +30,8 @@ const DEFAULT_MAX_TURNS: usize = 64;
 const DEFAULT_MIN_SECRET_CHARS: usize = 43;
 /// 256 random bits are 43 characters; fewer than 32 are no key.
 const MIN_SESSION_KEY_CHARS: usize = 32;
+/// Five minutes: for so long a key that was withdrawn may go on.
+const MAX_CACHE_TTL_MS: i64 = 300_000;
 const DEFAULT_MAX_AGE_SECONDS: u64 = 3600;
 
 /// Reads the settings of a home. No file at the usual place: the defaults.
@@ -175,6 +177,7 @@ fn read_provider(
     let settings = read_settings(section, reader);
     let grants = read_grants(section, drain_scope, reader);
     let limits = read_limits(section, reader);
+    let cache_ttl: Option<u64> = section.integer("cache_ttl_ms", reader, 1..=MAX_CACHE_TTL_MS);
     let name = section.require("name", name, reader);
     let component = section.require("component", component, reader);
     let name = name?;
@@ -186,6 +189,7 @@ fn read_provider(
         settings,
         grants,
         limits,
+        cache_ttl: cache_ttl.map(Duration::from_millis),
         place: format!("{}:{}", file.display(), section.place.line),
     })
 }

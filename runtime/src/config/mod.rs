@@ -100,6 +100,8 @@ pub struct ProviderConfig {
     pub grants: Grants,
     /// What one call may use.
     pub limits: Limits,
+    /// For how long a "yes" of it is believed without asking again; `None`: it is always asked.
+    pub cache_ttl: Option<Duration>,
     /// Where it stands in the file, as `file:line`.
     pub place: String,
 }

@@ -25,7 +25,7 @@ const MAX_CALLS: usize = 1024;
 /// Kept resident of a slot between two calls: with `PAGEMAP_SCAN` (Linux 6.7) this takes page faults from five
 /// to none; without it, keeping much is worse than keeping nothing.
 const KEEP_RESIDENT: usize = 256 * 1024;
-const STACK_KEEP_RESIDENT: usize = 64 * 1024;
+const STACK_KEEP_RESIDENT: usize = 16 * 1024;
 
 /// What the sandbox as a whole needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,8 @@ pub(super) fn bound_store(store: &mut wasmtime::Store<HostState>) {
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(super::MAX_ANSWER_BYTES);
     store.set_max_component_handles(MAX_HANDLES);
-    store.set_epoch_deadline(1);
+    // Between one tick and two, by when the last one was.
+    store.set_epoch_deadline(2);
     // Gives way at every tick and never kills: the wall clock around the call does.
     store.epoch_deadline_async_yield_and_update(1);
 }

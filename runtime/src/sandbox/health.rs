@@ -10,7 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ pub struct Health {
     deadline: Duration,
     listener: QuarantineListener,
     is_retired: AtomicBool,
+    quarantines: AtomicU64,
 }
 
 impl Health {
@@ -60,6 +61,7 @@ impl Health {
             deadline: limits.deadline,
             listener,
             is_retired: AtomicBool::new(false),
+            quarantines: AtomicU64::new(0),
         }
     }
 
@@ -78,6 +80,11 @@ impl Health {
         self.breakers.of(lane).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How often it was shut out so far.
+    pub(super) fn quarantines(&self) -> u64 {
+        self.quarantines.load(Ordering::Acquire)
+    }
+
     /// Is it shut out of either kind of call?
     fn is_quarantined(&self) -> bool {
         let is_open = |breaker: &&Mutex<Breaker>| {
@@ -92,6 +99,9 @@ impl Health {
 
     fn ended(&self, lane: Lane, admission: Admission, is_fault: bool) {
         let change = self.breaker(lane).ended(admission, is_fault, Instant::now());
+        if let Some(Change::Opened { .. }) = change {
+            self.quarantines.fetch_add(1, Ordering::Release);
+        }
         if self.is_retired.load(Ordering::Relaxed) {
             return;
         }

@@ -4,7 +4,7 @@
 use super::bucket::Bucket;
 use super::limits::{CallLimits, Limits, MAX_HANDLES, MAX_HANDLES_WITH_HTTP, MAX_RANDOM_BYTES};
 use super::outbound::{HttpPower, Outbound};
-use super::output::Output;
+use super::output::Printer;
 use super::record::CallRecord;
 use super::{keyvalue, logging, settings};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl HostState {
             outbound: Outbound::new(equipment.http.clone(), record.clone()),
             bucket: equipment.bucket.clone(),
             table,
-            limits: CallLimits::new(equipment.limits, record.memory.clone()),
+            limits: CallLimits::new(equipment.limits, record.clone()),
             record,
         }
     }
@@ -70,16 +70,16 @@ impl WasiHttpView for HostState {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let ctx = self.wasi.get_or_insert_with(|| empty_wasi(&self.record.output));
+        let ctx = self.wasi.get_or_insert_with(|| empty_wasi(&self.record));
         WasiCtxView { ctx, table: &mut self.table }
     }
 }
 
 /// No arguments, no environment, no folders, no network; what is printed goes to the log.
-fn empty_wasi(output: &Output) -> WasiCtx {
+fn empty_wasi(record: &CallRecord) -> WasiCtx {
     WasiCtx::builder()
-        .stdout(output.clone())
-        .stderr(output.clone())
+        .stdout(Printer(record.clone()))
+        .stderr(Printer(record.clone()))
         .max_random_size(MAX_RANDOM_BYTES)
         .allow_tcp(false)
         .allow_udp(false)

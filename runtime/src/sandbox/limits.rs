@@ -1,8 +1,8 @@
 //! What one call may use, and what a guest is told when it asks for more.
 
+use super::record::CallRecord;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
@@ -67,17 +67,16 @@ pub(super) struct Denied {
 
 /// Counts what one call uses. Asking for too much traps at once and is remembered, so that the fault can be
 /// named whatever the guest makes of it.
-#[derive(Debug)]
 pub(super) struct CallLimits {
     memory_limit: usize,
     /// Shared with whoever waits for the call, who may have to cut it off.
-    memory_used: Arc<AtomicUsize>,
+    record: CallRecord,
     pub(super) denied: Option<Denied>,
 }
 
 impl CallLimits {
-    pub(super) fn new(limits: Limits, memory_used: Arc<AtomicUsize>) -> Self {
-        Self { memory_limit: limits.memory_bytes, memory_used, denied: None }
+    pub(super) fn new(limits: Limits, record: CallRecord) -> Self {
+        Self { memory_limit: limits.memory_bytes, record, denied: None }
     }
 
     fn deny(&mut self, wanted: usize, limit: usize, unit: &'static str) -> wasmtime::Result<bool> {
@@ -97,12 +96,12 @@ impl ResourceLimiter for CallLimits {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let used = self.memory_used.load(Ordering::Relaxed);
+        let used = self.record.memory().load(Ordering::Relaxed);
         let wanted = used.saturating_add(desired.saturating_sub(current));
         if wanted > self.memory_limit {
             return self.deny(wanted, self.memory_limit, "bytes of memory");
         }
-        self.memory_used.store(wanted, Ordering::Relaxed);
+        self.record.memory().store(wanted, Ordering::Relaxed);
         Ok(true)
     }
 

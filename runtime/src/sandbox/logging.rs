@@ -18,7 +18,7 @@ impl logging::Host for HostState {
             Level::Error => "error",
             Level::Critical => "critical",
         };
-        self.record.output.note(&format!("{level} {context}: {message}"));
+        self.record.output().note(&format!("{level} {context}: {message}"));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod blocking;
 mod bucket;
 mod cache;
 mod call;
+mod caller;
 mod component;
 mod contract;
 mod convert;
@@ -25,11 +26,13 @@ mod limits;
 mod logging;
 mod outbound;
 mod output;
+mod pace;
 mod provider;
 mod quarantine;
 mod record;
 mod settings;
 mod sign_in;
+mod verification_cache;
 
 pub use bucket::{Bucket, Buckets, ENTRY_LIFE, MAX_BUCKET_BYTES, MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES};
 pub use component::{ComponentSource, Inspection, LoadError, Need};
@@ -44,3 +47,4 @@ pub use limits::{
 };
 pub use outbound::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES};
 pub use provider::{LoadedProvider, Observed, ProviderSpec, WasmProvider};
+pub use verification_cache::{CachedProvider, HitMeter};

@@ -1,7 +1,8 @@
 //! What a guest prints and logs, and what the host has to say of its call: kept within bounds, and logged as
 //! one escaped field.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use super::record::CallRecord;
+use std::sync::{Mutex, PoisonError};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
@@ -10,8 +11,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 
 /// What one call printed.
-#[derive(Clone, Default)]
-pub(super) struct Output(Arc<Mutex<Vec<u8>>>);
+#[derive(Default)]
+pub(super) struct Output(Mutex<Vec<u8>>);
 
 impl Output {
     /// The text so far, escaped; `None` when nothing was printed.
@@ -21,9 +22,11 @@ impl Output {
         let text = text.trim_end();
         (!text.is_empty()).then(|| text.escape_debug().to_string())
     }
-}
 
-impl Output {
+    fn print(&self, bytes: &[u8]) {
+        keep(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), bytes);
+    }
+
     /// Adds a line of its own.
     pub(super) fn note(&self, line: &str) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,13 +43,17 @@ fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
     kept.extend_from_slice(&bytes[..room]);
 }
 
-impl IsTerminal for Output {
+/// A guest's stdout and stderr.
+#[derive(Clone)]
+pub(super) struct Printer(pub(super) CallRecord);
+
+impl IsTerminal for Printer {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Output {
+impl StdoutStream for Printer {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
         // Only preview 3 asks for this, and the host does not link preview 3.
         Box::new(tokio::io::sink())
@@ -57,10 +64,9 @@ impl StdoutStream for Output {
     }
 }
 
-impl OutputStream for Output {
+impl OutputStream for Printer {
     fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keep(&mut kept, &bytes);
+        self.0.output().print(&bytes);
         Ok(())
     }
 
@@ -74,6 +80,6 @@ impl OutputStream for Output {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Output {
+impl Pollable for Printer {
     async fn ready(&mut self) {}
 }

@@ -1,9 +1,9 @@
 //! A loaded provider.
 
 use super::call::{
-    Called, Caller, CheckSettings, GuestCall, Prelinked, SupportsToken, VerifySession, VerifyToken,
-    VerifyTwice,
+    CheckSettings, GuestCall, Prelinked, SupportsToken, VerifySession, VerifyToken, VerifyTwice,
 };
+use super::caller::{Called, Caller};
 use super::component::{ComponentSource, Inspection, LoadError};
 use super::contract::Contract;
 use super::convert;
@@ -132,7 +132,7 @@ impl WasmProvider {
         let verdict = called.answer.and_then(|answer| convert::token_verdict(answer, token.expose()));
         let used = called.used;
         let verdict = verdict.map_err(|fault| CallFault { fault, used });
-        Observed { verdict, used, refusals: called.refusals, missed_settings: called.missed }
+        Observed { verdict, used, refusals: called.notes.refusals, missed_settings: called.notes.missed }
     }
 
     /// The same token twice in ONE instance, as no host would do it: a provider that keeps nothing answers alike.

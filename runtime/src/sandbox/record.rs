@@ -11,41 +11,59 @@ const MAX_NOTES: usize = 8;
 
 /// Shared between a call and whoever waits for it.
 #[derive(Clone, Default)]
-pub(super) struct CallRecord {
-    pub(super) output: Output,
-    pub(super) memory: Arc<AtomicUsize>,
-    refusals: Arc<Mutex<Vec<String>>>,
-    missed: Arc<Mutex<Vec<String>>>,
+pub(super) struct CallRecord(Arc<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    output: Output,
+    memory: AtomicUsize,
+    notes: Mutex<Notes>,
+}
+
+/// What the host has to say of a call.
+#[derive(Clone, Default)]
+pub(super) struct Notes {
+    /// What the host refused it, in words.
+    pub(super) refusals: Vec<String>,
+    /// Settings that it looked for in vain.
+    pub(super) missed: Vec<String>,
 }
 
 impl CallRecord {
+    /// What the guest printed.
+    pub(super) fn output(&self) -> &Output {
+        &self.0.output
+    }
+
+    /// Bytes of memory that the guest has, all memories together.
+    pub(super) fn memory(&self) -> &AtomicUsize {
+        &self.0.memory
+    }
+
     /// The host did not do what the guest asked for: this is kept, and stands in the call's log field.
     pub(super) fn refuse(&self, what: &str) {
-        self.output.note(&format!("host: {what}"));
-        keep(&self.refusals, what);
+        self.output().note(&format!("host: {what}"));
+        self.note(|notes| &mut notes.refusals, what);
     }
 
     /// The guest looked for a setting that it does not have.
     pub(super) fn miss(&self, setting: &str) {
-        keep(&self.missed, setting);
+        self.note(|notes| &mut notes.missed, setting);
     }
 
-    pub(super) fn refusals(&self) -> Vec<String> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn note(&self, kind: impl Fn(&mut Notes) -> &mut Vec<String>, note: &str) {
+        let mut notes = self.0.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kind(&mut notes);
+        if known.len() < MAX_NOTES && !known.iter().any(|known| known == note) {
+            known.push(note.to_owned());
+        }
     }
 
-    pub(super) fn missed(&self) -> Vec<String> {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn notes(&self) -> Notes {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn usage(&self, elapsed: Duration) -> Usage {
-        Usage { memory_bytes: self.memory.load(Ordering::Relaxed), elapsed }
-    }
-}
-
-fn keep(notes: &Mutex<Vec<String>>, note: &str) {
-    let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-    if notes.len() < MAX_NOTES && !notes.iter().any(|known| known == note) {
-        notes.push(note.to_owned());
+        Usage { memory_bytes: self.memory().load(Ordering::Relaxed), elapsed }
     }
 }

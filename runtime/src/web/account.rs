@@ -11,10 +11,11 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Public: the sign-in page shows the same.
-pub(super) async fn providers(State(dashboard): State<Dashboard>) -> Json<Value> {
+pub(super) async fn providers(State(dashboard): State<Arc<Dashboard>>) -> Json<Value> {
     let serving = dashboard.live.now();
     let people = serving.gate.registry().iter().filter(|by| by.signs_people_in());
     let providers: Vec<_> = people
@@ -42,7 +43,7 @@ pub(super) async fn me(Permitted(permit): Permitted) -> Response {
 }
 
 pub(super) async fn ws_ticket(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     Permitted(permit): Permitted,
 ) -> Response {

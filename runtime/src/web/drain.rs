@@ -13,6 +13,7 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest unknown action that is repeated to the caller, in characters.
@@ -25,7 +26,7 @@ enum Command {
 }
 
 pub(super) async fn control(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     Permitted(permit): Permitted,
     BoundedBody(body): BoundedBody,
 ) -> Response {
@@ -45,7 +46,7 @@ pub(super) async fn control(
 
 /// The same for a person, from the page: JSON from its script, a form without it.
 pub(super) async fn from_page(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     Permitted(permit): Permitted,
     headers: HeaderMap,

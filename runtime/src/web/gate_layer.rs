@@ -12,7 +12,7 @@ use crate::auth::{
     Caller, CookieChange, Decision, Denial, Gate, Judgement, Permit, ProviderName, RequestFacts,
     SessionEvent, VERIFY_PATH, WS_PATH,
 };
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
@@ -23,15 +23,15 @@ use std::time::{Duration, Instant};
 const CHAIN_DEADLINE: Duration = Duration::from_millis(2_500);
 const SESSION_TOKEN: &str = "x-hermes-session-token";
 
-pub(super) async fn gate(State(dashboard): State<Dashboard>, mut request: Request, next: Next) -> Response {
+pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next) -> Response {
     let context =
         Context { client: dashboard.sites.proxies.client_of(&request), site: dashboard.sites.of(&request) };
     let serving = dashboard.live.now();
     let target = forward_auth::target(&request);
-    let judgement = serving.gate.decide(&facts(&dashboard, &request, &target, &context.site)).await;
+    let judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
     drop(target);
-    tell(&dashboard, &serving.gate, &judgement, request.uri().path(), &context);
-    let cookies = cookies(&dashboard, &judgement, &context);
+    tell(dashboard, &serving.gate, &judgement, request.uri().path(), &context);
+    let cookies = cookies(dashboard, &judgement, &context);
     let mut response = match judgement.decision {
         Decision::Refused(denial) => refuse(&denial, &context.site, &request),
         Decision::Public => {

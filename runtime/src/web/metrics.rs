@@ -4,18 +4,58 @@ use super::Dashboard;
 use super::whoami::Permitted;
 use crate::auth::{ProviderFault, ProviderName};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
-use axum::middleware::Next;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 type Labels<const N: usize> = [(&'static str, String); N];
+
+/// What every request is counted by: made without allocating.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: Route,
+    status: u16,
+}
+
+/// The path of a handler, as it is written in the list of routes.
+#[derive(Clone, Debug)]
+pub(super) struct Route(Option<MatchedPath>);
+
+impl Route {
+    fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("other", MatchedPath::as_str)
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Route {}
+
+impl Hash for Route {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl EncodeLabelValue for Route {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
 
 /// Seconds: from a fast sandboxed call to the longest deadline.
 const BUCKETS: [f64; 14] =
@@ -24,10 +64,11 @@ const BUCKETS: [f64; 14] =
 /// All counters of a dashboard.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Labels<2>, Counter>,
-    token_auth: Family<Labels<1>, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    token_auth: Family<[(&'static str, &'static str); 1], Counter>,
     sign_ins: Family<Labels<1>, Counter>,
     provider_calls: Family<Labels<1>, Histogram>,
+    provider_hits: Family<Labels<1>, Counter>,
     provider_faults: Family<Labels<2>, Counter>,
     quarantined: Family<Labels<1>, Gauge>,
     reloads: Family<Labels<1>, Counter>,
@@ -43,6 +84,7 @@ impl Default for Metrics {
             token_auth: Family::default(),
             sign_ins: Family::default(),
             provider_calls: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            provider_hits: Family::default(),
             provider_faults: Family::default(),
             quarantined: Family::default(),
             reloads: Family::default(),
@@ -58,6 +100,11 @@ impl Default for Metrics {
         );
         registry.register("sign_ins", "Sign-ins of people by outcome", metrics.sign_ins.clone());
         registry.register("provider_call_seconds", "Calls of a provider", metrics.provider_calls.clone());
+        registry.register(
+            "provider_cache_hits",
+            "Answers that were given from the verification cache, without a call",
+            metrics.provider_hits.clone(),
+        );
         registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
         registry.register(
             "provider_quarantined",
@@ -76,8 +123,12 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(super) fn token_auth(&self, outcome: &str) {
-        self.token_auth.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    pub(super) fn request(&self, route: Route, status: StatusCode) {
+        self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc();
+    }
+
+    pub(super) fn token_auth(&self, outcome: &'static str) {
+        self.token_auth.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     pub(super) fn fault(&self, provider: &ProviderName, fault: &ProviderFault) {
@@ -96,6 +147,14 @@ impl Metrics {
         move |elapsed| seconds.observe(elapsed.as_secs_f64())
     }
 
+    /// Counts answers that a provider was not asked for.
+    pub fn hit_meter(&self, provider: &ProviderName) -> impl Fn() + Send + Sync + use<> {
+        let hits = self.provider_hits.get_or_create_owned(&[("provider", provider.to_string())]);
+        move || {
+            hits.inc();
+        }
+    }
+
     pub(super) fn sign_in(&self, outcome: &str) {
         self.sign_ins.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
@@ -112,16 +171,12 @@ impl Metrics {
     }
 }
 
-/// Counts a request. Unknown paths are one label, so that a stranger cannot fill the memory with them.
-pub(super) async fn count(State(dashboard): State<Dashboard>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
-    let response = next.run(request).await;
-    let labels = [("route", route), ("status", response.status().as_str().to_owned())];
-    dashboard.metrics.requests.get_or_create(&labels).inc();
-    response
+/// The route of a request. Unknown paths are one, so that a stranger cannot fill the memory with them.
+pub(super) fn route_of(request: &Request) -> Route {
+    Route(request.extensions().get::<MatchedPath>().cloned())
 }
 
-pub(super) async fn exposition(State(dashboard): State<Dashboard>, _: Permitted) -> Response {
+pub(super) async fn exposition(State(dashboard): State<Arc<Dashboard>>, _: Permitted) -> Response {
     let dropped = i64::try_from(dashboard.audit.dropped()).unwrap_or(i64::MAX);
     dashboard.metrics.audit_dropped.set(dropped);
     let mut text = String::new();

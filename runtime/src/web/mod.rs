@@ -7,6 +7,7 @@ mod account;
 mod body;
 mod client;
 mod context;
+mod door;
 mod drain;
 mod fault_log;
 mod forward_auth;
@@ -47,18 +48,17 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What the handlers share.
-#[derive(Clone)]
 pub struct Dashboard {
     /// Who gets through, and who is asked: swapped as one when providers are reloaded.
     pub live: Live,
     /// Which names the dashboard answers to.
-    pub hosts: Arc<HostPolicy>,
+    pub hosts: HostPolicy,
     /// How requests reach the dashboard, and whose forwarding headers are believed.
-    pub sites: Arc<Sites>,
+    pub sites: Sites,
     /// Seals cookies.
     pub sealer: CookieSealer,
     /// What sign-ins share.
-    pub sign_ins: Arc<SignIns>,
+    pub sign_ins: SignIns,
     /// Writes down that a session is over. Waits for the disk.
     pub ended: Arc<dyn Fn(&SessionId) + Send + Sync>,
     /// What is shown as it happens.
@@ -74,7 +74,9 @@ pub struct Dashboard {
     /// What is shown of the gateway.
     pub gateway: GatewayView,
     /// What the page at `/` shows and carries.
-    pub page: Arc<PageSettings>,
+    pub page: PageSettings,
+    /// What every answer says to browsers.
+    pub headers: SecurityHeaders,
     /// What is told of providers' faults.
     pub faults: FaultLog,
 }

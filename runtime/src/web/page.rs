@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::sync::Arc;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -74,7 +75,7 @@ pub(super) async fn icon() -> impl IntoResponse {
 }
 
 pub(super) async fn index(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     permit: Option<Extension<Permit>>,
 ) -> Response {

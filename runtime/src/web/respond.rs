@@ -4,9 +4,7 @@ use super::forward_auth;
 use super::site::Site;
 use crate::auth::{Denial, DenialStatus, RESUME_PATH};
 use axum::Json;
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -102,9 +100,7 @@ pub(super) async fn method_not_allowed() -> Response {
 }
 
 /// Headers that every answer carries, unless its handler set its own.
-pub(super) async fn security_headers(settings: SecurityHeaders, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+pub(super) fn add_security_headers(headers: &mut HeaderMap, settings: SecurityHeaders) {
     let mut default = |name: HeaderName, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
@@ -116,5 +112,4 @@ pub(super) async fn security_headers(settings: SecurityHeaders, request: Request
     if settings.https {
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
-    response
 }

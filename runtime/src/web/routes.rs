@@ -1,13 +1,13 @@
 //! Every path that the dashboard serves.
 
 use super::{
-    Dashboard, account, drain, forward_auth, gate_layer, guard, live, metrics, page, respond, sign_in,
-    status, whoami,
+    Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, sign_in, status, whoami,
 };
 use crate::auth::{RESUME_PATH, VERIFY_PATH, WS_PATH};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
+use std::sync::Arc;
 
 /// Begins and cancels a drain.
 pub const DRAIN_PATH: &str = "/api/gateway/drain";
@@ -41,7 +41,7 @@ pub const PEOPLE_PATHS: &[&str] = &[
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Every path and what answers there.
-fn handlers() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
+fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
     vec![
         ("/", get(page::index)),
         (DRAIN_PATH, post(drain::control)),
@@ -66,18 +66,15 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
     ]
 }
 
-/// The dashboard. A request passes the layers from the last one here to the first.
-pub fn router(dashboard: Dashboard, headers: respond::SecurityHeaders) -> Router {
+/// The dashboard: every path lies behind the one [`door`].
+pub fn router(dashboard: Arc<Dashboard>) -> Router {
     let routes =
         handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));
     routes
         .fallback(respond::not_found)
         .method_not_allowed_fallback(respond::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn_with_state(dashboard.clone(), gate_layer::gate))
-        .layer(from_fn_with_state(dashboard.clone(), guard::guard))
-        .layer(from_fn_with_state(dashboard.clone(), metrics::count))
-        .layer(from_fn(move |request, next| respond::security_headers(headers, request, next)))
+        .layer(from_fn_with_state(dashboard.clone(), door::door))
         .with_state(dashboard)
 }
 

@@ -91,6 +91,9 @@ impl CookieSealer {
     /// What the cookies say of a session.
     pub(super) fn session(&self, cookies: &RequestCookies<'_>, site: &Site) -> PresentedSession {
         let mut presented = PresentedSession::default();
+        if cookies.pairs.is_empty() {
+            return presented;
+        }
         let mut read = |base: &str| -> Option<SessionToken> {
             let name = name(base, site);
             let value = cookies.only(&name);

@@ -2,16 +2,16 @@
 
 use super::client::TrustedProxies;
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 
 /// `public_url`, where there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicSite {
     /// Scheme, host and port.
-    pub origin: String,
+    pub origin: Arc<str>,
     /// The path, without a slash at the end; empty for none.
     pub prefix: String,
     /// Is the scheme `https`?
@@ -32,13 +32,21 @@ pub struct Sites {
 pub(super) struct Site {
     pub(super) https: bool,
     pub(super) prefix: String,
-    origin: String,
+    origin: Origin,
+}
+
+/// Where scheme, host and port are from. Few answers need them: they are put together for those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Configured(Arc<str>),
+    /// The request's `Host`.
+    Requested(Option<HeaderValue>),
 }
 
 impl Sites {
     pub(super) fn of(&self, request: &Request) -> Site {
         if let Some(PublicSite { origin, prefix, https }) = self.public.clone() {
-            return Site { https, prefix, origin };
+            return Site { https, prefix, origin: Origin::Configured(origin) };
         }
         let headers = request.headers();
         let is_proxied = self.proxies.trusts_peer_of(request);
@@ -46,17 +54,13 @@ impl Sites {
             |name: &str| headers.get(name).filter(|_| is_proxied).and_then(|value| value.to_str().ok());
         let https = forwarded("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         let prefix = forwarded("x-forwarded-prefix").and_then(plain_prefix).unwrap_or_default();
-        Site {
-            https,
-            prefix,
-            origin: format!("{}://{}", if https { "https" } else { "http" }, host(headers)),
-        }
+        Site { https, prefix, origin: Origin::Requested(headers.get(HOST).cloned()) }
     }
 }
 
 /// The guard has let exactly one valid `Host` through.
-fn host(headers: &HeaderMap) -> String {
-    let host = headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+fn host(header: Option<&HeaderValue>) -> String {
+    let host = header.map(HeaderValue::as_bytes).unwrap_or_default();
     Authority::try_from(host).map_or_else(|_| "localhost".to_owned(), |host| host.to_string())
 }
 
@@ -79,7 +83,14 @@ impl Site {
 
     /// The whole address of a path of ours.
     pub(super) fn url(&self, path: &str) -> String {
-        format!("{}{}{path}", self.origin, self.prefix)
+        let prefix = &self.prefix;
+        match &self.origin {
+            Origin::Configured(origin) => format!("{origin}{prefix}{path}"),
+            Origin::Requested(header) => {
+                let scheme = if self.https { "https" } else { "http" };
+                format!("{scheme}://{}{prefix}{path}", host(header.as_ref()))
+            }
+        }
     }
 }
 
@@ -89,7 +100,7 @@ pub(super) mod tests {
 
     /// A dashboard at a plain address.
     pub(in crate::web) fn site(https: bool, prefix: &str) -> Site {
-        let origin = format!("{}://agent.example", if https { "https" } else { "http" });
+        let origin = Origin::Requested(Some(HeaderValue::from_static("agent.example")));
         Site { https, prefix: prefix.to_owned(), origin }
     }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 impl GatewayView {
     pub(super) fn read(&self) -> (StatusReading, Verdict) {
@@ -17,7 +18,7 @@ impl GatewayView {
     }
 }
 
-pub(super) async fn status(State(dashboard): State<Dashboard>) -> Response {
+pub(super) async fn status(State(dashboard): State<Arc<Dashboard>>) -> Response {
     let view = dashboard.gateway.clone();
     // Two small files: off the workers, which must never wait for a disk.
     match tokio::task::spawn_blocking(move || view.read()).await {
@@ -68,7 +69,7 @@ pub(super) async fn healthz() -> &'static str {
 /// Numbers for everyone. Names, limits and faults for whoever may see them: a caller with a permit, and on a
 /// loopback bind anyone, since the page there hands out this process's token.
 pub(super) async fn readyz(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     permit: Option<Extension<Permit>>,
 ) -> Json<Value> {
     let serving = dashboard.live.now();

@@ -29,7 +29,7 @@ const VERIFY_EVERY: Duration = Duration::from_secs(30);
 const VERIFY_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(in crate::web) async fn socket(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     Permitted(permit): Permitted,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -59,7 +59,7 @@ pub(in crate::web) async fn socket(
 
 /// One open page.
 struct Watcher {
-    dashboard: Dashboard,
+    dashboard: Arc<Dashboard>,
     socket: WebSocket,
     /// Its session, if people must sign in.
     session: Option<FollowedSession>,
@@ -90,7 +90,7 @@ enum End {
 
 impl Watcher {
     fn new(
-        dashboard: Dashboard,
+        dashboard: Arc<Dashboard>,
         socket: WebSocket,
         session: Option<FollowedSession>,
         slot: OwnedSemaphorePermit,

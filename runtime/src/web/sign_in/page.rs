@@ -11,12 +11,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 use percent_encoding::utf8_percent_encode;
+use std::sync::Arc;
 
 /// One sentence for every failure.
 pub(super) const FAILED: &str = "Sign-in failed. Please try again.";
 
 pub(in crate::web) async fn login(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     parameters: Parameters,
 ) -> Response {

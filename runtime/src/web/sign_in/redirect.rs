@@ -18,6 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 const CALLBACK: &str = "/auth/callback";
 const MAX_NEXT_BYTES: usize = 1024;
@@ -36,7 +37,7 @@ struct UnderWay {
 }
 
 pub(in crate::web) async fn start(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     parameters: Parameters,
 ) -> Response {
@@ -107,7 +108,7 @@ fn random() -> Result<String, Failure> {
 }
 
 pub(in crate::web) async fn callback(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     headers: HeaderMap,
     parameters: Parameters,

@@ -10,11 +10,12 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
 
 /// Ends the session here and now: its tokens, tickets and sockets. Its provider is told as well, and nobody waits for
 /// that. Whatever was sent, the cookies are deleted.
 pub(in crate::web) async fn logout(
-    State(dashboard): State<Dashboard>,
+    State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     headers: HeaderMap,
 ) -> Response {
@@ -46,7 +47,7 @@ fn about(event: EventName, token: &SessionToken, by: Option<&Registered>) -> Rec
 }
 
 /// Only the provider that minted the token ever hears of it.
-fn revoke(dashboard: Dashboard, by: Registered, token: SessionToken) {
+fn revoke(dashboard: Arc<Dashboard>, by: Registered, token: SessionToken) {
     tokio::spawn(async move {
         let Some(provider) = &by.refresh else { return };
         let revoked = provider.revoke(&token.token, deadline()).await;

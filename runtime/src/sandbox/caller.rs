@@ -1,0 +1,202 @@
+//! Making calls: where they can hurt nobody, until their deadline.
+
+use super::call::{GuestCall, Prelinked};
+use super::engine::{Sandbox, bound_store};
+use super::fault::{classify, without, words};
+use super::host::HostState;
+use super::lane::{Lane, Lanes};
+use super::limits::{MAX_CALLS_IN_FLIGHT, MAX_SIGN_INS_IN_FLIGHT};
+use super::pace::{Pace, Place};
+use super::record::{CallRecord, Notes};
+use crate::auth::{ProviderFault, Usage};
+use futures_util::FutureExt;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use wasmtime::Store;
+use zeroize::Zeroizing;
+
+/// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
+/// far too short to be stuck behind a provider that hangs.
+const MAX_SLOT_WAIT: Duration = Duration::from_millis(25);
+/// Time enough for any provider, whatever longer deadline it was granted.
+const FAIR_TIME: Duration = Duration::from_secs(1);
+/// Between a caller's look at the clock and ours.
+const ROUNDING: Duration = Duration::from_millis(10);
+/// Between two lines of what a provider prints: anybody with a wrong token can make it print.
+const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where the calls of one provider are made.
+pub(super) struct Caller {
+    sandbox: Arc<Sandbox>,
+    component: Arc<Prelinked>,
+    slots: Lanes<Arc<Semaphore>>,
+    pace: Pace,
+    printed: Mutex<Option<Instant>>,
+}
+
+/// What a call says, or why it says nothing, and what it used.
+pub(super) struct Called<T> {
+    pub(super) answer: Result<T, ProviderFault>,
+    pub(super) used: Usage,
+    pub(super) notes: Notes,
+}
+
+impl Caller {
+    pub(super) fn new(sandbox: Arc<Sandbox>, component: Prelinked) -> Self {
+        let equipment = &component.equipment;
+        let pace = Pace::new(equipment.http.is_some() || equipment.bucket.is_some());
+        let slots = Lanes::new(|lane| Arc::new(Semaphore::new(slots_of(lane))));
+        Self { sandbox, component: Arc::new(component), slots, pace, printed: Mutex::default() }
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.component.equipment.limits.deadline
+    }
+
+    /// Makes a call. However it ends, what it printed is logged and what it used is told.
+    pub(super) async fn call<C: GuestCall>(&self, by: Instant, call: C) -> Called<C::Answer> {
+        let record = CallRecord::default();
+        let start = Instant::now();
+        let credential = Zeroizing::new(call.credential().to_owned());
+        let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
+        let inside = record.clone();
+        let answer = self
+            .isolate(by, C::LANE, async move {
+                let state = HostState::new(&component.equipment, inside);
+                let mut store = Store::new(&sandbox.engine, state);
+                bound_store(&mut store);
+                let outcome = call.run(&component, &mut store).await;
+                outcome.map_err(|error| classify(&error, &store.data().limits))
+            })
+            .await;
+        self.pace.ended(&answer);
+        self.log_output(&record, &credential);
+        Called { answer, used: record.usage(start.elapsed()), notes: record.notes() }
+    }
+
+    /// Runs guest code in one of the provider's slots, until the deadline. It begins on this very thread if it has
+    /// always been quick, and moves to a runtime of the guests' own if it is not over after a tick or two. A panic on
+    /// the way is a fault of this call.
+    async fn isolate<T: Send + 'static>(
+        &self,
+        by: Instant,
+        lane: Lane,
+        work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
+    ) -> Result<T, ProviderFault> {
+        let now = Instant::now();
+        let given = by.saturating_duration_since(now).min(self.deadline());
+        let slot = self.take_slot(lane).await?;
+        let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+        let place = self.pace.place(lane);
+        if place == Place::Here {
+            match begin(work.as_mut()) {
+                Poll::Ready(outcome) => return outcome.unwrap_or_else(|panic| Err(host_fault(&*panic))),
+                Poll::Pending => self.pace.overran(),
+            }
+        }
+        let mut task = AbortOnDrop(self.runtime(place).spawn(async move {
+            let outcome = work.await;
+            drop(slot);
+            outcome
+        }));
+        match tokio::time::timeout_at((now + given).into(), &mut task.0).await {
+            Ok(Ok(Ok(outcome))) => outcome,
+            Ok(Ok(Err(panic))) => Err(host_fault(&*panic)),
+            Ok(Err(lost)) => Err(ProviderFault::Host(words(&lost.to_string()))),
+            Err(_) => Err(overdue(given, self.deadline())),
+        }
+    }
+
+    fn runtime(&self, place: Place) -> Handle {
+        match place {
+            Place::Here | Place::Guests => self.sandbox.guests.handle(),
+            Place::Suspects => self.sandbox.suspects.handle(),
+        }
+    }
+
+    async fn take_slot(&self, lane: Lane) -> Result<OwnedSemaphorePermit, ProviderFault> {
+        if let Ok(slot) = self.slots.of(lane).clone().try_acquire_owned() {
+            return Ok(slot);
+        }
+        match tokio::time::timeout(MAX_SLOT_WAIT, self.slots.of(lane).clone().acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => Err(ProviderFault::Saturated { limit: slots_of(lane), unit: "calls in flight" }),
+        }
+    }
+
+    fn log_output(&self, record: &CallRecord, credential: &str) {
+        let Some(output) = record.output().text().filter(|_| self.may_print()) else { return };
+        let output = without(credential, &output);
+        tracing::info!(provider = %self.component.name, output, "a provider printed");
+    }
+
+    fn may_print(&self) -> bool {
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = printed.is_none_or(|last| now.duration_since(last) >= OUTPUT_PAUSE);
+        if may {
+            *printed = Some(now);
+        }
+        may
+    }
+}
+
+fn slots_of(lane: Lane) -> usize {
+    match lane {
+        Lane::Checks => MAX_CALLS_IN_FLIGHT,
+        Lane::SignIns => MAX_SIGN_INS_IN_FLIGHT,
+    }
+}
+
+/// Whose doing was it? A provider that the chain gave a fair time is late itself; one that came after others who
+/// used it up is not.
+fn overdue(given: Duration, limit: Duration) -> ProviderFault {
+    match given + ROUNDING {
+        given if given >= limit => ProviderFault::DeadlineExceeded { limit },
+        given if given >= FAIR_TIME => ProviderFault::DeadlineExceeded { limit: given },
+        _ => ProviderFault::NoTimeLeft,
+    }
+}
+
+/// Runs it until it first gives way. Whoever takes it on from there polls it anew, and so is woken by it.
+fn begin<T>(work: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    work.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn host_fault(panic: &(dyn Any + Send)) -> ProviderFault {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    ProviderFault::Host(words(&format!("panicked: {}", text.unwrap_or("without a word"))))
+}
+
+/// Whoever stops waiting for a guest stops the guest: at its deadline, or when the caller goes away.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_had_its_time_is_late() {
+        let ms = Duration::from_millis;
+        let late = |given, limit| overdue(ms(given), ms(limit));
+        assert_eq!(late(2_500, 300), ProviderFault::DeadlineExceeded { limit: ms(300) });
+        assert_eq!(late(299, 300), ProviderFault::DeadlineExceeded { limit: ms(300) });
+        assert_eq!(late(200, 300), ProviderFault::NoTimeLeft);
+        assert_eq!(late(500, 5_000), ProviderFault::NoTimeLeft);
+        assert!(matches!(late(2_500, 5_000), ProviderFault::DeadlineExceeded { .. }));
+    }
+}

@@ -1,0 +1,110 @@
+//! Where a provider's calls run, by how it has lately behaved. A thread of the server is as good as any for guest code
+//! that is over in microseconds, and spares two ways between threads; what takes longer must not hold it.
+
+use super::lane::Lane;
+use crate::auth::ProviderFault;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Good calls in a row by which a provider that has failed shows that it is well again.
+const OWED_AFTER_A_FAULT: u32 = 20;
+/// Calls that are made on the guests' own threads after one that was slow on the caller's.
+const APART_AFTER_A_SLOW_CALL: u32 = 32;
+
+/// Where a call runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On the thread of whoever asks, to begin with.
+    Here,
+    /// On the guests' own threads, at a lower priority.
+    Guests,
+    /// On the one thread of those that have lately failed.
+    Suspects,
+}
+
+/// How a provider has lately behaved.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Does it wait for others (HTTP, a bucket)? Then it never runs on a thread of the server.
+    waits: bool,
+    /// Good calls that it still owes since its last fault.
+    owed: AtomicU32,
+    /// Calls that it still makes apart since it last was slow.
+    apart: AtomicU32,
+}
+
+impl Pace {
+    pub(super) fn new(waits: bool) -> Self {
+        Self { waits, owed: AtomicU32::new(0), apart: AtomicU32::new(0) }
+    }
+
+    /// Where does its next call run?
+    pub(super) fn place(&self, lane: Lane) -> Place {
+        if self.owed.load(Ordering::Relaxed) > 0 {
+            return Place::Suspects;
+        }
+        if self.waits || lane == Lane::SignIns || count_down(&self.apart) {
+            return Place::Guests;
+        }
+        Place::Here
+    }
+
+    /// A call that began on the thread of whoever asked was not over soon.
+    pub(super) fn overran(&self) {
+        self.apart.store(APART_AFTER_A_SLOW_CALL, Ordering::Relaxed);
+    }
+
+    /// A call is over.
+    pub(super) fn ended<T>(&self, answer: &Result<T, ProviderFault>) {
+        match answer {
+            Err(fault) if fault.is_own_doing() => self.owed.store(OWED_AFTER_A_FAULT, Ordering::Relaxed),
+            Err(_) => {}
+            Ok(_) => drop(count_down(&self.owed)),
+        }
+    }
+}
+
+/// One less, if there is one. Written only when there is: every call of every thread looks.
+fn count_down(counter: &AtomicU32) -> bool {
+    let left = counter.load(Ordering::Relaxed);
+    if left > 0 {
+        counter.store(left - 1, Ordering::Relaxed);
+    }
+    left > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(pace: &Pace, calls: u32) -> Vec<Place> {
+        (0..calls).map(|_| pace.place(Lane::Checks)).collect()
+    }
+
+    #[test]
+    fn slow_call_keeps_those_after_it_off_the_servers_threads() {
+        let pace = Pace::new(false);
+        assert_eq!(pace.place(Lane::Checks), Place::Here);
+        assert_eq!(pace.place(Lane::SignIns), Place::Guests);
+        pace.overran();
+        assert!(places(&pace, APART_AFTER_A_SLOW_CALL).iter().all(|place| *place == Place::Guests));
+        assert_eq!(pace.place(Lane::Checks), Place::Here);
+    }
+
+    #[test]
+    fn fault_must_be_made_good_first() {
+        let pace = Pace::new(false);
+        pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())));
+        for _ in 0..OWED_AFTER_A_FAULT {
+            assert_eq!(pace.place(Lane::Checks), Place::Suspects);
+            pace.ended(&Ok(()));
+        }
+        assert_eq!(pace.place(Lane::Checks), Place::Here);
+        pace.ended::<()>(&Err(ProviderFault::Unavailable("store".into())));
+        assert_eq!(pace.place(Lane::Checks), Place::Here, "not its own doing");
+    }
+
+    #[test]
+    fn provider_that_waits_for_others_never_runs_on_the_servers_threads() {
+        assert_eq!(Pace::new(true).place(Lane::Checks), Place::Guests);
+    }
+}

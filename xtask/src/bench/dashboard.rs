@@ -1,0 +1,73 @@
+//! The dashboard as it is measured: the release binary with everything on, over a home of its own.
+
+use super::server::{Server, workspace};
+use anyhow::Context;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// What the providers here know.
+pub(super) const TOKEN: &str = "c2FuZGJveGVkLWFuZC1mYXN0LTAxMjM0NTY3ODk";
+/// What opens the drain route.
+pub(super) const DRAIN_SECRET: &str = "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7";
+
+pub(super) fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}")
+}
+
+/// The provider of the README, which compares a token with one setting, in two builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    /// `wasm32-wasip2`, with all that Rust's standard library imports.
+    Std,
+    /// `wasm32-unknown-unknown`: no import of WASI's but its settings.
+    Bare,
+}
+
+impl Guest {
+    pub(super) fn component(self) -> PathBuf {
+        PathBuf::from(match self {
+            Self::Std => env!("STD_GUEST"),
+            Self::Bare => env!("BARE_GUEST"),
+        })
+    }
+}
+
+/// A home with so many of one provider, of which the last knows the token, each with this among its settings in the
+/// configuration.
+pub(super) fn home(guest: Guest, providers: usize, more: &str) -> anyhow::Result<TempDir> {
+    let home = tempfile::tempdir()?;
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700))?;
+    fs::copy(guest.component(), home.path().join("provider.wasm"))
+        .context("the guest is built with xtask")?;
+    let mut config = String::from("dashboard:\n  port: 0\n  providers:\n");
+    for number in 1..=providers {
+        let token = if number == providers { TOKEN } else { "another" };
+        writeln!(
+            config,
+            "    - {{name: p{number}, component: provider.wasm, config: {{token: {token}}}{more}}}"
+        )?;
+    }
+    fs::write(home.path().join("portcullis.yaml"), config)?;
+    Ok(home)
+}
+
+/// Where `cargo build --release` puts it.
+pub(super) fn binary() -> PathBuf {
+    workspace("target/release/portcullis")
+}
+
+/// `portcullis serve`, quiet.
+pub(super) fn command(home: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.arg("--home").arg(home).arg("serve").env("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET);
+    command.stderr(Stdio::null());
+    command
+}
+
+pub(super) fn start(home: TempDir) -> anyhow::Result<Server> {
+    Server::start(&mut command(home.path()), Some(home))
+}

@@ -1,0 +1,27 @@
+//! Work on the project that is more than one cargo command.
+
+mod bench;
+mod limit;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about)]
+enum Task {
+    /// Measure the release binary under load, beside what limits it and beside its peers.
+    Bench(bench::Options),
+    /// Serve what the dashboard is compared with: no auth, and the same check done natively.
+    #[command(hide = true)]
+    Limit {
+        /// The token that the native check knows.
+        #[arg(long)]
+        token: String,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Bench(options) => bench::run(&options),
+        Task::Limit { token } => limit::serve(token),
+    }
+}
