@@ -26,5 +26,6 @@ mod sessions;
 mod status_file;
 mod turns;
 mod up;
+mod verification_cache;
 mod wall;
 mod wit_reference;

@@ -27,7 +27,7 @@ struct Principal {
 const PRINCIPAL: Principal = Principal { principal: "demo", provider: "native", scopes: ["metrics.read"] };
 
 /// Serves both on a free port, which it prints: `/bare`, and `/native` for whoever has the token.
-pub fn serve(token: String) -> anyhow::Result<()> {
+pub(crate) fn serve(token: String) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;

@@ -74,6 +74,9 @@ pub fn build(workspace: &Path, target: Target, arguments: &[&str]) -> PathBuf {
         .current_dir(workspace)
         // The linker that turns a core module into a component; it ships with the toolchain.
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld")
+        // After every call the host looks through the memory that there is: a stack of 1 MiB, which is usual, is most
+        // of it.
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C link-arg=-zstack-size=131072")
         .args(["build", "--quiet", "--profile", "guest", "--target", target.triple()])
         .arg("--target-dir")
         .arg(&target_dir)

@@ -245,7 +245,12 @@ impl ProviderLoader {
     }
 
     /// Without random bytes nothing is remembered: the provider is then asked every time.
-    fn cached(&self, kept: &Loaded, guarded: &Arc<Guarded>, ttl: Duration) -> Option<Arc<CachedProvider>> {
+    fn cached(
+        &self,
+        kept: &Loaded,
+        guarded: &Arc<Guarded>,
+        ttl: Duration,
+    ) -> Option<Arc<CachedProvider<Guarded>>> {
         let hit: HitMeter = match &self.observers {
             Some(observers) => Box::new(observers.metrics.hit_meter(&kept.config.name)),
             None => Box::new(|| {}),

@@ -155,6 +155,7 @@ fn write_all(
 }
 
 /// Waits for a line, and takes what else there is a moment later.
+#[expect(clippy::disallowed_methods, reason = "waits for nothing: what comes meanwhile must not wake it")]
 fn gather(inbox: &mpsc::Receiver<Message>, has_ended: &mut bool) -> Vec<Record> {
     let mut records = Vec::new();
     let mut take = |message| match message {

@@ -4,7 +4,6 @@
 //! **Invariant:** only a "yes" is kept, never beyond the session's own end, and none outlives a quarantine, a
 //! revocation, or a reload (which makes a new cache). A token itself is not kept: entries stand under a keyed hash.
 
-use super::guarded::Guarded;
 use super::health::Health;
 use crate::auth::{
     BearerToken, BoxFuture, CallFault, Claims, RefreshProvider, RefreshVerdict, SessionClaims,
@@ -29,8 +28,8 @@ type Key = [u8; 32];
 pub type HitMeter = Box<dyn Fn() + Send + Sync>;
 
 /// A provider whose good answers are remembered.
-pub struct CachedProvider {
-    provider: Arc<Guarded>,
+pub struct CachedProvider<P> {
+    provider: Arc<P>,
     health: Arc<Health>,
     secret: Hmac<Sha256>,
     tokens: Cache<Key, Remembered<Claims>>,
@@ -67,13 +66,13 @@ fn cache<T: Send + Sync + 'static>(ttl: Duration) -> Cache<Key, Remembered<T>> {
     Cache::builder().max_capacity(MAX_ENTRIES).time_to_live(ttl).expire_after(OwnExpiry).build()
 }
 
-impl CachedProvider {
+impl<P> CachedProvider<P> {
     /// Remembers for `ttl` what this provider says.
     ///
     /// # Errors
     /// The system has no random bytes for the key of the hashes.
     pub fn new(
-        provider: Arc<Guarded>,
+        provider: Arc<P>,
         health: Arc<Health>,
         ttl: Duration,
         hit: HitMeter,
@@ -106,7 +105,7 @@ impl CachedProvider {
     }
 }
 
-impl TokenProvider for CachedProvider {
+impl<P: TokenProvider> TokenProvider for CachedProvider<P> {
     fn verify_token<'a>(
         &'a self,
         token: &'a BearerToken,
@@ -128,7 +127,7 @@ impl TokenProvider for CachedProvider {
     }
 }
 
-impl SessionProvider for CachedProvider {
+impl<P: SessionProvider> SessionProvider for CachedProvider<P> {
     fn verify_session<'a>(
         &'a self,
         access_token: &'a str,
@@ -150,7 +149,7 @@ impl SessionProvider for CachedProvider {
     }
 }
 
-impl RefreshProvider for CachedProvider {
+impl<P: RefreshProvider> RefreshProvider for CachedProvider<P> {
     fn refresh<'a>(
         &'a self,
         refresh_token: &'a str,
@@ -183,4 +182,154 @@ fn without_tokens(session: &SessionClaims) -> SessionClaims {
 fn until(expires_at: u64) -> Duration {
     let end = UNIX_EPOCH.checked_add(Duration::from_secs(expires_at));
     end.and_then(|end| end.duration_since(SystemTime::now()).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lane::Lane;
+    use super::super::limits::Limits;
+    use super::*;
+    use crate::auth::ProviderFault;
+    use futures_util::FutureExt;
+    use std::sync::atomic::AtomicUsize;
+
+    const LONG: Duration = Duration::from_secs(300);
+
+    /// Knows everyone whose token says "good", until this second, and counts how often it is asked.
+    struct Scripted {
+        asked: AtomicUsize,
+        expires_at: u64,
+    }
+
+    impl TokenProvider for Scripted {
+        fn verify_token<'a>(
+            &'a self,
+            token: &'a BearerToken,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let claims = |name: &str| Claims::new(name.to_owned(), &[]).unwrap();
+            let verdict = match token.expose() {
+                "broken" => Err(ProviderFault::Unavailable("store".into()).into()),
+                token if token.starts_with("good") => Ok(TokenVerdict::Recognized(claims(token))),
+                _ => Ok(TokenVerdict::NotRecognized),
+            };
+            Box::pin(std::future::ready(verdict))
+        }
+    }
+
+    impl SessionProvider for Scripted {
+        fn verify_session<'a>(
+            &'a self,
+            access_token: &'a str,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let session = SessionClaims {
+                user_id: "ada".into(),
+                email: String::new(),
+                display_name: String::new(),
+                org_id: String::new(),
+                expires_at: self.expires_at,
+                access_token: Zeroizing::new(access_token.to_owned()),
+                refresh_token: Zeroizing::default(),
+            };
+            Box::pin(std::future::ready(Ok((access_token == "good").then_some(session))))
+        }
+    }
+
+    impl RefreshProvider for Scripted {
+        fn refresh<'a>(&'a self, _: &'a str, _: Instant) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>> {
+            Box::pin(std::future::ready(Ok(RefreshVerdict::Expired)))
+        }
+
+        fn revoke<'a>(&'a self, _: &'a str, _: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    fn cached(ttl: Duration, life: Duration) -> CachedProvider<Scripted> {
+        let health = Arc::new(Health::new(Limits::default(), Box::new(|_| {})));
+        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + life;
+        let provider = Arc::new(Scripted { asked: AtomicUsize::new(0), expires_at: end.as_secs() });
+        CachedProvider::new(provider, health, ttl, Box::new(|| {})).unwrap()
+    }
+
+    fn asked(cached: &CachedProvider<Scripted>) -> usize {
+        cached.provider.asked.load(Ordering::Relaxed)
+    }
+
+    fn verify(cached: &CachedProvider<Scripted>, token: &str) -> Option<String> {
+        let token = BearerToken::by_hand(token.to_owned());
+        let verdict = cached.verify_token(&token, Instant::now()).now_or_never().unwrap();
+        match verdict {
+            Ok(TokenVerdict::Recognized(claims)) => Some(claims.principal().to_owned()),
+            _ => None,
+        }
+    }
+
+    fn verify_session(cached: &CachedProvider<Scripted>) -> bool {
+        cached.verify_session("good", Instant::now()).now_or_never().unwrap().unwrap().is_some()
+    }
+
+    #[test]
+    fn only_a_yes_is_remembered_and_each_token_has_its_own() {
+        let cached = cached(LONG, LONG);
+        for (token, calls) in [("good-1", 1), ("good-2", 1), ("unknown", 3), ("broken", 3)] {
+            let before = asked(&cached);
+            for _ in 0..3 {
+                assert_eq!(verify(&cached, token).as_deref(), token.starts_with("good").then_some(token));
+            }
+            assert_eq!(asked(&cached) - before, calls, "{token}");
+        }
+    }
+
+    #[test]
+    fn quarantine_ends_all_that_was_remembered() {
+        let cached = cached(LONG, LONG);
+        assert!(verify(&cached, "good").is_some() && verify_session(&cached));
+        for _ in 0..20 {
+            if let Ok(admitted) = cached.health.admit(Lane::Checks) {
+                admitted.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into()).into()));
+            }
+        }
+        assert!(verify(&cached, "good").is_some() && verify_session(&cached));
+        assert_eq!(asked(&cached), 4);
+    }
+
+    #[test]
+    fn revocation_ends_every_session_that_was_remembered() {
+        let cached = cached(LONG, LONG);
+        assert!(verify_session(&cached) && verify_session(&cached));
+        assert_eq!(asked(&cached), 1);
+        cached.revoke("any", Instant::now()).now_or_never().unwrap().unwrap();
+        assert!(verify_session(&cached));
+        assert_eq!(asked(&cached), 2);
+    }
+
+    #[test]
+    fn session_is_not_remembered_beyond_its_end() {
+        let cached = cached(LONG, Duration::ZERO);
+        assert!(verify_session(&cached) && verify_session(&cached));
+        assert_eq!(asked(&cached), 2);
+    }
+
+    #[test]
+    fn nothing_is_remembered_for_longer_than_it_may_be() {
+        let cached = cached(Duration::from_millis(20), LONG);
+        assert!(verify(&cached, "good").is_some());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while asked(&cached) < 2 {
+            assert!(verify(&cached, "good").is_some());
+            assert!(Instant::now() < deadline, "it is remembered for ever");
+        }
+    }
+
+    #[test]
+    fn tokens_of_a_session_are_not_kept() {
+        let cached = cached(LONG, LONG);
+        let ask = || cached.verify_session("good", Instant::now()).now_or_never().unwrap().unwrap().unwrap();
+        assert_eq!(ask().access_token.as_str(), "good", "as the provider said it");
+        assert_eq!(ask().access_token.as_str(), "");
+    }
 }

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long one may take to come up.
-const COMES_UP: Duration = Duration::from_secs(60);
+/// How long one may take to come up: a peer is installed first.
+const COMES_UP: Duration = Duration::from_secs(600);
 /// A tick of `/proc`'s clocks on Linux (`USER_HZ`).
 const CLOCK_TICK: Duration = Duration::from_millis(10);
 
@@ -18,8 +18,8 @@ const CLOCK_TICK: Duration = Duration::from_millis(10);
 pub(super) struct Server {
     process: Child,
     port: u16,
-    /// Where it keeps what it keeps.
-    home: Option<TempDir>,
+    /// Where it keeps what it keeps: taken away when it has ended.
+    _home: Option<TempDir>,
 }
 
 impl Server {
@@ -28,7 +28,7 @@ impl Server {
         let shown = format!("{command:?}");
         let process =
             command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().with_context(|| shown.clone())?;
-        let mut server = Self { process, port: 0, home };
+        let mut server = Self { process, port: 0, _home: home };
         let mut out = BufReader::new(server.process.stdout.take().context("stdout is piped")?);
         server.port = port_of(&mut out).with_context(|| format!("{shown} says no port"))?;
         // Whoever prints on must not meet a full pipe.
@@ -41,7 +41,7 @@ impl Server {
         let shown = format!("{command:?}");
         let process =
             command.stdout(Stdio::null()).stdin(Stdio::null()).spawn().with_context(|| shown.clone())?;
-        let mut server = Self { process, port, home };
+        let mut server = Self { process, port, _home: home };
         let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = server.process.try_wait()? {
@@ -50,21 +50,13 @@ impl Server {
             if start.elapsed() > COMES_UP {
                 bail!("{shown} does not come up");
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
         Ok(server)
     }
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(super) fn home(&self) -> Option<&TempDir> {
-        self.home.as_ref()
     }
 
     /// CPU time of the process and of all that it started.
@@ -90,7 +82,7 @@ impl Drop for Server {
             if let Ok(Some(_)) = self.process.try_wait() {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         let _ = self.process.kill();
         let _ = self.process.wait();

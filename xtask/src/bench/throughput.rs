@@ -11,16 +11,34 @@ use serde::Serialize;
 use std::process::Command;
 use std::sync::Arc;
 
+/// Connections at once, each with one request in flight.
+pub(super) const CONNECTIONS: u32 = 64;
+
 /// Somebody who is asked.
 pub(super) struct Contender {
     pub(super) name: String,
     pub(super) server: Arc<Server>,
     pub(super) question: Question,
+    pub(super) connections: u32,
+    /// Others that it needs.
+    pub(super) behind: Vec<Arc<Server>>,
 }
 
 impl Contender {
     pub(super) fn new(name: &str, server: &Arc<Server>, path: &'static str, headers: &[String]) -> Self {
-        Self { name: name.to_owned(), server: server.clone(), question: Question::get(path, headers) }
+        Self {
+            name: name.to_owned(),
+            server: server.clone(),
+            question: Question::get(path, headers),
+            connections: CONNECTIONS,
+            behind: Vec::new(),
+        }
+    }
+
+    /// The same, with a server behind it that must stay up.
+    pub(super) fn with(mut self, server: Arc<Server>) -> Self {
+        self.behind.push(server);
+        self
     }
 }
 
@@ -67,10 +85,10 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
         contenders.extend(peers::start()?);
     }
     let mut rounds: Vec<Vec<Outcome>> = contenders.iter().map(|_| Vec::new()).collect();
-    let load = Load { connections: 64, time: effort.seconds };
     for round in 1..=effort.rounds {
         for (contender, outcomes) in contenders.iter().zip(&mut rounds) {
             super::progress(&format!("round {round} of {}: {}", effort.rounds, contender.name));
+            let load = Load { connections: contender.connections, time: effort.seconds };
             let outcome = drive(&contender.server, &contender.question, load);
             outcomes.push(outcome.with_context(|| contender.name.clone())?);
         }
