@@ -5,21 +5,29 @@
 //! `product` is ours with its limits, records and deadline; `minimum` is wasmtime alone, configured alike; `on demand`
 //! is wasmtime without its pool, and `naive` that with a linker for every call as well.
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use portcullis::auth::{BearerToken, ProviderName, TokenVerdict};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use jiff::Timestamp;
+use portcullis::auth::{
+    BearerToken, Decision, Gate, People, PeopleGate, ProviderName, Registered, Registry, RequestFacts,
+    Required, TokenRoutes, TokenVerdict,
+};
+use portcullis::config::{Environment, load_text};
+use portcullis::drain::{Marker, MarkerFile};
 use portcullis::sandbox::{
     ComponentSource, Limits, LoadedProvider, Powers, ProviderSpec, Sandbox, SandboxSettings,
 };
 use portcullis_tests::{bare_guest, guest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 #[path = "minimum/mod.rs"]
 mod minimum;
 
+const PATH: &str = "/measured";
 const TOKEN: &str = "good-token-0123456789";
 
 fn settings() -> BTreeMap<String, String> {
@@ -63,12 +71,93 @@ fn call(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn bearer(criterion: &mut Criterion) {
+/// The gate before so many providers, of which the last knows the token.
+fn gate(loaded: &LoadedProvider, providers: usize) -> Gate {
+    let stranger = |number| Registered {
+        token: Some(loaded.provider.clone()),
+        ..Registered::new(ProviderName::new(&format!("p{number}")).expect("a name"), BTreeSet::new())
+    };
+    let registry = Registry::new((1..=providers).map(stranger).collect()).expect("names of their own");
+    let routes = TokenRoutes::default().with(PATH, Required::NoScope);
+    Gate::new(routes, registry, Arc::new(People::new(PeopleGate::Sessions)))
+}
+
+/// A token that nobody knows is asked of everyone: ten providers cost ten calls, and nothing more.
+fn chain(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let sandbox = Sandbox::start(&SandboxSettings { providers: 4, ..SandboxSettings::default() });
+    let loaded = load(&runtime, &sandbox.expect("a sandbox"), &guest("minimal"));
+    let mut group = criterion.benchmark_group("chain");
+    for providers in [1, 2, 10, 100] {
+        let gate = gate(&loaded, providers);
+        group.throughput(Throughput::Elements(providers as u64));
+        group.bench_function(BenchmarkId::from_parameter(providers), |bencher| {
+            bencher.to_async(&runtime).iter(|| async {
+                let now = Instant::now();
+                let by = now + Duration::from_secs(60);
+                let facts = RequestFacts::of_a_machine(PATH, vec![b"Bearer nobody-knows-this"], now, by);
+                let judgement = gate.decide(&facts).await;
+                assert!(judgement.faults.is_empty() && matches!(judgement.decision, Decision::Refused(_)));
+            });
+        });
+    }
+    group.finish();
+}
+
+/// As many calls on two threads as on one: what they keep from each other by sharing a pool.
+fn threads(criterion: &mut Criterion) {
+    const CALLS: usize = 2_000;
+    let runtime = Runtime::new().expect("a runtime");
+    let sandbox = Sandbox::start(&SandboxSettings { providers: 4, ..SandboxSettings::default() });
+    let loaded = load(&runtime, &sandbox.expect("a sandbox"), &guest("minimal"));
+    let mut group = criterion.benchmark_group("threads");
+    for threads in [1, 2] {
+        group.throughput(Throughput::Elements((CALLS * threads) as u64));
+        group.bench_function(BenchmarkId::from_parameter(threads), |bencher| {
+            bencher.iter(|| {
+                std::thread::scope(|scope| {
+                    for _ in 0..threads {
+                        scope.spawn(|| {
+                            runtime.block_on(async {
+                                let token = BearerToken::by_hand(TOKEN.into());
+                                for _ in 0..CALLS {
+                                    let observed =
+                                        loaded.provider.observe(&token, loaded.provider.own_deadline()).await;
+                                    assert!(observed.verdict.is_ok());
+                                }
+                            });
+                        });
+                    }
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
+fn host(criterion: &mut Criterion) {
     let header = format!("Bearer {TOKEN}");
-    criterion.bench_function("bearer token out of its header", |bencher| {
+    criterion.bench_function("host/bearer token out of its header", |bencher| {
         bencher.iter(|| BearerToken::from_headers([black_box(header.as_bytes())]).map(drop));
+    });
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let marker = MarkerFile::new(home.path());
+    let content = Marker::begin(Timestamp::now(), "nas".into(), None, false, None);
+    criterion.bench_function("host/drain marker, write with fsync", |bencher| {
+        bencher.iter(|| marker.write(black_box(&content)).expect("a folder of ours"));
+    });
+    criterion.bench_function("host/drain marker, read", |bencher| bencher.iter(|| black_box(marker.read())));
+    let providers: String = (0..100)
+        .map(|number| format!("    - {{name: p{number}, component: provider.wasm, config: {{a: b}}}}\n"))
+        .collect();
+    let text = format!("dashboard:\n  providers:\n{providers}");
+    criterion.bench_function("host/configuration of 100 providers", |bencher| {
+        bencher.iter(|| {
+            load_text(home.path().to_owned(), None, black_box(&text), Environment::default())
+                .expect("no mistake")
+        });
     });
 }
 
-criterion_group!(parts, call, bearer);
+criterion_group!(parts, call, chain, threads, host);
 criterion_main!(parts);

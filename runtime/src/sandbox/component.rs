@@ -318,10 +318,10 @@ impl Sandbox {
         {
             return Err(LoadError::DigestDiffers { found: digest, expected: expected.to_owned() });
         }
-        let component = match self.cache.load(&self.engine, &digest) {
-            Some(component) => component,
-            None => self.compile_anew(bytes, &digest)?,
-        };
+        let component = self.compiling.share(&digest, || match self.cache.load(&self.engine, &digest) {
+            Some(component) => Ok(component),
+            None => self.compile_anew(bytes, &digest),
+        })?;
         let inspection = self.look_at(&component, bytes.len(), digest);
         Ok((component, inspection))
     }

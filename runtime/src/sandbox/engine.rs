@@ -1,6 +1,7 @@
 //! One engine for all providers: the pool that instances come from, the compiler's switches, the epoch.
 
 use super::cache::ComponentCache;
+use super::compiling::Compiling;
 use super::contract::CONTRACT_VERSIONS;
 use super::guest_runtime::GuestRuntime;
 use super::host::{self, HostState};
@@ -77,6 +78,7 @@ pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) linker: Linker<HostState>,
     pub(super) cache: ComponentCache,
+    pub(super) compiling: Compiling,
     pub(super) contracts: &'static [&'static str],
     pub(super) guests: GuestRuntime,
     pub(super) suspects: GuestRuntime,
@@ -99,7 +101,16 @@ impl Sandbox {
         let suspects = GuestRuntime::start_for_suspects().map_err(SandboxError::Thread)?;
         let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Thread)?;
         let contracts = settings.contracts;
-        Ok(Arc::new(Self { engine, linker, cache, contracts, guests, suspects, _ticker: ticker }))
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            cache,
+            compiling: Compiling::default(),
+            contracts,
+            guests,
+            suspects,
+            _ticker: ticker,
+        }))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Runtimes for guests alone, at a lower priority: the routes of the host never wait behind a guest, and good
-//! providers hardly ever behind a bad one.
+//! Runtimes for guests that take their time, at a lower priority: the routes of the host never wait behind one, and
+//! good providers hardly ever behind a bad one. (Those that are always quick need none: `pace`.)
 
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};

@@ -10,6 +10,7 @@ mod bucket;
 mod cache;
 mod call;
 mod caller;
+mod compiling;
 mod component;
 mod contract;
 mod convert;
