@@ -69,6 +69,7 @@ impl Caller {
         let inside = record.clone();
         let answer = self
             .isolate(by, C::LANE, async move {
+                let _ticking = sandbox.ticker.ticking();
                 let state = HostState::new(&component.equipment, inside);
                 let mut store = Store::new(&sandbox.engine, state);
                 bound_store(&mut store);

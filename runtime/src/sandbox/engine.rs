@@ -9,17 +9,13 @@ use super::limits::{
     Limits, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES,
     MAX_TABLE_ELEMENTS, MAX_TABLES,
 };
+use super::ticker::Ticker;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Collector, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// How often a running guest gives way to others.
-const TICK: Duration = Duration::from_millis(1);
 /// Calls at once, over all providers. Each may take as many memories as a component may have, and each of
 /// those reserves 4 GiB of addresses; beyond this many providers share.
 const MAX_CALLS: usize = 1024;
@@ -82,7 +78,7 @@ pub struct Sandbox {
     pub(super) contracts: &'static [&'static str],
     pub(super) guests: GuestRuntime,
     pub(super) suspects: GuestRuntime,
-    _ticker: Ticker,
+    pub(super) ticker: Ticker,
 }
 
 impl Sandbox {
@@ -109,7 +105,7 @@ impl Sandbox {
             contracts,
             guests,
             suspects,
-            _ticker: ticker,
+            ticker,
         }))
     }
 }
@@ -176,27 +172,4 @@ pub(super) fn bound_store(store: &mut wasmtime::Store<HostState>) {
     store.set_epoch_deadline(2);
     // Gives way at every tick and never kills: the wall clock around the call does.
     store.epoch_deadline_async_yield_and_update(1);
-}
-
-/// The one thread that advances the epoch.
-struct Ticker(Arc<AtomicBool>);
-
-impl Ticker {
-    fn start(engine: Engine) -> io::Result<Self> {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let stop = stopped.clone();
-        thread::Builder::new().name("epoch".into()).spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                thread::park_timeout(TICK);
-                engine.increment_epoch();
-            }
-        })?;
-        Ok(Self(stopped))
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

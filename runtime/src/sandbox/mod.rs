@@ -33,6 +33,7 @@ mod quarantine;
 mod record;
 mod settings;
 mod sign_in;
+mod ticker;
 mod verification_cache;
 
 pub use bucket::{Bucket, Buckets, ENTRY_LIFE, MAX_BUCKET_BYTES, MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES};

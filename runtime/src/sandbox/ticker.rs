@@ -1,0 +1,128 @@
+//! The one thread that advances the epoch: every millisecond while a guest may be running, and not at all while none is.
+//!
+//! **Invariant:** whoever holds a [`Ticking`] is ticked. Without ticks a guest that loops would never give way.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+use wasmtime::Engine;
+
+/// How often a running guest gives way to others.
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks without a guest after which the thread rests: going to rest and being woken costs more than a few ticks.
+const LINGERS: u32 = 20;
+/// Looks again so often at the least, should it ever miss being woken.
+const LONGEST_REST: Duration = Duration::from_millis(250);
+
+/// Ends when it is dropped.
+pub(super) struct Ticker {
+    state: Arc<State>,
+    thread: Thread,
+}
+
+#[derive(Default)]
+struct State {
+    /// Calls that may be running guest code.
+    running: AtomicUsize,
+    rests: AtomicBool,
+    is_over: AtomicBool,
+}
+
+/// As long as this is there, the epoch advances.
+pub(super) struct Ticking(Arc<State>);
+
+impl Ticker {
+    /// # Errors
+    /// The thread cannot be started.
+    pub(super) fn start(engine: Engine) -> io::Result<Self> {
+        let state = Arc::new(State::default());
+        let shared = state.clone();
+        let ticks = move || tick(&shared, || engine.increment_epoch());
+        let thread = thread::Builder::new().name("epoch".into()).spawn(ticks)?.thread().clone();
+        Ok(Self { state, thread })
+    }
+
+    /// A guest is about to run.
+    pub(super) fn ticking(&self) -> Ticking {
+        // Both orders are of one sequence: either this sees the thread at rest, or the thread sees this call.
+        self.state.running.fetch_add(1, Ordering::SeqCst);
+        if self.state.rests.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+        Ticking(self.state.clone())
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn tick(state: &State, advance: impl Fn()) {
+    let mut idle = 0;
+    while !state.is_over.load(Ordering::SeqCst) {
+        idle = if state.running.load(Ordering::SeqCst) > 0 { 0 } else { idle + 1 };
+        if idle > LINGERS {
+            rest(state);
+            idle = 0;
+        } else {
+            thread::park_timeout(TICK);
+        }
+        advance();
+    }
+}
+
+fn rest(state: &State) {
+    state.rests.store(true, Ordering::SeqCst);
+    if state.running.load(Ordering::SeqCst) == 0 && !state.is_over.load(Ordering::SeqCst) {
+        thread::park_timeout(LONGEST_REST);
+    }
+    state.rests.store(false, Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Instant;
+
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn thread_rests_without_guests_and_ticks_for_each_that_comes() {
+        let ticks = Arc::new(AtomicU64::new(0));
+        let state = Arc::new(State::default());
+        let (counted, shared) = (ticks.clone(), state.clone());
+        let count = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let handle = thread::spawn(move || tick(&shared, count));
+        let ticker = Ticker { state, thread: handle.thread().clone() };
+        for _ in 0..20 {
+            until("it never rests", || ticker.state.rests.load(Ordering::SeqCst));
+            let ticking = ticker.ticking();
+            let before = ticks.load(Ordering::Relaxed);
+            until("it does not tick", || ticks.load(Ordering::Relaxed) >= before + 5);
+            assert!(!ticker.state.rests.load(Ordering::SeqCst));
+            drop(ticking);
+        }
+        drop(ticker);
+        handle.join().unwrap();
+    }
+}
