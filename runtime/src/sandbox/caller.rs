@@ -93,6 +93,9 @@ impl Caller {
     ) -> Result<T, ProviderFault> {
         let now = Instant::now();
         let given = by.saturating_duration_since(now).min(self.deadline());
+        if given.is_zero() {
+            return Err(overdue(given, self.deadline()));
+        }
         let slot = self.take_slot(lane).await?;
         let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
         let place = self.pace.place(lane);
