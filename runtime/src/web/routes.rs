@@ -66,7 +66,7 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
     ]
 }
 
-/// The dashboard: every path lies behind the one [`door`].
+/// The dashboard: every path lies behind one layer, `door`.
 pub fn router(dashboard: Arc<Dashboard>) -> Router {
     let routes =
         handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));
