@@ -1,4 +1,4 @@
-//! Answers with a name of 16 MiB.
+//! Answers with a name of 100 MiB.
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
@@ -7,7 +7,7 @@ pub struct Guest;
 
 impl Provider for Guest {
     fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        Ok(Some(TokenPrincipal::new("x".repeat(16 << 20), ["metrics.read"])))
+        Ok(Some(TokenPrincipal::new("x".repeat(100 << 20), ["metrics.read"])))
     }
 }
 

@@ -53,6 +53,7 @@ impl Home {
             let (memory, deadline) = match *name {
                 "loops" | "sleeps" => (64, 300),
                 "hoards" => (16, 2_000),
+                "shouts" => (256, 2_000),
                 _ => (64, 2_000),
             };
             format!(

@@ -69,7 +69,7 @@ const CASES: &[Case] = &[
     case("a provider that traps", &["traps"], METRICS, GOOD, 401, UNAUTHORIZED),
     case("a provider that answers garbage", &["garbles"], METRICS, GOOD, 401, UNAUTHORIZED),
     case("a provider that takes all memory", &["hoards"], METRICS, GOOD, 401, UNAUTHORIZED),
-    case("a provider that answers 16 MiB", &["shouts"], METRICS, GOOD, 401, UNAUTHORIZED),
+    case("a provider that answers 100 MiB", &["shouts"], METRICS, GOOD, 401, UNAUTHORIZED),
     case("a provider that loops", &["loops"], METRICS, GOOD, 503, "Auth provider 'loops-0' unreachable"),
     case(
         "a provider that sleeps in a host call",

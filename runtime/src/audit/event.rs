@@ -43,12 +43,13 @@ impl Record {
         Self { ts: Timestamp::now(), event, fields: Vec::with_capacity(6) }
     }
 
-    /// The same with one more field. `ts` and `event` are taken, and so is a name that was given before.
+    /// The same with one more field, or with another value of it. `ts` and `event` are taken.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
-        let is_taken = matches!(key, "ts" | "event") || self.fields.iter().any(|(known, _)| *known == key);
-        if !is_taken {
-            self.fields.push((key, value.into()));
+        match self.fields.iter_mut().find(|(known, _)| *known == key) {
+            _ if matches!(key, "ts" | "event") => {}
+            Some((_, known)) => *known = value.into(),
+            None => self.fields.push((key, value.into())),
         }
         self
     }

@@ -28,8 +28,8 @@ pub(super) fn redact(value: &mut Value) {
 
 /// May what stands under this key be a secret?
 pub(super) fn is_secret(key: &str) -> bool {
-    let plain = key.bytes().filter(|byte| !matches!(byte, b'-' | b'_' | b' '));
-    SECRET_KEYS.iter().any(|secret| plain.clone().map(|byte| byte.to_ascii_lowercase()).eq(secret.bytes()))
+    let plain = key.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase);
+    SECRET_KEYS.iter().any(|secret| plain.clone().eq(secret.chars()))
 }
 
 #[cfg(test)]

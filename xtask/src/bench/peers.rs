@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Connections that vllm-router's plugins serve before it answers 503: twice its plugin threads.
 const VLLM_CONNECTIONS: u32 = 4;
+/// From a router's port to the one of its metrics.
+const METRICS_ABOVE: u16 = 1_000;
 /// How long one may take to answer as it should, once it accepts connections.
 const WARMS_UP: Duration = Duration::from_secs(60);
 
@@ -29,12 +31,15 @@ pub(super) fn fastapi(workers: u32) -> anyhow::Result<Arc<Server>> {
 }
 
 fn on_a_port(name: &str, arguments: &[String]) -> anyhow::Result<Arc<Server>> {
-    let port = free_port()?;
     // The routers count their metrics on a port of their own, a thousand above.
-    let port = port.min(u16::MAX - 1_001);
+    let port = loop {
+        let port = free_port()?;
+        if port < u16::MAX - METRICS_ABOVE {
+            break port;
+        }
+    };
     let mut command = script(name);
-    let (before, after) = if name == "run-nginx" { arguments.split_at(1) } else { arguments.split_at(0) };
-    command.args(before).arg(port.to_string()).args(after);
+    command.arg(port.to_string()).args(arguments);
     Server::start_on(&mut command, port, None).map(Arc::new)
 }
 
