@@ -1,5 +1,5 @@
 //! What a language costs: the table of `docs/providers/README.md`, from one run, after `cargo build --release`:
-//! `cargo bench --package portcullis-tests --bench languages`.
+//! `cargo bench --package portcullis-tests --bench languages`, with names of languages after `--` for those alone.
 //!
 //! The same example in every language whose tools are there, each built from clean, precompiled, loaded, and asked about
 //! a token that it knows (settings and the bucket are read, nothing is looked up). The last column is a ratio to Rust.
@@ -27,7 +27,7 @@ fn main() {
         "| language | tool | build from clean | component | precompiled | compile | load | call, median | p99 | memory | to Rust |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
-    for language in Language::ALL {
+    for language in wanted() {
         if let Some(program) = missing(language) {
             println!("| {} | SKIPPED: `{program}` is missing | | | | | | | | | |", language.title());
             continue;
@@ -53,6 +53,13 @@ fn main() {
             row.memory / 1024,
         );
     }
+}
+
+fn wanted() -> Vec<Language> {
+    let named: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_wanted =
+        |language: &Language| named.is_empty() || named.contains(&language.title().to_lowercase());
+    Language::ALL.into_iter().filter(is_wanted).collect()
 }
 
 struct Row {

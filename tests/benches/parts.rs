@@ -16,6 +16,7 @@ use portcullis::drain::{Marker, MarkerFile};
 use portcullis::sandbox::{
     ComponentSource, Limits, LoadedProvider, Powers, ProviderSpec, Sandbox, SandboxSettings,
 };
+use portcullis::web::CookieSealer;
 use portcullis_tests::{bare_guest, guest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
@@ -139,6 +140,15 @@ fn host(criterion: &mut Criterion) {
     let header = format!("Bearer {TOKEN}");
     criterion.bench_function("host/bearer token out of its header", |bencher| {
         bencher.iter(|| BearerToken::from_headers([black_box(header.as_bytes())]).map(drop));
+    });
+    let sealer = CookieSealer::new([b"a secret of the dashboard, at least 32 bytes".as_slice()]);
+    let content = "x".repeat(600);
+    criterion.bench_function("host/cookie, seal", |bencher| {
+        bencher.iter(|| sealer.seal("hermes_session_at", black_box(&content)));
+    });
+    let sealed = sealer.seal("hermes_session_at", &content);
+    criterion.bench_function("host/cookie, open", |bencher| {
+        bencher.iter(|| sealer.open::<String>("hermes_session_at", black_box(&sealed)).expect("our own"));
     });
     let home = tempfile::tempdir().expect("a temporary folder");
     let marker = MarkerFile::new(home.path());

@@ -13,6 +13,7 @@ mod fail_closed;
 mod first_steps;
 mod grants;
 mod hostile;
+mod instructions;
 mod languages;
 mod live_validation;
 mod made_up_components;

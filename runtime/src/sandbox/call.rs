@@ -1,40 +1,9 @@
 //! The calls that the host makes of a guest: each in an instance that was never called before.
 
-use super::contract::{Contract, Function, SessionAnswer, TokenAnswer};
-use super::host::{Equipment, HostState};
+use super::contract::{Contract, SessionAnswer, TokenAnswer};
+use super::fresh::Fresh;
 use super::lane::Lane;
-use crate::auth::ProviderName;
-use wasmtime::Store;
-use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
 use zeroize::Zeroizing;
-
-/// All that a call shares with the ones before it: nothing that a guest could have written to.
-pub(super) struct Prelinked {
-    pub(super) name: ProviderName,
-    pub(super) linked: InstancePre<HostState>,
-    pub(super) contract: Contract,
-    pub(super) equipment: Equipment,
-}
-
-impl Prelinked {
-    /// Calls a function in an instance that was never called before.
-    ///
-    /// # Errors
-    /// The guest traps, or there is no room for it.
-    pub(super) async fn call<P, R>(
-        &self,
-        store: &mut Store<HostState>,
-        function: Function,
-        parameters: P,
-    ) -> wasmtime::Result<R>
-    where
-        P: ComponentNamedList + Lower + Send + Sync,
-        R: ComponentNamedList + Lift + Send + Sync + 'static,
-    {
-        let instance = self.linked.instantiate_async(&mut *store).await?;
-        function.call(store, &instance, parameters).await
-    }
-}
 
 /// A call of one of the contract's functions, with what it passes.
 pub(super) trait GuestCall: Send + Sync + 'static {
@@ -50,8 +19,8 @@ pub(super) trait GuestCall: Send + Sync + 'static {
 
     fn run(
         &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
+        contract: &Contract,
+        fresh: &mut Fresh,
     ) -> impl Future<Output = wasmtime::Result<Self::Answer>> + Send;
 }
 
@@ -60,8 +29,8 @@ pub(super) struct SupportsToken;
 impl GuestCall for SupportsToken {
     type Answer = bool;
 
-    async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<bool> {
-        let (answer,) = component.call(store, component.contract.supports_token, ()).await?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<bool> {
+        let (answer,) = fresh.call(contract.supports_token, ()).await?;
         Ok(answer)
     }
 }
@@ -72,13 +41,9 @@ impl GuestCall for CheckSettings {
     /// The provider's complaint about its settings.
     type Answer = Option<String>;
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Option<String>> {
-        let Some(check) = component.contract.check_settings else { return Ok(None) };
-        let (answer,): (Result<(), String>,) = component.call(store, check, ()).await?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Option<String>> {
+        let Some(check) = contract.check_settings else { return Ok(None) };
+        let (answer,): (Result<(), String>,) = fresh.call(check, ()).await?;
         Ok(answer.err())
     }
 }
@@ -92,12 +57,8 @@ impl GuestCall for VerifyToken {
         &self.0
     }
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Self::Answer> {
-        let (answer,) = component.call(store, component.contract.verify_token, (self.credential(),)).await?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        let (answer,) = fresh.call(contract.verify_token, (self.credential(),)).await?;
         Ok(answer)
     }
 }
@@ -112,15 +73,9 @@ impl GuestCall for VerifyTwice {
         self.0.credential()
     }
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Self::Answer> {
-        let instance = component.linked.instantiate_async(&mut *store).await?;
-        let verify = component.contract.verify_token;
-        let (first,) = verify.call(store, &instance, (self.credential(),)).await?;
-        let (second,) = verify.call(store, &instance, (self.credential(),)).await?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        let (first,) = fresh.call(contract.verify_token, (self.credential(),)).await?;
+        let (second,) = fresh.call(contract.verify_token, (self.credential(),)).await?;
         Ok([first, second])
     }
 }
@@ -134,13 +89,8 @@ impl GuestCall for VerifySession {
         &self.0
     }
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Self::Answer> {
-        let (answer,) =
-            component.call(store, component.contract.verify_session, (self.credential(),)).await?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        let (answer,) = fresh.call(contract.verify_session, (self.credential(),)).await?;
         Ok(answer)
     }
 }

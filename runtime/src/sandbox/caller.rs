@@ -1,9 +1,10 @@
 //! Making calls: where they can hurt nobody, until their deadline.
 
-use super::call::{GuestCall, Prelinked};
-use super::engine::{Sandbox, bound_store};
-use super::fault::{classify, without, words};
-use super::host::HostState;
+use super::call::GuestCall;
+use super::engine::Sandbox;
+use super::fault::{without, words};
+use super::fresh::{Fresh, Prelinked};
+use super::instances::Instances;
 use super::lane::{Lane, Lanes};
 use super::limits::{MAX_CALLS_IN_FLIGHT, MAX_SIGN_INS_IN_FLIGHT};
 use super::pace::{Pace, Place};
@@ -19,7 +20,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use wasmtime::Store;
 use zeroize::Zeroizing;
 
 /// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
@@ -36,6 +36,7 @@ const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Caller {
     sandbox: Arc<Sandbox>,
     component: Arc<Prelinked>,
+    instances: Arc<Instances>,
     slots: Lanes<Arc<Semaphore>>,
     pace: Pace,
     printed: Mutex<Option<Instant>>,
@@ -53,7 +54,9 @@ impl Caller {
         let equipment = &component.equipment;
         let pace = Pace::new(equipment.http.is_some() || equipment.bucket.is_some());
         let slots = Lanes::new(|lane| Arc::new(Semaphore::new(slots_of(lane))));
-        Self { sandbox, component: Arc::new(component), slots, pace, printed: Mutex::default() }
+        let component = Arc::new(component);
+        let instances = Instances::new(component.clone());
+        Self { sandbox, component, instances, slots, pace, printed: Mutex::default() }
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -62,19 +65,24 @@ impl Caller {
 
     /// Makes a call. However it ends, what it printed is logged and what it used is told.
     pub(super) async fn call<C: GuestCall>(&self, by: Instant, call: C) -> Called<C::Answer> {
-        let record = CallRecord::default();
         let start = Instant::now();
+        let made = self.instances.take();
+        let record = made.as_ref().map(Fresh::record).unwrap_or_default();
         let credential = Zeroizing::new(call.credential().to_owned());
         let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
+        let instances = self.instances.clone();
         let inside = record.clone();
         let answer = self
             .isolate(by, C::LANE, async move {
                 let _ticking = sandbox.ticker.ticking();
-                let state = HostState::new(&component.equipment, inside);
-                let mut store = Store::new(&sandbox.engine, state);
-                bound_store(&mut store);
-                let outcome = call.run(&component, &mut store).await;
-                outcome.map_err(|error| classify(&error, &store.data().limits))
+                let mut fresh = match made {
+                    Some(fresh) => fresh,
+                    None => instances.make(&sandbox, inside).await?,
+                };
+                let answer = call.run(&component.contract, &mut fresh).await;
+                let answer = answer.map_err(|error| fresh.classify(&error))?;
+                instances.replace(fresh, &sandbox);
+                Ok(answer)
             })
             .await;
         self.pace.ended(&answer);

@@ -13,15 +13,14 @@ use super::ticker::Ticker;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Collector, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// Calls at once, over all providers. Each may take as many memories as a component may have, and each of
-/// those reserves 4 GiB of addresses; beyond this many providers share.
-const MAX_CALLS: usize = 1024;
-/// Kept resident of a slot between two calls: with `PAGEMAP_SCAN` (Linux 6.7) this takes page faults from five
-/// to none; without it, keeping much is worse than keeping nothing.
-const KEEP_RESIDENT: usize = 256 * 1024;
+/// Kept resident of a slot between two calls, of what the call wrote to: with `PAGEMAP_SCAN` (Linux 6.7) this takes page
+/// faults from five to none, and with StarlingMonkey from 82 to 47; without it, keeping much is worse than keeping
+/// nothing.
+const KEEP_RESIDENT: usize = 1024 * 1024;
 const STACK_KEEP_RESIDENT: usize = 16 * 1024;
 
 /// What the sandbox as a whole needs to know.
@@ -31,6 +30,14 @@ pub struct SandboxSettings {
     pub max_memory_bytes: usize,
     /// How many providers there will be: each is sure of all its calls in flight, whatever the others do.
     pub providers: usize,
+    /// Calls at once, over all providers. Each may take as many memories as a component may have, and each of those
+    /// reserves 4 GiB of addresses; beyond this many providers share.
+    pub max_calls: usize,
+    /// How often a running guest gives way to others.
+    pub tick: Duration,
+    /// An instance that takes longer than this to make is made ahead. One from another thread comes with cold caches,
+    /// and costs a quick guest more than it spares.
+    pub ahead_from: Duration,
     /// Where compiled components are kept; none: they are compiled at every start.
     pub cache: Option<PathBuf>,
     /// The versions of the contract whose components are loaded, the newest first.
@@ -42,6 +49,8 @@ impl SandboxSettings {
     pub fn cover(&self, others: &Self) -> bool {
         self.max_memory_bytes >= others.max_memory_bytes
             && self.providers >= others.providers
+            && self.max_calls >= others.max_calls
+            && (self.tick, self.ahead_from) == (others.tick, others.ahead_from)
             && self.cache == others.cache
             && self.contracts == others.contracts
     }
@@ -52,6 +61,9 @@ impl Default for SandboxSettings {
         Self {
             max_memory_bytes: Limits::default().memory_bytes,
             providers: 1,
+            max_calls: 1024,
+            tick: Duration::from_millis(1),
+            ahead_from: Duration::from_micros(200),
             cache: None,
             contracts: CONTRACT_VERSIONS,
         }
@@ -79,6 +91,7 @@ pub struct Sandbox {
     pub(super) guests: GuestRuntime,
     pub(super) suspects: GuestRuntime,
     pub(super) ticker: Ticker,
+    pub(super) ahead_from: Duration,
 }
 
 impl Sandbox {
@@ -95,7 +108,7 @@ impl Sandbox {
         let cache = ComponentCache::open(settings.cache.clone(), &engine);
         let guests = GuestRuntime::start().map_err(SandboxError::Thread)?;
         let suspects = GuestRuntime::start_for_suspects().map_err(SandboxError::Thread)?;
-        let ticker = Ticker::start(engine.clone()).map_err(SandboxError::Thread)?;
+        let ticker = Ticker::start(engine.clone(), settings.tick).map_err(SandboxError::Thread)?;
         let contracts = settings.contracts;
         Ok(Arc::new(Self {
             engine,
@@ -106,6 +119,7 @@ impl Sandbox {
             guests,
             suspects,
             ticker,
+            ahead_from: settings.ahead_from,
         }))
     }
 }
@@ -137,8 +151,8 @@ fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
 }
 
 fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllocationConfig {
-    // Twice: during a reload the old providers finish their calls beside the new ones.
-    let calls = (settings.providers.max(1) * MAX_CALLS_IN_FLIGHT * 2).min(MAX_CALLS);
+    // And the one made ahead. Twice: during a reload the old providers finish their calls beside the new ones.
+    let calls = (settings.providers.max(1) * (MAX_CALLS_IN_FLIGHT + 1) * 2).min(settings.max_calls);
     let count = |per_call: usize| u32::try_from(calls * per_call).unwrap_or(u32::MAX);
     let per_component = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::default();
@@ -168,8 +182,12 @@ pub(super) fn bound_store(store: &mut wasmtime::Store<HostState>) {
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(super::MAX_ANSWER_BYTES);
     store.set_max_component_handles(MAX_HANDLES);
-    // Between one tick and two, by when the last one was.
-    store.set_epoch_deadline(2);
+    start_ticks(store);
     // Gives way at every tick and never kills: the wall clock around the call does.
     store.epoch_deadline_async_yield_and_update(1);
+}
+
+/// The guest gives way between one tick from now and two, by when the last one was.
+pub(super) fn start_ticks(store: &mut wasmtime::Store<HostState>) {
+    store.set_epoch_deadline(2);
 }

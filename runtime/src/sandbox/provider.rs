@@ -1,14 +1,13 @@
 //! A loaded provider.
 
-use super::call::{
-    CheckSettings, GuestCall, Prelinked, SupportsToken, VerifySession, VerifyToken, VerifyTwice,
-};
+use super::call::{CheckSettings, GuestCall, SupportsToken, VerifySession, VerifyToken, VerifyTwice};
 use super::caller::{Called, Caller};
 use super::component::{ComponentSource, Inspection, LoadError};
 use super::contract::Contract;
 use super::convert;
 use super::engine::Sandbox;
 use super::fault::words;
+use super::fresh::Prelinked;
 use super::grants::Powers;
 use super::host::{self, Equipment, HostState};
 use super::limits::Limits;
@@ -96,7 +95,7 @@ impl Sandbox {
         Ok(LoadedProvider { inspection, takes_tokens, provider: Arc::new(provider) })
     }
 
-    fn link(&self, spec: ProviderSpec) -> Result<(Prelinked, Inspection), LoadError> {
+    pub(super) fn link(&self, spec: ProviderSpec) -> Result<(Prelinked, Inspection), LoadError> {
         let bytes = spec.source.read()?;
         let (component, inspection) = self.compile(&bytes, spec.sha256.as_deref())?;
         let version = inspection.check(&spec.powers, self.contracts)?;

@@ -1,11 +1,10 @@
 //! The calls by which people sign in, and by which their sessions go on and end.
 
-use super::call::{GuestCall, Prelinked};
-use super::contract::{self, CodeError, PasswordError, ProviderError, RefreshError, Session};
-use super::host::HostState;
+use super::call::GuestCall;
+use super::contract::{self, CodeError, Contract, PasswordError, ProviderError, RefreshError, Session};
+use super::fresh::Fresh;
 use super::lane::Lane;
 use crate::auth::{LoginRequest, LoginResponse};
-use wasmtime::Store;
 use zeroize::Zeroizing;
 
 /// A provider that does not export what is called: the host's own mistake, since it reads the exports first.
@@ -26,14 +25,10 @@ impl GuestCall for CheckPassword {
         &self.password
     }
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Self::Answer> {
-        let login = component.contract.complete_password_login.ok_or_else(|| not_exported("password"))?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        let login = contract.complete_password_login.ok_or_else(|| not_exported("password"))?;
         let parameters = (self.username.as_str(), self.credential());
-        let (answer,) = component.call(store, login, parameters).await?;
+        let (answer,) = fresh.call(login, parameters).await?;
         Ok(answer)
     }
 }
@@ -48,15 +43,11 @@ impl GuestCall for StartLogin {
         &self.0.state
     }
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Self::Answer> {
-        let redirect = component.contract.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        let redirect = contract.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
         let LoginRequest { redirect_uri, state, nonce, code_challenge } = &self.0;
         let request = contract::LoginRequest { redirect_uri, state, nonce, code_challenge };
-        let (answer,) = component.call(store, redirect.start_login, (request,)).await?;
+        let (answer,) = fresh.call(redirect.start_login, (request,)).await?;
         Ok(answer)
     }
 }
@@ -71,16 +62,12 @@ impl GuestCall for CompleteLogin {
         &self.0.code
     }
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Self::Answer> {
-        let redirect = component.contract.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        let redirect = contract.redirect.as_ref().ok_or_else(|| not_exported("redirect"))?;
         let LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = &self.0;
         let issuer = issuer.as_deref();
         let response = contract::LoginResponse { redirect_uri, code, nonce, code_verifier, issuer };
-        let (answer,) = component.call(store, redirect.complete_login, (response,)).await?;
+        let (answer,) = fresh.call(redirect.complete_login, (response,)).await?;
         Ok(answer)
     }
 }
@@ -94,13 +81,9 @@ impl GuestCall for RefreshSession {
         &self.0
     }
 
-    async fn run(
-        &self,
-        component: &Prelinked,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<Self::Answer> {
-        let refresh = component.contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
-        let (answer,) = component.call(store, refresh.refresh_session, (self.credential(),)).await?;
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        let refresh = contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
+        let (answer,) = fresh.call(refresh.refresh_session, (self.credential(),)).await?;
         Ok(answer)
     }
 }
@@ -114,8 +97,8 @@ impl GuestCall for RevokeSession {
         &self.0
     }
 
-    async fn run(&self, component: &Prelinked, store: &mut Store<HostState>) -> wasmtime::Result<()> {
-        let refresh = component.contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
-        component.call(store, refresh.revoke_session, (self.credential(),)).await
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<()> {
+        let refresh = contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
+        fresh.call(refresh.revoke_session, (self.credential(),)).await
     }
 }

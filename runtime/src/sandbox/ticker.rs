@@ -1,4 +1,4 @@
-//! The one thread that advances the epoch: every millisecond while a guest may be running, and not at all while none is.
+//! The one thread that advances the epoch: again and again while a guest may be running, and not at all while none is.
 //!
 //! **Invariant:** whoever holds a [`Ticking`] is ticked. Without ticks a guest that loops would never give way.
 
@@ -9,8 +9,6 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 use wasmtime::Engine;
 
-/// How often a running guest gives way to others.
-const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a guest after which the thread rests: going to rest and being woken costs more than a few ticks.
 const LINGERS: u32 = 20;
 /// Looks again so often at the least, should it ever miss being woken.
@@ -36,10 +34,10 @@ pub(super) struct Ticking(Arc<State>);
 impl Ticker {
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(engine: Engine) -> io::Result<Self> {
+    pub(super) fn start(engine: Engine, every: Duration) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let shared = state.clone();
-        let ticks = move || tick(&shared, || engine.increment_epoch());
+        let ticks = move || tick(&shared, every, || engine.increment_epoch());
         let thread = thread::Builder::new().name("epoch".into()).spawn(ticks)?.thread().clone();
         Ok(Self { state, thread })
     }
@@ -68,7 +66,7 @@ impl Drop for Ticking {
     }
 }
 
-fn tick(state: &State, advance: impl Fn()) {
+fn tick(state: &State, every: Duration, advance: impl Fn()) {
     let mut idle = 0;
     while !state.is_over.load(Ordering::SeqCst) {
         idle = if state.running.load(Ordering::SeqCst) > 0 { 0 } else { idle + 1 };
@@ -76,7 +74,7 @@ fn tick(state: &State, advance: impl Fn()) {
             rest(state);
             idle = 0;
         } else {
-            thread::park_timeout(TICK);
+            thread::park_timeout(every);
         }
         advance();
     }
@@ -112,7 +110,7 @@ mod tests {
         let count = move || {
             counted.fetch_add(1, Ordering::Relaxed);
         };
-        let handle = thread::spawn(move || tick(&shared, count));
+        let handle = thread::spawn(move || tick(&shared, Duration::from_millis(1), count));
         let ticker = Ticker { state, thread: handle.thread().clone() };
         for _ in 0..20 {
             until("it never rests", || ticker.state.rests.load(Ordering::SeqCst));

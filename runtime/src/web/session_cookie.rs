@@ -72,7 +72,8 @@ impl CookieSealer {
         Self { keys: secrets.into_iter().map(Key::derive_from).collect() }
     }
 
-    fn seal(&self, name: &str, value: &impl Serialize) -> String {
+    /// A value, sealed under the name of its cookie.
+    pub fn seal(&self, name: &str, value: &impl Serialize) -> String {
         let text = serde_json::to_string(value).unwrap_or_default();
         let mut jar = CookieJar::new();
         if let Some(key) = self.keys.first() {
@@ -81,7 +82,8 @@ impl CookieSealer {
         jar.get(name).map(|cookie| cookie.value().to_owned()).unwrap_or_default()
     }
 
-    fn open<T: DeserializeOwned>(&self, name: &str, sealed: &str) -> Option<T> {
+    /// What was sealed under this name, if it was: by any of the secrets, and not changed since.
+    pub fn open<T: DeserializeOwned>(&self, name: &str, sealed: &str) -> Option<T> {
         let jar = CookieJar::new();
         let open = |key| jar.private(key).decrypt(Cookie::new(name.to_owned(), sealed.to_owned()));
         let opened = self.keys.iter().find_map(open)?;
