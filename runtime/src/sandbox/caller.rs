@@ -55,7 +55,7 @@ impl Caller {
         let pace = Pace::new(equipment.http.is_some() || equipment.bucket.is_some());
         let slots = Lanes::new(|lane| Arc::new(Semaphore::new(slots_of(lane))));
         let component = Arc::new(component);
-        let instances = Instances::new(component.clone());
+        let instances = Instances::new(component.clone(), sandbox.ahead_from);
         Self { sandbox, component, instances, slots, pace, printed: Mutex::default() }
     }
 

@@ -15,6 +15,8 @@ use tokio::sync::Semaphore;
 /// Makes the instances of one provider, at most one of them ahead.
 pub(super) struct Instances {
     component: Arc<Prelinked>,
+    /// What takes as long as this to make is made ahead.
+    ahead_from: Duration,
     ahead: Mutex<Option<Fresh>>,
     /// One at a time is made ahead.
     maker: Arc<Semaphore>,
@@ -23,14 +25,18 @@ pub(super) struct Instances {
 }
 
 impl Instances {
-    pub(super) fn new(component: Arc<Prelinked>) -> Arc<Self> {
+    pub(super) fn new(component: Arc<Prelinked>, ahead_from: Duration) -> Arc<Self> {
         let (maker, quickest) = (Arc::new(Semaphore::new(1)), AtomicU64::new(u64::MAX));
-        Arc::new(Self { component, ahead: Mutex::default(), maker, quickest })
+        Arc::new(Self { component, ahead_from, ahead: Mutex::default(), maker, quickest })
     }
 
     /// The instance that was made ahead, if one was.
     pub(super) fn take(&self) -> Option<Fresh> {
-        self.ahead().take()
+        if self.is_slow() { self.ahead().take() } else { None }
+    }
+
+    fn is_slow(&self) -> bool {
+        Duration::from_nanos(self.quickest.load(Ordering::Relaxed)) >= self.ahead_from
     }
 
     /// # Errors
@@ -49,7 +55,7 @@ impl Instances {
     /// threads, where no caller waits for it. One that cannot be made now is left to the next call, whose fault it then
     /// is.
     pub(super) fn replace(self: &Arc<Self>, used: Fresh, sandbox: &Arc<Sandbox>) {
-        if Duration::from_nanos(self.quickest.load(Ordering::Relaxed)) < sandbox.ahead_from {
+        if !self.is_slow() {
             return;
         }
         let Ok(permit) = self.maker.clone().try_acquire_owned() else { return };
@@ -96,7 +102,7 @@ mod tests {
             limits: Limits::default(),
         };
         let (component, _) = sandbox.link(spec).unwrap();
-        (sandbox, Instances::new(Arc::new(component)))
+        (sandbox, Instances::new(Arc::new(component), ahead_from))
     }
 
     /// Makes one, uses it up, and waits until whatever comes of that is over.
