@@ -5,7 +5,7 @@
 //! `product` is ours with its limits, records and deadline; `minimum` is wasmtime alone, configured alike; `on demand`
 //! is wasmtime without its pool, and `naive` that with a linker for every call as well.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 use portcullis::auth::{
     BearerToken, Decision, Gate, People, PeopleGate, ProviderName, Registered, Registry, RequestFacts,
@@ -16,7 +16,9 @@ use portcullis::drain::{Marker, MarkerFile};
 use portcullis::sandbox::{
     ComponentSource, Limits, LoadedProvider, Powers, ProviderSpec, Sandbox, SandboxSettings,
 };
+use portcullis::scaffold::{Kind, Language};
 use portcullis::web::CookieSealer;
+use portcullis_tests::languages::{Scaffold, missing};
 use portcullis_tests::{bare_guest, guest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
@@ -68,6 +70,53 @@ fn call(criterion: &mut Criterion) {
                 });
             });
         }
+    }
+    group.finish();
+}
+
+/// Languages that bring their runtime with them, as `provider new` has them: without pause, and as calls come in life,
+/// when there is time to make the next instance.
+fn heavy(criterion: &mut Criterion) {
+    const PAUSE: Duration = Duration::from_millis(4);
+    let runtime = Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut group = criterion.benchmark_group("heavy");
+    group.sampling_mode(SamplingMode::Flat);
+    for language in [Language::JavaScript, Language::Python] {
+        if let Some(program) = missing(language) {
+            println!("{}: SKIPPED, `{program}` is missing", language.title());
+            continue;
+        }
+        let component = Scaffold::new(language, Kind::Token, language.name(), folder.path()).make();
+        let sandbox = Sandbox::start(&SandboxSettings::default()).expect("a sandbox");
+        let loaded = load(&runtime, &sandbox, &component);
+        let token = BearerToken::by_hand(TOKEN.into());
+        for (name, pause) in [("product", None), ("product, one every 4 ms", Some(PAUSE))] {
+            group.bench_function(BenchmarkId::new(name, language.title()), |bencher| {
+                bencher.to_async(&runtime).iter_custom(|times| {
+                    let (provider, token) = (&loaded.provider, &token);
+                    async move {
+                        let mut spent = Duration::ZERO;
+                        for _ in 0..times {
+                            if let Some(pause) = pause {
+                                tokio::time::sleep(pause).await;
+                            }
+                            let start = Instant::now();
+                            let observed = provider.observe(token, provider.own_deadline()).await;
+                            spent += start.elapsed();
+                            assert!(matches!(observed.verdict, Ok(TokenVerdict::Recognized(_))));
+                        }
+                        spent
+                    }
+                });
+            });
+        }
+        let host = minimum::Host::minimum(&component, TOKEN);
+        group.bench_function(BenchmarkId::new(host.name(), language.title()), |bencher| {
+            bencher.to_async(&runtime).iter(|| async {
+                assert!(black_box(host.knows(TOKEN).await));
+            });
+        });
     }
     group.finish();
 }
@@ -169,5 +218,5 @@ fn host(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, call, chain, threads, host);
+criterion_group!(parts, call, heavy, chain, threads, host);
 criterion_main!(parts);

@@ -74,6 +74,11 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// The least that it takes.
+    pub(crate) fn minimum(component: &Path, token: &str) -> Self {
+        Self::new(Way::Minimum, component, token)
+    }
+
     /// One of each kind.
     pub(crate) fn all(component: &Path, token: &str) -> Vec<Self> {
         [Way::Minimum, Way::OnDemand, Way::Naive].map(|way| Self::new(way, component, token)).into()
@@ -129,13 +134,16 @@ fn config(way: Way) -> Config {
     if way == Way::Minimum {
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(SLOTS)
-            .total_core_instances(SLOTS * 4)
+            .total_core_instances(SLOTS * 16)
             .total_memories(SLOTS * 2)
-            .total_tables(SLOTS * 4)
+            .max_memories_per_component(2)
+            .max_tables_per_component(16)
+            .table_elements(20_000)
+            .total_tables(SLOTS * 16)
             .total_stacks(SLOTS)
             .max_memory_size(MEMORY_BYTES)
             .max_unused_warm_slots(SLOTS * 4)
-            .linear_memory_keep_resident(1024 << 10)
+            .linear_memory_keep_resident(256 << 10)
             .table_keep_resident(256 << 10)
             .async_stack_keep_resident(16 << 10)
             .pagemap_scan(Enabled::Auto);
