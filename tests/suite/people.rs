@@ -1,6 +1,6 @@
 //! People at the door: the sign-in page, passwords, cookies, the throttle, and where one comes back to.
 
-use portcullis_tests::{Browser, Home, Process, get, guest, request};
+use portcullis_tests::{Browser, Home, Process, SOON, eventually, get, guest, request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -129,14 +129,13 @@ fn provider_that_fails_signs_nobody_in() {
         let reply = browser.post(&dashboard.url("/auth/password-login"), &password(user, "good"));
         assert_eq!((reply.status, browser.cookies.len()), (status, 0), "{user}: {reply:?}");
     }
-    let reasons: BTreeSet<_> = home
-        .audit()
-        .iter()
-        .filter(|line| line["event"] == "login_failure")
-        .filter_map(|line| Some(line["reason"].as_str()?.to_owned()))
-        .collect();
     let expected = ["malformed", "session_too_large", "trapped", "unavailable"];
-    assert_eq!(reasons.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    eventually("each is audited with its reason", SOON, || {
+        let lines = home.audit().into_iter().filter(|line| line["event"] == "login_failure");
+        let reasons: BTreeSet<_> =
+            lines.filter_map(|line| Some(line["reason"].as_str()?.to_owned())).collect();
+        reasons.iter().map(String::as_str).eq(expected).then_some(())
+    });
 }
 
 #[test]
