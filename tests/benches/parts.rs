@@ -87,7 +87,7 @@ fn heavy(criterion: &mut Criterion) {
             println!("{}: SKIPPED, `{program}` is missing", language.title());
             continue;
         }
-        let component = Scaffold::new(language, Kind::Token, language.name(), folder.path()).make();
+        let component = Scaffold::new(language, Kind::Token, language.name(), folder.path()).build();
         let sandbox = Sandbox::start(&SandboxSettings::default()).expect("a sandbox");
         let loaded = load(&runtime, &sandbox, &component);
         let token = BearerToken::by_hand(TOKEN.into());
