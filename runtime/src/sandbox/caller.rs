@@ -71,6 +71,8 @@ impl Caller {
         let credential = Zeroizing::new(call.credential().to_owned());
         let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
         let instances = self.instances.clone();
+        // A suspect is confined to one thread, and nothing is done for it elsewhere.
+        let is_suspect = self.pace.is_suspect();
         let inside = record.clone();
         let answer = self
             .isolate(by, C::LANE, async move {
@@ -81,7 +83,9 @@ impl Caller {
                 };
                 let answer = call.run(&component.contract, &mut fresh).await;
                 let answer = answer.map_err(|error| fresh.classify(&error))?;
-                instances.replace(fresh, &sandbox);
+                if !is_suspect {
+                    instances.replace(fresh, &sandbox);
+                }
                 Ok(answer)
             })
             .await;

@@ -37,9 +37,14 @@ impl Pace {
         Self { waits, owed: AtomicU32::new(0), apart: AtomicU32::new(0) }
     }
 
+    /// Has it failed lately?
+    pub(super) fn is_suspect(&self) -> bool {
+        self.owed.load(Ordering::Relaxed) > 0
+    }
+
     /// Where does its next call run?
     pub(super) fn place(&self, lane: Lane) -> Place {
-        if self.owed.load(Ordering::Relaxed) > 0 {
+        if self.is_suspect() {
             return Place::Suspects;
         }
         if self.waits || lane == Lane::SignIns || count_down(&self.apart) {
