@@ -203,7 +203,29 @@ impl<T> Drop for AbortOnDrop<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::call::SupportsToken;
+    use super::super::instances::tests::start;
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_made_ahead_for_one_that_failed_until_it_is_well_again() {
+        let (sandbox, component) = start(Duration::ZERO);
+        let caller = Caller::new(sandbox, component);
+        caller.pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())));
+        let mut good = 0;
+        while caller.pace.is_suspect() {
+            let by = Instant::now() + caller.deadline();
+            assert!(caller.call(by, SupportsToken).await.answer.is_ok());
+            caller.instances.settled().await;
+            assert!(caller.instances.take().is_none(), "after {good} good calls");
+            good += 1;
+        }
+        assert!(good > 1);
+        let by = Instant::now() + caller.deadline();
+        assert!(caller.call(by, SupportsToken).await.answer.is_ok());
+        caller.instances.settled().await;
+        assert!(caller.instances.take().is_some());
+    }
 
     #[test]
     fn only_who_had_its_time_is_late() {

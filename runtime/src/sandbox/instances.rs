@@ -82,7 +82,7 @@ impl Instances {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::auth::ProviderName;
     use crate::sandbox::{ComponentSource, Limits, Powers, ProviderSpec, SandboxSettings};
@@ -90,7 +90,8 @@ mod tests {
 
     const COMPONENT: &[u8] = include_bytes!(env!("BUNDLED_SERVICE_KEYS"));
 
-    fn start(ahead_from: Duration) -> (Arc<Sandbox>, Arc<Instances>) {
+    /// A sandbox that makes ahead what takes as long as this, and a component in it.
+    pub(in crate::sandbox) fn start(ahead_from: Duration) -> (Arc<Sandbox>, Prelinked) {
         let settings = SandboxSettings { ahead_from, ..SandboxSettings::default() };
         let sandbox = Sandbox::start(&settings).unwrap();
         let spec = ProviderSpec {
@@ -102,20 +103,32 @@ mod tests {
             limits: Limits::default(),
         };
         let (component, _) = sandbox.link(spec).unwrap();
-        (sandbox, Instances::new(Arc::new(component), ahead_from))
+        (sandbox, component)
+    }
+
+    fn instances(component: Prelinked, sandbox: &Sandbox) -> Arc<Instances> {
+        Instances::new(Arc::new(component), sandbox.ahead_from)
+    }
+
+    impl Instances {
+        /// Waits until nothing is being made.
+        pub(in crate::sandbox) async fn settled(&self) {
+            let settled = tokio::time::timeout(Duration::from_secs(30), self.maker.acquire()).await;
+            drop(settled.expect("it is made at all"));
+        }
     }
 
     /// Makes one, uses it up, and waits until whatever comes of that is over.
     async fn make_and_replace(sandbox: &Arc<Sandbox>, instances: &Arc<Instances>) {
         let used = instances.make(sandbox, CallRecord::default()).await;
         instances.replace(used.unwrap_or_else(|fault| panic!("{fault}")), sandbox);
-        let over = tokio::time::timeout(Duration::from_secs(30), instances.maker.acquire()).await;
-        drop(over.expect("it is made at all"));
+        instances.settled().await;
     }
 
     #[tokio::test]
     async fn slow_one_is_made_ahead_and_taken_once() {
-        let (sandbox, instances) = start(Duration::ZERO);
+        let (sandbox, component) = start(Duration::ZERO);
+        let instances = instances(component, &sandbox);
         assert!(instances.take().is_none());
         for _ in 0..3 {
             make_and_replace(&sandbox, &instances).await;
@@ -126,7 +139,8 @@ mod tests {
 
     #[tokio::test]
     async fn quick_one_is_not() {
-        let (sandbox, instances) = start(Duration::from_secs(3600));
+        let (sandbox, component) = start(Duration::from_secs(3600));
+        let instances = instances(component, &sandbox);
         make_and_replace(&sandbox, &instances).await;
         assert!(instances.take().is_none());
     }
