@@ -58,6 +58,17 @@ fn ten_thousand_hostile_calls_leave_nothing_behind() {
 }
 
 #[test]
+fn memory_that_a_guest_wrote_is_given_back_when_its_call_ends() {
+    let report = torture(1_000, &["--only", "fills_its_memory", "--calls", "60"]);
+    assert_eq!(report["rows"][0]["caught_by"], "out_of_memory", "{report}");
+    assert_eq!(report["rows"][0]["memory_bytes"], 64 << 20, "{report}");
+    let held = |place: usize| report["footprint"][place]["memory_bytes"].as_i64().expect("a number");
+    // Less than the memory of a single call.
+    let grown = held(1) - held(0);
+    assert!(grown <= 32 << 20, "grown by {grown} bytes: {}", report["footprint"]);
+}
+
+#[test]
 fn check_says_of_each_hostile_guest_what_is_wrong() {
     let home = home(100);
     let settings = ["canary=http://127.0.0.1:1", "granted=http://127.0.0.1:9", "rebound=http://x.invalid"];

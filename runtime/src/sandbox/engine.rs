@@ -168,7 +168,9 @@ fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllo
         .max_memory_size(settings.max_memory_bytes)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(count(1))
-        .decommit_batch_size(32)
+        // What a guest wrote goes back to the system at the end of its call. Gathered, it would wait for more: a guest
+        // that writes to all its memory then holds a slot of it for each of its last calls.
+        .decommit_batch_size(1)
         .async_stack_keep_resident(STACK_KEEP_RESIDENT)
         .pagemap_scan(pagemap_scan);
     if pagemap_scan == Enabled::Yes {

@@ -74,6 +74,7 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     // Memory.
     ("grows_at_once", &[OutOfMemory]),
     ("grows_by_pages", &[OutOfMemory]),
+    ("fills_its_memory", &[OutOfMemory, DeadlineExceeded]),
     ("grows_at_instantiation", &[Refused]),
     ("grows_tables", &[OutOfMemory]),
     // Answers.
