@@ -1,8 +1,10 @@
-//! Compiled components on disk, keyed by the digest of the component and by the engine that compiled it.
+//! Compiled components on disk, keyed by the digest of the component and by the engine that compiled it; and which digest
+//! a file has, for as long as it stays as it is.
 //!
 //! **Invariant:** nothing is loaded from a folder that anybody else could write: loading compiled code is
 //! running it.
 
+use super::file_identity::FileIdentity;
 use crate::atomic_file::{self, Durability};
 use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -56,6 +58,20 @@ impl ComponentCache {
             .and_then(|code| atomic_file::replace(&path, &code, Durability::Synced));
         if let Err(error) = stored {
             tracing::warn!(path = %path.display(), %error, "a compiled component could not be cached");
+        }
+    }
+
+    /// The digest that this file had when it was read.
+    pub(super) fn digest_of(&self, file: &FileIdentity) -> Option<String> {
+        let remembered = atomic_file::read(&self.folder.as_ref()?.join(file.name())).ok()?;
+        String::from_utf8(remembered).ok()
+    }
+
+    pub(super) fn remember(&self, file: &FileIdentity, digest: &str) {
+        let Some(folder) = &self.folder else { return };
+        let path = folder.join(file.name());
+        if let Err(error) = atomic_file::replace(&path, digest.as_bytes(), Durability::Renamed) {
+            tracing::debug!(path = %path.display(), %error, "a file will be hashed again at the next start");
         }
     }
 

@@ -1,6 +1,5 @@
 //! One compilation for all who load the same component at the same time: they share its code.
 
-use super::component::LoadError;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::Component;
@@ -16,11 +15,11 @@ impl Compiling {
     ///
     /// # Errors
     /// Of whoever makes it; the next one then tries anew.
-    pub(super) fn share(
+    pub(super) fn share<E>(
         &self,
         digest: &str,
-        make: impl FnOnce() -> Result<Component, LoadError>,
-    ) -> Result<Component, LoadError> {
+        make: impl FnOnce() -> Result<Component, E>,
+    ) -> Result<Component, E> {
         let outcome = self.known().entry(digest.to_owned()).or_default().clone();
         let mut component = outcome.lock().unwrap_or_else(PoisonError::into_inner);
         let made = match &*component {
@@ -49,6 +48,7 @@ impl Compiling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::LoadError;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
     use wasmtime::Engine;

@@ -2,6 +2,7 @@
 
 use super::contract::{self, CONTRACT_VERSIONS};
 use super::engine::Sandbox;
+use super::file_identity::FileIdentity;
 use super::grants::Powers;
 use super::limits::MAX_COMPONENT_BYTES;
 use crate::atomic_file;
@@ -13,6 +14,7 @@ use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use wasmtime::component::Component;
 
 const WASM_MAGIC: &[u8] = b"\0asm";
@@ -38,22 +40,39 @@ impl ComponentSource {
     /// # Errors
     /// The file cannot be read, or is too large.
     pub fn read(&self) -> Result<Cow<'static, [u8]>, LoadError> {
+        self.read_with_identity().map(|(bytes, _)| bytes)
+    }
+
+    /// And whose bytes they are, if they can be known by it from now on.
+    fn read_with_identity(&self) -> Result<(Cow<'static, [u8]>, Option<FileIdentity>), LoadError> {
         match self {
-            Self::Bundled(bytes) => Ok(Cow::Borrowed(bytes)),
-            Self::File(path) => read_bounded(path).map(Cow::Owned),
+            Self::Bundled(bytes) => Ok((Cow::Borrowed(bytes), None)),
+            Self::File(path) => read_bounded(path).map(|(bytes, identity)| (Cow::Owned(bytes), identity)),
+        }
+    }
+
+    /// What the system says of the file now.
+    fn identity(&self) -> Option<FileIdentity> {
+        match self {
+            Self::Bundled(_) => None,
+            Self::File(path) => path.metadata().ok().map(|found| FileIdentity::of(&found)),
         }
     }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
+fn read_bounded(path: &Path) -> Result<(Vec<u8>, Option<FileIdentity>), LoadError> {
     let failed = |source| LoadError::Unreadable { path: path.to_owned(), source: Arc::new(source) };
-    let file = atomic_file::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let mut file = atomic_file::open(path).map_err(failed)?;
+    let before = FileIdentity::of(&file.metadata().map_err(failed)?);
+    let is_still = before.is_still(SystemTime::now());
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(before.bytes.min(MAX_COMPONENT_BYTES)).unwrap_or_default());
+    file.by_ref().take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_COMPONENT_BYTES {
         return Err(LoadError::TooLarge { path: path.to_owned() });
     }
-    Ok(bytes)
+    let after = FileIdentity::of(&file.metadata().map_err(failed)?);
+    Ok((bytes, (is_still && after == before).then_some(before)))
 }
 
 /// Why a provider was not loaded. The others go on.
@@ -305,8 +324,36 @@ impl Sandbox {
         self.compile(bytes, None).map(|(_, inspection)| inspection)
     }
 
-    /// Takes a core or two for as long as it takes: call it off the request path.
-    pub(super) fn compile(
+    /// Takes a core or two for as long as it takes: call it off the request path. A file that is as it was when it was
+    /// compiled is not read again, unless its digest is pinned: a pin is about the bytes.
+    pub(super) fn compile_source(
+        &self,
+        source: &ComponentSource,
+        expected_digest: Option<&str>,
+    ) -> Result<(Component, Inspection), LoadError> {
+        if expected_digest.is_none()
+            && let Some(known) = self.find_known(source)
+        {
+            return Ok(known);
+        }
+        let (bytes, identity) = source.read_with_identity()?;
+        let (component, inspection) = self.compile(&bytes, expected_digest)?;
+        if let Some(identity) = identity {
+            self.cache.remember(&identity, &inspection.sha256);
+        }
+        Ok((component, inspection))
+    }
+
+    fn find_known(&self, source: &ComponentSource) -> Option<(Component, Inspection)> {
+        let identity = source.identity()?;
+        let digest = self.cache.digest_of(&identity)?;
+        let cached = || self.cache.load(&self.engine, &digest).ok_or(());
+        let component = self.compiling.share(&digest, cached).ok()?;
+        let inspection = self.look_at(&component, usize::try_from(identity.bytes).ok()?, digest);
+        Some((component, inspection))
+    }
+
+    fn compile(
         &self,
         bytes: &[u8],
         expected_digest: Option<&str>,
@@ -350,6 +397,59 @@ impl Sandbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::SandboxSettings;
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    /// The smallest component, and one with a custom section of no content.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+    const NAMED: &[u8] = b"\0asm\x0d\0\x01\0\0\x02\x01x";
+
+    fn wait_until_still(source: &ComponentSource) -> FileIdentity {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let identity = source.identity().expect("the file is there");
+            if identity.is_still(SystemTime::now()) {
+                return identity;
+            }
+            assert!(Instant::now() < deadline, "the file never comes to rest");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    #[test]
+    fn file_is_read_again_only_when_it_has_changed_or_is_pinned() {
+        let home = tempfile::tempdir().unwrap();
+        let settings =
+            SandboxSettings { cache: Some(home.path().join("cache")), ..SandboxSettings::default() };
+        let sandbox = Sandbox::start(&settings).unwrap();
+        let write = |bytes| fs::write(home.path().join("provider.wasm"), bytes).unwrap();
+        let source = ComponentSource::File(home.path().join("provider.wasm"));
+        let load =
+            |pin: Option<&str>| sandbox.compile_source(&source, pin).map(|(_, found)| found.sha256).unwrap();
+        let digest = |bytes| hex::encode(Sha256::digest(bytes));
+
+        // Just written: a change in the same moment would not show.
+        write(NAMED);
+        assert_eq!(load(None), digest(NAMED));
+        write(EMPTY);
+        assert_eq!(load(None), digest(EMPTY));
+        let fresh = source.identity().unwrap();
+        assert!(fresh.is_still(SystemTime::now()) || sandbox.cache.digest_of(&fresh).is_none());
+
+        let identity = wait_until_still(&source);
+        assert_eq!(load(None), digest(EMPTY));
+        assert_eq!(sandbox.cache.digest_of(&identity), Some(digest(EMPTY)));
+        // Whoever does not read the bytes believes what is remembered.
+        sandbox.cache.remember(&identity, &digest(NAMED));
+        assert_eq!(load(None), digest(NAMED));
+        assert_eq!(load(Some(&digest(EMPTY))), digest(EMPTY));
+        sandbox.cache.remember(&identity, "no digest of anything");
+        assert_eq!(load(None), digest(EMPTY));
+        sandbox.cache.remember(&identity, &digest(NAMED));
+        write(EMPTY);
+        assert_eq!(load(None), digest(EMPTY));
+    }
 
     #[test]
     fn imports_are_told_apart() {

@@ -16,6 +16,7 @@ mod contract;
 mod convert;
 mod engine;
 mod fault;
+mod file_identity;
 mod fresh;
 mod grants;
 mod guarded;

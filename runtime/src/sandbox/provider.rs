@@ -96,8 +96,7 @@ impl Sandbox {
     }
 
     pub(super) fn link(&self, spec: ProviderSpec) -> Result<(Prelinked, Inspection), LoadError> {
-        let bytes = spec.source.read()?;
-        let (component, inspection) = self.compile(&bytes, spec.sha256.as_deref())?;
+        let (component, inspection) = self.compile_source(&spec.source, spec.sha256.as_deref())?;
         let version = inspection.check(&spec.powers, self.contracts)?;
         let unfit = |error: wasmtime::Error| LoadError::Unfit(words(&format!("{error:#}")));
         let linked = self
