@@ -27,6 +27,8 @@
 compile_error!("a component signs people in by a password or by a redirect: choose one of the features");
 
 mod bucket;
+#[cfg(any(test, all(feature = "allocator", target_family = "wasm", target_os = "unknown")))]
+mod bump;
 mod encoding;
 mod host;
 mod http;

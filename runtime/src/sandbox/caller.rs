@@ -227,6 +227,20 @@ mod tests {
         assert!(caller.instances.take().is_some());
     }
 
+    #[tokio::test]
+    async fn call_without_time_is_not_begun() {
+        let (sandbox, component) = start(Duration::MAX);
+        let caller = Caller::new(sandbox, component);
+        let enough = || Instant::now() + caller.deadline();
+        // Where it would be over before anybody looked at the clock.
+        while caller.pace.place(Lane::Checks) != Place::Here {
+            assert!(caller.call(enough(), SupportsToken).await.answer.is_ok());
+        }
+        let late = caller.call(Instant::now(), SupportsToken).await.answer;
+        assert_eq!(late, Err(ProviderFault::NoTimeLeft));
+        assert!(caller.call(enough(), SupportsToken).await.answer.is_ok());
+    }
+
     #[test]
     fn only_who_had_its_time_is_late() {
         let ms = Duration::from_millis;

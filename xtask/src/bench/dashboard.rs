@@ -39,20 +39,53 @@ impl Guest {
 /// A home with so many of one provider, of which the last knows the token, each with this among its settings in the
 /// configuration.
 pub(super) fn home(guest: Guest, providers: usize, more: &str) -> anyhow::Result<TempDir> {
-    let home = tempfile::tempdir()?;
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700))?;
+    let home = empty_home()?;
     fs::copy(guest.component(), home.path().join("provider.wasm"))
         .context("the guest is built with xtask")?;
+    configure(home.path(), providers, more, |_| "provider.wasm".to_owned())?;
+    Ok(home)
+}
+
+/// The same with a component for each, whose bytes are no other's: each is compiled, kept and loaded by itself.
+pub(super) fn home_of_different(guest: Guest, providers: usize) -> anyhow::Result<TempDir> {
+    let home = empty_home()?;
+    let component = fs::read(guest.component()).context("the guest is built with xtask")?;
+    let file = |number| format!("provider-{number}.wasm");
+    for number in 1..=providers {
+        fs::write(home.path().join(file(number)), [&*component, &custom_section(number)].concat())?;
+    }
+    configure(home.path(), providers, "", file)?;
+    Ok(home)
+}
+
+/// A section of four bytes of name and nothing else, which means nothing to anybody.
+fn custom_section(number: usize) -> Vec<u8> {
+    let name = format!("{number:04}");
+    [&[0, 5, 4], name.as_bytes()].concat()
+}
+
+fn empty_home() -> anyhow::Result<TempDir> {
+    let home = tempfile::tempdir()?;
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700))?;
+    Ok(home)
+}
+
+fn configure(
+    home: &Path,
+    providers: usize,
+    more: &str,
+    component: impl Fn(usize) -> String,
+) -> anyhow::Result<()> {
     let mut config = String::from("dashboard:\n  port: 0\n  providers:\n");
     for number in 1..=providers {
         let token = if number == providers { TOKEN } else { "another" };
+        let component = component(number);
         writeln!(
             config,
-            "    - {{name: p{number}, component: provider.wasm, config: {{token: {token}}}{more}}}"
+            "    - {{name: p{number}, component: {component}, config: {{token: {token}}}{more}}}"
         )?;
     }
-    fs::write(home.path().join("portcullis.yaml"), config)?;
-    Ok(home)
+    Ok(fs::write(home.join("portcullis.yaml"), config)?)
 }
 
 /// Where `cargo build --release` puts it.

@@ -8,6 +8,7 @@ use super::table::{Table, median};
 use serde::Serialize;
 use std::fs;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const MANY: usize = 100;
 
@@ -21,22 +22,24 @@ pub(super) struct Row {
 }
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
+    let nobody = dashboard::home(Guest::Std, 0, "")?;
+    fs::write(nobody.path().join("portcullis.yaml"), "dashboard: {port: 0}\n")?;
+    let one = dashboard::home(Guest::Std, 1, "")?;
+    let same = dashboard::home(Guest::Std, MANY, "")?;
+    let different = dashboard::home_of_different(Guest::Std, MANY)?;
     [
-        ("none", Guest::Std, 0),
-        ("one std guest", Guest::Std, 1),
-        ("the same std guest, 100 times", Guest::Std, MANY),
+        ("none", nobody, 0),
+        ("one std guest", one, 1),
+        ("the same std guest, 100 times", same, MANY),
+        ("100 different std guests", different, MANY),
     ]
     .into_iter()
-    .map(|(name, guest, providers)| measure(name, guest, providers, effort))
+    .map(|(name, home, providers)| measure(name, &home, providers, effort))
     .collect()
 }
 
-fn measure(name: &str, guest: Guest, providers: usize, effort: &Effort) -> anyhow::Result<Row> {
+fn measure(name: &str, home: &TempDir, providers: usize, effort: &Effort) -> anyhow::Result<Row> {
     super::progress(&format!("starting with {name}"));
-    let home = dashboard::home(guest, providers, "")?;
-    if providers == 0 {
-        fs::write(home.path().join("portcullis.yaml"), "dashboard: {port: 0}\n")?;
-    }
     let start = || -> anyhow::Result<(Duration, f64)> {
         let start = Instant::now();
         let server = Server::start(&mut dashboard::command(home.path()), None)?;
