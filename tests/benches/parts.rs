@@ -4,6 +4,7 @@
 //! `call` is one check of a token in a fresh instance, from the runtime that serves requests, as the gate makes it:
 //! `product` is ours with its limits, records and deadline; `minimum` is wasmtime alone, configured alike; `on demand`
 //! is wasmtime without its pool, and `naive` that with a linker for every call as well.
+//! `load` is a provider that was compiled before. What is measured can be chosen: `-- heavy`.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
@@ -121,6 +122,21 @@ fn heavy(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A provider whose component was compiled before, into a sandbox that runs: linked, and asked about its settings and what
+/// it supports.
+fn load_again(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = SandboxSettings { cache: Some(folder.path().join("cache")), ..SandboxSettings::default() };
+    let sandbox = Sandbox::start(&settings).expect("a sandbox");
+    for (name, component) in [("std guest", guest("minimal")), ("no WASI imports", bare_guest())] {
+        load(&runtime, &sandbox, &component);
+        criterion.bench_function(&format!("load/{name}"), |bencher| {
+            bencher.iter(|| load(&runtime, &sandbox, &component));
+        });
+    }
+}
+
 /// The gate before so many providers, of which the last knows the token.
 fn gate(loaded: &LoadedProvider, providers: usize) -> Gate {
     let stranger = |number| Registered {
@@ -218,5 +234,5 @@ fn host(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, call, heavy, chain, threads, host);
+criterion_group!(parts, call, load_again, heavy, chain, threads, host);
 criterion_main!(parts);
