@@ -51,11 +51,15 @@ impl ComponentSource {
         }
     }
 
-    /// What the system says of the file now.
+    /// What the system says of the file now. It is opened for that: of a file that is only looked at, a network file system
+    /// may tell what was true a minute ago.
     fn identity(&self) -> Option<FileIdentity> {
         match self {
             Self::Bundled(_) => None,
-            Self::File(path) => path.metadata().ok().map(|found| FileIdentity::of(&found)),
+            Self::File(path) => atomic_file::open(path)
+                .and_then(|file| file.metadata())
+                .ok()
+                .map(|found| FileIdentity::of(&found)),
         }
     }
 }
