@@ -42,8 +42,9 @@ export async function start(command, args, { env = {}, ready, stream = 'stdout' 
   const ended = new Promise((resolve) => child.on('exit', resolve));
   const stop = async () => { if (child.exitCode === null && child.signalCode === null) { child.kill('SIGTERM'); await ended; } };
   leftovers.push(stop);
-  const match = await eventually(`${command} is ready`, () => {
-    if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}: ${said.stderr}`);
+  const match = await eventually(`${[command, ...args].join(' ')} is ready`, () => {
+    const end = child.exitCode ?? child.signalCode;
+    if (end !== null) throw new Error(`${command} ended with ${end}: ${said.stderr}`);
     return !ready || ready.exec(said[stream]);
   });
   return { child, said, stop, ended, match, port: Number(match[1]) };
@@ -117,7 +118,9 @@ export const oidc = (issuer, { name = 'idp', grants = {}, ...more } = {}) => ({
 
 /** One of `idps/`, with its admin endpoints. */
 export async function identityProvider(file, env = {}) {
-  const process = await start('node', [join(HERE, 'idps', file)], { env: { PORT: '0', ...env }, ready: /IDP_READY port=(\d+)/ });
+  const launch = () => start('node', [join(HERE, 'idps', file)], { env: { PORT: '0', ...env }, ready: /IDP_READY port=(\d+)/ });
+  // Once in some thousand starts Node says nothing for half a minute; what is tested here is not Node.
+  const process = await launch().catch((error) => { console.error(`started again: ${error.message}`); return launch(); });
   const url = `http://127.0.0.1:${process.port}`;
   const admin = async (method, path, body) => (await fetch(url + path, { method, body })).json();
   return Object.assign(process, {

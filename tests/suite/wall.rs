@@ -59,7 +59,7 @@ fn ten_thousand_hostile_calls_leave_nothing_behind() {
 
 #[test]
 fn memory_that_a_guest_wrote_is_given_back_when_its_call_ends() {
-    let report = torture(1_000, &["--only", "fills_its_memory", "--calls", "60"]);
+    let report = torture(10_000, &["--only", "fills_its_memory", "--calls", "60"]);
     assert_eq!(report["rows"][0]["caught_by"], "out_of_memory", "{report}");
     assert_eq!(report["rows"][0]["memory_bytes"], 64 << 20, "{report}");
     let held = |place: usize| report["footprint"][place]["memory_bytes"].as_i64().expect("a number");

@@ -82,14 +82,12 @@ mod tests {
     #[test]
     fn only_what_has_been_still_counts() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let identity = FileIdentity::of(&file.as_file().metadata().unwrap());
-        let now = SystemTime::now();
-        assert!(!identity.is_still(now));
-        assert!(!identity.is_still(now + STILL - Duration::from_millis(100)));
-        assert!(identity.is_still(now + Duration::from_secs(4)));
-        assert!(
-            !identity.is_still(now - Duration::from_secs(3600)),
-            "a clock that was set back proves nothing"
-        );
+        let found = file.as_file().metadata().unwrap();
+        let (identity, written) = (FileIdentity::of(&found), found.modified().unwrap());
+        assert!(!identity.is_still(written));
+        assert!(!identity.is_still(written + STILL));
+        assert!(identity.is_still(written + STILL + Duration::from_millis(1)));
+        let before = written - Duration::from_secs(3600);
+        assert!(!identity.is_still(before), "a clock that was set back proves nothing");
     }
 }
