@@ -18,10 +18,9 @@ use wasmtime::component::Linker;
 use wasmtime::{Collector, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Kept resident of a slot between two calls: with `PAGEMAP_SCAN` (Linux 6.7) this takes page faults from five
-/// to none; without it, keeping much is worse than keeping nothing. Four times as much makes StarlingMonkey a fifth
-/// quicker, but lets guests that write everywhere hold 200 MB in the slots of two providers.
-const KEEP_RESIDENT: usize = 256 * 1024;
-const STACK_KEEP_RESIDENT: usize = 16 * 1024;
+/// to none, and StarlingMonkey's from 84 to 48, for which it need not be more; without it, keeping much is worse than
+/// keeping nothing. It is also what a guest that writes everywhere can hold of each slot that it was in.
+const KEEP_RESIDENT: usize = 384 * 1024;
 
 /// What the sandbox as a whole needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +132,6 @@ fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(MAX_STACK_BYTES)
         .async_stack_size(MAX_STACK_BYTES + 512 * 1024)
-        .async_stack_zeroing(true)
         .parallel_compilation(true)
         // Signature checks are 3.5 times slower without it (128-bit products).
         .wasm_wide_arithmetic(true)
@@ -169,9 +167,10 @@ fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllo
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(count(1))
         // What a guest wrote goes back to the system at the end of its call. Gathered, it would wait for more: a guest
-        // that writes to all its memory then holds a slot of it for each of its last calls.
+        // that writes to all its memory then holds a slot of it for each of its last calls. Native stacks, which no
+        // guest can read, are not cleared: that would be an `madvise` for each call, by which threads that run guests
+        // flush each other's address translations. A guest that recurses so leaves up to MAX_STACK_BYTES in a slot.
         .decommit_batch_size(1)
-        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
         .pagemap_scan(pagemap_scan);
     if pagemap_scan == Enabled::Yes {
         pool.linear_memory_keep_resident(KEEP_RESIDENT).table_keep_resident(KEEP_RESIDENT);
