@@ -7,6 +7,7 @@ mod environment;
 mod forms;
 mod load;
 mod mistakes;
+mod providers;
 mod secret;
 mod section;
 mod yaml;

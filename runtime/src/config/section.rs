@@ -238,3 +238,8 @@ fn reference_of(node: &Node) -> Option<(&str, &str)> {
     let [(key, Node { value: Yaml::Text(target), .. })] = &entries[..] else { return None };
     matches!(key.text.as_str(), "env" | "file").then_some((key.text.as_str(), target.as_str()))
 }
+
+/// The values alone.
+pub(super) fn values<T>(placed: Vec<(Place, T)>) -> Vec<T> {
+    placed.into_iter().map(|(_, value)| value).collect()
+}

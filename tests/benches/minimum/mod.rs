@@ -143,9 +143,8 @@ fn config(way: Way) -> Config {
             .total_stacks(SLOTS)
             .max_memory_size(MEMORY_BYTES)
             .max_unused_warm_slots(SLOTS * 4)
-            .linear_memory_keep_resident(256 << 10)
-            .table_keep_resident(256 << 10)
-            .async_stack_keep_resident(16 << 10)
+            .linear_memory_keep_resident(384 << 10)
+            .table_keep_resident(384 << 10)
             .pagemap_scan(Enabled::Auto);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }

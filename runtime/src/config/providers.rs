@@ -1,0 +1,213 @@
+//! An entry of `dashboard.providers`: which component, with which settings, grants and limits.
+
+use super::forms::{component_ref, display_name, header_name, hex_digest, network, origin, provider_name};
+use super::section::{Reader, Section, values};
+use super::yaml::{Key, Node, Yaml};
+use super::{Grants, ProviderConfig, Secret};
+use crate::auth::Scope;
+use crate::sandbox::{HttpGrant, Limits};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{HeaderName, HeaderValue};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Five minutes: for so long a key that was withdrawn may go on.
+const MAX_CACHE_TTL_MS: i64 = 300_000;
+
+pub(super) fn read_providers(
+    section: &mut Section,
+    drain_scope: &Scope,
+    file: &Path,
+    reader: &mut Reader<'_>,
+) -> Vec<ProviderConfig> {
+    let list = section.list("providers", reader);
+    let mut names = BTreeSet::new();
+    let mut providers = Vec::new();
+    for (index, node) in list.into_iter().enumerate() {
+        let name = format!("dashboard.providers[{index}]");
+        let place = node.place;
+        let mut provider = Section::open(&name, node, reader);
+        let read = read_provider(&mut provider, drain_scope, file, reader);
+        provider.finish(reader);
+        let Some(read) = read else { continue };
+        if !names.insert(read.name.clone()) {
+            reader.mistakes.add(place, format!("`{name}.name`: another provider is named `{}`", read.name));
+        }
+        providers.push(read);
+    }
+    providers
+}
+
+fn read_provider(
+    section: &mut Section,
+    drain_scope: &Scope,
+    file: &Path,
+    reader: &mut Reader<'_>,
+) -> Option<ProviderConfig> {
+    let base = reader.base.to_owned();
+    let name = section.parsed("name", reader, provider_name);
+    let component = section.parsed("component", reader, |text| component_ref(text, &base));
+    let sha256 = section.parsed("sha256", reader, hex_digest);
+    let display_name = section.parsed("display_name", reader, display_name);
+    let settings = read_settings(section, reader);
+    let grants = read_grants(section, drain_scope, reader);
+    let limits = read_limits(section, reader);
+    let cache_ttl: Option<u64> = section.integer("cache_ttl_ms", reader, 1..=MAX_CACHE_TTL_MS);
+    let name = section.require("name", name, reader);
+    let component = section.require("component", component, reader);
+    let name = name?;
+    Some(ProviderConfig {
+        display_name: display_name.unwrap_or_else(|| name.to_string()),
+        name,
+        component: component?,
+        sha256,
+        settings,
+        grants,
+        limits,
+        cache_ttl: cache_ttl.map(Duration::from_millis),
+        place: format!("{}:{}", file.display(), section.place.line),
+    })
+}
+
+fn read_grants(section: &mut Section, drain_scope: &Scope, reader: &mut Reader<'_>) -> Grants {
+    let mut grants = section.section("grants", reader);
+    let scopes = grants.parsed_list("scopes", reader, |text| {
+        let scope = Scope::new(text).map_err(|error| error.to_string())?;
+        if scope == *drain_scope {
+            return Err(format!("`{scope}` is the drain scope, which no provider may hand out"));
+        }
+        Ok(scope)
+    });
+    let read = Grants {
+        scopes: values(scopes).into_iter().collect(),
+        http: read_http_grants(&mut grants, reader),
+        keyvalue: grants.boolean("keyvalue", reader).unwrap_or_default(),
+    };
+    grants.finish(reader);
+    read
+}
+
+/// Each is an origin, or a map with an origin and what goes with it.
+fn read_http_grants(grants: &mut Section, reader: &mut Reader<'_>) -> Vec<HttpGrant> {
+    let name = grants.full("http");
+    let nodes = grants.list("http", reader).into_iter().enumerate();
+    let read = |(index, node): (usize, Node)| match &node.value {
+        Yaml::Map(_) => read_http_grant(&format!("{name}[{index}]"), node, reader),
+        _ => {
+            let name = format!("{name}[{index}]");
+            let text = reader.text(&name, &node)?;
+            reader.keep(&name, node.place, origin(text.expose())).map(HttpGrant::of)
+        }
+    };
+    nodes.filter_map(read).collect()
+}
+
+fn read_http_grant(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<HttpGrant> {
+    let mut section = Section::open(name, node, reader);
+    let parsed = section.parsed("origin", reader, origin);
+    let networks = values(section.parsed_list("networks", reader, network));
+    let headers = section.take("headers").map(|node| read_headers(&section.full("headers"), node, reader));
+    let origin = section.require("origin", parsed, reader);
+    section.finish(reader);
+    Some(HttpGrant { origin: origin?, headers: headers.unwrap_or_default(), networks })
+}
+
+/// Headers that the host adds: their values are secrets.
+fn read_headers(name: &str, node: Node, reader: &mut Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let Yaml::Map(entries) = node.value else {
+        reader.mistakes.add(node.place, format!("`{name}` must be a map, not {}", node.kind()));
+        return Vec::new();
+    };
+    let read = |(key, node): (Key, Node)| {
+        let full = format!("{name}.{}", key.text);
+        let header = reader.keep(&full, key.place, header_name(&key.text));
+        let text = match &node.value {
+            Yaml::Map(entries) if entries.iter().any(|(key, _)| key.text == "basic") => {
+                read_basic(&full, node.clone(), reader)?
+            }
+            _ => reader.text(&full, &node)?,
+        };
+        let value = HeaderValue::from_str(text.expose()).map_err(|_| "no header can have this value");
+        let mut value = reader.keep(&full, node.place, value)?;
+        value.set_sensitive(true);
+        Some((header?, value))
+    };
+    entries.into_iter().filter_map(read).collect()
+}
+
+/// `{basic: {username: .., password: ..}}`, as OAuth wants a client's identifier and secret (RFC 6749, section 2.3.1).
+fn read_basic(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<Secret> {
+    let mut section = Section::open(name, node, reader);
+    let mut basic = section.section("basic", reader);
+    section.finish(reader);
+    let username = basic.secret("username", reader);
+    let username = basic.require("username", username, reader);
+    let password = basic.secret("password", reader);
+    let password = basic.require("password", password, reader);
+    basic.finish(reader);
+    let encoded =
+        |secret: Secret| form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
+    let pair = Zeroizing::new(format!("{}:{}", encoded(username?), encoded(password?)));
+    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+}
+
+fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
+    let mut limits = section.section("limits", reader);
+    let defaults = Limits::default();
+    let memory_mib: Option<usize> = limits.integer("memory_mib", reader, 1..=1024);
+    let deadline_ms: Option<u64> = limits.integer("deadline_ms", reader, 10..=30_000);
+    let calls_per_second: Option<u32> = limits.integer("calls_per_second", reader, 1..=1_000_000);
+    limits.finish(reader);
+    Limits {
+        memory_bytes: memory_mib.map_or(defaults.memory_bytes, |mib| mib * 1024 * 1024),
+        deadline: deadline_ms.map_or(defaults.deadline, Duration::from_millis),
+        calls_per_second: calls_per_second.and_then(NonZeroU32::new).unwrap_or(defaults.calls_per_second),
+    }
+}
+
+/// A provider's own settings: strings as they stand, secrets from where they are, the rest as JSON text.
+fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+    let Some(node) = section.take("config") else { return BTreeMap::new() };
+    let name = section.full("config");
+    let Yaml::Map(entries) = node.value else {
+        reader.mistakes.add(node.place, format!("`{name}` must be a map, not {}", node.kind()));
+        return BTreeMap::new();
+    };
+    entries
+        .into_iter()
+        .map(|(key, node)| {
+            let value = resolve(&format!("{name}.{}", key.text), &node, reader);
+            let text = match value {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            (key.text, text)
+        })
+        .collect()
+}
+
+/// The value with every `{env: NAME}` and `{file: PATH}` in it followed.
+fn resolve(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
+    if let Some(followed) = reader.reference(node) {
+        let secret = reader.keep(name, node.place, followed);
+        return secret.map_or(Value::Null, |secret| secret.expose().into());
+    }
+    match &node.value {
+        Yaml::List(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| resolve(&format!("{name}[{index}]"), item, reader))
+            .collect(),
+        Yaml::Map(entries) => entries
+            .iter()
+            .map(|(key, item)| (key.text.clone(), resolve(&format!("{name}.{}", key.text), item, reader)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        _ => node.to_json(),
+    }
+}
