@@ -105,6 +105,20 @@ fn the_others_go_on_and_the_broken_are_shown() {
 }
 
 #[test]
+fn loading_that_takes_long_is_told_of_meanwhile() {
+    let entry = |name: &str| format!("{{name: {name}, component: {}", guest(name).display());
+    let (slow, quick) = (entry("dawdles"), entry("known"));
+    let home = Home::with_config(&format!(
+        "dashboard: {{providers: [{slow}, limits: {{deadline_ms: 2500}}}}, {quick}}}]}}"
+    ));
+    let log = home.dashboard().log();
+    let place = |words: &[&str]| log.lines().position(|line| words.iter().all(|word| line.contains(word)));
+    let told = place(&["loading providers", "done=1 of=2"]);
+    let refused = place(&["asked what it supports"]);
+    assert!(told.is_some() && told < refused, "{log}");
+}
+
+#[test]
 fn pinned_digest_that_fits_is_loaded() {
     use sha2::{Digest, Sha256};
     let digest = hex::encode(Sha256::digest(fs::read(guest("known")).expect("the guest was built")));

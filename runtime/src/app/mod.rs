@@ -2,6 +2,7 @@
 
 mod ended_sessions;
 mod file_watch;
+mod progress;
 mod providers;
 mod reload;
 mod session_key;

@@ -1,5 +1,6 @@
 //! Loading every configured provider, each on its own.
 
+use super::progress::join_all_telling;
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{ProviderName, RefreshProvider, Registered, SessionProvider, TokenProvider};
 use crate::bundled;
@@ -10,7 +11,6 @@ use crate::sandbox::{
     SandboxError, SandboxSettings, WasmProvider,
 };
 use crate::web::Metrics;
-use futures_util::future::join_all;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use std::time::Duration;
 const CACHE: &str = "cache/components";
 /// Where providers' buckets are kept in the home.
 const BUCKETS: &str = "keyvalue";
+/// Between two lines of how far the loading is.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// What became of one provider.
 pub struct ProviderReport {
@@ -116,8 +118,11 @@ impl ProviderLoader {
     pub(super) async fn load(&mut self, config: &Config) -> Result<Providers, SandboxError> {
         let configured = &config.dashboard.providers;
         let sandbox = self.sandbox(config)?;
-        let loads = configured.iter().map(|provider| sandbox.load(self.spec_of(provider)));
-        let outcomes = join_all(loads).await;
+        let loads = configured.iter().map(|provider| sandbox.load(self.spec_of(provider))).collect();
+        let tell = |done| {
+            tracing::info!(done, of = configured.len(), "loading providers: what is new here is compiled");
+        };
+        let outcomes = join_all_telling(loads, PROGRESS_PAUSE, tell).await;
         let mut providers = Providers { registered: Vec::new(), reports: Vec::new(), loaded: Vec::new() };
         for (provider, outcome) in configured.iter().zip(outcomes) {
             let (name, place) = (provider.name.clone(), provider.place.clone());
