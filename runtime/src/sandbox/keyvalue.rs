@@ -2,6 +2,7 @@
 
 use super::bindings::{atomics, store};
 use super::bucket::{Bucket, BucketError};
+use super::entries::Entries;
 use super::fault::words;
 use super::host::HostState;
 use std::sync::Arc;
@@ -19,6 +20,22 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 impl HostState {
+    /// Looks at the bucket at once, but for the first time, when its file must be read.
+    async fn look<T: Send + 'static>(
+        &mut self,
+        handle: &Resource<OpenBucket>,
+        look: impl FnOnce(&Entries, u64) -> T + Send + 'static,
+    ) -> Answer<T> {
+        let bucket = &self.table.get(handle)?.0;
+        match bucket.is_open() {
+            true => {
+                let seen = bucket.read(look);
+                Ok(self.told(seen))
+            }
+            false => self.on_bucket(handle, |bucket| bucket.read(look)).await,
+        }
+    }
+
     /// Runs an operation where waiting for a disk holds up nobody. One that was begun is finished, even when the
     /// call that asked for it is cut off meanwhile.
     async fn on_bucket<T: Send + 'static>(
@@ -29,10 +46,15 @@ impl HostState {
         let bucket = self.table.get(handle)?.0.clone();
         let threads = bucket.threads.clone();
         let outcome = threads.run(move || operation(&bucket)).await?;
-        Ok(outcome.map_err(|error| {
+        Ok(self.told(outcome))
+    }
+
+    /// What did not work is told in the call's log field as well.
+    fn told<T>(&self, outcome: Result<T, BucketError>) -> Result<T, store::Error> {
+        outcome.map_err(|error| {
             self.record.refuse(&error.to_string());
             store::Error::Other(error.to_string())
-        }))
+        })
     }
 }
 
@@ -52,7 +74,7 @@ impl store::Host for HostState {
 
 impl store::HostBucket for HostState {
     async fn get(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<Option<Vec<u8>>> {
-        self.on_bucket(&bucket, move |bucket| bucket.get(&key)).await
+        self.look(&bucket, move |entries, now| entries.get(&key, now).map(<[u8]>::to_vec)).await
     }
 
     async fn set(&mut self, bucket: Resource<OpenBucket>, key: String, value: Vec<u8>) -> Answer<()> {
@@ -64,7 +86,7 @@ impl store::HostBucket for HostState {
     }
 
     async fn exists(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<bool> {
-        self.on_bucket(&bucket, move |bucket| Ok(bucket.get(&key)?.is_some())).await
+        self.look(&bucket, move |entries, now| entries.get(&key, now).is_some()).await
     }
 
     async fn list_keys(
@@ -72,7 +94,8 @@ impl store::HostBucket for HostState {
         bucket: Resource<OpenBucket>,
         cursor: Option<u64>,
     ) -> Answer<store::KeyResponse> {
-        let page = self.on_bucket(&bucket, move |bucket| bucket.list(cursor.unwrap_or_default())).await?;
+        let skip = cursor.unwrap_or_default();
+        let page = self.look(&bucket, move |entries, now| entries.list(skip, now)).await?;
         Ok(page.map(|page| store::KeyResponse { keys: page.keys, cursor: page.next }))
     }
 
