@@ -1,6 +1,6 @@
 //! The calls that the host makes of a guest: each in an instance that was never called before.
 
-use super::contract::{Contract, SessionAnswer, TokenAnswer};
+use super::contract::{Contract, Function, SessionAnswer, TokenAnswer};
 use super::fresh::Fresh;
 use super::lane::Lane;
 use zeroize::Zeroizing;
@@ -35,15 +35,15 @@ impl GuestCall for SupportsToken {
     }
 }
 
-pub(super) struct CheckSettings;
+/// The function that checks them, which not every component has.
+pub(super) struct CheckSettings(pub(super) Function);
 
 impl GuestCall for CheckSettings {
     /// The provider's complaint about its settings.
     type Answer = Option<String>;
 
-    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Option<String>> {
-        let Some(check) = contract.check_settings else { return Ok(None) };
-        let (answer,): (Result<(), String>,) = fresh.call(check, ()).await?;
+    async fn run(&self, _: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Option<String>> {
+        let (answer,): (Result<(), String>,) = fresh.call(self.0, ()).await?;
         Ok(answer.err())
     }
 }

@@ -1,6 +1,7 @@
 //! Making calls: where they can hurt nobody, until their deadline.
 
 use super::call::GuestCall;
+use super::contract::Contract;
 use super::engine::Sandbox;
 use super::fault::{without, words};
 use super::fresh::{Fresh, Prelinked};
@@ -22,9 +23,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-/// How long a call waits for one of its provider's slots. Long enough for a burst of quick calls to pass, and
-/// far too short to be stuck behind a provider that hangs.
-const MAX_SLOT_WAIT: Duration = Duration::from_millis(25);
 /// Time enough for any provider, whatever longer deadline it was granted.
 const FAIR_TIME: Duration = Duration::from_secs(1);
 /// Between a caller's look at the clock and ours.
@@ -61,6 +59,10 @@ impl Caller {
 
     pub(super) fn deadline(&self) -> Duration {
         self.component.equipment.limits.deadline
+    }
+
+    pub(super) fn contract(&self) -> &Contract {
+        &self.component.contract
     }
 
     /// Makes a call. However it ends, what it printed is logged and what it used is told.
@@ -108,11 +110,11 @@ impl Caller {
         if given.is_zero() {
             return Err(overdue(given, self.deadline()));
         }
-        let slot = self.take_slot(lane).await?;
+        let slot = self.take_slot(lane, given).await?;
         let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
         let place = self.pace.place(lane);
         if place == Place::Here {
-            match begin(work.as_mut()) {
+            match begin(work.as_mut(), self.runtime(place)) {
                 Poll::Ready(outcome) => return outcome.unwrap_or_else(|panic| Err(host_fault(&*panic))),
                 Poll::Pending => self.pace.overran(),
             }
@@ -130,18 +132,21 @@ impl Caller {
         }
     }
 
-    fn runtime(&self, place: Place) -> Handle {
+    fn runtime(&self, place: Place) -> &Handle {
         match place {
             Place::Here | Place::Guests => self.sandbox.guests.handle(),
             Place::Suspects => self.sandbox.suspects.handle(),
         }
     }
 
-    async fn take_slot(&self, lane: Lane) -> Result<OwnedSemaphorePermit, ProviderFault> {
-        if let Ok(slot) = self.slots.of(lane).clone().try_acquire_owned() {
+    /// Most of its time is left to the call itself: it is the provider's doing if that is not enough.
+    async fn take_slot(&self, lane: Lane, given: Duration) -> Result<OwnedSemaphorePermit, ProviderFault> {
+        let slots = self.slots.of(lane).clone();
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
             return Ok(slot);
         }
-        match tokio::time::timeout(MAX_SLOT_WAIT, self.slots.of(lane).clone().acquire_owned()).await {
+        let wait = self.pace.slot_wait().min(given / 4);
+        match tokio::time::timeout(wait, slots.acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
             _ => Err(ProviderFault::Saturated { limit: slots_of(lane), unit: "calls in flight" }),
         }
@@ -181,8 +186,10 @@ fn overdue(given: Duration, limit: Duration) -> ProviderFault {
     }
 }
 
-/// Runs it until it first gives way. Whoever takes it on from there polls it anew, and so is woken by it.
-fn begin<T>(work: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+/// Runs it until it first gives way. Whoever takes it on from there polls it anew, and so is woken by it; what it has
+/// begun (a connection, a timer, work for a disk) is the guests' runtime's from the start.
+fn begin<T>(work: Pin<&mut impl Future<Output = T>>, guests: &Handle) -> Poll<T> {
+    let _there = guests.enter();
     work.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -239,6 +246,21 @@ mod tests {
         let late = caller.call(Instant::now(), SupportsToken).await.answer;
         assert_eq!(late, Err(ProviderFault::NoTimeLeft));
         assert!(caller.call(enough(), SupportsToken).await.answer.is_ok());
+    }
+
+    #[tokio::test]
+    async fn callers_of_a_good_provider_are_late_rather_than_refused() {
+        let (sandbox, component) = start(Duration::MAX);
+        let caller = Caller::new(sandbox, component);
+        let all = u32::try_from(MAX_CALLS_IN_FLIGHT).unwrap();
+        let others = caller.slots.of(Lane::Checks).clone().acquire_many_owned(all).await.unwrap();
+        let call = caller.call(Instant::now() + caller.deadline(), SupportsToken);
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            drop(others);
+        };
+        let (called, ()) = tokio::join!(call, release);
+        assert_eq!(called.answer, Ok(true));
     }
 
     #[test]

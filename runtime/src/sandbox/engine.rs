@@ -14,6 +14,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Collector, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -86,6 +87,8 @@ pub struct Sandbox {
     pub(super) linker: Linker<HostState>,
     pub(super) cache: ComponentCache,
     pub(super) compiling: Compiling,
+    /// One load for each core: to compile CPython takes 350 MiB, and both cores, for as long as it takes.
+    pub(super) loads: Semaphore,
     pub(super) contracts: &'static [&'static str],
     pub(super) guests: GuestRuntime,
     pub(super) suspects: GuestRuntime,
@@ -114,6 +117,7 @@ impl Sandbox {
             linker,
             cache,
             compiling: Compiling::default(),
+            loads: Semaphore::new(std::thread::available_parallelism().map_or(2, Into::into)),
             contracts,
             guests,
             suspects,

@@ -36,8 +36,8 @@ impl GuestRuntime {
             .map(|runtime| Self(Some(runtime)))
     }
 
-    pub(super) fn handle(&self) -> Handle {
-        self.0.as_ref().expect("the runtime is there until it is dropped").handle().clone()
+    pub(super) fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("the runtime is there until it is dropped").handle()
     }
 }
 

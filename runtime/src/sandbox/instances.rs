@@ -60,7 +60,7 @@ impl Instances {
         }
         let Ok(permit) = self.maker.clone().try_acquire_owned() else { return };
         let (instances, sandbox) = (self.clone(), sandbox.clone());
-        let guests = sandbox.guests.handle();
+        let guests = sandbox.guests.handle().clone();
         guests.spawn(async move {
             drop(used);
             if instances.ahead().is_some() {

@@ -4,7 +4,14 @@
 use super::lane::Lane;
 use crate::auth::ProviderFault;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+/// How long a call waits for one of the slots of a provider that may hang. Long enough for a burst of quick calls to
+/// pass, and far too short to be stuck.
+const SLOT_WAIT: Duration = Duration::from_millis(25);
+/// The same for one that waits for nobody and has not failed lately: where others hold the cores, its callers are late
+/// rather than refused.
+const LONG_SLOT_WAIT: Duration = Duration::from_millis(250);
 /// Good calls in a row by which a provider that has failed shows that it is well again.
 const OWED_AFTER_A_FAULT: u32 = 20;
 /// Calls that are made on the guests' own threads after one that was slow on the caller's.
@@ -24,7 +31,7 @@ pub(super) enum Place {
 /// How a provider has lately behaved.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Does it wait for others (HTTP, a bucket)? Then it never runs on a thread of the server.
+    /// May it wait for others (HTTP, a bucket's disk)?
     waits: bool,
     /// Good calls that it still owes since its last fault.
     owed: AtomicU32,
@@ -47,10 +54,15 @@ impl Pace {
         if self.is_suspect() {
             return Place::Suspects;
         }
-        if self.waits || lane == Lane::SignIns || count_down(&self.apart) {
+        if lane == Lane::SignIns || count_down(&self.apart) {
             return Place::Guests;
         }
         Place::Here
+    }
+
+    /// How long does a call wait for one of its slots?
+    pub(super) fn slot_wait(&self) -> Duration {
+        if self.waits || self.is_suspect() { SLOT_WAIT } else { LONG_SLOT_WAIT }
     }
 
     /// A call that began on the thread of whoever asked was not over soon.
@@ -109,7 +121,11 @@ mod tests {
     }
 
     #[test]
-    fn provider_that_waits_for_others_never_runs_on_the_servers_threads() {
-        assert_eq!(Pace::new(true).place(Lane::Checks), Place::Guests);
+    fn one_waits_long_only_behind_those_that_cannot_hang() {
+        let pace = Pace::new(false);
+        assert_eq!(pace.slot_wait(), LONG_SLOT_WAIT);
+        pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())));
+        assert_eq!(pace.slot_wait(), SLOT_WAIT);
+        assert_eq!(Pace::new(true).slot_wait(), SLOT_WAIT);
     }
 }

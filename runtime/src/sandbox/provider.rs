@@ -78,6 +78,7 @@ impl Sandbox {
     /// # Errors
     /// It is not loaded, and why.
     pub async fn load(self: &Arc<Self>, spec: ProviderSpec) -> Result<LoadedProvider, LoadError> {
+        let turn = self.loads.acquire().await;
         let sandbox = self.clone();
         let linking = tokio::task::spawn_blocking(move || sandbox.link(spec));
         // The compiler is not covered by wasmtime's promises: a panic or a crawl in it costs one provider.
@@ -86,6 +87,7 @@ impl Sandbox {
             Ok(Err(panic)) => return Err(LoadError::Invalid(format!("the compiler failed: {panic}"))),
             Err(_) => return Err(LoadError::TooSlow),
         };
+        drop(turn);
         let provider = WasmProvider { caller: Caller::new(self.clone(), component) };
         provider.check_settings().await?;
         let takes_tokens = provider.supports_token().await?;
@@ -193,7 +195,9 @@ impl WasmProvider {
     }
 
     async fn check_settings(&self) -> Result<(), LoadError> {
-        let checked = self.caller.call(self.own_deadline(), CheckSettings).await;
+        // Without one there is nothing to make an instance for.
+        let Some(check) = self.caller.contract().check_settings else { return Ok(()) };
+        let checked = self.caller.call(self.own_deadline(), CheckSettings(check)).await;
         match checked.answer.map_err(LoadError::Faulted)? {
             Some(mistake) => Err(LoadError::BadSettings(words(&mistake))),
             None => Ok(()),
@@ -279,4 +283,29 @@ impl RefreshProvider for WasmProvider {
 /// Seconds since the Unix epoch.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::SandboxSettings;
+
+    #[tokio::test]
+    async fn no_more_are_loaded_at_once_than_there_are_cores() {
+        let sandbox = Sandbox::start(&SandboxSettings::default()).unwrap();
+        let spec = ProviderSpec {
+            name: ProviderName::new("waits").unwrap(),
+            source: ComponentSource::Bundled(b"refused as soon as it is looked at"),
+            sha256: None,
+            settings: BTreeMap::new(),
+            powers: Powers::default(),
+            limits: Limits::default(),
+        };
+        let cores = std::thread::available_parallelism().map_or(2, Into::into);
+        let others = sandbox.loads.acquire_many(u32::try_from(cores).unwrap()).await.unwrap();
+        let mut load = std::pin::pin!(sandbox.load(spec));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut load).await.is_err());
+        drop(others);
+        assert!(matches!(load.await.map(drop), Err(LoadError::NotWasm)));
+    }
 }
