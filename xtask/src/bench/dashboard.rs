@@ -18,38 +18,20 @@ pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
 }
 
-/// The provider of the README, which compares a token with one setting, in two builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Guest {
-    /// `wasm32-wasip2`, with all that Rust's standard library imports.
-    Std,
-    /// `wasm32-unknown-unknown`: no import of WASI's but its settings.
-    Bare,
-}
-
-impl Guest {
-    pub(super) fn component(self) -> PathBuf {
-        PathBuf::from(match self {
-            Self::Std => env!("STD_GUEST"),
-            Self::Bare => env!("BARE_GUEST"),
-        })
-    }
-}
-
 /// A home with so many of one provider, of which the last knows the token, each with this among its settings in the
 /// configuration.
-pub(super) fn home(guest: Guest, providers: usize, more: &str) -> anyhow::Result<TempDir> {
+pub(super) fn home(component: &Path, providers: usize, more: &str) -> anyhow::Result<TempDir> {
     let home = empty_home()?;
-    fs::copy(guest.component(), home.path().join("provider.wasm"))
-        .context("the guest is built with xtask")?;
+    fs::copy(component, home.path().join("provider.wasm"))
+        .with_context(|| component.display().to_string())?;
     configure(home.path(), providers, more, |_| "provider.wasm".to_owned())?;
     Ok(home)
 }
 
 /// The same with a component for each, whose bytes are no other's: each is compiled, kept and loaded by itself.
-pub(super) fn home_of_different(guest: Guest, providers: usize) -> anyhow::Result<TempDir> {
+pub(super) fn home_of_different(component: &Path, providers: usize) -> anyhow::Result<TempDir> {
     let home = empty_home()?;
-    let component = fs::read(guest.component()).context("the guest is built with xtask")?;
+    let component = fs::read(component).with_context(|| component.display().to_string())?;
     let file = |number| format!("provider-{number}.wasm");
     for number in 1..=providers {
         fs::write(home.path().join(file(number)), [&*component, &custom_section(number)].concat())?;

@@ -1,7 +1,8 @@
 //! Draining: begins with their fsync, and what a poller of the status feels meanwhile.
 
 use super::Effort;
-use super::dashboard::{self, DRAIN_SECRET, Guest, bearer};
+use super::dashboard::{self, DRAIN_SECRET, bearer};
+use super::guest;
 use super::peers;
 use super::server::Server;
 use super::table::{Table, median};
@@ -23,7 +24,7 @@ pub(super) struct Row {
 }
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let ours = Arc::new(dashboard::start(dashboard::home(Guest::Std, 1, "")?)?);
+    let ours = Arc::new(dashboard::start(dashboard::home(guest::std(), 1, "")?)?);
     let mut servers = vec![("portcullis", ours)];
     if effort.peers {
         servers.push(("fastapi, one worker", peers::fastapi(1)?));

@@ -1,7 +1,8 @@
 //! Cost against load: the same question on more and more connections; and for as long as one likes.
 
 use super::Effort;
-use super::dashboard::{self, Guest, TOKEN, bearer};
+use super::dashboard::{self, TOKEN, bearer};
+use super::guest;
 use super::table::Table;
 use super::wrk::{Load, Question, drive};
 use serde::Serialize;
@@ -26,7 +27,7 @@ fn question() -> Question {
 }
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Point>> {
-    let server = dashboard::start(dashboard::home(Guest::Std, 1, "")?)?;
+    let server = dashboard::start(dashboard::home(guest::std(), 1, "")?)?;
     let mut points = Vec::new();
     for connections in CONNECTIONS {
         super::progress(&format!("{connections} connections"));
@@ -42,7 +43,7 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Point>> {
 }
 
 pub(super) fn soak(time: Duration) -> anyhow::Result<Vec<Point>> {
-    let server = dashboard::start(dashboard::home(Guest::Std, 1, "")?)?;
+    let server = dashboard::start(dashboard::home(guest::std(), 1, "")?)?;
     let start = Instant::now();
     let mut points = Vec::new();
     while start.elapsed() < time {

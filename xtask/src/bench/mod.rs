@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod drain;
+mod guest;
 mod load;
 mod peers;
 mod picture;
@@ -69,6 +70,7 @@ struct Report {
     rustc: String,
     wrk: String,
     throughput: Vec<throughput::Row>,
+    extism: String,
     drain: Vec<drain::Row>,
     load: Vec<load::Point>,
     start: Vec<start::Row>,
@@ -101,6 +103,7 @@ fn measure(options: &Options, effort: &Effort) -> anyhow::Result<Report> {
         rustc: said_by("rustc", &["--version"]),
         wrk: said_by("wrk", &["--version"]),
         throughput: Vec::new(),
+        extism: String::new(),
         drain: Vec::new(),
         load: Vec::new(),
         start: Vec::new(),
@@ -112,6 +115,10 @@ fn measure(options: &Options, effort: &Effort) -> anyhow::Result<Report> {
         report.throughput = throughput::run(effort)?;
         print(&throughput::table(&report.throughput))?;
         picture::bars(&report.throughput, &out("throughput.svg"))?;
+        if effort.peers {
+            report.extism = peers::extism();
+            print(&report.extism)?;
+        }
     }
     if options.only.contains(&Part::Drain) {
         report.drain = drain::run(effort)?;

@@ -1,10 +1,11 @@
 //! Others that do the same check, each by its own way of doing it: see `tests/peers/README.md`.
 
-use super::dashboard::{self, Guest, TOKEN, bearer};
+use super::dashboard::{self, TOKEN, bearer};
+use super::guest;
 use super::server::{Server, free_port, workspace};
 use super::throughput::{CONNECTIONS, Contender};
 use super::wrk::{Answer, Load, Question, drive};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ fn on_a_port(name: &str, arguments: &[String]) -> anyhow::Result<Arc<Server>> {
 /// left out, and it is said why.
 pub(super) fn start() -> anyhow::Result<Vec<Contender>> {
     let backend = on_a_port("run-nginx", &["backend".into()])?;
-    let ours = Arc::new(dashboard::start(dashboard::home(Guest::Std, 1, "")?)?);
+    let ours = Arc::new(dashboard::start(dashboard::home(guest::std(), 1, "")?)?);
     let peers: [(&str, &dyn Fn() -> anyhow::Result<Contender>); 7] = [
         ("fastapi, one worker", &|| Ok(check(&fastapi(1)?))),
         ("fastapi, two workers", &|| Ok(check(&fastapi(2)?))),
@@ -73,6 +74,16 @@ pub(super) fn start() -> anyhow::Result<Vec<Contender>> {
         }
     }
     Ok(contenders)
+}
+
+/// What one call of an extism plugin takes, which has no HTTP, in its own words; or why it cannot be told.
+pub(super) fn extism() -> String {
+    super::progress("installing and calling extism");
+    match script("run-extism").stderr(Stdio::inherit()).output() {
+        Ok(done) if done.status.success() => String::from_utf8_lossy(&done.stdout).into_owned(),
+        Ok(done) => format!("SKIPPED extism: {}", done.status),
+        Err(error) => format!("SKIPPED extism: {error}"),
+    }
 }
 
 fn check(server: &Arc<Server>) -> Contender {

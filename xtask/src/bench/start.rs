@@ -1,7 +1,8 @@
 //! Starting: with everything to compile, and with compiled components kept; and what providers that are loaded weigh.
 
 use super::Effort;
-use super::dashboard::{self, Guest, TOKEN};
+use super::dashboard::{self, TOKEN};
+use super::guest;
 use super::load::mib;
 use super::server::Server;
 use super::table::{Table, median};
@@ -22,11 +23,11 @@ pub(super) struct Row {
 }
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let nobody = dashboard::home(Guest::Std, 0, "")?;
+    let nobody = dashboard::home(guest::std(), 0, "")?;
     fs::write(nobody.path().join("portcullis.yaml"), "dashboard: {port: 0}\n")?;
-    let one = dashboard::home(Guest::Std, 1, "")?;
-    let same = dashboard::home(Guest::Std, MANY, "")?;
-    let different = dashboard::home_of_different(Guest::Std, MANY)?;
+    let one = dashboard::home(guest::std(), 1, "")?;
+    let same = dashboard::home(guest::std(), MANY, "")?;
+    let different = dashboard::home_of_different(guest::std(), MANY)?;
     [
         ("none", nobody, 0),
         ("one std guest", one, 1),

@@ -1,13 +1,15 @@
 //! The same question put to everybody: who calls, by a bearer token that is right.
 
 use super::Effort;
-use super::dashboard::{self, DRAIN_SECRET, Guest, TOKEN, bearer};
+use super::dashboard::{self, DRAIN_SECRET, TOKEN, bearer};
+use super::guest;
 use super::peers;
 use super::server::Server;
 use super::table::{Table, median};
 use super::wrk::{Load, Outcome, Question, drive};
 use anyhow::Context;
 use serde::Serialize;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -59,6 +61,8 @@ impl Row {
 }
 
 const WHOAMI: &str = "/api/auth/whoami";
+/// In a provider's entry: its answers are remembered.
+const CACHED: &str = ", cache_ttl_ms: 60000";
 
 /// The limit, and ours. The first two are what the others are compared with.
 fn ours() -> anyhow::Result<Vec<Contender>> {
@@ -66,17 +70,30 @@ fn ours() -> anyhow::Result<Vec<Contender>> {
     let limit = Arc::new(Server::start(Command::new(itself).args(["limit", "--token", TOKEN]), None)?);
     let token = [bearer(TOKEN)];
     let secret = [bearer(DRAIN_SECRET)];
-    let start = |guest, count, more| dashboard::start(dashboard::home(guest, count, more)?).map(Arc::new);
-    let std = start(Guest::Std, 1, "")?;
-    Ok(vec![
+    let std = start(guest::std(), 1, "")?;
+    let mut ours = vec![
         Contender::new("axum, no auth", &limit, "/bare", &[]),
         Contender::new("axum, native check", &limit, "/native", &token),
         Contender::new("portcullis, no auth (/healthz)", &std, "/healthz", &[]),
         Contender::new("portcullis, drain secret (native)", &std, WHOAMI, &secret),
         Contender::new("portcullis, std guest", &std, WHOAMI, &token),
-        Contender::new("portcullis, no WASI imports", &start(Guest::Bare, 1, "")?, WHOAMI, &token),
-        Contender::new("portcullis, chain of 10 std guests", &start(Guest::Std, 10, "")?, WHOAMI, &token),
-    ])
+        Contender::new("portcullis, no WASI imports", &start(guest::bare(), 1, "")?, WHOAMI, &token),
+        Contender::new("portcullis, chain of 10 std guests", &start(guest::std(), 10, "")?, WHOAMI, &token),
+        Contender::new("portcullis, std guest, cached", &start(guest::std(), 1, CACHED)?, WHOAMI, &token),
+    ];
+    let folder = tempfile::tempdir()?;
+    match guest::python(folder.path()) {
+        Ok(python) => ours.extend([
+            Contender::new("portcullis, Python", &start(&python, 1, "")?, WHOAMI, &token),
+            Contender::new("portcullis, Python, cached", &start(&python, 1, CACHED)?, WHOAMI, &token),
+        ]),
+        Err(error) => super::progress(&format!("SKIPPED Python: {error:#}")),
+    }
+    Ok(ours)
+}
+
+fn start(component: &Path, providers: usize, more: &str) -> anyhow::Result<Arc<Server>> {
+    dashboard::start(dashboard::home(component, providers, more)?).map(Arc::new)
 }
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
