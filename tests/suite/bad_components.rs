@@ -109,7 +109,7 @@ fn loading_that_takes_long_is_told_of_meanwhile() {
     let entry = |name: &str| format!("{{name: {name}, component: {}", guest(name).display());
     let (slow, quick) = (entry("dawdles"), entry("known"));
     let home = Home::with_config(&format!(
-        "dashboard: {{providers: [{slow}, limits: {{deadline_ms: 2500}}}}, {quick}}}]}}"
+        "dashboard: {{providers: [{slow}, limits: {{deadline_ms: 5000}}}}, {quick}}}]}}"
     ));
     let log = home.dashboard().log();
     let place = |words: &[&str]| log.lines().position(|line| words.iter().all(|word| line.contains(word)));

@@ -120,7 +120,11 @@ impl ProviderLoader {
         let sandbox = self.sandbox(config)?;
         let loads = configured.iter().map(|provider| sandbox.load(self.spec_of(provider))).collect();
         let tell = |done| {
-            tracing::info!(done, of = configured.len(), "loading providers: what is new here is compiled");
+            tracing::info!(
+                done,
+                of = configured.len(),
+                "still loading providers: a component that is new here is compiled first"
+            );
         };
         let outcomes = join_all_telling(loads, PROGRESS_PAUSE, tell).await;
         let mut providers = Providers { registered: Vec::new(), reports: Vec::new(), loaded: Vec::new() };

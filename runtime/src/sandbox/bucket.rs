@@ -13,7 +13,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What redb may keep in memory of one bucket, beside what is kept of it anyway.
@@ -103,16 +103,14 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// Is it in memory, so that reading it waits for no disk?
-    pub(super) fn is_open(&self) -> bool {
-        self.kept.get().is_some()
+    /// What is in it, if that can be told without waiting: it is open, and nobody is changing it.
+    pub(super) fn glimpse(&self) -> Option<RwLockReadGuard<'_, Entries>> {
+        self.kept.get()?.entries.try_read().ok()
     }
 
-    /// Looks at what is in it, and the time in seconds since the Unix epoch.
-    pub(super) fn read<T>(&self, look: impl FnOnce(&Entries, u64) -> T) -> Result<T, BucketError> {
-        let kept = self.kept()?;
-        let entries = kept.entries.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(look(&entries, now()))
+    /// What is in it.
+    pub(super) fn entries(&self) -> Result<RwLockReadGuard<'_, Entries>, BucketError> {
+        Ok(self.kept()?.entries.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn set(&self, key: &str, value: &[u8]) -> Result<(), BucketError> {
@@ -128,7 +126,7 @@ impl Bucket {
         self.write(|entries| entries.increment(key, delta, now()))
     }
 
-    /// One transaction, on disk before this returns or anybody reads it; an error leaves everything as it was.
+    /// One transaction, on disk before this returns or anybody reads it; after an error all read what was before.
     fn write<T>(
         &self,
         plan: impl FnOnce(&Entries) -> Result<(T, Changes), EntryError>,
@@ -203,7 +201,8 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn now() -> u64 {
+/// Seconds since the Unix epoch.
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
@@ -218,7 +217,7 @@ mod tests {
 
     impl Bucket {
         fn get(&self, key: &str) -> Result<Option<Vec<u8>>, BucketError> {
-            self.read(|entries, now| entries.get(key, now).map(<[u8]>::to_vec))
+            Ok(self.entries()?.get(key, now()).map(<[u8]>::to_vec))
         }
     }
 

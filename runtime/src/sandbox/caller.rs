@@ -40,6 +40,15 @@ pub(super) struct Caller {
     printed: Mutex<Option<Instant>>,
 }
 
+/// Leave for one call.
+struct Turn {
+    slot: OwnedSemaphorePermit,
+    /// By when it must be over.
+    end: Instant,
+    /// How long that is from when it got its slot.
+    given: Duration,
+}
+
 /// What a call says, or why it says nothing, and what it used.
 pub(super) struct Called<T> {
     pub(super) answer: Result<T, ProviderFault>,
@@ -68,49 +77,75 @@ impl Caller {
     /// Makes a call. However it ends, what it printed is logged and what it used is told.
     pub(super) async fn call<C: GuestCall>(&self, by: Instant, call: C) -> Called<C::Answer> {
         let start = Instant::now();
-        let made = self.instances.take();
-        let record = made.as_ref().map(Fresh::record).unwrap_or_default();
         let credential = Zeroizing::new(call.credential().to_owned());
-        let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
-        let instances = self.instances.clone();
-        // A suspect is confined to one thread, and nothing is done for it elsewhere.
-        let is_suspect = self.pace.is_suspect();
-        let inside = record.clone();
-        let answer = self
-            .isolate(by, C::LANE, async move {
-                let _ticking = sandbox.ticker.ticking();
-                let mut fresh = match made {
-                    Some(fresh) => fresh,
-                    None => instances.make(&sandbox, inside).await?,
-                };
-                let answer = call.run(&component.contract, &mut fresh).await;
-                let answer = answer.map_err(|error| fresh.classify(&error))?;
-                if !is_suspect {
-                    instances.replace(fresh, &sandbox);
-                }
-                Ok(answer)
-            })
-            .await;
+        let (answer, record) = match self.admit(by, C::LANE).await {
+            Ok(turn) => {
+                // Only now: whoever waits in vain must not use up what was made ahead.
+                let made = self.instances.take();
+                let record = made.as_ref().map(Fresh::record).unwrap_or_default();
+                let work = self.work(call, made, record.clone());
+                (self.isolate(turn, C::LANE, work).await, record)
+            }
+            Err(fault) => (Err(fault), CallRecord::default()),
+        };
         self.pace.ended(&answer);
         self.log_output(&record, &credential);
         Called { answer, used: record.usage(start.elapsed()), notes: record.notes() }
     }
 
-    /// Runs guest code in one of the provider's slots, until the deadline. It begins on this very thread if it has
-    /// always been quick, and moves to a runtime of the guests' own if it is not over after a tick or two. A panic on
-    /// the way is a fault of this call.
-    async fn isolate<T: Send + 'static>(
+    fn work<C: GuestCall>(
         &self,
-        by: Instant,
-        lane: Lane,
-        work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
-    ) -> Result<T, ProviderFault> {
+        call: C,
+        made: Option<Fresh>,
+        record: CallRecord,
+    ) -> impl Future<Output = Result<C::Answer, ProviderFault>> + Send + 'static {
+        let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
+        let instances = self.instances.clone();
+        // A suspect is confined to one thread, and nothing is done for it elsewhere.
+        let is_suspect = self.pace.is_suspect();
+        async move {
+            let _ticking = sandbox.ticker.ticking();
+            let mut fresh = match made {
+                Some(fresh) => fresh,
+                None => instances.make(&sandbox, record).await?,
+            };
+            let answer = call.run(&component.contract, &mut fresh).await;
+            let answer = answer.map_err(|error| fresh.classify(&error))?;
+            if !is_suspect {
+                instances.replace(fresh, &sandbox);
+            }
+            Ok(answer)
+        }
+    }
+
+    /// Waits for one of the provider's slots, for a part of the call's time.
+    async fn admit(&self, by: Instant, lane: Lane) -> Result<Turn, ProviderFault> {
         let now = Instant::now();
         let given = by.saturating_duration_since(now).min(self.deadline());
         if given.is_zero() {
             return Err(overdue(given, self.deadline()));
         }
-        let slot = self.take_slot(lane, given).await?;
+        let (end, slots) = (now + given, self.slots.of(lane).clone());
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            return Ok(Turn { slot, end, given });
+        }
+        let wait = self.pace.slot_wait().min(given / 4);
+        match tokio::time::timeout(wait, slots.acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(Turn { slot, end, given: end.saturating_duration_since(Instant::now()) }),
+            _ => Err(ProviderFault::Saturated { limit: slots_of(lane), unit: "calls in flight" }),
+        }
+    }
+
+    /// Runs guest code until its turn ends. It begins on this very thread if it has lately been quick, and moves to a
+    /// runtime of the guests' own if it is not over after a tick or two, or waits. A panic on the way is a fault of this
+    /// call.
+    async fn isolate<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        lane: Lane,
+        work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
+    ) -> Result<T, ProviderFault> {
+        let Turn { slot, end, given } = turn;
         let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
         let place = self.pace.place(lane);
         if place == Place::Here {
@@ -124,7 +159,7 @@ impl Caller {
             drop(slot);
             outcome
         }));
-        match tokio::time::timeout_at((now + given).into(), &mut task.0).await {
+        match tokio::time::timeout_at(end.into(), &mut task.0).await {
             Ok(Ok(Ok(outcome))) => outcome,
             Ok(Ok(Err(panic))) => Err(host_fault(&*panic)),
             Ok(Err(lost)) => Err(ProviderFault::Host(words(&lost.to_string()))),
@@ -136,19 +171,6 @@ impl Caller {
         match place {
             Place::Here | Place::Guests => self.sandbox.guests.handle(),
             Place::Suspects => self.sandbox.suspects.handle(),
-        }
-    }
-
-    /// Most of its time is left to the call itself: it is the provider's doing if that is not enough.
-    async fn take_slot(&self, lane: Lane, given: Duration) -> Result<OwnedSemaphorePermit, ProviderFault> {
-        let slots = self.slots.of(lane).clone();
-        if let Ok(slot) = slots.clone().try_acquire_owned() {
-            return Ok(slot);
-        }
-        let wait = self.pace.slot_wait().min(given / 4);
-        match tokio::time::timeout(wait, slots.acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(slot),
-            _ => Err(ProviderFault::Saturated { limit: slots_of(lane), unit: "calls in flight" }),
         }
     }
 
@@ -261,6 +283,21 @@ mod tests {
         };
         let (called, ()) = tokio::join!(call, release);
         assert_eq!(called.answer, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_vain_leaves_the_instance_that_was_made_ahead() {
+        let (sandbox, component) = start(Duration::ZERO);
+        let caller = Caller::new(sandbox, component);
+        let by = || Instant::now() + caller.deadline();
+        assert!(caller.call(by(), SupportsToken).await.answer.is_ok());
+        caller.instances.settled().await;
+        let all = u32::try_from(MAX_CALLS_IN_FLIGHT).unwrap();
+        let others = caller.slots.of(Lane::Checks).clone().acquire_many_owned(all).await.unwrap();
+        let refused = caller.call(by(), SupportsToken).await.answer;
+        assert!(matches!(refused, Err(ProviderFault::Saturated { .. })), "{refused:?}");
+        drop(others);
+        assert!(caller.instances.take().is_some());
     }
 
     #[test]

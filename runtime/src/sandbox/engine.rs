@@ -3,7 +3,7 @@
 use super::cache::ComponentCache;
 use super::compiling::Compiling;
 use super::contract::CONTRACT_VERSIONS;
-use super::guest_runtime::GuestRuntime;
+use super::guest_runtime::{GuestRuntime, cores};
 use super::host::{self, HostState};
 use super::limits::{
     Limits, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES,
@@ -87,7 +87,7 @@ pub struct Sandbox {
     pub(super) linker: Linker<HostState>,
     pub(super) cache: ComponentCache,
     pub(super) compiling: Compiling,
-    /// One load for each core: to compile CPython takes 350 MiB, and both cores, for as long as it takes.
+    /// One load for each core: compiling CPython takes 350 MiB, and a first start may have ten of it.
     pub(super) loads: Semaphore,
     pub(super) contracts: &'static [&'static str],
     pub(super) guests: GuestRuntime,
@@ -117,7 +117,7 @@ impl Sandbox {
             linker,
             cache,
             compiling: Compiling::default(),
-            loads: Semaphore::new(std::thread::available_parallelism().map_or(2, Into::into)),
+            loads: Semaphore::new(cores()),
             contracts,
             guests,
             suspects,

@@ -60,7 +60,8 @@ impl Entries {
 
     /// A page of keys, after passing over as many.
     pub(super) fn list(&self, skip: u64, now: u64) -> Page {
-        let live = (0..).zip(&self.by_key).filter(|(place, (_, entry))| *place >= skip && entry.until > now);
+        let rest = (0..).zip(&self.by_key).skip(usize::try_from(skip).unwrap_or(usize::MAX));
+        let live = rest.filter(|(_, (_, entry))| entry.until > now);
         let mut live = live.map(|(place, (key, _))| (place, key.clone())).peekable();
         let keys = live.by_ref().take(PAGE).map(|(_, key)| key).collect();
         Page { keys, next: live.peek().map(|(place, _)| *place) }

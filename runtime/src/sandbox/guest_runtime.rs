@@ -1,5 +1,5 @@
 //! Runtimes for guests that take their time, at a lower priority: the routes of the host never wait behind one, and
-//! good providers hardly ever behind a bad one. (Those that are always quick need none: `pace`.)
+//! good providers hardly ever behind a bad one. (A call that is quick is over before it gets there: `pace`.)
 
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -13,8 +13,7 @@ pub(super) struct GuestRuntime(Option<Runtime>);
 
 impl GuestRuntime {
     pub(super) fn start() -> io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(2, Into::into);
-        Self::with_threads("guest", threads)
+        Self::with_threads("guest", cores())
     }
 
     /// One thread for all that have lately failed: a core is left to the others.
@@ -47,6 +46,11 @@ impl Drop for GuestRuntime {
             runtime.shutdown_background();
         }
     }
+}
+
+/// What may run at once.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, Into::into)
 }
 
 /// On Linux a priority belongs to a thread. Where lowering it is not allowed, guests merely share alike.

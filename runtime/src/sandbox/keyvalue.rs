@@ -1,7 +1,7 @@
 //! `wasi:keyvalue` over a provider's own bucket.
 
 use super::bindings::{atomics, store};
-use super::bucket::{Bucket, BucketError};
+use super::bucket::{Bucket, BucketError, now};
 use super::entries::Entries;
 use super::fault::words;
 use super::host::HostState;
@@ -20,20 +20,16 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 impl HostState {
-    /// Looks at the bucket at once, but for the first time, when its file must be read.
+    /// Looks at the bucket at once, unless that has to wait: for its file, the first time, or for who is writing.
     async fn look<T: Send + 'static>(
         &mut self,
         handle: &Resource<OpenBucket>,
-        look: impl FnOnce(&Entries, u64) -> T + Send + 'static,
+        look: impl FnOnce(&Entries) -> T + Send + 'static,
     ) -> Answer<T> {
-        let bucket = &self.table.get(handle)?.0;
-        match bucket.is_open() {
-            true => {
-                let seen = bucket.read(look);
-                Ok(self.told(seen))
-            }
-            false => self.on_bucket(handle, |bucket| bucket.read(look)).await,
+        if let Some(entries) = self.table.get(handle)?.0.glimpse() {
+            return Ok(Ok(look(&entries)));
         }
+        self.on_bucket(handle, |bucket| Ok(look(&*bucket.entries()?))).await
     }
 
     /// Runs an operation where waiting for a disk holds up nobody. One that was begun is finished, even when the
@@ -74,7 +70,7 @@ impl store::Host for HostState {
 
 impl store::HostBucket for HostState {
     async fn get(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<Option<Vec<u8>>> {
-        self.look(&bucket, move |entries, now| entries.get(&key, now).map(<[u8]>::to_vec)).await
+        self.look(&bucket, move |entries| entries.get(&key, now()).map(<[u8]>::to_vec)).await
     }
 
     async fn set(&mut self, bucket: Resource<OpenBucket>, key: String, value: Vec<u8>) -> Answer<()> {
@@ -86,7 +82,7 @@ impl store::HostBucket for HostState {
     }
 
     async fn exists(&mut self, bucket: Resource<OpenBucket>, key: String) -> Answer<bool> {
-        self.look(&bucket, move |entries, now| entries.get(&key, now).is_some()).await
+        self.look(&bucket, move |entries| entries.get(&key, now()).is_some()).await
     }
 
     async fn list_keys(
@@ -95,7 +91,7 @@ impl store::HostBucket for HostState {
         cursor: Option<u64>,
     ) -> Answer<store::KeyResponse> {
         let skip = cursor.unwrap_or_default();
-        let page = self.look(&bucket, move |entries, now| entries.list(skip, now)).await?;
+        let page = self.look(&bucket, move |entries| entries.list(skip, now())).await?;
         Ok(page.map(|page| store::KeyResponse { keys: page.keys, cursor: page.next }))
     }
 

@@ -6,12 +6,12 @@ use crate::auth::ProviderFault;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a call waits for one of the slots of a provider that may hang. Long enough for a burst of quick calls to
-/// pass, and far too short to be stuck.
+/// How long a call waits for one of the slots of a provider that has lately failed, or may wait for others. Long enough
+/// for a burst of quick calls to pass, and far too short to be stuck behind one that hangs.
 const SLOT_WAIT: Duration = Duration::from_millis(25);
-/// The same for one that waits for nobody and has not failed lately: where others hold the cores, its callers are late
-/// rather than refused.
-const LONG_SLOT_WAIT: Duration = Duration::from_millis(250);
+/// The same for any other: where strangers hold the cores, its callers are late rather than refused. If it begins to
+/// hang, this is what the first of them wait.
+const LONG_SLOT_WAIT: Duration = Duration::from_millis(100);
 /// Good calls in a row by which a provider that has failed shows that it is well again.
 const OWED_AFTER_A_FAULT: u32 = 20;
 /// Calls that are made on the guests' own threads after one that was slow on the caller's.
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn one_waits_long_only_behind_those_that_cannot_hang() {
+    fn one_waits_long_only_where_nobody_is_likely_to_hang() {
         let pace = Pace::new(false);
         assert_eq!(pace.slot_wait(), LONG_SLOT_WAIT);
         pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())));

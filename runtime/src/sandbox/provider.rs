@@ -81,7 +81,8 @@ impl Sandbox {
         let turn = self.loads.acquire().await;
         let sandbox = self.clone();
         let linking = tokio::task::spawn_blocking(move || sandbox.link(spec));
-        // The compiler is not covered by wasmtime's promises: a panic or a crawl in it costs one provider.
+        // The compiler is not covered by wasmtime's promises: a panic or a crawl in it costs one provider, and a crawl
+        // keeps the others waiting for its turn to end. (The thread itself cannot be ended.)
         let (component, inspection) = match tokio::time::timeout(MAX_LOAD_TIME, linking).await {
             Ok(Ok(linked)) => linked?,
             Ok(Err(panic)) => return Err(LoadError::Invalid(format!("the compiler failed: {panic}"))),
@@ -301,8 +302,8 @@ mod tests {
             powers: Powers::default(),
             limits: Limits::default(),
         };
-        let cores = std::thread::available_parallelism().map_or(2, Into::into);
-        let others = sandbox.loads.acquire_many(u32::try_from(cores).unwrap()).await.unwrap();
+        let cores = u32::try_from(sandbox.loads.available_permits()).unwrap();
+        let others = sandbox.loads.acquire_many(cores).await.unwrap();
         let mut load = std::pin::pin!(sandbox.load(spec));
         assert!(tokio::time::timeout(Duration::from_millis(100), &mut load).await.is_err());
         drop(others);
