@@ -14,7 +14,7 @@ use moka::Expiry;
 use moka::sync::Cache;
 use sha2::Sha256;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
@@ -32,8 +32,9 @@ pub struct CachedProvider<P> {
     provider: Arc<P>,
     health: Arc<Health>,
     secret: Hmac<Sha256>,
-    tokens: Cache<Key, Remembered<Claims>>,
-    sessions: Cache<Key, Remembered<SessionClaims>>,
+    ttl: Duration,
+    tokens: Cache<Key, Arc<Remembered<Claims>>>,
+    sessions: Cache<Key, Arc<Remembered<SessionClaims>>>,
     revocations: AtomicU64,
     hit: HitMeter,
 }
@@ -42,27 +43,42 @@ pub struct CachedProvider<P> {
 type Before = (u64, u64);
 
 struct Remembered<T> {
-    said: Arc<T>,
+    said: T,
     before: Before,
     keep: Duration,
+    /// From when on one caller asks anew, while the others still believe this: when it ends, it ends for all of them at
+    /// once, and a heavy provider could not answer them all.
+    renew_from: Instant,
+    is_being_renewed: AtomicBool,
 }
 
-impl<T> Clone for Remembered<T> {
-    fn clone(&self) -> Self {
-        Self { said: self.said.clone(), ..*self }
+impl<T> Remembered<T> {
+    /// Is it for this caller to ask anew?
+    fn is_to_be_renewed(&self) -> bool {
+        Instant::now() >= self.renew_from && !self.is_being_renewed.swap(true, Ordering::Relaxed)
     }
 }
 
 /// Each entry says itself how long it is kept.
 struct OwnExpiry;
 
-impl<T> Expiry<Key, Remembered<T>> for OwnExpiry {
-    fn expire_after_create(&self, _: &Key, entry: &Remembered<T>, _: Instant) -> Option<Duration> {
+impl<T> Expiry<Key, Arc<Remembered<T>>> for OwnExpiry {
+    fn expire_after_create(&self, _: &Key, entry: &Arc<Remembered<T>>, _: Instant) -> Option<Duration> {
+        Some(entry.keep)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        entry: &Arc<Remembered<T>>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(entry.keep)
     }
 }
 
-fn cache<T: Send + Sync + 'static>(ttl: Duration) -> Cache<Key, Remembered<T>> {
+fn cache<T: Send + Sync + 'static>(ttl: Duration) -> Cache<Key, Arc<Remembered<T>>> {
     Cache::builder().max_capacity(MAX_ENTRIES).time_to_live(ttl).expire_after(OwnExpiry).build()
 }
 
@@ -81,7 +97,7 @@ impl<P> CachedProvider<P> {
         getrandom::fill(&mut key)?;
         let secret = Hmac::new_from_slice(&key).expect("HMAC takes keys of every length");
         let (tokens, sessions) = (cache(ttl), cache(ttl));
-        Ok(Self { provider, health, secret, tokens, sessions, revocations: AtomicU64::new(0), hit })
+        Ok(Self { provider, health, secret, ttl, tokens, sessions, revocations: AtomicU64::new(0), hit })
     }
 
     fn key(&self, token: &str) -> Key {
@@ -96,12 +112,20 @@ impl<P> CachedProvider<P> {
 
     fn recall<T: Send + Sync + 'static>(
         &self,
-        known: &Cache<Key, Remembered<T>>,
+        known: &Cache<Key, Arc<Remembered<T>>>,
         key: &Key,
-    ) -> Option<Arc<T>> {
+    ) -> Option<Arc<Remembered<T>>> {
         let entry = known.get(key).filter(|entry| entry.before == self.before())?;
+        if entry.is_to_be_renewed() {
+            return None;
+        }
         (self.hit)();
-        Some(entry.said)
+        Some(entry)
+    }
+
+    fn remember<T>(&self, said: T, before: Before, keep: Duration) -> Arc<Remembered<T>> {
+        let renew_from = Instant::now() + keep.min(self.ttl) * 9 / 10;
+        Arc::new(Remembered { said, before, keep, renew_from, is_being_renewed: AtomicBool::new(false) })
     }
 }
 
@@ -113,14 +137,16 @@ impl<P: TokenProvider> TokenProvider for CachedProvider<P> {
     ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
         Box::pin(async move {
             let key = self.key(token.expose());
-            if let Some(claims) = self.recall(&self.tokens, &key) {
-                return Ok(TokenVerdict::Recognized(Claims::clone(&claims)));
+            if let Some(entry) = self.recall(&self.tokens, &key) {
+                return Ok(TokenVerdict::Recognized(entry.said.clone()));
             }
             let before = self.before();
             let verdict = self.provider.verify_token(token, by).await?;
-            if let TokenVerdict::Recognized(claims) = &verdict {
-                let said = Arc::new(claims.clone());
-                self.tokens.insert(key, Remembered { said, before, keep: Duration::MAX });
+            match &verdict {
+                TokenVerdict::Recognized(claims) => {
+                    self.tokens.insert(key, self.remember(claims.clone(), before, Duration::MAX));
+                }
+                TokenVerdict::NotRecognized => self.tokens.invalidate(&key),
             }
             Ok(verdict)
         })
@@ -135,14 +161,17 @@ impl<P: SessionProvider> SessionProvider for CachedProvider<P> {
     ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
         Box::pin(async move {
             let key = self.key(access_token);
-            if let Some(session) = self.recall(&self.sessions, &key) {
-                return Ok(Some(without_tokens(&session)));
+            if let Some(entry) = self.recall(&self.sessions, &key) {
+                return Ok(Some(without_tokens(&entry.said)));
             }
             let before = self.before();
             let session = self.provider.verify_session(access_token, by).await?;
-            if let Some(session) = &session {
-                let (said, keep) = (Arc::new(without_tokens(session)), until(session.expires_at));
-                self.sessions.insert(key, Remembered { said, before, keep });
+            match &session {
+                Some(session) => {
+                    let keep = until(session.expires_at);
+                    self.sessions.insert(key, self.remember(without_tokens(session), before, keep));
+                }
+                None => self.sessions.invalidate(&key),
             }
             Ok(session)
         })
@@ -322,6 +351,32 @@ mod tests {
         while asked(&cached) < 2 {
             assert!(verify(&cached, "good").is_some());
             assert!(Instant::now() < deadline, "it is remembered for ever");
+        }
+    }
+
+    #[test]
+    fn one_caller_asks_anew_before_it_ends_and_the_others_do_not() {
+        let cached = cached(LONG, LONG);
+        let claims = |token: &str| Claims::new(token.to_owned(), &[]).unwrap();
+        let ending = |token: &str| {
+            let entry = cached.remember(claims(token), cached.before(), Duration::ZERO);
+            let entry = Remembered { keep: LONG, ..Arc::into_inner(entry).unwrap() };
+            cached.tokens.insert(cached.key(token), Arc::new(entry));
+        };
+        ending("good");
+        assert!(cached.recall(&cached.tokens, &cached.key("good")).is_none(), "it is for this one to ask");
+        for _ in 0..3 {
+            assert_eq!(verify(&cached, "good").as_deref(), Some("good"));
+        }
+        assert_eq!(asked(&cached), 0);
+        // What the provider says then holds for all.
+        for (token, calls) in [("good-2", 1), ("gone", 3)] {
+            ending(token);
+            let before = asked(&cached);
+            for _ in 0..3 {
+                assert_eq!(verify(&cached, token).as_deref(), token.starts_with("good").then_some(token));
+            }
+            assert_eq!(asked(&cached) - before, calls, "{token}");
         }
     }
 

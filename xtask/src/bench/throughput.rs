@@ -62,7 +62,7 @@ impl Row {
 
 const WHOAMI: &str = "/api/auth/whoami";
 /// In a provider's entry: its answers are remembered.
-const CACHED: &str = ", cache_ttl_ms: 60000";
+const CACHED: &str = ", cache_ttl_ms: 300000";
 
 /// The limit, and ours. The first two are what the others are compared with.
 fn ours() -> anyhow::Result<Vec<Contender>> {
