@@ -69,7 +69,7 @@ fn ours() -> anyhow::Result<Vec<Contender>> {
     let token = [bearer(TOKEN)];
     let secret = [bearer(DRAIN_SECRET)];
     let std = start(guest::std(), 1, "")?;
-    let mut ours = vec![
+    Ok(vec![
         Contender::new("axum, no auth", &limit, "/bare", &[]),
         Contender::new("axum, native check", &limit, "/native", &token),
         Contender::new("portcullis, no auth (/healthz)", &std, "/healthz", &[]),
@@ -78,16 +78,7 @@ fn ours() -> anyhow::Result<Vec<Contender>> {
         Contender::new("portcullis, no WASI imports", &start(guest::bare(), 1, "")?, WHOAMI, &token),
         Contender::new("portcullis, chain of 10 std guests", &start(guest::std(), 10, "")?, WHOAMI, &token),
         Contender::new("portcullis, std guest, cached", &start_cached(guest::std())?, WHOAMI, &token),
-    ];
-    let folder = tempfile::tempdir()?;
-    match guest::python(folder.path()) {
-        Ok(python) => ours.extend([
-            Contender::new("portcullis, Python", &start(&python, 1, "")?, WHOAMI, &token),
-            Contender::new("portcullis, Python, cached", &start_cached(&python)?, WHOAMI, &token),
-        ]),
-        Err(error) => super::progress(&format!("SKIPPED Python: {error:#}")),
-    }
-    Ok(ours)
+    ])
 }
 
 /// One whose provider has been asked once, and is not asked again.
