@@ -149,9 +149,11 @@ impl Caller {
         let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
         let place = self.pace.place(lane);
         if place == Place::Here {
-            match begin(work.as_mut(), self.runtime(place)) {
-                Poll::Ready(outcome) => return outcome.unwrap_or_else(|panic| Err(host_fault(&*panic))),
-                Poll::Pending => self.pace.overran(),
+            let start = Instant::now();
+            let begun = begin(work.as_mut(), self.runtime(place));
+            self.pace.ran_here(begun.is_ready().then(|| start.elapsed()));
+            if let Poll::Ready(outcome) = begun {
+                return outcome.unwrap_or_else(|panic| Err(host_fault(&*panic)));
             }
         }
         let mut task = AbortOnDrop(self.runtime(place).spawn(async move {

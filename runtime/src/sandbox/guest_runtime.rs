@@ -26,8 +26,9 @@ impl GuestRuntime {
             .thread_name(name)
             .worker_threads(threads)
             // A looping guest gives way every millisecond. Looking at new calls and timers only every 61st
-            // time, as is the default, would let sixty of them pass before a good provider's call.
-            .global_queue_interval(1)
+            // time, as is the default, would let sixty of them pass before a good provider's call. Looking at new calls
+            // every time would let those starve that have given way: a heavy provider's, at its second millisecond.
+            .global_queue_interval(2)
             .event_interval(1)
             .enable_all()
             .on_thread_start(lower_priority)
@@ -56,4 +57,50 @@ pub(super) fn cores() -> usize {
 /// On Linux a priority belongs to a thread. Where lowering it is not allowed, guests merely share alike.
 fn lower_priority() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::hint::black_box;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    /// As a guest between two ticks.
+    fn work() {
+        for step in 0..200_000 {
+            black_box(step);
+        }
+    }
+
+    #[test]
+    fn call_that_has_given_way_is_not_passed_by_newcomers_for_ever() {
+        let guests = GuestRuntime::with_threads("guest", 1).unwrap();
+        let (over, next) = mpsc::channel();
+        let newcomer = || {
+            let over = over.clone();
+            drop(guests.handle().spawn(async move {
+                work();
+                over.send(()).unwrap();
+            }));
+        };
+        (0..1_000).for_each(|_| newcomer());
+        let mut ticks = 10;
+        let heavy = guests.handle().spawn(poll_fn(move |context| {
+            work();
+            // As wasmtime gives way.
+            context.waker().wake_by_ref();
+            ticks -= 1;
+            if ticks > 0 { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        for _ in 0..10_000 {
+            if heavy.is_finished() {
+                return;
+            }
+            next.recv().unwrap();
+            newcomer();
+        }
+        panic!("it is never its turn");
+    }
 }

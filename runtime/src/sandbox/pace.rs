@@ -14,8 +14,13 @@ const SLOT_WAIT: Duration = Duration::from_millis(25);
 const LONG_SLOT_WAIT: Duration = Duration::from_millis(100);
 /// Good calls in a row by which a provider that has failed shows that it is well again.
 const OWED_AFTER_A_FAULT: u32 = 20;
-/// Calls that are made on the guests' own threads after one that was slow on the caller's.
-const APART_AFTER_A_SLOW_CALL: u32 = 32;
+/// What is over sooner than this is best made on the thread of whoever asks. What takes longer goes to the guests' own
+/// threads, all of it: where some calls of a provider are made here and some there, those here take the cores.
+const QUICK: Duration = Duration::from_micros(200);
+/// Slow calls in a row that make a slow provider: now and then the machine puts off any call.
+const SLOW_IN_A_ROW: u32 = 2;
+/// Calls of a slow provider that are made on the guests' own threads before it is tried again on the caller's.
+const APART: u32 = 32;
 
 /// Where a call runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +40,15 @@ pub(super) struct Pace {
     waits: bool,
     /// Good calls that it still owes since its last fault.
     owed: AtomicU32,
+    /// Slow calls in a row, up to now, on the threads of those who asked.
+    slow: AtomicU32,
     /// Calls that it still makes apart since it last was slow.
     apart: AtomicU32,
 }
 
 impl Pace {
     pub(super) fn new(waits: bool) -> Self {
-        Self { waits, owed: AtomicU32::new(0), apart: AtomicU32::new(0) }
+        Self { waits, owed: AtomicU32::new(0), slow: AtomicU32::new(0), apart: AtomicU32::new(0) }
     }
 
     /// Has it failed lately?
@@ -65,9 +72,16 @@ impl Pace {
         if self.waits || self.is_suspect() { SLOT_WAIT } else { LONG_SLOT_WAIT }
     }
 
-    /// A call that began on the thread of whoever asked was not over soon.
-    pub(super) fn overran(&self) {
-        self.apart.store(APART_AFTER_A_SLOW_CALL, Ordering::Relaxed);
+    /// A call that began on the thread of whoever asked was over after so long, or is not over.
+    pub(super) fn ran_here(&self, took: Option<Duration>) {
+        if took.is_some_and(|took| took < QUICK) {
+            // Written only when it changes: every call of every thread looks.
+            if self.slow.load(Ordering::Relaxed) > 0 {
+                self.slow.store(0, Ordering::Relaxed);
+            }
+        } else if self.slow.fetch_add(1, Ordering::Relaxed) + 1 >= SLOW_IN_A_ROW {
+            self.apart.store(APART, Ordering::Relaxed);
+        }
     }
 
     /// A call is over.
@@ -98,13 +112,23 @@ mod tests {
     }
 
     #[test]
-    fn slow_call_keeps_those_after_it_off_the_servers_threads() {
+    fn slow_provider_is_kept_off_the_servers_threads() {
         let pace = Pace::new(false);
         assert_eq!(pace.place(Lane::Checks), Place::Here);
         assert_eq!(pace.place(Lane::SignIns), Place::Guests);
-        pace.overran();
-        assert!(places(&pace, APART_AFTER_A_SLOW_CALL).iter().all(|place| *place == Place::Guests));
-        assert_eq!(pace.place(Lane::Checks), Place::Here);
+        for took in [Some(QUICK), None] {
+            for took in [None, Some(Duration::ZERO), took] {
+                pace.ran_here(took);
+                assert_eq!(pace.place(Lane::Checks), Place::Here, "one call may have been put off");
+            }
+            // A provider that was slow and is tried again has one try.
+            for took in [took, None, took] {
+                pace.ran_here(took);
+                assert!(places(&pace, APART).iter().all(|place| *place == Place::Guests));
+                assert_eq!(pace.place(Lane::Checks), Place::Here);
+            }
+            pace.ran_here(Some(Duration::ZERO));
+        }
     }
 
     #[test]
