@@ -9,6 +9,7 @@ pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 /// It cannot be printed, serialised or compared: whoever needs the text says so with
 /// [`expose`](Self::expose), and a host secret is compared with
 /// [`SecretDigest::matches`](super::SecretDigest::matches). The memory is wiped when it is dropped.
+#[derive(Clone)]
 pub struct BearerToken(Zeroizing<String>);
 
 /// Why a request carries no bearer token. The caller only ever sees a 401; this is for the log.

@@ -29,8 +29,9 @@ pub enum ProviderFault {
         /// What it counts.
         unit: &'static str,
     },
-    /// The providers before it had used up the time for the whole chain: it was cut off early.
-    #[error("no time left: the providers before it had used it up")]
+    /// The time for the whole chain was used up, by providers before it or in waiting for another caller's call: it was
+    /// cut off early.
+    #[error("no time left: it was used up before")]
     NoTimeLeft,
     /// Repeated faults have shut the provider out: it was not asked.
     #[error("quarantined: asked again in {} ms", retry_in.as_millis())]
@@ -184,7 +185,8 @@ pub enum RefreshVerdict {
 
 /// Verifies the sessions that it has minted.
 pub trait SessionProvider: Send + Sync {
-    /// Whose session is this? `None`: nobody's, or nobody's any more.
+    /// Whose session is this? `None`: nobody's, or nobody's any more. Whoever asks has the tokens: those in the answer may
+    /// be empty.
     ///
     /// # Errors
     /// The provider gave no answer that can be believed.

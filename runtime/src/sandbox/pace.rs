@@ -14,11 +14,13 @@ const SLOT_WAIT: Duration = Duration::from_millis(25);
 const LONG_SLOT_WAIT: Duration = Duration::from_millis(100);
 /// Good calls in a row by which a provider that has failed shows that it is well again.
 const OWED_AFTER_A_FAULT: u32 = 20;
-/// What is over sooner than this is best made on the thread of whoever asks. What takes longer goes to the guests' own
-/// threads, all of it: where some calls of a provider are made here and some there, those here take the cores.
-const QUICK: Duration = Duration::from_micros(200);
-/// Slow calls in a row that make a slow provider: now and then the machine puts off any call.
-const SLOW_IN_A_ROW: u32 = 2;
+/// What takes longer than this, most of a tick, is made on the guests' own threads: where many calls of a provider are
+/// made here and many there, those here take the cores.
+const QUICK: Duration = Duration::from_micros(750);
+/// Quick calls that make up for a slow one: now and then the machine puts off any call.
+const QUICK_FOR_A_SLOW: u32 = 8;
+/// Slow calls not made up for that make a slow provider.
+const SLOW: u32 = 2;
 /// Calls of a slow provider that are made on the guests' own threads before it is tried again on the caller's.
 const APART: u32 = 32;
 
@@ -40,7 +42,7 @@ pub(super) struct Pace {
     waits: bool,
     /// Good calls that it still owes since its last fault.
     owed: AtomicU32,
-    /// Slow calls in a row, up to now, on the threads of those who asked.
+    /// Quick calls that it owes since it was slow on the threads of those who asked.
     slow: AtomicU32,
     /// Calls that it still makes apart since it last was slow.
     apart: AtomicU32,
@@ -75,11 +77,12 @@ impl Pace {
     /// A call that began on the thread of whoever asked was over after so long, or is not over.
     pub(super) fn ran_here(&self, took: Option<Duration>) {
         if took.is_some_and(|took| took < QUICK) {
-            // Written only when it changes: every call of every thread looks.
-            if self.slow.load(Ordering::Relaxed) > 0 {
-                self.slow.store(0, Ordering::Relaxed);
-            }
-        } else if self.slow.fetch_add(1, Ordering::Relaxed) + 1 >= SLOW_IN_A_ROW {
+            count_down(&self.slow);
+            return;
+        }
+        let slow = (self.slow.load(Ordering::Relaxed) + QUICK_FOR_A_SLOW).min(SLOW * QUICK_FOR_A_SLOW);
+        self.slow.store(slow, Ordering::Relaxed);
+        if slow == SLOW * QUICK_FOR_A_SLOW {
             self.apart.store(APART, Ordering::Relaxed);
         }
     }
@@ -113,22 +116,38 @@ mod tests {
 
     #[test]
     fn slow_provider_is_kept_off_the_servers_threads() {
-        let pace = Pace::new(false);
-        assert_eq!(pace.place(Lane::Checks), Place::Here);
-        assert_eq!(pace.place(Lane::SignIns), Place::Guests);
-        for took in [Some(QUICK), None] {
-            for took in [None, Some(Duration::ZERO), took] {
-                pace.ran_here(took);
-                assert_eq!(pace.place(Lane::Checks), Place::Here, "one call may have been put off");
-            }
-            // A provider that was slow and is tried again has one try.
-            for took in [took, None, took] {
-                pace.ran_here(took);
+        for slow in [Some(QUICK), None] {
+            let pace = Pace::new(false);
+            assert_eq!(pace.place(Lane::Checks), Place::Here);
+            assert_eq!(pace.place(Lane::SignIns), Place::Guests);
+            pace.ran_here(slow);
+            assert_eq!(pace.place(Lane::Checks), Place::Here, "one call may have been put off");
+            // From the second on, it has one try.
+            for _ in 0..3 {
+                pace.ran_here(slow);
                 assert!(places(&pace, APART).iter().all(|place| *place == Place::Guests));
                 assert_eq!(pace.place(Lane::Checks), Place::Here);
             }
-            pace.ran_here(Some(Duration::ZERO));
         }
+    }
+
+    /// Calls of a thousand that are made on the server's threads, where each so many-th is slow.
+    fn here_of_a_thousand(each: u32) -> usize {
+        let pace = Pace::new(false);
+        let is_here = |call: &u32| {
+            let is_here = pace.place(Lane::Checks) == Place::Here;
+            if is_here {
+                pace.ran_here((!call.is_multiple_of(each)).then_some(Duration::ZERO));
+            }
+            is_here
+        };
+        (0..1_000).filter(is_here).count()
+    }
+
+    #[test]
+    fn quick_calls_in_between_hide_no_slow_ones() {
+        assert!(here_of_a_thousand(2) < 200);
+        assert_eq!(here_of_a_thousand(20), 1_000);
     }
 
     #[test]

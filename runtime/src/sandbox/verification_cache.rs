@@ -5,7 +5,8 @@
 //! revocation, or a reload (which makes a new cache). A token itself is not kept: entries stand under a keyed hash.
 //!
 //! Whoever asks while another's call about the same token is under way waits for its answer: when an entry ends, it
-//! ends for all at once, and a heavy provider could not answer them all.
+//! ends for all at once, and a heavy provider could not answer them all. So a call belongs to nobody: it goes on until
+//! its deadline when the caller that began it hangs up.
 
 use super::health::Health;
 use crate::auth::{
@@ -13,22 +14,26 @@ use crate::auth::{
     SessionProvider, TokenProvider, TokenVerdict,
 };
 use hmac::{Hmac, KeyInit, Mac};
-use moka::Expiry;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use moka::{Entry, Expiry};
 use sha2::Sha256;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
-/// Entries of each kind. Beyond them, those that are asked for least are dropped.
+/// Entries of each kind. Beyond them, the one that nobody has asked for longest is dropped: also those that a revocation
+/// has made worthless, which are never asked for again.
 const MAX_ENTRIES: u64 = 10_000;
+/// The caller whose call it is hears from the call itself why it is over, which may be a moment late.
+const GRACE: Duration = Duration::from_millis(10);
 
 /// A keyed hash of a token, and of what has happened so far that makes earlier answers worthless: a quarantine or a
 /// revocation changes every key.
 type Key = [u8; 32];
 
-/// Is told of every "yes" that was given without asking the provider.
+/// Is told of every "yes" that was given without a call of its own.
 pub type HitMeter = Box<dyn Fn() + Send + Sync>;
 
 /// A provider whose good answers are remembered.
@@ -50,9 +55,17 @@ struct Yes<T> {
 }
 
 /// What is told to all who wait for the same call, and kept for nobody else.
+#[derive(Clone)]
 enum Otherwise {
     No,
     Fault(CallFault),
+}
+
+/// What came of a call.
+struct Told<T> {
+    said: Result<Arc<Yes<T>>, Otherwise>,
+    /// Has this caller made it, rather than waited for another's?
+    is_own: bool,
 }
 
 /// Each entry says itself how long it is kept.
@@ -75,7 +88,12 @@ impl<T> Expiry<Key, Arc<Yes<T>>> for OwnExpiry {
 }
 
 fn answers<T: Send + Sync + 'static>(ttl: Duration) -> Answers<T> {
-    Cache::builder().max_capacity(MAX_ENTRIES).time_to_live(ttl).expire_after(OwnExpiry).build()
+    Cache::builder()
+        .max_capacity(MAX_ENTRIES)
+        .eviction_policy(EvictionPolicy::lru())
+        .time_to_live(ttl)
+        .expire_after(OwnExpiry)
+        .build()
 }
 
 impl<P> CachedProvider<P> {
@@ -106,47 +124,76 @@ impl<P> CachedProvider<P> {
     }
 
     /// What is remembered of this token, or else what the provider says now.
-    async fn answer<T: Send + Sync + 'static>(
+    async fn answer<T: Send + Sync + 'static, A>(
         &self,
         answers: &Answers<T>,
         token: &str,
         by: Instant,
-        ask: impl Future<Output = Result<Option<Yes<T>>, CallFault>>,
-    ) -> Result<Option<Arc<Yes<T>>>, CallFault> {
+        ask: impl Fn() -> A,
+    ) -> Result<Option<Arc<Yes<T>>>, CallFault>
+    where
+        A: Future<Output = Result<Option<Yes<T>>, CallFault>> + Send + 'static,
+    {
         let key = self.key(token);
         if let Some(yes) = answers.get(&key).await {
             (self.hit)();
             return Ok(Some(yes));
         }
-        let ask = async { ask.await.map_err(Otherwise::Fault)?.map(Arc::new).ok_or(Otherwise::No) };
-        // Whoever asks ends in time by itself; this is for those who wait for another's call.
-        let entry = tokio::time::timeout_at(by.into(), answers.entry(key).or_try_insert_with(ask)).await;
-        match entry.map_err(|_| ProviderFault::NoTimeLeft)? {
-            Ok(entry) => {
-                if !entry.is_fresh() {
-                    (self.hit)();
+        loop {
+            let call = tokio::spawn(call_once(answers.clone(), key, ask()));
+            let told = tokio::time::timeout_at((by + GRACE).into(), call).await;
+            let told = told.map_err(|_| ProviderFault::NoTimeLeft)?;
+            let Told { said, is_own } = told.map_err(|_| ProviderFault::Host("the call panicked".into()))?;
+            match said {
+                Ok(yes) => {
+                    if !is_own {
+                        (self.hit)();
+                    }
+                    return Ok(Some(yes));
                 }
-                Ok(Some(entry.into_value()))
+                Err(Otherwise::No) => return Ok(None),
+                // It was the other's time that was over.
+                Err(Otherwise::Fault(fault)) if is_brief(&fault) && !is_own && Instant::now() < by => {}
+                Err(Otherwise::Fault(fault)) => return Err(fault),
             }
-            Err(otherwise) => match &*otherwise {
-                Otherwise::No => Ok(None),
-                Otherwise::Fault(fault) => Err(fault.clone()),
-            },
         }
     }
 }
 
-impl<P: TokenProvider> TokenProvider for CachedProvider<P> {
+/// Waits for the call about this token that is under way, or makes one.
+async fn call_once<T: Send + Sync + 'static>(
+    answers: Answers<T>,
+    key: Key,
+    ask: impl Future<Output = Result<Option<Yes<T>>, CallFault>>,
+) -> Told<T> {
+    let mut is_own = false;
+    let call = async {
+        is_own = true;
+        ask.await.map_err(Otherwise::Fault)?.map(Arc::new).ok_or(Otherwise::No)
+    };
+    let said = answers.entry(key).or_try_insert_with(call).await;
+    Told { said: said.map(Entry::into_value).map_err(Arc::unwrap_or_clone), is_own }
+}
+
+/// Had whoever asked no time for an answer?
+fn is_brief(fault: &CallFault) -> bool {
+    fault.fault == ProviderFault::NoTimeLeft
+}
+
+impl<P: TokenProvider + 'static> TokenProvider for CachedProvider<P> {
     fn verify_token<'a>(
         &'a self,
         token: &'a BearerToken,
         by: Instant,
     ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        let ask = async move {
-            Ok(match self.provider.verify_token(token, by).await? {
-                TokenVerdict::Recognized(claims) => Some(Yes { said: claims, keep: Duration::MAX }),
-                TokenVerdict::NotRecognized => None,
-            })
+        let ask = move || {
+            let (provider, token) = (self.provider.clone(), token.clone());
+            async move {
+                Ok(match provider.verify_token(&token, by).await? {
+                    TokenVerdict::Recognized(claims) => Some(Yes { said: claims, keep: Duration::MAX }),
+                    TokenVerdict::NotRecognized => None,
+                })
+            }
         };
         Box::pin(async move {
             let yes = self.answer(&self.tokens, token.expose(), by, ask).await?;
@@ -155,15 +202,19 @@ impl<P: TokenProvider> TokenProvider for CachedProvider<P> {
     }
 }
 
-impl<P: SessionProvider> SessionProvider for CachedProvider<P> {
+impl<P: SessionProvider + 'static> SessionProvider for CachedProvider<P> {
     fn verify_session<'a>(
         &'a self,
         access_token: &'a str,
         by: Instant,
     ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
-        let ask = async move {
-            let session = self.provider.verify_session(access_token, by).await?;
-            Ok(session.map(|session| Yes { keep: until(session.expires_at), said: without_tokens(&session) }))
+        let ask = move || {
+            let (provider, token) = (self.provider.clone(), Zeroizing::new(access_token.to_owned()));
+            async move {
+                let session = provider.verify_session(&token, by).await?;
+                Ok(session
+                    .map(|session| Yes { keep: until(session.expires_at), said: without_tokens(&session) }))
+            }
         };
         Box::pin(async move {
             let yes = self.answer(&self.sessions, access_token, by, ask).await?;
@@ -182,7 +233,8 @@ impl<P: RefreshProvider> RefreshProvider for CachedProvider<P> {
     }
 
     /// Which sessions a refresh token belongs to is the provider's own business: none is believed without asking, and
-    /// nothing that was said while it was being revoked is believed afterwards.
+    /// nothing that was said while it was being revoked is believed afterwards. (A revocation that is cut off may take
+    /// effect after that.)
     fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
         let revocation = Revocation::of(&self.revocations);
         Box::pin(async move {
@@ -276,7 +328,7 @@ mod tests {
                 org_id: String::new(),
                 expires_at: self.expires_at,
                 access_token: Zeroizing::new(access_token.to_owned()),
-                refresh_token: Zeroizing::default(),
+                refresh_token: Zeroizing::new("secret".into()),
             };
             Box::pin(std::future::ready(Ok((access_token == "good").then_some(session))))
         }
@@ -298,15 +350,18 @@ mod tests {
     }
 
     fn cached(ttl: Duration, life: Duration) -> CachedProvider<Scripted> {
-        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + life;
-        caching(Scripted { asked: AtomicUsize::new(0), expires_at: end.as_secs() }, ttl)
+        caching(Scripted { asked: AtomicUsize::new(0), expires_at: in_so_long(life) }, ttl)
+    }
+
+    fn in_so_long(life: Duration) -> u64 {
+        (SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + life).as_secs()
     }
 
     fn asked(cached: &CachedProvider<Scripted>) -> usize {
         cached.provider.asked.load(Ordering::Relaxed)
     }
 
-    async fn verify<P: TokenProvider>(cached: &CachedProvider<P>, token: &str) -> Option<String> {
+    async fn verify<P: TokenProvider + 'static>(cached: &CachedProvider<P>, token: &str) -> Option<String> {
         let token = BearerToken::by_hand(token.to_owned());
         match cached.verify_token(&token, Instant::now()).await {
             Ok(TokenVerdict::Recognized(claims)) => Some(claims.principal().to_owned()),
@@ -389,11 +444,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tokens_of_a_session_are_not_kept() {
+    async fn tokens_of_a_session_are_neither_kept_nor_given_out() {
         let cached = cached(LONG, LONG);
-        assert!(verify_session(&cached).await);
-        let kept = cached.sessions.iter().next().unwrap().1;
-        assert_eq!(kept.said.access_token.as_str(), "");
+        let has_none = |session: &SessionClaims| {
+            session.user_id == "ada" && session.access_token.is_empty() && session.refresh_token.is_empty()
+        };
+        for _ in 0..2 {
+            let session = cached.verify_session("good", Instant::now()).await.unwrap().unwrap();
+            assert!(has_none(&session));
+        }
+        assert!(has_none(&cached.sessions.iter().next().unwrap().1.said));
     }
 
     /// Answers when it is let.
@@ -416,17 +476,59 @@ mod tests {
         }
     }
 
+    impl SessionProvider for Slow {
+        fn verify_session<'a>(
+            &'a self,
+            access_token: &'a str,
+            by: Instant,
+        ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
+            let said = self.quick.verify_session(access_token, by);
+            Box::pin(async move {
+                self.may_answer.acquire().await.unwrap().forget();
+                said.await
+            })
+        }
+    }
+
+    impl RefreshProvider for Slow {
+        fn refresh<'a>(
+            &'a self,
+            token: &'a str,
+            by: Instant,
+        ) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>> {
+            self.quick.refresh(token, by)
+        }
+
+        fn revoke<'a>(&'a self, token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
+            self.quick.revoke(token, by)
+        }
+    }
+
     fn slow() -> CachedProvider<Slow> {
-        let quick = Scripted { asked: AtomicUsize::new(0), expires_at: 0 };
+        let quick = Scripted { asked: AtomicUsize::new(0), expires_at: in_so_long(LONG) };
         caching(Slow { quick, may_answer: Semaphore::new(0) }, LONG)
+    }
+
+    fn asked_slow(cached: &CachedProvider<Slow>) -> usize {
+        cached.provider.quick.asked.load(Ordering::Relaxed)
+    }
+
+    /// Begins it, and lets everything that can go on now go on.
+    async fn begin<T>(call: &mut BoxFuture<'_, T>) {
+        assert!(call.as_mut().now_or_never().is_none());
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Eight callers at once.
     async fn eight_at_once(cached: &CachedProvider<Slow>, token: &str) -> Vec<Result<bool, CallFault>> {
         let token = BearerToken::by_hand(token.to_owned());
         let by = Instant::now() + LONG;
-        let callers = join_all((0..8).map(|_| cached.verify_token(&token, by)));
-        let (said, ()) = tokio::join!(callers, async { cached.provider.may_answer.add_permits(8) });
+        let mut callers = join_all((0..8).map(|_| cached.verify_token(&token, by))).boxed();
+        begin(&mut callers).await;
+        cached.provider.may_answer.add_permits(8);
+        let said = callers.await;
         cached.provider.may_answer.forget_permits(8);
         let is_yes = |verdict| matches!(verdict, TokenVerdict::Recognized(_));
         said.into_iter().map(|said| said.map(is_yes)).collect()
@@ -437,9 +539,9 @@ mod tests {
         let cached = slow();
         let broken = || ProviderFault::Unavailable("store".into()).into();
         for (token, said) in [("good", Ok(true)), ("unknown", Ok(false)), ("broken", Err(broken()))] {
-            let before = cached.provider.quick.asked.load(Ordering::Relaxed);
+            let before = asked_slow(&cached);
             assert_eq!(eight_at_once(&cached, token).await, vec![said; 8], "{token}");
-            assert_eq!(cached.provider.quick.asked.load(Ordering::Relaxed) - before, 1, "{token}");
+            assert_eq!(asked_slow(&cached) - before, 1, "{token}");
         }
     }
 
@@ -449,36 +551,67 @@ mod tests {
         let by = Instant::now() + LONG;
         let [first, second] = ["good-1", "good-2"].map(|token| BearerToken::by_hand(token.into()));
         let (mut first, mut second) = (cached.verify_token(&first, by), cached.verify_token(&second, by));
-        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
-        assert_eq!(cached.provider.quick.asked.load(Ordering::Relaxed), 2);
+        begin(&mut first).await;
+        begin(&mut second).await;
+        assert_eq!(asked_slow(&cached), 2);
     }
 
     #[tokio::test]
     async fn who_waits_for_another_goes_when_its_own_time_is_over() {
         let cached = slow();
         let token = BearerToken::by_hand("good".into());
-        let first = cached.verify_token(&token, Instant::now() + LONG);
-        let second = cached.verify_token(&token, Instant::now() + Duration::from_millis(20));
-        let second = tokio::select! {
-            biased;
-            _ = first => panic!("nobody has let it answer"),
-            second = second => second,
-        };
+        begin(&mut cached.verify_token(&token, Instant::now() + LONG)).await;
+        let second = cached.verify_token(&token, Instant::now()).await;
         assert_eq!(second, Err(ProviderFault::NoTimeLeft.into()));
+        assert_eq!(asked_slow(&cached), 1);
     }
 
     #[tokio::test]
-    async fn caller_that_goes_away_leaves_its_call_to_the_next() {
+    async fn who_has_time_left_asks_itself_when_the_other_had_none() {
+        let cached = slow();
+        let token = BearerToken::by_hand("good".into());
+        let by = Instant::now() + LONG;
+        let key = cached.key("good");
+        let mut other = call_once(cached.tokens.clone(), key, async {
+            cached.provider.may_answer.acquire().await.unwrap().forget();
+            Err(ProviderFault::NoTimeLeft.into())
+        })
+        .boxed();
+        begin(&mut other).await;
+        let mut waits = cached.verify_token(&token, by);
+        begin(&mut waits).await;
+        assert_eq!(asked_slow(&cached), 0);
+        cached.provider.may_answer.add_permits(2);
+        assert!(matches!(other.await.said, Err(Otherwise::Fault(fault)) if is_brief(&fault)));
+        assert!(matches!(waits.await, Ok(TokenVerdict::Recognized(_))));
+        assert_eq!(asked_slow(&cached), 1);
+    }
+
+    #[tokio::test]
+    async fn caller_that_hangs_up_leaves_its_call_to_the_others() {
         let cached = slow();
         let token = BearerToken::by_hand("good".into());
         let by = Instant::now() + LONG;
         let mut first = cached.verify_token(&token, by);
-        assert!(first.as_mut().now_or_never().is_none());
+        begin(&mut first).await;
         let mut second = cached.verify_token(&token, by);
-        assert!(second.as_mut().now_or_never().is_none());
+        begin(&mut second).await;
         drop(first);
         cached.provider.may_answer.add_permits(1);
         assert!(matches!(second.await, Ok(TokenVerdict::Recognized(_))));
-        assert_eq!(cached.provider.quick.asked.load(Ordering::Relaxed), 2);
+        assert_eq!(asked_slow(&cached), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_before_a_revocation_is_not_believed_after_it() {
+        let cached = slow();
+        let by = Instant::now() + LONG;
+        let mut check = cached.verify_session("good", by);
+        begin(&mut check).await;
+        cached.revoke("any", by).await.unwrap();
+        cached.provider.may_answer.add_permits(2);
+        assert!(check.await.unwrap().is_some());
+        assert!(cached.verify_session("good", by).await.unwrap().is_some());
+        assert_eq!(asked_slow(&cached), 2);
     }
 }

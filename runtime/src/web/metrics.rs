@@ -102,7 +102,7 @@ impl Default for Metrics {
         registry.register("provider_call_seconds", "Calls of a provider", metrics.provider_calls.clone());
         registry.register(
             "provider_cache_hits",
-            "Answers that were given from the verification cache, without a call",
+            "Good answers of the verification cache, without a call of their own",
             metrics.provider_hits.clone(),
         );
         registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
