@@ -19,8 +19,9 @@ use moka::policy::EvictionPolicy;
 use moka::{Entry, Expiry};
 use sha2::Sha256;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 /// Entries of each kind. Beyond them, the one that nobody has asked for longest is dropped: also those that a revocation
@@ -62,10 +63,28 @@ enum Otherwise {
 }
 
 /// What came of a call.
-struct Told<T> {
-    said: Result<Arc<Yes<T>>, Otherwise>,
-    /// Has this caller made it, rather than waited for another's?
-    is_own: bool,
+type Told<T> = Result<Arc<Yes<T>>, Otherwise>;
+
+/// A caller's place among those who wait for a call. Who hangs up gives it up, so that none pile up behind a call that
+/// takes long; the one whose call it is leaves the call to the others.
+struct Seat<T> {
+    task: JoinHandle<Told<T>>,
+    is_own: Arc<AtomicBool>,
+}
+
+impl<T> Seat<T> {
+    /// Has this caller made the call, rather than waited for another's?
+    fn is_own(&self) -> bool {
+        self.is_own.load(Ordering::Acquire)
+    }
+}
+
+impl<T> Drop for Seat<T> {
+    fn drop(&mut self) {
+        if !self.is_own() {
+            self.task.abort();
+        }
+    }
 }
 
 /// Each entry says itself how long it is kept.
@@ -140,20 +159,20 @@ impl<P> CachedProvider<P> {
             return Ok(Some(yes));
         }
         loop {
-            let call = tokio::spawn(call_once(answers.clone(), key, ask()));
-            let told = tokio::time::timeout_at((by + GRACE).into(), call).await;
+            let mut seat = take_seat(answers.clone(), key, ask());
+            let told = tokio::time::timeout_at((by + GRACE).into(), &mut seat.task).await;
             let told = told.map_err(|_| ProviderFault::NoTimeLeft)?;
-            let Told { said, is_own } = told.map_err(|_| ProviderFault::Host("the call panicked".into()))?;
-            match said {
+            match told.map_err(|_| ProviderFault::Host("the call panicked".into()))? {
                 Ok(yes) => {
-                    if !is_own {
+                    if !seat.is_own() {
                         (self.hit)();
                     }
                     return Ok(Some(yes));
                 }
                 Err(Otherwise::No) => return Ok(None),
                 // It was the other's time that was over.
-                Err(Otherwise::Fault(fault)) if is_brief(&fault) && !is_own && Instant::now() < by => {}
+                Err(Otherwise::Fault(fault)) if is_brief(&fault) && !seat.is_own() && Instant::now() < by => {
+                }
                 Err(Otherwise::Fault(fault)) => return Err(fault),
             }
         }
@@ -161,18 +180,22 @@ impl<P> CachedProvider<P> {
 }
 
 /// Waits for the call about this token that is under way, or makes one.
-async fn call_once<T: Send + Sync + 'static>(
+fn take_seat<T: Send + Sync + 'static>(
     answers: Answers<T>,
     key: Key,
-    ask: impl Future<Output = Result<Option<Yes<T>>, CallFault>>,
-) -> Told<T> {
-    let mut is_own = false;
-    let call = async {
-        is_own = true;
+    ask: impl Future<Output = Result<Option<Yes<T>>, CallFault>> + Send + 'static,
+) -> Seat<T> {
+    let is_own = Arc::new(AtomicBool::new(false));
+    let made = is_own.clone();
+    let call = async move {
+        made.store(true, Ordering::Release);
         ask.await.map_err(Otherwise::Fault)?.map(Arc::new).ok_or(Otherwise::No)
     };
-    let said = answers.entry(key).or_try_insert_with(call).await;
-    Told { said: said.map(Entry::into_value).map_err(Arc::unwrap_or_clone), is_own }
+    let task = tokio::spawn(async move {
+        let told = answers.entry(key).or_try_insert_with(call).await;
+        told.map(Entry::into_value).map_err(Arc::unwrap_or_clone)
+    });
+    Seat { task, is_own }
 }
 
 /// Had whoever asked no time for an answer?
@@ -459,7 +482,7 @@ mod tests {
     /// Answers when it is let.
     struct Slow {
         quick: Scripted,
-        may_answer: Semaphore,
+        may_answer: Arc<Semaphore>,
     }
 
     impl TokenProvider for Slow {
@@ -506,16 +529,21 @@ mod tests {
 
     fn slow() -> CachedProvider<Slow> {
         let quick = Scripted { asked: AtomicUsize::new(0), expires_at: in_so_long(LONG) };
-        caching(Slow { quick, may_answer: Semaphore::new(0) }, LONG)
+        caching(Slow { quick, may_answer: Arc::new(Semaphore::new(0)) }, LONG)
     }
 
     fn asked_slow(cached: &CachedProvider<Slow>) -> usize {
         cached.provider.quick.asked.load(Ordering::Relaxed)
     }
 
-    /// Begins it, and lets everything that can go on now go on.
+    /// Begins it.
     async fn begin<T>(call: &mut BoxFuture<'_, T>) {
         assert!(call.as_mut().now_or_never().is_none());
+        settle().await;
+    }
+
+    /// Everything that can go on goes on.
+    async fn settle() {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -572,17 +600,19 @@ mod tests {
         let token = BearerToken::by_hand("good".into());
         let by = Instant::now() + LONG;
         let key = cached.key("good");
-        let mut other = call_once(cached.tokens.clone(), key, async {
-            cached.provider.may_answer.acquire().await.unwrap().forget();
+        let may_answer = cached.provider.may_answer.clone();
+        let mut other = take_seat(cached.tokens.clone(), key, async move {
+            may_answer.acquire().await.unwrap().forget();
             Err(ProviderFault::NoTimeLeft.into())
-        })
-        .boxed();
-        begin(&mut other).await;
+        });
+        settle().await;
+        assert!(other.is_own());
         let mut waits = cached.verify_token(&token, by);
         begin(&mut waits).await;
         assert_eq!(asked_slow(&cached), 0);
         cached.provider.may_answer.add_permits(2);
-        assert!(matches!(other.await.said, Err(Otherwise::Fault(fault)) if is_brief(&fault)));
+        let other = (&mut other.task).await.unwrap();
+        assert!(matches!(other, Err(Otherwise::Fault(fault)) if is_brief(&fault)));
         assert!(matches!(waits.await, Ok(TokenVerdict::Recognized(_))));
         assert_eq!(asked_slow(&cached), 1);
     }
@@ -600,6 +630,21 @@ mod tests {
         cached.provider.may_answer.add_permits(1);
         assert!(matches!(second.await, Ok(TokenVerdict::Recognized(_))));
         assert_eq!(asked_slow(&cached), 1);
+    }
+
+    #[tokio::test]
+    async fn who_waits_and_hangs_up_leaves_nothing_behind() {
+        let cached = slow();
+        let token = BearerToken::by_hand("good".into());
+        let by = Instant::now() + LONG;
+        begin(&mut cached.verify_token(&token, by)).await;
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        assert_eq!(tasks(), 1, "its call goes on");
+        for _ in 0..3 {
+            begin(&mut cached.verify_token(&token, by)).await;
+        }
+        settle().await;
+        assert_eq!(tasks(), 1);
     }
 
     #[tokio::test]
