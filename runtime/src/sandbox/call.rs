@@ -1,6 +1,6 @@
 //! The calls that the host makes of a guest: each in an instance that was never called before.
 
-use super::contract::{Contract, Function, SessionAnswer, TokenAnswer};
+use super::contract::{Contract, SessionAnswer, TokenAnswer};
 use super::fresh::Fresh;
 use super::lane::Lane;
 use zeroize::Zeroizing;
@@ -35,16 +35,22 @@ impl GuestCall for SupportsToken {
     }
 }
 
-/// The function that checks them, which not every component has.
-pub(super) struct CheckSettings(pub(super) Function);
+/// What a component is asked when it is loaded, in one instance: a heavy one takes longer to make than to answer, and
+/// what it says of itself is its own word either way.
+pub(super) struct Introduce;
 
-impl GuestCall for CheckSettings {
-    /// The provider's complaint about its settings.
-    type Answer = Option<String>;
+impl GuestCall for Introduce {
+    /// Whether it takes tokens, or its complaint about its settings, where it looks at them.
+    type Answer = Result<bool, String>;
 
-    async fn run(&self, _: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Option<String>> {
-        let (answer,): (Result<(), String>,) = fresh.call(self.0, ()).await?;
-        Ok(answer.err())
+    async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
+        if let Some(check) = contract.check_settings {
+            let (checked,): (Result<(), String>,) = fresh.call(check, ()).await?;
+            if let Err(complaint) = checked {
+                return Ok(Err(complaint));
+            }
+        }
+        SupportsToken.run(contract, fresh).await.map(Ok)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Making calls: where they can hurt nobody, until their deadline.
 
 use super::call::GuestCall;
-use super::contract::Contract;
 use super::engine::Sandbox;
 use super::fault::{without, words};
 use super::fresh::{Fresh, Prelinked};
@@ -68,10 +67,6 @@ impl Caller {
 
     pub(super) fn deadline(&self) -> Duration {
         self.component.equipment.limits.deadline
-    }
-
-    pub(super) fn contract(&self) -> &Contract {
-        &self.component.contract
     }
 
     /// Makes a call. However it ends, what it printed is logged and what it used is told.

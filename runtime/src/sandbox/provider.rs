@@ -1,6 +1,6 @@
 //! A loaded provider.
 
-use super::call::{CheckSettings, GuestCall, SupportsToken, VerifySession, VerifyToken, VerifyTwice};
+use super::call::{GuestCall, Introduce, SupportsToken, VerifySession, VerifyToken, VerifyTwice};
 use super::caller::{Called, Caller};
 use super::component::{ComponentSource, Inspection, LoadError};
 use super::contract::Contract;
@@ -90,8 +90,7 @@ impl Sandbox {
         };
         drop(turn);
         let provider = WasmProvider { caller: Caller::new(self.clone(), component) };
-        provider.check_settings().await?;
-        let takes_tokens = provider.supports_token().await?;
+        let takes_tokens = provider.introduce().await?;
         if !takes_tokens && !inspection.signs_people_in() {
             return Err(LoadError::Useless);
         }
@@ -195,14 +194,10 @@ impl WasmProvider {
         self.caller.call(self.own_deadline(), SupportsToken).await.answer.map_err(LoadError::Faulted)
     }
 
-    async fn check_settings(&self) -> Result<(), LoadError> {
-        // Without one there is nothing to make an instance for.
-        let Some(check) = self.caller.contract().check_settings else { return Ok(()) };
-        let checked = self.caller.call(self.own_deadline(), CheckSettings(check)).await;
-        match checked.answer.map_err(LoadError::Faulted)? {
-            Some(mistake) => Err(LoadError::BadSettings(words(&mistake))),
-            None => Ok(()),
-        }
+    /// Does it take tokens, and its settings?
+    async fn introduce(&self) -> Result<bool, LoadError> {
+        let said = self.caller.call(self.own_deadline(), Introduce).await.answer;
+        said.map_err(LoadError::Faulted)?.map_err(|mistake| LoadError::BadSettings(words(&mistake)))
     }
 
     /// What one call may take, wall clock.
