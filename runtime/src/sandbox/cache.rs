@@ -5,6 +5,7 @@
 //! running it.
 
 use super::file_identity::FileIdentity;
+use super::linking;
 use crate::atomic_file::{self, Durability};
 use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,6 +27,7 @@ impl ComponentCache {
     pub(super) fn open(folder: Option<PathBuf>, engine: &Engine) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        linking::VERSION.hash(&mut hasher);
         let folder = folder.filter(|folder| match make_private(folder) {
             Ok(()) => true,
             Err(error) => {

@@ -5,6 +5,7 @@ use super::engine::Sandbox;
 use super::file_identity::FileIdentity;
 use super::grants::Powers;
 use super::limits::MAX_COMPONENT_BYTES;
+use super::linking;
 use crate::atomic_file;
 use crate::auth::ProviderFault;
 use serde::Serialize;
@@ -378,14 +379,26 @@ impl Sandbox {
     }
 
     fn compile_anew(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
-        // A bug of the compiler's costs one provider, not the process: of components that are composed of others with
-        // memories of their own it makes code that needs multi-memory, which is off, and panics.
-        let compiled = panic::catch_unwind(AssertUnwindSafe(|| Component::from_binary(&self.engine, bytes)));
-        let component = compiled
-            .map_err(|_| LoadError::CompilerFailed)?
-            .map_err(|error| LoadError::Invalid(super::fault::words(&format!("{error:#}"))))?;
+        let component = match linking::link(bytes) {
+            Ok(linked) => self.compile_bytes(&linked).or_else(|why| {
+                tracing::warn!(%why, "the linked modules of a component do not compile, so they stay as they are");
+                self.compile_bytes(bytes)
+            }),
+            Err(why) => {
+                tracing::debug!(%why, "the modules of a component are not linked");
+                self.compile_bytes(bytes)
+            }
+        }?;
         self.cache.store(&component, digest);
         Ok(component)
+    }
+
+    fn compile_bytes(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        // A bug of the compiler's costs one provider, not the process: of components that are composed of others with
+        // memories of their own it makes code that needs multi-memory, which is off, and panics.
+        panic::catch_unwind(AssertUnwindSafe(|| Component::from_binary(&self.engine, bytes)))
+            .map_err(|_| LoadError::CompilerFailed)?
+            .map_err(|error| LoadError::Invalid(super::fault::words(&format!("{error:#}"))))
     }
 
     fn look_at(&self, component: &Component, bytes: usize, sha256: String) -> Inspection {

@@ -167,6 +167,8 @@ fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllo
         .max_core_instances_per_component(per_component(MAX_INSTANCES))
         .max_memories_per_component(per_component(MAX_MEMORIES))
         .max_tables_per_component(per_component(MAX_TABLES))
+        // A linked module has those of all its members.
+        .max_tables_per_module(per_component(MAX_TABLES))
         .max_memory_size(settings.max_memory_bytes)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(count(1))

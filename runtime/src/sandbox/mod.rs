@@ -28,6 +28,7 @@ mod instances;
 mod keyvalue;
 mod lane;
 mod limits;
+mod linking;
 mod logging;
 mod outbound;
 mod output;

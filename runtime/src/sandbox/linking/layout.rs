@@ -1,0 +1,412 @@
+//! What a component is made of, as far as its core modules are concerned.
+
+use super::NotLinked;
+use std::collections::HashMap;
+use wasmparser::{
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, ComponentType, DataKind, ElementKind, Encoding, Export, ExternalKind, Instance,
+    Parser, Payload, TypeRef,
+};
+
+/// Core instances, before they are linked: beyond this many nothing is. CPython has 14, and one more for each extension.
+const MOST_INSTANCES: usize = 64;
+
+/// A component, taken apart.
+#[derive(Default)]
+pub(super) struct Layout<'a> {
+    /// Everything but core modules and the names of core things, in the order of the file.
+    pub(super) items: Vec<Item<'a>>,
+    pub(super) modules: Vec<Module<'a>>,
+    pub(super) instances: Vec<CoreInstance<'a>>,
+    functions: Vec<Origin<'a>>,
+    tables: Vec<Origin<'a>>,
+    memories: Vec<Origin<'a>>,
+    globals: Vec<Origin<'a>>,
+}
+
+/// A part of a component.
+pub(super) enum Item<'a> {
+    /// A section without core things: it stays as it is.
+    Section { id: u8, bytes: &'a [u8] },
+    /// An alias of something that is not a core thing: it stays as well.
+    Alias(ComponentAlias<'a>),
+    /// A function of the host's for the guest, with its index among the core functions.
+    Lower { function: CanonicalFunction, index: u32 },
+    /// A function of the guest's for the host.
+    Lift(CanonicalFunction),
+    /// A core module comes to life: its index among the instances.
+    Instantiate(u32),
+}
+
+/// A core instance.
+pub(super) enum CoreInstance<'a> {
+    /// Of a module, with instances for its imports.
+    Of { module: u32, arguments: HashMap<&'a str, u32> },
+    /// A bag of things that are there already.
+    Bag(HashMap<&'a str, Origin<'a>>),
+}
+
+/// Where a core thing comes from, behind all aliases and bags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Origin<'a> {
+    /// An instance of a module exports it by this name.
+    Export { instance: u32, name: &'a str },
+    /// It is this core function, which the host provides.
+    Lowered { function: u32 },
+}
+
+/// A core module.
+#[derive(Default)]
+pub(super) struct Module<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) imports: Vec<Import<'a>>,
+    pub(super) exports: HashMap<&'a str, (ExternalKind, u32)>,
+    pub(super) counts: Counts,
+    pub(super) has_start: bool,
+    /// Tables and memories that its segments write when it comes to life.
+    pub(super) written: Vec<(ExternalKind, u32)>,
+}
+
+/// An import of a core module.
+#[derive(Clone, Copy)]
+pub(super) struct Import<'a> {
+    pub(super) module: &'a str,
+    pub(super) name: &'a str,
+    pub(super) ty: TypeRef,
+}
+
+impl Import<'_> {
+    pub(super) fn kind(&self) -> ExternalKind {
+        match self.ty {
+            TypeRef::Func(_) | TypeRef::FuncExact(_) => ExternalKind::Func,
+            TypeRef::Table(_) => ExternalKind::Table,
+            TypeRef::Memory(_) => ExternalKind::Memory,
+            TypeRef::Global(_) => ExternalKind::Global,
+            TypeRef::Tag(_) => ExternalKind::Tag,
+        }
+    }
+}
+
+/// How many a module defines itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) types: u32,
+    pub(super) functions: u32,
+    pub(super) tables: u32,
+    pub(super) memories: u32,
+    pub(super) globals: u32,
+    pub(super) elements: u32,
+    pub(super) data: u32,
+}
+
+impl Counts {
+    pub(super) fn of(&mut self, kind: ExternalKind) -> Result<&mut u32, NotLinked> {
+        match kind {
+            ExternalKind::Func | ExternalKind::FuncExact => Ok(&mut self.functions),
+            ExternalKind::Table => Ok(&mut self.tables),
+            ExternalKind::Memory => Ok(&mut self.memories),
+            ExternalKind::Global => Ok(&mut self.globals),
+            ExternalKind::Tag => Err(NotLinked::Unknown("an exception")),
+        }
+    }
+}
+
+impl<'a> Layout<'a> {
+    pub(super) fn read(component: &'a [u8]) -> Result<Self, NotLinked> {
+        let mut layout = Self::default();
+        let mut depth = 0_u32;
+        for payload in Parser::new(0).parse_all(component) {
+            let payload = payload?;
+            if depth == 0 {
+                layout.section(&payload, component)?;
+            } else {
+                check_nested(&payload)?;
+            }
+            match payload {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        let is_of_module = |instance: &&CoreInstance<'_>| matches!(instance, CoreInstance::Of { .. });
+        if layout.instances.iter().filter(is_of_module).count() > MOST_INSTANCES {
+            return Err(NotLinked::Unknown("a component of so many modules"));
+        }
+        Ok(layout)
+    }
+
+    fn section(&mut self, payload: &Payload<'a>, component: &'a [u8]) -> Result<(), NotLinked> {
+        match payload {
+            Payload::Version { encoding: Encoding::Component, .. }
+            | Payload::CustomSection(_)
+            | Payload::End(_) => {}
+            Payload::ModuleSection { unchecked_range, .. } => {
+                let bytes = component.get(unchecked_range.clone()).ok_or(NotLinked::Dangling)?;
+                self.modules.push(Module::read(bytes)?);
+            }
+            Payload::InstanceSection(section) => {
+                for instance in section.clone() {
+                    self.instance(instance?)?;
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section.clone() {
+                    self.alias(alias?)?;
+                }
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                for function in section.clone() {
+                    self.canonical(function?)?;
+                }
+            }
+            other => self.keep(other, component)?,
+        }
+        Ok(())
+    }
+
+    fn instance(&mut self, instance: Instance<'a>) -> Result<(), NotLinked> {
+        let instance = match instance {
+            Instance::Instantiate { module_index, args } => {
+                self.items.push(Item::Instantiate(self.instances.len() as u32));
+                let arguments = args.iter().map(|argument| (argument.name, argument.index)).collect();
+                CoreInstance::Of { module: module_index, arguments }
+            }
+            Instance::FromExports(exports) => {
+                let origin = |export: &Export<'a>| Ok((export.name, self.origin(export.kind, export.index)?));
+                CoreInstance::Bag(exports.iter().map(origin).collect::<Result<_, NotLinked>>()?)
+            }
+        };
+        self.instances.push(instance);
+        Ok(())
+    }
+
+    fn alias(&mut self, alias: ComponentAlias<'a>) -> Result<(), NotLinked> {
+        match alias {
+            ComponentAlias::CoreInstanceExport { kind, instance_index: instance, name } => {
+                let origin = self.export(instance, name)?;
+                self.space(kind)?.push(origin);
+            }
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
+            | ComponentAlias::Outer {
+                kind: ComponentOuterAliasKind::CoreModule | ComponentOuterAliasKind::CoreType,
+                ..
+            } => {
+                return Err(NotLinked::Unknown("a module from elsewhere"));
+            }
+            alias => self.items.push(Item::Alias(alias)),
+        }
+        Ok(())
+    }
+
+    fn canonical(&mut self, function: CanonicalFunction) -> Result<(), NotLinked> {
+        match function {
+            CanonicalFunction::Lift { .. } => self.items.push(Item::Lift(function)),
+            CanonicalFunction::Lower { .. }
+            | CanonicalFunction::ResourceNew { .. }
+            | CanonicalFunction::ResourceDrop { .. }
+            | CanonicalFunction::ResourceRep { .. } => {
+                let index = self.functions.len() as u32;
+                self.functions.push(Origin::Lowered { function: index });
+                self.items.push(Item::Lower { function, index });
+            }
+            _ => return Err(NotLinked::Unknown("a built-in of the asynchronous kind")),
+        }
+        Ok(())
+    }
+
+    /// A section that says nothing of core things.
+    fn keep(&mut self, payload: &Payload<'a>, component: &'a [u8]) -> Result<(), NotLinked> {
+        if names_core_things(payload)? {
+            return Err(NotLinked::Unknown("a core type, a core module as a value, or a destructor"));
+        }
+        let (id, range) = payload.as_section().ok_or(NotLinked::Unknown("a section"))?;
+        let bytes = component.get(range).ok_or(NotLinked::Dangling)?;
+        self.items.push(Item::Section { id, bytes });
+        Ok(())
+    }
+
+    fn space(&mut self, kind: ExternalKind) -> Result<&mut Vec<Origin<'a>>, NotLinked> {
+        match kind {
+            ExternalKind::Func | ExternalKind::FuncExact => Ok(&mut self.functions),
+            ExternalKind::Table => Ok(&mut self.tables),
+            ExternalKind::Memory => Ok(&mut self.memories),
+            ExternalKind::Global => Ok(&mut self.globals),
+            ExternalKind::Tag => Err(NotLinked::Unknown("an exception")),
+        }
+    }
+
+    /// Where a core thing comes from.
+    pub(super) fn origin(&self, kind: ExternalKind, index: u32) -> Result<Origin<'a>, NotLinked> {
+        let space = match kind {
+            ExternalKind::Func | ExternalKind::FuncExact => &self.functions,
+            ExternalKind::Table => &self.tables,
+            ExternalKind::Memory => &self.memories,
+            ExternalKind::Global => &self.globals,
+            ExternalKind::Tag => return Err(NotLinked::Unknown("an exception")),
+        };
+        space.get(index as usize).copied().ok_or(NotLinked::Dangling)
+    }
+
+    fn export(&self, instance: u32, name: &'a str) -> Result<Origin<'a>, NotLinked> {
+        match self.instances.get(instance as usize).ok_or(NotLinked::Dangling)? {
+            CoreInstance::Of { .. } => Ok(Origin::Export { instance, name }),
+            CoreInstance::Bag(exports) => exports.get(name).copied().ok_or(NotLinked::Dangling),
+        }
+    }
+
+    /// The module of an instance of one.
+    pub(super) fn module_of(&self, instance: u32) -> Result<&Module<'a>, NotLinked> {
+        self.modules.get(self.module_index(instance)? as usize).ok_or(NotLinked::Dangling)
+    }
+
+    pub(super) fn module_index(&self, instance: u32) -> Result<u32, NotLinked> {
+        match self.instances.get(instance as usize) {
+            Some(CoreInstance::Of { module, .. }) => Ok(*module),
+            _ => Err(NotLinked::Dangling),
+        }
+    }
+
+    /// Where the imports of an instance's module come from, in their order.
+    pub(super) fn imports_of(&self, instance: u32) -> Result<Vec<(Import<'a>, Origin<'a>)>, NotLinked> {
+        let Some(CoreInstance::Of { arguments, .. }) = self.instances.get(instance as usize) else {
+            return Err(NotLinked::Dangling);
+        };
+        let origin = |import: &Import<'a>| {
+            let argument = *arguments.get(import.module).ok_or(NotLinked::Dangling)?;
+            Ok((*import, self.export(argument, import.name)?))
+        };
+        self.module_of(instance)?.imports.iter().map(origin).collect()
+    }
+}
+
+/// What a function of the host's, or for it, needs of the core: its memory and its functions.
+pub(super) fn needs(function: &CanonicalFunction) -> Vec<(ExternalKind, u32)> {
+    let (options, lifted) = match function {
+        CanonicalFunction::Lift { core_func_index, options, .. } => (options, Some(*core_func_index)),
+        CanonicalFunction::Lower { options, .. } => (options, None),
+        _ => return Vec::new(),
+    };
+    let option = |option: &CanonicalOption| match *option {
+        CanonicalOption::Memory(index) => Some((ExternalKind::Memory, index)),
+        CanonicalOption::Realloc(index)
+        | CanonicalOption::PostReturn(index)
+        | CanonicalOption::Callback(index) => Some((ExternalKind::Func, index)),
+        _ => None,
+    };
+    lifted
+        .map(|index| (ExternalKind::Func, index))
+        .into_iter()
+        .chain(options.iter().filter_map(option))
+        .collect()
+}
+
+fn names_core_things(payload: &Payload<'_>) -> Result<bool, NotLinked> {
+    let is_module = |kind: &ComponentExternalKind| *kind == ComponentExternalKind::Module;
+    match payload {
+        Payload::CoreTypeSection(_) => return Ok(true),
+        Payload::ComponentTypeSection(section) => {
+            for ty in section.clone() {
+                if matches!(ty?, ComponentType::Resource { dtor: Some(_), .. }) {
+                    return Ok(true);
+                }
+            }
+        }
+        Payload::ComponentInstanceSection(section) => {
+            for instance in section.clone() {
+                let has_module = match instance? {
+                    ComponentInstance::Instantiate { args, .. } => {
+                        args.iter().any(|argument| is_module(&argument.kind))
+                    }
+                    ComponentInstance::FromExports(exports) => {
+                        exports.iter().any(|export| is_module(&export.kind))
+                    }
+                };
+                if has_module {
+                    return Ok(true);
+                }
+            }
+        }
+        Payload::ComponentExportSection(section) => {
+            for export in section.clone() {
+                if is_module(&export?.kind) {
+                    return Ok(true);
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(false)
+}
+
+/// A component in the component may not reach for the modules of the outer one: they are not where they were.
+fn check_nested(payload: &Payload<'_>) -> Result<(), NotLinked> {
+    let Payload::ComponentAliasSection(section) = payload else { return Ok(()) };
+    for alias in section.clone() {
+        if let ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } = alias? {
+            return Err(NotLinked::Unknown("a module from elsewhere"));
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Module<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, NotLinked> {
+        let mut module = Self { bytes, ..Self::default() };
+        for payload in Parser::new(0).parse_all(bytes) {
+            module.section(payload?)?;
+        }
+        Ok(module)
+    }
+
+    fn section(&mut self, payload: Payload<'a>) -> Result<(), NotLinked> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    self.counts.types += group?.types().count() as u32;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    self.imports.push(Import { module: import.module, name: import.name, ty: import.ty });
+                }
+            }
+            Payload::FunctionSection(section) => self.counts.functions = section.count(),
+            Payload::TableSection(section) => self.counts.tables = section.count(),
+            Payload::MemorySection(section) => self.counts.memories = section.count(),
+            Payload::GlobalSection(section) => self.counts.globals = section.count(),
+            Payload::TagSection(_) => return Err(NotLinked::Unknown("an exception")),
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    self.exports.insert(export.name, (export.kind, export.index));
+                }
+            }
+            Payload::StartSection { .. } => self.has_start = true,
+            Payload::ElementSection(section) => {
+                self.counts.elements = section.count();
+                for element in section {
+                    if let ElementKind::Active { table_index, .. } = element?.kind {
+                        self.writes(ExternalKind::Table, table_index.unwrap_or(0));
+                    }
+                }
+            }
+            Payload::DataSection(section) => {
+                self.counts.data = section.count();
+                for data in section {
+                    if let DataKind::Active { memory_index, .. } = data?.kind {
+                        self.writes(ExternalKind::Memory, memory_index);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn writes(&mut self, kind: ExternalKind, index: u32) {
+        if !self.written.contains(&(kind, index)) {
+            self.written.push((kind, index));
+        }
+    }
+}
