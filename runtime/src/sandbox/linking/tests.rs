@@ -83,17 +83,24 @@ const LIBRARIES: &str = r#"(component
         (import "env" "stack" (global $stack (mut i32)))
         (import "env" "fill" (func $fill))
         (import "host" "name" (func $name (param i32)))
+        (elem $mine func $third)
+        (data $mine "\01\02\03")
+        (func $third (type $unary) (i32.div_s (local.get 0) (i32.const 3)))
         (func $apply (param i32 i32) (result i32)
             (call_indirect (type $unary) (local.get 0) (local.get 1)))
-        ;; The length of the name, its first letter, the stack, what was filled in, and ((1 + 7) * 2) * -1.
+        ;; The length of the name, its first letter, the stack, what was filled in, and ((1 + 7) * 2) * -1 / 3.
         (func (export "run") (result i32)
             (call $fill)
+            (table.init $mine (i32.const 5) (i32.const 0) (i32.const 1))
+            (memory.init $mine (i32.const 258) (i32.const 2) (i32.const 1))
             (call $name (i32.const 768))
             (i32.load (i32.const 772))
             (i32.add (i32.load8_u (i32.load (i32.const 768))))
             (i32.add (global.get $stack))
             (i32.add (i32.load8_u (i32.const 257)))
-            (i32.add (call $apply (call $apply (call $apply (i32.const 1) (i32.const 2)) (i32.const 4)) (i32.const 3)))))
+            (i32.add (i32.load8_u (i32.const 258)))
+            (call $apply (call $apply (call $apply (i32.const 1) (i32.const 2)) (i32.const 4)) (i32.const 3))
+            (i32.add (call $apply (i32.const 5)))))
     (core module $fixup
         (import "" "table" (table 1 1 funcref))
         (import "" "0" (func (param i32)))
@@ -116,7 +123,7 @@ const LIBRARIES: &str = r#"(component
 
 #[test]
 fn libraries_become_one_module() {
-    assert_linked(LIBRARIES, 2, 10 + u32::from(b'p') + 900 + 6 - 16);
+    assert_linked(LIBRARIES, 2, 10 + u32::from(b'p') + 900 + 6 + 3 - 5);
 }
 
 /// Two that can be linked, and the beginning of whatever cannot.
@@ -129,6 +136,8 @@ const PAIR: &str = r#"
         (func (export "seven") (result i32) i32.const 7))
     (core module $b
         (import "a" "seven" (func $seven (result i32)))
+        (import "a" "memory" (memory 1))
+        (func (export "note") (i32.store (i32.const 4) (i32.load (i32.const 0))))
         (func (export "eight") (result i32) (i32.add (call $seven) (i32.const 1))))
     (core instance $a (instantiate $a))
     (core instance $b (instantiate $b (with "a" (instance $a))))"#;
@@ -137,24 +146,21 @@ fn with_pair(rest: &str) -> String {
     format!("(component {PAIR} {rest})")
 }
 
-/// It runs when its module comes to life: what comes after it may write only then.
+/// It runs when its module comes to life: what comes after it is not there yet.
 #[test]
 fn a_start_function_runs_when_it_did() {
     let text = with_pair(
-        r#"(core module $starts
-            (import "a" "memory" (memory 1))
-            (func $begin (i32.store (i32.const 0) (i32.add (i32.const 1) (i32.load (i32.const 0)))))
-            (start $begin))
+        r#"(core module $starts (import "b" "note" (func $note)) (start $note))
         (core module $writes
             (import "a" "memory" (memory 1))
             (import "b" "eight" (func $eight (result i32)))
             (data (i32.const 0) "\14")
-            (func (export "run") (result i32) (i32.add (call $eight) (i32.load (i32.const 0)))))
-        (core instance (instantiate $starts (with "a" (instance $a))))
+            (func (export "run") (result i32) (i32.add (call $eight) (i32.load (i32.const 4)))))
+        (core instance (instantiate $starts (with "b" (instance $b))))
         (core instance $writes (instantiate $writes (with "a" (instance $a)) (with "b" (instance $b))))
         (func (export "run") (result u32) (canon lift (core func $writes "run")))"#,
     );
-    assert_linked(&text, 3, 28);
+    assert_linked(&text, 3, 8);
 }
 
 /// Of two that write to the same place the second is believed.
@@ -180,6 +186,20 @@ fn what_is_written_twice_is_written_in_the_same_order() {
         (func (export "run") (result u32) (canon lift (core func $second "run")))"#,
     );
     assert_linked(&text, 3, 2);
+}
+
+/// What is lifted stays where it is, so the linked module is there before it.
+#[test]
+fn who_comes_after_a_lifted_function_stays_as_it_is() {
+    let text = with_pair(
+        r#"(func (export "first") (result u32) (canon lift (core func $b "eight")))
+        (core module $late
+            (import "b" "eight" (func $eight (result i32)))
+            (func (export "run") (result i32) (call $eight)))
+        (core instance $late (instantiate $late (with "b" (instance $b))))
+        (func (export "run") (result u32) (canon lift (core func $late "run")))"#,
+    );
+    assert_linked(&text, 2, 8);
 }
 
 #[test]
