@@ -16,6 +16,7 @@ fn bad_files(folder: &Path) -> Vec<(&'static str, String, &'static str)> {
     File::create(&large).and_then(|file| file.set_len((32 << 20) + 1)).expect("a file in the folder");
     let fifo = folder.join("fifo.wasm");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
+    let nested = format!("{}{}", "(component".repeat(50), ")".repeat(50));
     let known = guest("known").display().to_string();
     let valid = fs::read(guest("known")).expect("the guest was built");
     vec![
@@ -24,6 +25,7 @@ fn bad_files(folder: &Path) -> Vec<(&'static str, String, &'static str)> {
         ("core-module", write("core.wasm", &text("(module)")), "it is a core module, not a component"),
         ("other-world", write("world.wasm", &text("(component)")), "it exports nothing"),
         ("cut-off", write("cut.wasm", &valid[..valid.len() / 2]), "it is not a valid component"),
+        ("nested", write("nested.wasm", &text(&nested)), "components are nested in it deeper"),
         ("large", large.display().to_string(), "is over 32 MiB"),
         ("missing", folder.join("nowhere.wasm").display().to_string(), "No such file"),
         ("fifo", fifo.display().to_string(), "it is not a file"),

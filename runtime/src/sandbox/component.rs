@@ -5,7 +5,8 @@ use super::engine::Sandbox;
 use super::file_identity::FileIdentity;
 use super::grants::Powers;
 use super::limits::MAX_COMPONENT_BYTES;
-use super::linking;
+use super::linking::{self, NotLinked};
+use super::nesting;
 use crate::atomic_file;
 use crate::auth::ProviderFault;
 use serde::Serialize;
@@ -127,6 +128,9 @@ pub enum LoadError {
     /// It does not compile.
     #[error("it is not a valid component: {0}")]
     Invalid(String),
+    /// Components are nested in components, and so on.
+    #[error("components are nested in it deeper than any toolchain nests them")]
+    TooDeep,
     /// The compiler panics on it.
     #[error(
         "the compiler fails on it. Components that are composed of several (wac plug, componentize-qjs) cannot be loaded: \
@@ -320,6 +324,12 @@ fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
+/// The component with its core modules linked, if they can be. A bug of the linker's costs nothing but that.
+fn link(component: &[u8]) -> Option<Vec<u8>> {
+    let linked = panic::catch_unwind(|| linking::link(component)).unwrap_or(Err(NotLinked::Failed));
+    linked.inspect_err(|why| tracing::debug!(%why, "the modules of a component are not linked")).ok()
+}
+
 impl Sandbox {
     /// Compiles (or finds compiled) and looks at a component, without running anything of it.
     ///
@@ -379,15 +389,15 @@ impl Sandbox {
     }
 
     fn compile_anew(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
-        let component = match linking::link(bytes) {
-            Ok(linked) => self.compile_bytes(&linked).or_else(|why| {
-                tracing::warn!(%why, "the linked modules of a component do not compile, so they stay as they are");
+        if !nesting::is_shallow(bytes) {
+            return Err(LoadError::TooDeep);
+        }
+        let component = match link(bytes) {
+            Some(linked) => self.compile_bytes(&linked).or_else(|why| {
+                tracing::debug!(%why, "the linked modules of a component do not compile, so they stay as they are");
                 self.compile_bytes(bytes)
             }),
-            Err(why) => {
-                tracing::debug!(%why, "the modules of a component are not linked");
-                self.compile_bytes(bytes)
-            }
+            None => self.compile_bytes(bytes),
         }?;
         self.cache.store(&component, digest);
         Ok(component)

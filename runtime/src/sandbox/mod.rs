@@ -30,6 +30,7 @@ mod lane;
 mod limits;
 mod linking;
 mod logging;
+mod nesting;
 mod outbound;
 mod output;
 mod pace;

@@ -1,15 +1,17 @@
 //! What a component is made of, as far as its core modules are concerned.
 
 use super::NotLinked;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentType, DataKind, ElementKind, Encoding, Export, ExternalKind, Instance,
-    Parser, Payload, TypeRef,
+    ComponentOuterAliasKind, ComponentType, DataKind, ElementKind, Encoding, Export, ExternalKind, Import,
+    Instance, Parser, Payload, TypeRef,
 };
 
 /// Core instances, before they are linked: beyond this many nothing is. CPython has 14, and one more for each extension.
 const MOST_INSTANCES: usize = 64;
+/// Of import sections, one for each instance: so much may be written again. CPython has 75 KB.
+const MOST_IMPORT_BYTES: usize = 1 << 20;
 
 /// A component, taken apart.
 #[derive(Default)]
@@ -38,6 +40,15 @@ pub(super) enum Item<'a> {
     Instantiate(u32),
 }
 
+impl Item<'_> {
+    fn instance(&self) -> Option<u32> {
+        match self {
+            Self::Instantiate(instance) => Some(*instance),
+            _ => None,
+        }
+    }
+}
+
 /// A core instance.
 pub(super) enum CoreInstance<'a> {
     /// Of a module, with instances for its imports.
@@ -63,27 +74,28 @@ pub(super) struct Module<'a> {
     pub(super) exports: HashMap<&'a str, (ExternalKind, u32)>,
     pub(super) counts: Counts,
     pub(super) has_start: bool,
-    /// Tables and memories that its segments write when it comes to life.
-    pub(super) written: Vec<(ExternalKind, u32)>,
+    /// What its segments write when it comes to life.
+    pub(super) written: HashSet<Place>,
+    imported_tables: Vec<Import<'a>>,
+    imported_memories: Vec<Import<'a>>,
+    import_bytes: usize,
 }
 
-/// An import of a core module.
-#[derive(Clone, Copy)]
-pub(super) struct Import<'a> {
-    pub(super) module: &'a str,
-    pub(super) name: &'a str,
-    pub(super) ty: TypeRef,
+/// A table or a memory, by its index in a module.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Table(u32),
+    Memory(u32),
 }
 
-impl Import<'_> {
-    pub(super) fn kind(&self) -> ExternalKind {
-        match self.ty {
-            TypeRef::Func(_) | TypeRef::FuncExact(_) => ExternalKind::Func,
-            TypeRef::Table(_) => ExternalKind::Table,
-            TypeRef::Memory(_) => ExternalKind::Memory,
-            TypeRef::Global(_) => ExternalKind::Global,
-            TypeRef::Tag(_) => ExternalKind::Tag,
-        }
+/// What kind of thing is imported.
+pub(super) fn kind_of(import: &Import<'_>) -> ExternalKind {
+    match import.ty {
+        TypeRef::Func(_) | TypeRef::FuncExact(_) => ExternalKind::Func,
+        TypeRef::Table(_) => ExternalKind::Table,
+        TypeRef::Memory(_) => ExternalKind::Memory,
+        TypeRef::Global(_) => ExternalKind::Global,
+        TypeRef::Tag(_) => ExternalKind::Tag,
     }
 }
 
@@ -128,9 +140,13 @@ impl<'a> Layout<'a> {
                 _ => {}
             }
         }
-        let is_of_module = |instance: &&CoreInstance<'_>| matches!(instance, CoreInstance::Of { .. });
-        if layout.instances.iter().filter(is_of_module).count() > MOST_INSTANCES {
-            return Err(NotLinked::Unknown("a component of so many modules"));
+        let instances = layout.items.iter().filter_map(Item::instance).collect::<Vec<_>>();
+        let mut import_bytes = 0;
+        for instance in &instances {
+            import_bytes += layout.module_of(*instance)?.import_bytes;
+        }
+        if instances.len() > MOST_INSTANCES || import_bytes > MOST_IMPORT_BYTES {
+            return Err(NotLinked::Unknown("a component of so many instances or imports"));
         }
         Ok(layout)
     }
@@ -268,14 +284,46 @@ impl<'a> Layout<'a> {
 
     /// Where the imports of an instance's module come from, in their order.
     pub(super) fn imports_of(&self, instance: u32) -> Result<Vec<(Import<'a>, Origin<'a>)>, NotLinked> {
-        let Some(CoreInstance::Of { arguments, .. }) = self.instances.get(instance as usize) else {
-            return Err(NotLinked::Dangling);
-        };
-        let origin = |import: &Import<'a>| {
-            let argument = *arguments.get(import.module).ok_or(NotLinked::Dangling)?;
-            Ok((*import, self.export(argument, import.name)?))
-        };
+        let origin = |import: &Import<'a>| Ok((*import, self.import(instance, import)?));
         self.module_of(instance)?.imports.iter().map(origin).collect()
+    }
+
+    fn import(&self, instance: u32, import: &Import<'a>) -> Result<Origin<'a>, NotLinked> {
+        match self.instances.get(instance as usize) {
+            Some(CoreInstance::Of { arguments, .. }) => {
+                let argument = *arguments.get(import.module).ok_or(NotLinked::Dangling)?;
+                self.export(argument, import.name)
+            }
+            _ => Err(NotLinked::Dangling),
+        }
+    }
+
+    /// The memories that an instance uses, wherever they are.
+    pub(super) fn memories_of(&self, instance: u32) -> Result<Vec<(u32, Place)>, NotLinked> {
+        let module = self.module_of(instance)?;
+        let count = module.imported_memories.len() as u32 + module.counts.memories;
+        (0..count).map(|index| self.home(instance, Place::Memory(index))).collect()
+    }
+
+    /// Whose a table or a memory of an instance is in the end, and which of its own: they go from hand to hand.
+    pub(super) fn home(&self, mut instance: u32, mut place: Place) -> Result<(u32, Place), NotLinked> {
+        loop {
+            let module = self.module_of(instance)?;
+            let import = match place {
+                Place::Table(index) => module.imported_tables.get(index as usize),
+                Place::Memory(index) => module.imported_memories.get(index as usize),
+            };
+            let Some(import) = import else { return Ok((instance, place)) };
+            let Origin::Export { instance: owner, name } = self.import(instance, import)? else {
+                return Err(NotLinked::Dangling);
+            };
+            place = match self.module_of(owner)?.exports.get(name) {
+                Some((ExternalKind::Table, index)) => Place::Table(*index),
+                Some((ExternalKind::Memory, index)) => Place::Memory(*index),
+                _ => return Err(NotLinked::Dangling),
+            };
+            instance = owner;
+        }
     }
 }
 
@@ -366,9 +414,9 @@ impl<'a> Module<'a> {
                 }
             }
             Payload::ImportSection(section) => {
+                self.import_bytes = section.range().len();
                 for import in section.into_imports() {
-                    let import = import?;
-                    self.imports.push(Import { module: import.module, name: import.name, ty: import.ty });
+                    self.import(import?);
                 }
             }
             Payload::FunctionSection(section) => self.counts.functions = section.count(),
@@ -387,7 +435,7 @@ impl<'a> Module<'a> {
                 self.counts.elements = section.count();
                 for element in section {
                     if let ElementKind::Active { table_index, .. } = element?.kind {
-                        self.writes(ExternalKind::Table, table_index.unwrap_or(0));
+                        self.written.insert(Place::Table(table_index.unwrap_or(0)));
                     }
                 }
             }
@@ -395,7 +443,7 @@ impl<'a> Module<'a> {
                 self.counts.data = section.count();
                 for data in section {
                     if let DataKind::Active { memory_index, .. } = data?.kind {
-                        self.writes(ExternalKind::Memory, memory_index);
+                        self.written.insert(Place::Memory(memory_index));
                     }
                 }
             }
@@ -404,9 +452,12 @@ impl<'a> Module<'a> {
         Ok(())
     }
 
-    fn writes(&mut self, kind: ExternalKind, index: u32) {
-        if !self.written.contains(&(kind, index)) {
-            self.written.push((kind, index));
+    fn import(&mut self, import: Import<'a>) {
+        match import.ty {
+            TypeRef::Table(_) => self.imported_tables.push(import),
+            TypeRef::Memory(_) => self.imported_memories.push(import),
+            _ => {}
         }
+        self.imports.push(import);
     }
 }

@@ -42,6 +42,9 @@ pub(super) enum NotLinked {
     /// An index or a name leads nowhere.
     #[error("it refers to something that is not there")]
     Dangling,
+    /// A bug of ours.
+    #[error("the linker fails on it")]
+    Failed,
 }
 
 impl From<reencode::Error> for NotLinked {

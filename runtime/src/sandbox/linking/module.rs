@@ -1,7 +1,7 @@
 //! Makes one core module of several: their index spaces one after the other, their imports of each other gone.
 
 use super::NotLinked;
-use super::layout::{Counts, Item, Layout, Module, Origin, needs};
+use super::layout::{Counts, Item, Layout, Module, Origin, kind_of, needs};
 use super::plan::Plan;
 use super::renumber::Renumber;
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub(super) struct Linked<'a> {
 }
 
 /// Links the members of a plan.
-pub(super) fn link<'a>(layout: &Layout<'a>, plan: &Plan<'a>) -> Result<Linked<'a>, NotLinked> {
+pub(super) fn link<'a>(layout: &Layout<'a>, plan: &Plan) -> Result<Linked<'a>, NotLinked> {
     let mut linker =
         Linker { layout, plan, sections: Sections::default(), imports: Vec::new(), members: HashMap::new() };
     let first = linker.import()?;
@@ -37,7 +37,7 @@ pub(super) fn link<'a>(layout: &Layout<'a>, plan: &Plan<'a>) -> Result<Linked<'a
 
 struct Linker<'l, 'a> {
     layout: &'l Layout<'a>,
-    plan: &'l Plan<'a>,
+    plan: &'l Plan,
     sections: Sections,
     imports: Vec<(ExternalKind, Origin<'a>)>,
     /// By their instances.
@@ -63,8 +63,8 @@ impl<'a> Linker<'_, 'a> {
                 }
                 let ty = Renumber::of_types(types).entity_type(import.ty)?;
                 self.sections.imports.import(HOST, &self.imports.len().to_string(), ty);
-                self.imports.push((import.kind(), origin));
-                let count = imported.counts.of(import.kind())?;
+                self.imports.push((kind_of(&import), origin));
+                let count = imported.counts.of(kind_of(&import))?;
                 imported.indices.insert(origin, *count);
                 *count += 1;
             }
@@ -82,7 +82,7 @@ impl<'a> Linker<'_, 'a> {
                     Some(index) => *index,
                     None => self.index_of(origin)?,
                 };
-                indices.space(import.kind())?.imported.push(index);
+                indices.space(kind_of(&import))?.imported.push(index);
             }
             indices.begin(&mut there, &self.layout.module_of(*member)?.counts);
             self.members.insert(*member, indices);
@@ -122,7 +122,7 @@ impl<'a> Linker<'_, 'a> {
                 }
                 Item::Instantiate(instance) if !self.plan.is_member(*instance) => {
                     let imports = self.layout.imports_of(*instance)?;
-                    wanted.extend(imports.iter().map(|(import, origin)| (import.kind(), *origin)));
+                    wanted.extend(imports.iter().map(|(import, origin)| (kind_of(import), *origin)));
                 }
                 _ => {}
             }

@@ -1,30 +1,30 @@
 //! Who is linked, and what then has to wait until the linked module is there.
 
 use super::NotLinked;
-use super::layout::{Import, Item, Layout, Origin, needs};
+use super::layout::{Item, Layout, Origin, Place, needs};
 use std::collections::HashSet;
-use wasmparser::ExternalKind;
+use wasm_encoder::ComponentSectionId;
 
 /// Who is linked.
 #[derive(Default)]
-pub(super) struct Plan<'a> {
+pub(super) struct Plan {
     /// Instances that become one, in their order.
     pub(super) members: Vec<u32>,
-    /// Other instances that need one of them, directly or not.
+    /// Other instances that come after them: they need one of them, directly or not, or they would be seen to come before.
     later_instances: HashSet<u32>,
     /// Functions of the host's that do: they use the memory of one.
     later_functions: HashSet<u32>,
     modules: HashSet<*const u8>,
-    has_memory: bool,
-    /// Tables and memories that somebody who comes later may have written: a member that writes them too would then
-    /// write first.
-    taken: HashSet<Origin<'a>>,
+    /// The one that they share: a module has no more than one, as long as multi-memory is off.
+    memory: Option<(u32, Place)>,
+    /// What those write when they come to life: a member that writes it too would do so first.
+    taken: HashSet<(u32, Place)>,
     is_closed: bool,
 }
 
-impl<'a> Plan<'a> {
+impl Plan {
     /// As many as can be.
-    pub(super) fn of(layout: &Layout<'a>) -> Result<Self, NotLinked> {
+    pub(super) fn of(layout: &Layout<'_>) -> Result<Self, NotLinked> {
         let mut plan = Self::default();
         for item in &layout.items {
             match item {
@@ -37,6 +37,10 @@ impl<'a> Plan<'a> {
                 }
                 // What is lifted keeps its place in the file, and so must whatever it needs.
                 Item::Lift(_) => plan.is_closed |= !plan.members.is_empty(),
+                // A component in it comes to life, which may call the host.
+                Item::Section { id, .. } if *id == ComponentSectionId::Instance as u8 => {
+                    plan.is_closed |= !plan.members.is_empty();
+                }
                 Item::Instantiate(instance) => plan.instantiate(layout, *instance)?,
                 Item::Section { .. } | Item::Alias(_) => {}
             }
@@ -44,28 +48,30 @@ impl<'a> Plan<'a> {
         if plan.members.len() < 2 { Err(NotLinked::OneModule) } else { Ok(plan) }
     }
 
-    fn instantiate(&mut self, layout: &Layout<'a>, instance: u32) -> Result<(), NotLinked> {
+    fn instantiate(&mut self, layout: &Layout<'_>, instance: u32) -> Result<(), NotLinked> {
         let imports = layout.imports_of(instance)?;
         let module = layout.module_of(instance)?;
-        let mut written = module.written.iter().filter_map(|(kind, index)| imported(&imports, *kind, *index));
+        let home = |place: &Place| layout.home(instance, *place);
+        let written = module.written.iter().map(home).collect::<Result<Vec<_>, _>>()?;
+        let memories = layout.memories_of(instance)?;
+        let memory = self.memory.or(memories.first().copied());
         let may_join = !self.is_closed
             && !module.has_start
             && !self.modules.contains(&module.bytes.as_ptr())
-            && !(self.has_memory && module.counts.memories > 0)
-            && module.counts.memories < 2
+            && memories.iter().all(|place| Some(*place) == memory)
             && imports.iter().all(|(_, origin)| !self.is_later(*origin))
-            && !written.any(|origin| self.taken.contains(&origin));
+            && !written.iter().any(|place| self.taken.contains(place));
+        let is_seen = module.has_start || !written.is_empty();
         if may_join {
             self.members.push(instance);
             self.modules.insert(module.bytes.as_ptr());
-            self.has_memory |= module.counts.memories > 0;
-        } else if imports.iter().any(|(_, origin)| self.needs_member(*origin)) {
+            self.memory = memory;
+        } else if imports.iter().any(|(_, origin)| self.needs_member(*origin))
+            || is_seen && !self.members.is_empty()
+        {
             self.later_instances.insert(instance);
             self.is_closed |= module.has_start;
-            let writable = |kind| matches!(kind, ExternalKind::Table | ExternalKind::Memory);
-            self.taken.extend(
-                imports.iter().filter(|(import, _)| writable(import.kind())).map(|(_, origin)| *origin),
-            );
+            self.taken.extend(written);
         }
         Ok(())
     }
@@ -98,10 +104,4 @@ impl<'a> Plan<'a> {
     fn needs_member(&self, origin: Origin<'_>) -> bool {
         self.is_from_member(origin) || self.is_later(origin)
     }
-}
-
-/// Where something with this index in a module comes from, if it is imported.
-fn imported<'a>(imports: &[(Import<'a>, Origin<'a>)], kind: ExternalKind, index: u32) -> Option<Origin<'a>> {
-    let of_the_kind = imports.iter().filter(|(import, _)| import.kind() == kind);
-    of_the_kind.map(|(_, origin)| *origin).nth(index as usize)
 }

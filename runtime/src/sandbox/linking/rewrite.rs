@@ -1,7 +1,7 @@
 //! The component again, with one module in the place of those that were linked.
 
 use super::NotLinked;
-use super::layout::{Counts, Item, Layout, Origin, needs};
+use super::layout::{Counts, Item, Layout, Origin, kind_of, needs};
 use super::module::{HOST, Linked};
 use super::plan::Plan;
 use std::collections::{BTreeMap, HashMap};
@@ -16,7 +16,7 @@ use wasmparser::{CanonicalFunction, ExternalKind};
 /// Everything stays in its order, but for what needs a linked module: it waits for the place of the last of them.
 pub(super) fn rewrite<'a>(
     layout: &Layout<'a>,
-    plan: &Plan<'a>,
+    plan: &Plan,
     linked: &Linked<'a>,
 ) -> Result<Vec<u8>, NotLinked> {
     let mut writer = Writer::new(layout, plan, linked);
@@ -40,7 +40,7 @@ pub(super) fn rewrite<'a>(
 
 struct Writer<'l, 'a> {
     layout: &'l Layout<'a>,
-    plan: &'l Plan<'a>,
+    plan: &'l Plan,
     linked: &'l Linked<'a>,
     out: Component,
     modules: u32,
@@ -56,7 +56,7 @@ struct Writer<'l, 'a> {
 }
 
 impl<'l, 'a> Writer<'l, 'a> {
-    fn new(layout: &'l Layout<'a>, plan: &'l Plan<'a>, linked: &'l Linked<'a>) -> Self {
+    fn new(layout: &'l Layout<'a>, plan: &'l Plan, linked: &'l Linked<'a>) -> Self {
         Self {
             layout,
             plan,
@@ -123,7 +123,7 @@ impl<'l, 'a> Writer<'l, 'a> {
         let mut arguments: BTreeMap<&str, Bag<'a>> = BTreeMap::new();
         for (import, origin) in self.layout.imports_of(instance)? {
             let bag = arguments.entry(import.module).or_default();
-            bag.insert(import.name.to_owned(), (import.kind(), origin));
+            bag.insert(import.name.to_owned(), (kind_of(&import), origin));
         }
         let index = self.layout.module_index(instance)?;
         let module = match self.placed_modules.get(&index) {

@@ -163,6 +163,33 @@ fn a_start_function_runs_when_it_did() {
     assert_linked(&text, 3, 8);
 }
 
+/// It needs no member, but sees what one has written before it.
+#[test]
+fn a_start_function_sees_what_was_written_before_it() {
+    let table = r#"(component
+        (core module $table (table (export "table") 1 funcref) (func $nothing) (start $nothing))
+        (core instance $table (instantiate $table))"#;
+    let text = with_pair(
+        r#"(core module $writes
+            (import "t" "table" (table 1 funcref))
+            (func $five (result i32) i32.const 5)
+            (elem (i32.const 0) func $five))
+        (core module $reads
+            (import "t" "table" (table 1 funcref))
+            (global $seen (mut i32) (i32.const 0))
+            (func $begin (global.set $seen (call_indirect (result i32) (i32.const 0))))
+            (start $begin)
+            (func (export "run") (result i32) (global.get $seen)))
+        (core instance (instantiate $writes (with "t" (instance $table))))
+        (core instance $reads (instantiate $reads (with "t" (instance $table))))
+        (core module $last (import "b" "eight" (func (result i32))))
+        (core instance (instantiate $last (with "b" (instance $b))))
+        (func (export "run") (result u32) (canon lift (core func $reads "run")))"#,
+    )
+    .replacen("(component", table, 1);
+    assert_linked(&text, 4, 5);
+}
+
 /// Of two that write to the same place the second is believed.
 #[test]
 fn what_is_written_twice_is_written_in_the_same_order() {
@@ -200,6 +227,46 @@ fn who_comes_after_a_lifted_function_stays_as_it_is() {
         (func (export "run") (result u32) (canon lift (core func $late "run")))"#,
     );
     assert_linked(&text, 2, 8);
+}
+
+/// The same memory by another name, which a third instance hands on.
+#[test]
+fn a_place_is_the_same_whatever_it_is_called() {
+    let text = with_pair(
+        r#"(core func $lowered
+            (canon lower (func $name) (memory (core memory $a "memory")) (realloc (core func $a "realloc"))))
+        (core module $hands_on (import "a" "memory" (memory 1)) (export "m" (memory 0)))
+        (core module $first
+            (import "h" "m" (memory 1))
+            (import "" "name" (func $name (param i32)))
+            (data (i32.const 0) "\05"))
+        (core module $second
+            (import "a" "memory" (memory 1))
+            (data (i32.const 0) "\07")
+            (func (export "run") (result i32) (i32.load (i32.const 0))))
+        (core instance $hands_on (instantiate $hands_on (with "a" (instance $a))))
+        (core instance (instantiate $first
+            (with "h" (instance $hands_on))
+            (with "" (instance (export "name" (func $lowered))))))
+        (core instance $second (instantiate $second (with "a" (instance $a))))
+        (func (export "run") (result u32) (canon lift (core func $second "run")))"#,
+    );
+    assert_linked(&text, 3, 7);
+}
+
+/// It may call the host when it comes to life, which a module that traps before it forestalls.
+#[test]
+fn who_comes_after_a_component_stays_as_it_is() {
+    let text = with_pair(
+        r#"(component $inner (core module $m) (core instance (instantiate $m)))
+        (instance (instantiate $inner))
+        (core module $late
+            (import "b" "eight" (func $eight (result i32)))
+            (func (export "run") (result i32) (call $eight)))
+        (core instance $late (instantiate $late (with "b" (instance $b))))
+        (func (export "run") (result u32) (canon lift (core func $late "run")))"#,
+    );
+    assert_linked(&text, 3, 8);
 }
 
 #[test]
@@ -263,10 +330,16 @@ fn what_does_not_compile_when_linked_is_compiled_as_it_is() {
 #[test]
 fn what_is_not_known_is_not_linked() {
     let reason = |text: &str| link(&parse(text)).map(|_| ()).unwrap_err().to_string();
-    let chain = |length: usize| {
-        let instance =
-            |at: usize| format!(r#"(core instance $b{} (instantiate $b (with "a" (instance $a))))"#, at + 1);
-        (1..length).map(instance).collect::<String>()
+    // An import with so long a name, so many times.
+    let many = |name: usize, instances: usize| {
+        let name = "x".repeat(name);
+        let instances =
+            r#"(core instance (instantiate $many (with "n" (instance $named))))"#.repeat(instances);
+        with_pair(&format!(
+            r#"(core module $named (func (export "{name}")))
+            (core module $many (import "n" "{name}" (func)))
+            (core instance $named (instantiate $named)) {instances}"#
+        ))
     };
     let cases = [
         ("(component)".to_owned(), "no two of its modules"),
@@ -277,7 +350,8 @@ fn what_is_not_known_is_not_linked() {
         (with_pair("(core type (func))"), "a core type"),
         (with_pair(r#"(export "m" (core module $a))"#), "a core module as a value"),
         (with_pair("(component (alias outer 1 0 (core module $outer)))"), "a module from elsewhere"),
-        (with_pair(&chain(70)), "so many modules"),
+        (many(1, 70), "so many instances or imports"),
+        (many(20_000, 60), "so many instances or imports"),
     ];
     for (text, expected) in &cases {
         assert!(reason(text).contains(expected), "{text}: {}", reason(text));
