@@ -46,7 +46,6 @@ fn main() {
     let settings = SandboxSettings {
         max_calls: 2,
         tick: NEVER,
-        ahead_from: NEVER,
         cache: Some(home.join("cache")),
         ..SandboxSettings::default()
     };

@@ -3,8 +3,7 @@
 use super::call::GuestCall;
 use super::engine::Sandbox;
 use super::fault::{without, words};
-use super::fresh::{Fresh, Prelinked};
-use super::instances::Instances;
+use super::fresh::Prelinked;
 use super::lane::{Lane, Lanes};
 use super::limits::{MAX_CALLS_IN_FLIGHT, MAX_SIGN_INS_IN_FLIGHT};
 use super::pace::{Pace, Place};
@@ -33,7 +32,6 @@ const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Caller {
     sandbox: Arc<Sandbox>,
     component: Arc<Prelinked>,
-    instances: Arc<Instances>,
     slots: Lanes<Arc<Semaphore>>,
     pace: Pace,
     printed: Mutex<Option<Instant>>,
@@ -60,9 +58,7 @@ impl Caller {
         let equipment = &component.equipment;
         let pace = Pace::new(equipment.http.is_some() || equipment.bucket.is_some());
         let slots = Lanes::new(|lane| Arc::new(Semaphore::new(slots_of(lane))));
-        let component = Arc::new(component);
-        let instances = Instances::new(component.clone(), sandbox.ahead_from);
-        Self { sandbox, component, instances, slots, pace, printed: Mutex::default() }
+        Self { sandbox, component: Arc::new(component), slots, pace, printed: Mutex::default() }
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -73,15 +69,10 @@ impl Caller {
     pub(super) async fn call<C: GuestCall>(&self, by: Instant, call: C) -> Called<C::Answer> {
         let start = Instant::now();
         let credential = Zeroizing::new(call.credential().to_owned());
-        let (answer, record) = match self.admit(by, C::LANE).await {
-            Ok(turn) => {
-                // Only now: whoever waits in vain must not use up what was made ahead.
-                let made = self.instances.take();
-                let record = made.as_ref().map(Fresh::record).unwrap_or_default();
-                let work = self.work(call, made, record.clone());
-                (self.isolate(turn, C::LANE, work).await, record)
-            }
-            Err(fault) => (Err(fault), CallRecord::default()),
+        let record = CallRecord::default();
+        let answer = match self.admit(by, C::LANE).await {
+            Ok(turn) => self.isolate(turn, C::LANE, self.work(call, record.clone())).await,
+            Err(fault) => Err(fault),
         };
         self.pace.ended(&answer);
         self.log_output(&record, &credential);
@@ -91,25 +82,14 @@ impl Caller {
     fn work<C: GuestCall>(
         &self,
         call: C,
-        made: Option<Fresh>,
         record: CallRecord,
     ) -> impl Future<Output = Result<C::Answer, ProviderFault>> + Send + 'static {
         let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
-        let instances = self.instances.clone();
-        // A suspect is confined to one thread, and nothing is done for it elsewhere.
-        let is_suspect = self.pace.is_suspect();
         async move {
             let _ticking = sandbox.ticker.ticking();
-            let mut fresh = match made {
-                Some(fresh) => fresh,
-                None => instances.make(&sandbox, record).await?,
-            };
+            let mut fresh = component.instantiate(&sandbox.engine, record).await?;
             let answer = call.run(&component.contract, &mut fresh).await;
-            let answer = answer.map_err(|error| fresh.classify(&error))?;
-            if !is_suspect {
-                instances.replace(fresh, &sandbox);
-            }
-            Ok(answer)
+            answer.map_err(|error| fresh.classify(&error))
         }
     }
 
@@ -230,33 +210,30 @@ impl<T> Drop for AbortOnDrop<T> {
 #[cfg(test)]
 mod tests {
     use super::super::call::SupportsToken;
-    use super::super::instances::tests::start;
     use super::*;
+    use crate::auth::ProviderName;
+    use crate::sandbox::{ComponentSource, Limits, Powers, ProviderSpec, SandboxSettings};
+    use std::collections::BTreeMap;
 
-    #[tokio::test]
-    async fn nothing_is_made_ahead_for_one_that_failed_until_it_is_well_again() {
-        let (sandbox, component) = start(Duration::ZERO);
-        let caller = Caller::new(sandbox, component);
-        caller.pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())));
-        let mut good = 0;
-        while caller.pace.is_suspect() {
-            let by = Instant::now() + caller.deadline();
-            assert!(caller.call(by, SupportsToken).await.answer.is_ok());
-            caller.instances.settled().await;
-            assert!(caller.instances.take().is_none(), "after {good} good calls");
-            good += 1;
-        }
-        assert!(good > 1);
-        let by = Instant::now() + caller.deadline();
-        assert!(caller.call(by, SupportsToken).await.answer.is_ok());
-        caller.instances.settled().await;
-        assert!(caller.instances.take().is_some());
+    const COMPONENT: &[u8] = include_bytes!(env!("BUNDLED_SERVICE_KEYS"));
+
+    fn caller() -> Caller {
+        let sandbox = Sandbox::start(&SandboxSettings::default()).unwrap();
+        let spec = ProviderSpec {
+            name: ProviderName::new("good").unwrap(),
+            source: ComponentSource::Bundled(COMPONENT),
+            sha256: None,
+            settings: BTreeMap::new(),
+            powers: Powers::default(),
+            limits: Limits::default(),
+        };
+        let (component, _) = sandbox.link(spec).unwrap();
+        Caller::new(sandbox, component)
     }
 
     #[tokio::test]
     async fn call_without_time_is_not_begun() {
-        let (sandbox, component) = start(Duration::MAX);
-        let caller = Caller::new(sandbox, component);
+        let caller = caller();
         let enough = || Instant::now() + caller.deadline();
         // Where it would be over before anybody looked at the clock.
         while caller.pace.place(Lane::Checks) != Place::Here {
@@ -269,8 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn callers_of_a_good_provider_are_late_rather_than_refused() {
-        let (sandbox, component) = start(Duration::MAX);
-        let caller = Caller::new(sandbox, component);
+        let caller = caller();
         let all = u32::try_from(MAX_CALLS_IN_FLIGHT).unwrap();
         // A machine that is busy may oversleep: then it is tried again. Who waits too short a time never gets there.
         for _ in 0..20 {
@@ -285,21 +261,6 @@ mod tests {
             }
         }
         panic!("everyone is refused");
-    }
-
-    #[tokio::test]
-    async fn who_waits_in_vain_leaves_the_instance_that_was_made_ahead() {
-        let (sandbox, component) = start(Duration::ZERO);
-        let caller = Caller::new(sandbox, component);
-        let by = || Instant::now() + caller.deadline();
-        assert!(caller.call(by(), SupportsToken).await.answer.is_ok());
-        caller.instances.settled().await;
-        let all = u32::try_from(MAX_CALLS_IN_FLIGHT).unwrap();
-        let others = caller.slots.of(Lane::Checks).clone().acquire_many_owned(all).await.unwrap();
-        let refused = caller.call(by(), SupportsToken).await.answer;
-        assert!(matches!(refused, Err(ProviderFault::Saturated { .. })), "{refused:?}");
-        drop(others);
-        assert!(caller.instances.take().is_some());
     }
 
     #[test]

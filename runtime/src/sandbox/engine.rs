@@ -35,9 +35,6 @@ pub struct SandboxSettings {
     pub max_calls: usize,
     /// How often a running guest gives way to others.
     pub tick: Duration,
-    /// An instance that takes longer than this to make is made ahead. One from another thread comes with cold caches,
-    /// and costs a quick guest more than it spares.
-    pub ahead_from: Duration,
     /// Where compiled components are kept; none: they are compiled at every start.
     pub cache: Option<PathBuf>,
     /// The versions of the contract whose components are loaded, the newest first.
@@ -50,7 +47,7 @@ impl SandboxSettings {
         self.max_memory_bytes >= others.max_memory_bytes
             && self.providers >= others.providers
             && self.max_calls >= others.max_calls
-            && (self.tick, self.ahead_from) == (others.tick, others.ahead_from)
+            && self.tick == others.tick
             && self.cache == others.cache
             && self.contracts == others.contracts
     }
@@ -63,7 +60,6 @@ impl Default for SandboxSettings {
             providers: 1,
             max_calls: 1024,
             tick: Duration::from_millis(1),
-            ahead_from: Duration::from_micros(200),
             cache: None,
             contracts: CONTRACT_VERSIONS,
         }
@@ -93,7 +89,6 @@ pub struct Sandbox {
     pub(super) guests: GuestRuntime,
     pub(super) suspects: GuestRuntime,
     pub(super) ticker: Ticker,
-    pub(super) ahead_from: Duration,
 }
 
 impl Sandbox {
@@ -122,7 +117,6 @@ impl Sandbox {
             guests,
             suspects,
             ticker,
-            ahead_from: settings.ahead_from,
         }))
     }
 }
@@ -153,8 +147,8 @@ fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
 }
 
 fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllocationConfig {
-    // And the one made ahead. Twice: during a reload the old providers finish their calls beside the new ones.
-    let calls = (settings.providers.max(1) * (MAX_CALLS_IN_FLIGHT + 1) * 2).min(settings.max_calls);
+    // Twice: during a reload the old providers finish their calls beside the new ones.
+    let calls = (settings.providers.max(1) * MAX_CALLS_IN_FLIGHT * 2).min(settings.max_calls);
     let count = |per_call: usize| u32::try_from(calls * per_call).unwrap_or(u32::MAX);
     let per_component = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::default();

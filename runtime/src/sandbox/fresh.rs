@@ -41,11 +41,6 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    /// What can be told of its call.
-    pub(super) fn record(&self) -> CallRecord {
-        self.store.data().record.clone()
-    }
-
     /// Calls a function of the contract.
     ///
     /// # Errors

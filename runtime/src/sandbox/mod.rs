@@ -24,7 +24,6 @@ mod guarded;
 mod guest_runtime;
 mod health;
 mod host;
-mod instances;
 mod keyvalue;
 mod lane;
 mod limits;

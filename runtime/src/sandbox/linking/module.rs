@@ -28,8 +28,8 @@ pub(super) struct Linked<'a> {
 pub(super) fn link<'a>(layout: &Layout<'a>, plan: &Plan) -> Result<Linked<'a>, NotLinked> {
     let mut linker =
         Linker { layout, plan, sections: Sections::default(), imports: Vec::new(), members: HashMap::new() };
-    let first = linker.import()?;
-    linker.number(first)?;
+    let imported = linker.import()?;
+    linker.number(&imported)?;
     let exports = linker.export()?;
     linker.fill()?;
     Ok(Linked { bytes: linker.sections.finish(), imports: linker.imports, exports })
@@ -73,7 +73,7 @@ impl<'a> Linker<'_, 'a> {
         Ok(imported)
     }
 
-    fn number(&mut self, imported: Imported<'a>) -> Result<(), NotLinked> {
+    fn number(&mut self, imported: &Imported<'a>) -> Result<(), NotLinked> {
         let mut there = imported.counts;
         for member in &self.plan.members {
             let mut indices = Renumber::default();
@@ -164,13 +164,17 @@ impl Sections {
     fn add(&mut self, module: &Module<'_>, indices: &mut Renumber) -> Result<(), NotLinked> {
         for payload in Parser::new(0).parse_all(module.bytes) {
             match payload? {
-                Payload::TypeSection(section) => indices.parse_type_section(&mut self.types, section)?,
-                Payload::FunctionSection(section) => {
-                    indices.parse_function_section(&mut self.functions, section)?
+                Payload::TypeSection(section) => {
+                    indices.parse_type_section(&mut self.types, section)?;
                 }
-                Payload::TableSection(section) => indices.parse_table_section(&mut self.tables, section)?,
+                Payload::FunctionSection(section) => {
+                    indices.parse_function_section(&mut self.functions, section)?;
+                }
+                Payload::TableSection(section) => {
+                    indices.parse_table_section(&mut self.tables, section)?;
+                }
                 Payload::MemorySection(section) => {
-                    indices.parse_memory_section(&mut self.memories, section)?
+                    indices.parse_memory_section(&mut self.memories, section)?;
                 }
                 Payload::GlobalSection(section) => {
                     for (global, own) in section.into_iter().zip(indices.globals.imports()..) {
@@ -178,10 +182,14 @@ impl Sections {
                     }
                 }
                 Payload::ElementSection(section) => {
-                    indices.parse_element_section(&mut self.elements, section)?
+                    indices.parse_element_section(&mut self.elements, section)?;
                 }
-                Payload::CodeSectionEntry(body) => indices.parse_function_body(&mut self.code, body)?,
-                Payload::DataSection(section) => indices.parse_data_section(&mut self.data, section)?,
+                Payload::CodeSectionEntry(body) => {
+                    indices.parse_function_body(&mut self.code, body)?;
+                }
+                Payload::DataSection(section) => {
+                    indices.parse_data_section(&mut self.data, section)?;
+                }
                 Payload::CustomSection(section) => {
                     if let KnownCustom::Name(section) = section.as_known() {
                         self.names(section, module, indices)?;
