@@ -1,11 +1,13 @@
 //! What a component is made of, as far as its core modules are concerned.
 
 use super::NotLinked;
-use std::collections::{HashMap, HashSet};
+use super::core_module::{Module, Place};
+use super::kinds::PerKind;
+use std::collections::HashMap;
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentType, DataKind, ElementKind, Encoding, Export, ExternalKind, Import,
-    Instance, Parser, Payload, TypeRef,
+    ComponentOuterAliasKind, ComponentType, Encoding, Export, ExternalKind, Import, Instance, Parser,
+    Payload,
 };
 
 /// Core instances, before they are linked: beyond this many nothing is. CPython has 14, and one more for each extension.
@@ -20,10 +22,8 @@ pub(super) struct Layout<'a> {
     pub(super) items: Vec<Item<'a>>,
     pub(super) modules: Vec<Module<'a>>,
     pub(super) instances: Vec<CoreInstance<'a>>,
-    functions: Vec<Origin<'a>>,
-    tables: Vec<Origin<'a>>,
-    memories: Vec<Origin<'a>>,
-    globals: Vec<Origin<'a>>,
+    /// The index spaces of core things.
+    core: PerKind<Vec<Origin<'a>>>,
 }
 
 /// A part of a component.
@@ -64,63 +64,6 @@ pub(super) enum Origin<'a> {
     Export { instance: u32, name: &'a str },
     /// It is this core function, which the host provides.
     Lowered { function: u32 },
-}
-
-/// A core module.
-#[derive(Default)]
-pub(super) struct Module<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) imports: Vec<Import<'a>>,
-    pub(super) exports: HashMap<&'a str, (ExternalKind, u32)>,
-    pub(super) counts: Counts,
-    pub(super) has_start: bool,
-    /// What its segments write when it comes to life.
-    pub(super) written: HashSet<Place>,
-    imported_tables: Vec<Import<'a>>,
-    imported_memories: Vec<Import<'a>>,
-    import_bytes: usize,
-}
-
-/// A table or a memory, by its index in a module.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Place {
-    Table(u32),
-    Memory(u32),
-}
-
-/// What kind of thing is imported.
-pub(super) fn kind_of(import: &Import<'_>) -> ExternalKind {
-    match import.ty {
-        TypeRef::Func(_) | TypeRef::FuncExact(_) => ExternalKind::Func,
-        TypeRef::Table(_) => ExternalKind::Table,
-        TypeRef::Memory(_) => ExternalKind::Memory,
-        TypeRef::Global(_) => ExternalKind::Global,
-        TypeRef::Tag(_) => ExternalKind::Tag,
-    }
-}
-
-/// How many a module defines itself.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) types: u32,
-    pub(super) functions: u32,
-    pub(super) tables: u32,
-    pub(super) memories: u32,
-    pub(super) globals: u32,
-    pub(super) elements: u32,
-    pub(super) data: u32,
-}
-
-impl Counts {
-    pub(super) fn of(&mut self, kind: ExternalKind) -> Result<&mut u32, NotLinked> {
-        match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => Ok(&mut self.functions),
-            ExternalKind::Table => Ok(&mut self.tables),
-            ExternalKind::Memory => Ok(&mut self.memories),
-            ExternalKind::Global => Ok(&mut self.globals),
-            ExternalKind::Tag => Err(NotLinked::Unknown("an exception")),
-        }
-    }
 }
 
 impl<'a> Layout<'a> {
@@ -200,7 +143,7 @@ impl<'a> Layout<'a> {
         match alias {
             ComponentAlias::CoreInstanceExport { kind, instance_index: instance, name } => {
                 let origin = self.export(instance, name)?;
-                self.space(kind)?.push(origin);
+                self.core.of_mut(kind)?.push(origin);
             }
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
             | ComponentAlias::Outer {
@@ -221,8 +164,8 @@ impl<'a> Layout<'a> {
             | CanonicalFunction::ResourceNew { .. }
             | CanonicalFunction::ResourceDrop { .. }
             | CanonicalFunction::ResourceRep { .. } => {
-                let index = self.functions.len() as u32;
-                self.functions.push(Origin::Lowered { function: index });
+                let index = self.core.functions.len() as u32;
+                self.core.functions.push(Origin::Lowered { function: index });
                 self.items.push(Item::Lower { function, index });
             }
             _ => return Err(NotLinked::Unknown("a built-in of the asynchronous kind")),
@@ -241,26 +184,9 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    fn space(&mut self, kind: ExternalKind) -> Result<&mut Vec<Origin<'a>>, NotLinked> {
-        match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => Ok(&mut self.functions),
-            ExternalKind::Table => Ok(&mut self.tables),
-            ExternalKind::Memory => Ok(&mut self.memories),
-            ExternalKind::Global => Ok(&mut self.globals),
-            ExternalKind::Tag => Err(NotLinked::Unknown("an exception")),
-        }
-    }
-
     /// Where a core thing comes from.
     pub(super) fn origin(&self, kind: ExternalKind, index: u32) -> Result<Origin<'a>, NotLinked> {
-        let space = match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => &self.functions,
-            ExternalKind::Table => &self.tables,
-            ExternalKind::Memory => &self.memories,
-            ExternalKind::Global => &self.globals,
-            ExternalKind::Tag => return Err(NotLinked::Unknown("an exception")),
-        };
-        space.get(index as usize).copied().ok_or(NotLinked::Dangling)
+        self.core.of(kind)?.get(index as usize).copied().ok_or(NotLinked::Dangling)
     }
 
     fn export(&self, instance: u32, name: &'a str) -> Result<Origin<'a>, NotLinked> {
@@ -301,7 +227,7 @@ impl<'a> Layout<'a> {
     /// The memories that an instance uses, wherever they are.
     pub(super) fn memories_of(&self, instance: u32) -> Result<Vec<(u32, Place)>, NotLinked> {
         let module = self.module_of(instance)?;
-        let count = module.imported_memories.len() as u32 + module.counts.memories;
+        let count = module.imported_memories.len() as u32 + module.counts.core.memories;
         (0..count).map(|index| self.home(instance, Place::Memory(index))).collect()
     }
 
@@ -395,69 +321,4 @@ fn check_nested(payload: &Payload<'_>) -> Result<(), NotLinked> {
         }
     }
     Ok(())
-}
-
-impl<'a> Module<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, NotLinked> {
-        let mut module = Self { bytes, ..Self::default() };
-        for payload in Parser::new(0).parse_all(bytes) {
-            module.section(payload?)?;
-        }
-        Ok(module)
-    }
-
-    fn section(&mut self, payload: Payload<'a>) -> Result<(), NotLinked> {
-        match payload {
-            Payload::TypeSection(section) => {
-                for group in section {
-                    self.counts.types += group?.types().count() as u32;
-                }
-            }
-            Payload::ImportSection(section) => {
-                self.import_bytes = section.range().len();
-                for import in section.into_imports() {
-                    self.import(import?);
-                }
-            }
-            Payload::FunctionSection(section) => self.counts.functions = section.count(),
-            Payload::TableSection(section) => self.counts.tables = section.count(),
-            Payload::MemorySection(section) => self.counts.memories = section.count(),
-            Payload::GlobalSection(section) => self.counts.globals = section.count(),
-            Payload::TagSection(_) => return Err(NotLinked::Unknown("an exception")),
-            Payload::ExportSection(section) => {
-                for export in section {
-                    let export = export?;
-                    self.exports.insert(export.name, (export.kind, export.index));
-                }
-            }
-            Payload::StartSection { .. } => self.has_start = true,
-            Payload::ElementSection(section) => {
-                self.counts.elements = section.count();
-                for element in section {
-                    if let ElementKind::Active { table_index, .. } = element?.kind {
-                        self.written.insert(Place::Table(table_index.unwrap_or(0)));
-                    }
-                }
-            }
-            Payload::DataSection(section) => {
-                self.counts.data = section.count();
-                for data in section {
-                    if let DataKind::Active { memory_index, .. } = data?.kind {
-                        self.written.insert(Place::Memory(memory_index));
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn import(&mut self, import: Import<'a>) {
-        match import.ty {
-            TypeRef::Table(_) => self.imported_tables.push(import),
-            TypeRef::Memory(_) => self.imported_memories.push(import),
-            _ => {}
-        }
-        self.imports.push(import);
-    }
 }

@@ -1,7 +1,9 @@
 //! Makes one core module of several: their index spaces one after the other, their imports of each other gone.
 
 use super::NotLinked;
-use super::layout::{Counts, Item, Layout, Module, Origin, kind_of, needs};
+use super::core_module::{Counts, Module};
+use super::kinds::{PerKind, kind_of};
+use super::layout::{Item, Layout, Origin, needs};
 use super::plan::Plan;
 use super::renumber::Renumber;
 use std::collections::HashMap;
@@ -48,7 +50,7 @@ struct Linker<'l, 'a> {
 #[derive(Default)]
 struct Imported<'a> {
     indices: HashMap<Origin<'a>, u32>,
-    counts: Counts,
+    counts: PerKind<u32>,
 }
 
 impl<'a> Linker<'_, 'a> {
@@ -64,7 +66,7 @@ impl<'a> Linker<'_, 'a> {
                 let ty = Renumber::of_types(types).entity_type(import.ty)?;
                 self.sections.imports.import(HOST, &self.imports.len().to_string(), ty);
                 self.imports.push((kind_of(&import), origin));
-                let count = imported.counts.of(kind_of(&import))?;
+                let count = imported.counts.of_mut(kind_of(&import))?;
                 imported.indices.insert(origin, *count);
                 *count += 1;
             }
@@ -74,7 +76,7 @@ impl<'a> Linker<'_, 'a> {
     }
 
     fn number(&mut self, imported: &Imported<'a>) -> Result<(), NotLinked> {
-        let mut there = imported.counts;
+        let mut there = Counts { core: imported.counts, ..Counts::default() };
         for member in &self.plan.members {
             let mut indices = Renumber::default();
             for (import, origin) in self.layout.imports_of(*member)? {
@@ -82,7 +84,7 @@ impl<'a> Linker<'_, 'a> {
                     Some(index) => *index,
                     None => self.index_of(origin)?,
                 };
-                indices.space(kind_of(&import))?.imported.push(index);
+                indices.core.of_mut(kind_of(&import))?.imported.push(index);
             }
             indices.begin(&mut there, &self.layout.module_of(*member)?.counts);
             self.members.insert(*member, indices);
@@ -95,7 +97,8 @@ impl<'a> Linker<'_, 'a> {
         let Origin::Export { instance, name } = origin else { return Err(NotLinked::Dangling) };
         let exports = &self.layout.module_of(instance)?.exports;
         let (kind, index) = *exports.get(name).ok_or(NotLinked::Dangling)?;
-        self.members.get(&instance).ok_or(NotLinked::Dangling)?.at(kind, index)
+        let member = self.members.get(&instance).ok_or(NotLinked::Dangling)?;
+        Ok(member.core.of(kind)?.at(index))
     }
 
     /// What anybody outside wants of the members.
@@ -177,8 +180,8 @@ impl Sections {
                     indices.parse_memory_section(&mut self.memories, section)?;
                 }
                 Payload::GlobalSection(section) => {
-                    for (global, own) in section.into_iter().zip(indices.globals.imports()..) {
-                        self.global(indices.globals.at(own), global?, indices)?;
+                    for (global, own) in section.into_iter().zip(indices.core.globals.imports()..) {
+                        self.global(indices.core.globals.at(own), global?, indices)?;
                     }
                 }
                 Payload::ElementSection(section) => {
@@ -224,12 +227,12 @@ impl Sections {
                     self.name = (module.bytes.len(), name.to_owned());
                 }
                 Name::Function(names) => {
-                    let imports = indices.functions.imports();
-                    let own = imports..imports + module.counts.functions;
+                    let imports = indices.core.functions.imports();
+                    let own = imports..imports + module.counts.core.functions;
                     for name in names {
                         let name = name?;
                         if own.contains(&name.index) {
-                            self.function_names.append(indices.functions.at(name.index), name.name);
+                            self.function_names.append(indices.core.functions.at(name.index), name.name);
                         }
                     }
                 }

@@ -1,7 +1,8 @@
 //! Who is linked, and what then has to wait until the linked module is there.
 
 use super::NotLinked;
-use super::layout::{Item, Layout, Origin, Place, needs};
+use super::core_module::Place;
+use super::layout::{Item, Layout, Origin, needs};
 use std::collections::HashSet;
 use wasm_encoder::ComponentSectionId;
 

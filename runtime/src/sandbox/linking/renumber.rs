@@ -1,12 +1,12 @@
 //! Which index everything of one member has in the linked module.
 
-use super::NotLinked;
-use super::layout::Counts;
+use super::core_module::Counts;
+use super::kinds::PerKind;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use wasm_encoder::Instruction;
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasmparser::{ExternalKind, Operator};
+use wasmparser::Operator;
 
 /// One index space of a member: what it imports, then its own.
 #[derive(Default)]
@@ -31,10 +31,7 @@ impl Space {
 #[derive(Default)]
 pub(super) struct Renumber {
     types: u32,
-    pub(super) functions: Space,
-    tables: Space,
-    memories: Space,
-    pub(super) globals: Space,
+    pub(super) core: PerKind<Space>,
     elements: u32,
     data: u32,
     /// Globals of the linked module that never change, by their index in it: where the libraries of a shared memory
@@ -48,26 +45,6 @@ impl Renumber {
         Self { types, ..Self::default() }
     }
 
-    pub(super) fn space(&mut self, kind: ExternalKind) -> Result<&mut Space, NotLinked> {
-        match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => Ok(&mut self.functions),
-            ExternalKind::Table => Ok(&mut self.tables),
-            ExternalKind::Memory => Ok(&mut self.memories),
-            ExternalKind::Global => Ok(&mut self.globals),
-            ExternalKind::Tag => Err(NotLinked::Unknown("an exception")),
-        }
-    }
-
-    pub(super) fn at(&self, kind: ExternalKind, index: u32) -> Result<u32, NotLinked> {
-        match kind {
-            ExternalKind::Func | ExternalKind::FuncExact => Ok(self.functions.at(index)),
-            ExternalKind::Table => Ok(self.tables.at(index)),
-            ExternalKind::Memory => Ok(self.memories.at(index)),
-            ExternalKind::Global => Ok(self.globals.at(index)),
-            ExternalKind::Tag => Err(NotLinked::Unknown("an exception")),
-        }
-    }
-
     /// What the member defines comes after all that is there already.
     pub(super) fn begin(&mut self, there: &mut Counts, own: &Counts) {
         let place = |there: &mut u32, own: u32| {
@@ -76,10 +53,10 @@ impl Renumber {
             first
         };
         self.types = place(&mut there.types, own.types);
-        self.functions.first = place(&mut there.functions, own.functions);
-        self.tables.first = place(&mut there.tables, own.tables);
-        self.memories.first = place(&mut there.memories, own.memories);
-        self.globals.first = place(&mut there.globals, own.globals);
+        self.core.functions.first = place(&mut there.core.functions, own.core.functions);
+        self.core.tables.first = place(&mut there.core.tables, own.core.tables);
+        self.core.memories.first = place(&mut there.core.memories, own.core.memories);
+        self.core.globals.first = place(&mut there.core.globals, own.core.globals);
         self.elements = place(&mut there.elements, own.elements);
         self.data = place(&mut there.data, own.data);
     }
@@ -95,19 +72,19 @@ impl Reencode for Renumber {
     }
 
     fn function_index(&mut self, index: u32) -> Renumbered<u32> {
-        Ok(self.functions.at(index))
+        Ok(self.core.functions.at(index))
     }
 
     fn table_index(&mut self, index: u32) -> Renumbered<u32> {
-        Ok(self.tables.at(index))
+        Ok(self.core.tables.at(index))
     }
 
     fn memory_index(&mut self, index: u32) -> Renumbered<u32> {
-        Ok(self.memories.at(index))
+        Ok(self.core.memories.at(index))
     }
 
     fn global_index(&mut self, index: u32) -> Renumbered<u32> {
-        Ok(self.globals.at(index))
+        Ok(self.core.globals.at(index))
     }
 
     fn element_index(&mut self, index: u32) -> Renumbered<u32> {
@@ -121,7 +98,7 @@ impl Reencode for Renumber {
     fn instruction<'a>(&mut self, operator: Operator<'a>) -> Renumbered<Instruction<'a>> {
         match operator {
             Operator::GlobalGet { global_index } => {
-                let index = self.globals.at(global_index);
+                let index = self.core.globals.at(global_index);
                 let constant = self.constants.get(&index);
                 Ok(constant.map_or(Instruction::GlobalGet(index), |value| Instruction::I32Const(*value)))
             }

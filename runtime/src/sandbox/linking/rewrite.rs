@@ -1,7 +1,8 @@
 //! The component again, with one module in the place of those that were linked.
 
 use super::NotLinked;
-use super::layout::{Counts, Item, Layout, Origin, kind_of, needs};
+use super::kinds::{PerKind, kind_of};
+use super::layout::{Item, Layout, Origin, needs};
 use super::module::{HOST, Linked};
 use super::plan::Plan;
 use std::collections::{BTreeMap, HashMap};
@@ -46,7 +47,7 @@ struct Writer<'l, 'a> {
     modules: u32,
     instances: u32,
     /// Of core things.
-    counts: Counts,
+    counts: PerKind<u32>,
     linked_instance: Option<u32>,
     /// The modules and instances that are not linked, by where they were.
     placed_modules: HashMap<u32, u32>,
@@ -64,7 +65,7 @@ impl<'l, 'a> Writer<'l, 'a> {
             out: Component::new(),
             modules: 0,
             instances: 0,
-            counts: Counts::default(),
+            counts: PerKind::default(),
             linked_instance: None,
             placed_modules: HashMap::new(),
             placed_instances: HashMap::new(),
@@ -94,16 +95,13 @@ impl<'l, 'a> Writer<'l, 'a> {
     }
 
     fn canonical(&mut self, function: &CanonicalFunction) -> Result<(), NotLinked> {
-        let mut indices = Placed::default();
+        let mut places = Placed::default();
         for (kind, index) in needs(function) {
             let place = self.place(kind, self.layout.origin(kind, index)?)?;
-            match kind {
-                ExternalKind::Memory => indices.memories.insert(index, place),
-                _ => indices.functions.insert(index, place),
-            };
+            places.0.of_mut(kind)?.insert(index, place);
         }
         let mut section = CanonicalFunctionSection::new();
-        indices.parse_component_canonical(&mut section, function.clone())?;
+        places.parse_component_canonical(&mut section, function.clone())?;
         self.out.section(&section);
         Ok(())
     }
@@ -184,7 +182,7 @@ impl<'l, 'a> Writer<'l, 'a> {
         let mut section = ComponentAliasSection::new();
         section.alias(Alias::CoreInstanceExport { instance, kind: kind.into(), name });
         self.out.section(&section);
-        let count = self.counts.of(kind)?;
+        let count = self.counts.of_mut(kind)?;
         self.placed.insert(origin, *count);
         *count += 1;
         Ok(*count - 1)
@@ -194,22 +192,19 @@ impl<'l, 'a> Writer<'l, 'a> {
 /// What a module is given under one name.
 type Bag<'a> = BTreeMap<String, (ExternalKind, Origin<'a>)>;
 
-/// Where the core things are that one function of the host's needs.
+/// Where the core things are that one function of the host's needs, by where they were.
 #[derive(Default)]
-struct Placed {
-    functions: HashMap<u32, u32>,
-    memories: HashMap<u32, u32>,
-}
+struct Placed(PerKind<HashMap<u32, u32>>);
 
 impl Reencode for Placed {
     type Error = Infallible;
 
     fn function_index(&mut self, index: u32) -> Result<u32, Error<Infallible>> {
-        Ok(self.functions.get(&index).copied().unwrap_or(index))
+        Ok(self.0.functions.get(&index).copied().unwrap_or(index))
     }
 
     fn memory_index(&mut self, index: u32) -> Result<u32, Error<Infallible>> {
-        Ok(self.memories.get(&index).copied().unwrap_or(index))
+        Ok(self.0.memories.get(&index).copied().unwrap_or(index))
     }
 }
 

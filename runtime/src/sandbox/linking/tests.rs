@@ -126,6 +126,14 @@ fn libraries_become_one_module() {
     assert_linked(LIBRARIES, 2, 10 + u32::from(b'p') + 900 + 6 + 3 - 5);
 }
 
+#[test]
+fn what_a_toolchain_makes_becomes_one_module_and_what_it_imports() {
+    let component = include_bytes!(env!("BUNDLED_SERVICE_KEYS"));
+    let linked = link(component).unwrap();
+    assert_eq!((modules(component), modules(&linked)), (3, 2));
+    Component::from_binary(&sandbox().engine, &linked).unwrap();
+}
+
 /// Two that can be linked, and the beginning of whatever cannot.
 const PAIR: &str = r#"
     (import "name" (func $name (result string)))
