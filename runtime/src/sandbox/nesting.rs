@@ -1,11 +1,11 @@
 //! How deep components are nested in a component.
 //!
-//! For each of them wasmtime copies what it knows of those around it: a file of a megabyte, nested a hundred thousand deep, takes
-//! more memory than there is, and the process with it. Toolchains nest once.
+//! For each of them wasmtime takes memory for all those around it: a file of a megabyte, nested a hundred thousand deep,
+//! takes more than there is, and the process with it. Toolchains nest once.
 
 use wasmparser::{Parser, Payload};
 
-/// Components in components.
+/// Components in components, and a module in the innermost.
 const MOST: usize = 16;
 
 /// Is it nested no deeper than it may be? What cannot be parsed is for the compiler to refuse.

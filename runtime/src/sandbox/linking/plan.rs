@@ -11,15 +11,17 @@ use wasm_encoder::ComponentSectionId;
 pub(super) struct Plan {
     /// Instances that become one, in their order.
     pub(super) members: Vec<u32>,
-    /// Other instances that come after them: they need one of them, directly or not, or they would be seen to come before.
+    /// Other instances that come to life after them: they need one of them, directly or not, or would tell the difference.
     later_instances: HashSet<u32>,
-    /// Functions of the host's that do: they use the memory of one.
+    /// Functions of the host's that use the memory of one, or of such another.
     later_functions: HashSet<u32>,
-    modules: HashSet<*const u8>,
-    /// The one that they share: a module has no more than one, as long as multi-memory is off.
-    memory: Option<(u32, Place)>,
-    /// What those write when they come to life: a member that writes it too would do so first.
+    /// What those others write when they come to life: a member that writes it too would do so first.
     taken: HashSet<(u32, Place)>,
+    /// The modules of the members: of a module's instances one is linked.
+    modules: HashSet<*const u8>,
+    /// The memory that the members share: a module has no more than one, as long as multi-memory is off.
+    memory: Option<(u32, Place)>,
+    /// Something has run that could tell whether those who come next were there: nobody joins any more.
     is_closed: bool,
 }
 
