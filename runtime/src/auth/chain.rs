@@ -24,7 +24,8 @@ pub struct ChainReport {
 }
 
 /// Asks the token providers in order until one vouches for the caller. A later acceptance beats an earlier
-/// outage; a provider that is broken rather than out of reach is passed over.
+/// outage; a provider that is broken rather than out of reach is passed over. A component that was not granted the required
+/// scope could not authorise the request, so it is not asked: a token is shown to as few components as possible.
 pub(super) async fn verify_token(
     registry: &Registry,
     token: &BearerToken,
@@ -34,6 +35,10 @@ pub(super) async fn verify_token(
     let mut faults: Vec<(ProviderName, CallFault)> = Vec::new();
     for registered in registry.iter() {
         let Some(provider) = &registered.token else { continue };
+        let is_component = registered.component.is_some();
+        if is_component && required.is_some_and(|scope| !registered.scopes.contains(scope)) {
+            continue;
+        }
         match provider.verify_token(token, by).await {
             Ok(TokenVerdict::NotRecognized) => {}
             Ok(TokenVerdict::Recognized(claims)) => {
@@ -107,6 +112,7 @@ mod tests {
     fn ask(providers: &[Arc<Scripted>], token: &str, scope: Option<&str>) -> ChainReport {
         let registered = providers.iter().enumerate().map(|(index, provider)| Registered {
             token: Some(provider.clone()),
+            component: Some("digest".into()),
             ..Registered::new(
                 ProviderName::new(&format!("p{index}")).unwrap(),
                 [Scope::new("drain").unwrap()].into(),
@@ -136,8 +142,17 @@ mod tests {
 
     #[test]
     fn known_caller_without_the_scope_is_told_apart() {
-        assert!(matches!(ask(&[knows("a")], "a", Some("admin")).verified, Verified::MissingScope(_)));
+        let vouches_for_less =
+            provider(|_| Ok(TokenVerdict::Recognized(Claims::new("p".into(), &[]).unwrap())));
+        assert!(matches!(ask(&[vouches_for_less], "a", Some("drain")).verified, Verified::MissingScope(_)));
         assert!(matches!(ask(&[knows("a")], "a", None).verified, Verified::Accepted(_)));
+    }
+
+    #[test]
+    fn provider_without_the_required_scope_is_not_asked() {
+        let provider = knows("a");
+        assert_eq!(ask(&[provider.clone()], "a", Some("admin")).verified, Verified::Unrecognized);
+        assert_eq!(provider.asked.load(Ordering::Relaxed), 0);
     }
 
     #[test]
