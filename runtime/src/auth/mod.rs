@@ -20,6 +20,7 @@ mod session;
 mod sessions;
 mod throttle;
 mod ticket;
+mod visible_text;
 
 pub use bearer::{BearerToken, MAX_HEADER_BYTES, NoBearer};
 pub use chain::{ChainReport, Verified};
@@ -28,7 +29,9 @@ pub use gate::{
     Caller, CookieChange, Decision, Gate, Judgement, People, PeopleGate, Permit, RESUME_PATH, RequestFacts,
     SessionEvent, VERIFY_PATH, WS_PATH,
 };
-pub use health::{CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Usage};
+pub use health::{
+    CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Spent, Usage,
+};
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{

@@ -1,3 +1,4 @@
+use super::visible_text::is_visible;
 use super::{ProviderName, Registered, Scope};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -19,15 +20,15 @@ pub struct Claims {
 /// Claims that no host believes, whoever makes them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadClaims {
-    /// Nobody is nobody.
+    /// An empty principal.
     #[error("the principal is empty")]
     NoPrincipal,
     /// A name longer than a name.
     #[error("the principal has {0} bytes (at most {MAX_PRINCIPAL_BYTES})")]
     LongPrincipal(usize),
-    /// Control characters, which forge log lines and terminals.
-    #[error("the principal has control characters")]
-    ControlCharacters,
+    /// Control characters, which forge log lines, and invisible or reordering ones, which make it look like another.
+    #[error("the principal has control characters, or invisible or reordering ones")]
+    InvisibleCharacters,
     /// Space before or after it, which headers lose: it would be another's elsewhere.
     #[error("the principal has space around it")]
     SpaceAround,
@@ -51,8 +52,8 @@ impl Claims {
         if principal.len() > MAX_PRINCIPAL_BYTES {
             return Err(BadClaims::LongPrincipal(principal.len()));
         }
-        if principal.contains(char::is_control) {
-            return Err(BadClaims::ControlCharacters);
+        if !is_visible(&principal) {
+            return Err(BadClaims::InvisibleCharacters);
         }
         if principal.trim() != principal {
             return Err(BadClaims::SpaceAround);
@@ -147,7 +148,7 @@ mod tests {
         };
         assert_eq!(claim("", &[]), Some(BadClaims::NoPrincipal));
         assert_eq!(claim(&"x".repeat(257), &[]), Some(BadClaims::LongPrincipal(257)));
-        assert_eq!(claim("a\u{1b}[2J", &[]), Some(BadClaims::ControlCharacters));
+        assert_eq!(claim("a\u{1b}[2J", &[]), Some(BadClaims::InvisibleCharacters));
         assert_eq!(claim("a", &["s"; 65]), Some(BadClaims::TooManyScopes(65)));
         assert_eq!(claim("a ", &[]), Some(BadClaims::SpaceAround));
         assert!(matches!(claim("a", &["two words"]), Some(BadClaims::BadScope(_))));

@@ -1,3 +1,4 @@
+use super::visible_text::is_visible;
 use super::{ProviderName, Registered};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -55,9 +56,9 @@ pub enum BadSession {
         /// How long it may be.
         limit: usize,
     },
-    /// Control characters, which forge log lines and terminals.
-    #[error("the session's {0} has control characters")]
-    ControlCharacters(&'static str),
+    /// Control characters, which forge log lines, and invisible or reordering ones, which make it look like another.
+    #[error("the session's {0} has control characters, or invisible or reordering ones")]
+    InvisibleCharacters(&'static str),
     /// Space before or after it, which headers lose: it would be another's elsewhere.
     #[error("the session's {0} has space around it")]
     SpaceAround(&'static str),
@@ -67,6 +68,11 @@ pub enum BadSession {
     /// It never ends.
     #[error("the session ends in more than ten years, at {0}")]
     Endless(u64),
+}
+
+/// Names that are shown to people and decide nothing: they may have joiners, and spaces of every width.
+fn is_only_shown(field: &str) -> bool {
+    matches!(field, "display name" | "organisation")
 }
 
 impl SessionClaims {
@@ -83,8 +89,8 @@ impl SessionClaims {
         ];
         for (field, text) in texts {
             check_length(field, text, MAX_TEXT_BYTES)?;
-            if text.contains(char::is_control) {
-                return Err(BadSession::ControlCharacters(field));
+            if text.contains(char::is_control) || !is_only_shown(field) && !is_visible(text) {
+                return Err(BadSession::InvisibleCharacters(field));
             }
             if text.trim() != text {
                 return Err(BadSession::SpaceAround(field));
@@ -264,7 +270,7 @@ pub(super) mod tests {
         assert_eq!(session("", NOW + 1).unwrap_err(), BadSession::NoUser);
         assert_eq!(session("ada", NOW).unwrap_err(), BadSession::Expired(NOW));
         assert_eq!(session("ada", u64::MAX).unwrap_err(), BadSession::Endless(u64::MAX));
-        assert_eq!(session("a\n", NOW + 1).unwrap_err(), BadSession::ControlCharacters("user"));
+        assert_eq!(session("a\n", NOW + 1).unwrap_err(), BadSession::InvisibleCharacters("user"));
         assert_eq!(session(" ada", NOW + 1).unwrap_err(), BadSession::SpaceAround("user"));
         assert!(matches!(session(&"a".repeat(257), NOW + 1), Err(BadSession::TooLong { field: "user", .. })));
     }
