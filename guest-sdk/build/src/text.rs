@@ -1,5 +1,8 @@
 //! Guests in WebAssembly's text format: a whole component as it stands, or a core module that is wrapped into a
 //! component of the world `auth-provider`.
+//!
+//! A large source stays small in the repository by one macro, which [`expand`] replaces before the text is parsed:
+//! `;;repeat N: TEXT`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +27,8 @@ pub fn build_text(workspace: &Path, folder: &Path) -> PathBuf {
 }
 
 fn encode(workspace: &Path, path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = wat::parse_file(path).map_err(|error| error.to_string())?;
+    let source = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let mut bytes = wat::parse_str(expand(&source)).map_err(|error| error.to_string())?;
     // The layer field that follows magic and version: 0 is a core module.
     if bytes[6] != 0 {
         return Ok(bytes);
@@ -40,4 +44,57 @@ fn encode(workspace: &Path, path: &Path) -> Result<Vec<u8>, String> {
         .module(&bytes)
         .and_then(|mut encoder| encoder.encode())
         .map_err(text)
+}
+
+/// Replaces each line `;;repeat N: TEXT` by N lines of TEXT, in which `{i}` is the index of the copy, from 0, and
+/// `{next}` is the index after it. Then joins each line that ends in a backslash with the line after it, since a string
+/// of the text format cannot span lines.
+fn expand(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    for line in source.lines() {
+        match repetition(line.trim_start()) {
+            Some((count, text)) => {
+                for index in 0..count {
+                    let copy = text.replace("{i}", &index.to_string());
+                    out.push_str(&copy.replace("{next}", &(index + 1).to_string()));
+                    out.push('\n');
+                }
+            }
+            None => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out.replace("\\\n", "")
+}
+
+/// The parts of `;;repeat N: TEXT`. Any other line is none.
+fn repetition(line: &str) -> Option<(usize, &str)> {
+    let (count, text) = line.strip_prefix(";;repeat ")?.split_once(": ")?;
+    Some((count.parse().ok()?, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repetition_becomes_numbered_lines() {
+        let source = "(module\n  ;;repeat 2: (func $f{i} (call $f{next}))\n  (func $f2))";
+        let expected = "(module\n(func $f0 (call $f1))\n(func $f1 (call $f2))\n  (func $f2))\n";
+        assert_eq!(expand(source), expected);
+    }
+
+    #[test]
+    fn a_repetition_may_lie_within_a_string() {
+        assert_eq!(expand("\"x\\\n;;repeat 3: ab\\\n\""), "\"xababab\"\n");
+    }
+
+    #[test]
+    fn other_comments_stay() {
+        for comment in [";; repeat 2: a\n", ";;repeat two: a\n", ";;repeat 2\n"] {
+            assert_eq!(expand(comment), comment);
+        }
+    }
 }

@@ -1,0 +1,17 @@
+;; Says that its store is out of reach in sixty thousand escape characters.
+(module
+  (memory (export "memory") 1)
+  (global $free (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $free)
+    (global.set $free (i32.add (global.get $free) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+  (func (export "portcullis:auth/provider@0.1.0#supports-token") (result i32) (i32.const 1))
+  (func (export "portcullis:auth/provider@0.1.0#verify-token") (param i32 i32) (result i32)
+    (memory.fill (i32.const 4096) (i32.const 0x1b) (i32.const 60000))
+    ;; error(unavailable(60000 bytes at 4096))
+    (i32.store8 (i32.const 1024) (i32.const 1))
+    (i32.store8 (i32.const 1028) (i32.const 0))
+    (i32.store (i32.const 1032) (i32.const 4096))
+    (i32.store (i32.const 1036) (i32.const 60000))
+    (i32.const 1024))
+  (func (export "portcullis:auth/provider@0.1.0#verify-session") (param i32 i32) (result i32) (i32.const 512)))

@@ -1,0 +1,20 @@
+;; Changes a thousand locals within two hundred nested loops, each of which the compiler makes carry all of them.
+(module
+  (memory (export "memory") 1)
+  (func $loops (param $again i32) (local
+    ;;repeat 1000: i32
+    )
+    ;;repeat 200: loop
+    ;;repeat 1000: local.get {next} i32.const 1 i32.add local.set {next}
+    ;;repeat 200: local.get $again br_if 0 end
+  )
+  (global $free (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $free)
+    (global.set $free (i32.add (global.get $free) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+  (func (export "portcullis:auth/provider@0.1.0#supports-token") (result i32) (i32.const 1))
+  (func (export "portcullis:auth/provider@0.1.0#verify-token") (param i32 i32) (result i32)
+    (call $loops (i32.const 0))
+    ;; ok(none)
+    (i32.const 512))
+  (func (export "portcullis:auth/provider@0.1.0#verify-session") (param i32 i32) (result i32) (i32.const 512)))

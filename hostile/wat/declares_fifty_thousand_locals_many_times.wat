@@ -1,0 +1,25 @@
+;; Declares fifty thousand locals, as many as a function may have, in each of four functions.
+(module
+  (memory (export "memory") 1)
+  (func $f0 (local
+    ;;repeat 50000: i64
+    ) (call $f1))
+  (func $f1 (local
+    ;;repeat 50000: i64
+    ) (call $f2))
+  (func $f2 (local
+    ;;repeat 50000: i64
+    ) (call $f3))
+  (func $f3 (local
+    ;;repeat 50000: i64
+    ))
+  (global $free (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $free)
+    (global.set $free (i32.add (global.get $free) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+  (func (export "portcullis:auth/provider@0.1.0#supports-token") (result i32) (i32.const 1))
+  (func (export "portcullis:auth/provider@0.1.0#verify-token") (param i32 i32) (result i32)
+    (call $f0)
+    ;; ok(none)
+    (i32.const 512))
+  (func (export "portcullis:auth/provider@0.1.0#verify-session") (param i32 i32) (result i32) (i32.const 512)))

@@ -1,0 +1,14 @@
+;; Has a table of host references, for which a pool without a garbage collector has no place.
+(module
+  (memory (export "memory") 1)
+  (table $table 2 externref)
+  (global $free (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.get $free)
+    (global.set $free (i32.add (global.get $free) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+  (func (export "portcullis:auth/provider@0.1.0#supports-token") (result i32) (i32.const 1))
+  (func (export "portcullis:auth/provider@0.1.0#verify-token") (param i32 i32) (result i32)
+    (drop (table.get $table (i32.const 0)))
+    ;; ok(none)
+    (i32.const 512))
+  (func (export "portcullis:auth/provider@0.1.0#verify-session") (param i32 i32) (result i32) (i32.const 512)))

@@ -1,0 +1,58 @@
+;; Traps in a function that its name section names eight thousand times.
+(component
+  (type $types-t (instance
+    (type $s (record
+      (field "user-id" string) (field "email" string) (field "display-name" string) (field "org-id" string)
+      (field "expires-at" u64) (field "access-token" string) (field "refresh-token" string)))
+    (export "session" (type (eq $s)))
+    (type $l (list string))
+    (type $p (record (field "principal" string) (field "scopes" $l)))
+    (export "token-principal" (type (eq $p)))
+    (type $e (variant (case "unavailable" string)))
+    (export "provider-error" (type (eq $e)))))
+  (import "portcullis:auth/types@0.1.0" (instance $types (type $types-t)))
+  (alias export $types "session" (type $session))
+  (alias export $types "token-principal" (type $token-principal))
+  (alias export $types "provider-error" (type $provider-error))
+  (core module $memory-module
+    (memory (export "memory") 2)
+    (global $free (mut i32) (i32.const 8192))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (global.get $free)
+      (global.set $free (i32.add (global.get $free) (i32.and (i32.add (local.get 3) (i32.const 15)) (i32.const -16)))))
+    (data (i32.const 256) "breached"))
+  (core instance $m (instantiate $memory-module))
+  (alias core export $m "memory" (core memory $memory))
+  (alias core export $m "realloc" (core func $realloc))
+  (core module $main-module
+    (import "m" "memory" (memory 1))
+    (func (unreachable))
+    (func (export "supports-token") (result i32) (i32.const 1))
+    (func (export "verify-token") (param i32 i32) (result i32)
+      (call 0)
+      ;; ok(some({principal: 8 bytes at 256, scopes: 0 items at 0}))
+      (i32.store8 (i32.const 1028) (i32.const 1))
+      (i32.store (i32.const 1032) (i32.const 256))
+      (i32.store (i32.const 1036) (i32.const 8))
+      (i32.store (i32.const 1040) (i32.const 0))
+      (i32.store (i32.const 1044) (i32.const 0))
+      (i32.const 1024))
+    (func (export "verify-session") (param i32 i32) (result i32) (i32.const 512))
+    ;; Function names: 8,192 entries of 16 bytes for function 0. They are 8,192 * 16 + 2 bytes long.
+    (@custom "name" (after last) "\01\82\80\08\80\40"
+    ;;repeat 8192: "\00\0eover-and-overs"
+    ))
+  (core instance $main (instantiate $main-module (with "m" (instance $m))))
+  (func $supports-token (result bool) (canon lift (core func $main "supports-token")))
+  (func $verify-token (param "token" string) (result (result (option $token-principal) (error $provider-error)))
+    (canon lift (core func $main "verify-token") (memory $memory) (realloc $realloc)))
+  (func $verify-session (param "access-token" string) (result (result (option $session) (error $provider-error)))
+    (canon lift (core func $main "verify-session") (memory $memory) (realloc $realloc)))
+  (instance $provider
+    (export "session" (type $session))
+    (export "token-principal" (type $token-principal))
+    (export "provider-error" (type $provider-error))
+    (export "supports-token" (func $supports-token))
+    (export "verify-token" (func $verify-token))
+    (export "verify-session" (func $verify-session)))
+  (export "portcullis:auth/provider@0.1.0" (instance $provider)))
