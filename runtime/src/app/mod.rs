@@ -2,10 +2,11 @@
 
 mod ended_sessions;
 mod file_watch;
-mod progress;
+mod loading;
 mod providers;
 mod reload;
 mod session_key;
+mod start;
 
 pub use providers::{ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
@@ -30,6 +31,7 @@ use crate::web::{
 use axum::Router;
 use ended_sessions::EndedSessions;
 use file_watch::FileWatch;
+use loading::Loading;
 use providers::{Observers, ProviderLoader};
 use reload::{Reloader, files_of};
 use std::fs::DirBuilder;
@@ -117,6 +119,7 @@ pub struct App {
     feed: Feed,
     reloader: Reloader,
     files: FileWatch,
+    loading: Loading,
 }
 
 /// How people are let in: settled when the process starts.
@@ -128,11 +131,10 @@ struct Entry {
 }
 
 impl App {
-    /// Loads the providers, puts the gate together, binds the address.
+    /// Binds the address, puts the gate together and begins to load the providers.
     ///
     /// # Errors
-    /// The dashboard cannot come up. A provider that cannot be loaded is no such error: it is reported, and
-    /// the others serve.
+    /// The dashboard cannot come up.
     pub async fn build(config: &Config, insecure: bool) -> Result<Self, AppError> {
         // First, so that no change goes unseen between reading a file and watching it.
         let files = FileWatch::start(files_of(config));
@@ -143,9 +145,9 @@ impl App {
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
         let metrics = Arc::new(Metrics::default());
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
+        let listener = bind(dashboard).await?;
         let mut loader = ProviderLoader::new(config, Some(observers));
-        let loaded = loader.load(config).await?;
-        loaded.reports.iter().for_each(|loaded| report(loaded, &audit));
+        let loading = loader.begin(config)?;
         let process_token = process_token(config)?;
         let gate = match auth_required {
             true => PeopleGate::Sessions,
@@ -155,8 +157,9 @@ impl App {
         let (over, ended) = EndedSessions::open(&config.home).map_err(home_failed)?;
         let people = Arc::new(People::with_sessions(gate, Sessions::with_ended(over)));
         let entry = Entry { people, must_sign_in: auth_required, is_open };
-        let live = Live::new(live_gate(config, &loaded, &entry)?);
-        loader.adopt(loaded);
+        let nothing_loaded = loader.collect(config, &loading);
+        let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
+        let live = Live::new(Serving { is_ready: false, ..serving });
         tell_of_drain_secret(config);
         if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
@@ -188,10 +191,9 @@ impl App {
             faults: FaultLog::default(),
         };
         let router = router(Arc::new(state));
-        let listener = bind(dashboard).await?;
         let reloader =
             Reloader { running: config.clone(), loader, entry, live, audit: audit.clone(), metrics };
-        Ok(Self { listener, router, audit, feed, reloader, files })
+        Ok(Self { listener, router, audit, feed, reloader, files, loading })
     }
 
     /// The port that was bound.
@@ -202,15 +204,33 @@ impl App {
         Ok(self.listener.local_addr()?.port())
     }
 
-    /// Serves until `closed` turns true, then lets requests in flight finish. Meanwhile it reloads the providers
-    /// when asked to, and when one of their files changes.
-    pub async fn serve(self, reload: ReloadRequest, closed: watch::Receiver<bool>) {
-        tokio::spawn(self.feed.run());
-        tokio::spawn(self.reloader.run(self.files, reload, closed.clone()));
-        listen::serve(self.listener, self.router, Limits::default(), closed).await;
-        let audit = self.audit;
+    /// Serves until `closed` turns true, then lets requests in flight finish. Calls `announce` when requests are answered.
+    /// Reloads the providers when asked to, and when one of their files changes.
+    ///
+    /// # Errors
+    /// People must sign in, and none of the providers that were loaded can sign a person in.
+    pub async fn serve(
+        self,
+        reload: ReloadRequest,
+        closed: watch::Receiver<bool>,
+        announce: impl FnOnce() + Send,
+    ) -> Result<(), AppError> {
+        let Self { listener, router, audit, feed, mut reloader, files, loading } = self;
+        tokio::spawn(feed.run());
+        let (close, listening) = watch::channel(false);
+        let served = tokio::spawn(listen::serve(listener, router, Limits::default(), listening));
+        let mut asked = closed.clone();
+        let started = start::start(&mut reloader, loading, closed.clone(), announce).await;
+        if started.is_ok() {
+            tokio::spawn(reloader.run(files, reload, closed));
+            // An error means that the sender is gone: the process is ending.
+            let _ = asked.wait_for(|closed| *closed).await;
+        }
+        close.send_replace(true);
+        let _ = served.await;
         // Joining the writer waits for a disk.
         let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+        started
     }
 }
 
@@ -259,14 +279,20 @@ fn origin(url: &PublicUrl) -> String {
     format!("{scheme}://{host}{port}")
 }
 
-/// What requests pass: everything that a reload replaces.
-fn live_gate(config: &Config, providers: &Providers, entry: &Entry) -> Result<Serving, AppError> {
-    if entry.must_sign_in && !providers.registered.iter().any(Registered::signs_people_in) {
+/// What requests pass: everything that a reload replaces. So many providers are still being loaded: one of them may be the one
+/// that signs people in.
+fn live_gate(
+    config: &Config,
+    providers: &Providers,
+    loading: usize,
+    entry: &Entry,
+) -> Result<Serving, AppError> {
+    if loading == 0 && entry.must_sign_in && !providers.registered.iter().any(Registered::signs_people_in) {
         return Err(AppError::NobodySignsIn { host: public_name(&config.dashboard) });
     }
     let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
     let gate = build_gate(config, providers.registered.clone(), entry)?;
-    Ok(Serving { gate, refused })
+    Ok(Serving { gate, refused, loading, is_ready: loading == 0 })
 }
 
 /// The drain secret's provider stands before every other, so no guest ever sees a drain token that matches.

@@ -1,14 +1,14 @@
 //! Loading every configured provider, each on its own.
 
-use super::progress::join_all_telling;
+use super::loading::{Loading, StillLoading};
 use crate::audit::{AuditLog, EventName, Record};
-use crate::auth::{ProviderName, RefreshProvider, Registered, SessionProvider, TokenProvider};
+use crate::auth::{BoxFuture, ProviderName, RefreshProvider, Registered, SessionProvider, TokenProvider};
 use crate::bundled;
 use crate::config::{ComponentRef, Config, ProviderConfig};
 use crate::sandbox::{
-    Buckets, CachedProvider, CallMeter, ComponentSource, Guarded, Health, HitMeter, Inspection, Limits,
-    LoadError, LoadedProvider, Powers, ProviderSpec, QuarantineChange, QuarantineListener, Sandbox,
-    SandboxError, SandboxSettings, WasmProvider,
+    Buckets, CachedProvider, CallMeter, CompilerProcess, ComponentSource, Guarded, Health, HitMeter,
+    Inspection, Limits, LoadError, LoadedProvider, Powers, ProviderSpec, QuarantineChange,
+    QuarantineListener, Sandbox, SandboxError, SandboxSettings, WasmProvider,
 };
 use crate::web::Metrics;
 use std::path::PathBuf;
@@ -19,8 +19,6 @@ use std::time::Duration;
 const CACHE: &str = "cache/components";
 /// Where providers' buckets are kept in the home.
 const BUCKETS: &str = "keyvalue";
-/// Between two lines of how far the loading is.
-const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// What became of one provider.
 pub struct ProviderReport {
@@ -116,30 +114,42 @@ impl ProviderLoader {
 
     /// Loads all providers, side by side. One that cannot be loaded disables itself alone.
     pub(super) async fn load(&mut self, config: &Config) -> Result<Providers, SandboxError> {
-        let configured = &config.dashboard.providers;
+        let mut loading = self.begin(config)?;
+        loading.finish().await;
+        Ok(self.collect(config, &loading))
+    }
+
+    /// Begins to load all providers.
+    pub(super) fn begin(&mut self, config: &Config) -> Result<Loading, SandboxError> {
         let sandbox = self.sandbox(config)?;
-        let loads = configured.iter().map(|provider| sandbox.load(self.spec_of(provider))).collect();
-        let tell = |done| {
-            tracing::info!(
-                done,
-                of = configured.len(),
-                "still loading providers: a component that is new here is compiled first"
-            );
+        let load = |provider: &ProviderConfig| -> BoxFuture<'static, _> {
+            let (sandbox, spec) = (sandbox.clone(), self.spec_of(provider));
+            Box::pin(async move { sandbox.load(spec).await })
         };
-        let outcomes = join_all_telling(loads, PROGRESS_PAUSE, tell).await;
+        Ok(Loading::new(config.dashboard.providers.iter().map(load).collect()))
+    }
+
+    /// Those that are loaded so far. In the place of one that is not yet, there is one that answers "try again".
+    pub(super) fn collect(&self, config: &Config, loading: &Loading) -> Providers {
         let mut providers = Providers { registered: Vec::new(), reports: Vec::new(), loaded: Vec::new() };
-        for (provider, outcome) in configured.iter().zip(outcomes) {
-            let (name, place) = (provider.name.clone(), provider.place.clone());
-            let takes_tokens = outcome.as_ref().is_ok_and(|loaded| loaded.takes_tokens);
-            let outcome = outcome.map(|loaded| {
-                let kept = self.keep(provider, &loaded);
-                providers.registered.push(self.register(&kept, &loaded));
+        for (provider, outcome) in config.dashboard.providers.iter().zip(loading.outcomes()) {
+            let Some(outcome) = outcome else {
+                providers.registered.push(StillLoading::registered(provider));
+                continue;
+            };
+            if let Ok(loaded) = outcome {
+                let kept = self.keep(provider, loaded);
+                providers.registered.push(self.register(&kept, loaded));
                 providers.loaded.push(kept);
-                loaded.inspection
+            }
+            providers.reports.push(ProviderReport {
+                name: provider.name.clone(),
+                place: provider.place.clone(),
+                outcome: outcome.as_ref().map(|loaded| loaded.inspection.clone()).map_err(Clone::clone),
+                takes_tokens: outcome.as_ref().is_ok_and(|loaded| loaded.takes_tokens),
             });
-            providers.reports.push(ProviderReport { name, place, outcome, takes_tokens });
         }
-        Ok(providers)
+        providers
     }
 
     /// These are the providers that serve from now on.
@@ -173,11 +183,19 @@ impl ProviderLoader {
 
     /// The engine of before, where it is large enough.
     fn sandbox(&mut self, config: &Config) -> Result<Arc<Sandbox>, SandboxError> {
-        let memories = config.dashboard.providers.iter().map(|provider| provider.limits.memory_bytes);
+        let limits = || config.dashboard.providers.iter().map(|provider| provider.limits);
+        let largest = |size: fn(Limits) -> usize| {
+            let least = size(Limits::default());
+            limits().map(size).fold(least, usize::max)
+        };
         let wanted = SandboxSettings {
             providers: config.dashboard.providers.len(),
-            max_memory_bytes: memories.max().unwrap_or_default().max(Limits::default().memory_bytes),
+            max_memory_bytes: largest(|limits| limits.memory_bytes),
+            max_table_elements: largest(|limits| limits.table_elements),
+            max_core_instances: largest(|limits| limits.core_instances),
+            guest_memory_bytes: config.dashboard.guest_memory_bytes,
             cache: self.cache.clone(),
+            compiler: Some(CompilerProcess::of_this_program()),
             ..SandboxSettings::default()
         };
         match &self.sandbox {
@@ -245,10 +263,10 @@ impl ProviderLoader {
             token: loaded.takes_tokens.then_some(token),
             session: inspection.signs_people_in().then_some(session),
             password: inspection.takes_passwords().then(|| guarded.clone() as _),
-            redirect: inspection.redirects().then_some(guarded as _),
+            redirect: inspection.redirects().then(|| guarded.clone() as _),
             refresh: inspection.refreshes().then_some(refresh),
             component: Some(kept.component.clone()),
-            health: Some(kept.health.clone()),
+            health: Some(guarded.clone()),
             ..Registered::new(config.name.clone(), config.grants.scopes.clone())
         }
     }

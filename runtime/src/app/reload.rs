@@ -27,6 +27,11 @@ impl ReloadRequest {
     pub fn ask(&self) {
         self.0.notify_one();
     }
+
+    /// Waits until it is asked for.
+    pub(super) async fn asked(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// Why the present providers were kept.
@@ -82,7 +87,7 @@ impl Reloader {
         loop {
             let cause = tokio::select! {
                 _ = closed.wait_for(|closed| *closed) => return,
-                () = request.0.notified() => {
+                () = request.asked() => {
                     files.note();
                     "asked"
                 }
@@ -129,7 +134,7 @@ impl Reloader {
         let changed: Vec<_> =
             self.loader.changed(&providers).iter().map(|loaded| loaded.config.name.clone()).collect();
         // The last thing that can fail: from here on the new set serves.
-        self.live.replace(live_gate(&next, &providers, &self.entry)?);
+        self.live.replace(live_gate(&next, &providers, 0, &self.entry)?);
         // A provider that has changed begins with a clean bill, and one that is gone leaves none.
         let gone = self.loader.retire_all_but(&providers);
         changed.iter().chain(&gone).for_each(|name| self.metrics.quarantined(name, false));
@@ -160,6 +165,7 @@ impl Reloader {
         let other = old.allowed_hosts != new.allowed_hosts
             || old.trusted_proxies != new.trusted_proxies
             || old.max_marker_age != new.max_marker_age
+            || old.guest_memory_bytes != new.guest_memory_bytes
             || old.host != new.host
             || old.port != new.port
             || !old.session_keys.iter().map(Secret::expose).eq(new.session_keys.iter().map(Secret::expose));

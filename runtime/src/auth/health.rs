@@ -77,6 +77,17 @@ pub struct Latency {
     pub p99: Duration,
 }
 
+/// Processor time that a provider's calls have had and missed since it was loaded; in seconds when it is written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// Time in which its guests ran, of calls that took longer than a tick or two.
+    #[serde(rename = "cpu_seconds", serialize_with = "as_seconds")]
+    pub cpu: Duration,
+    /// Time in which its guests could have run, but other providers or programs had the processor.
+    #[serde(rename = "held_up_seconds", serialize_with = "as_seconds")]
+    pub held_up: Duration,
+}
+
 /// How a provider is doing.
 #[derive(Clone, Debug, Serialize)]
 pub struct HealthReport {
@@ -86,6 +97,8 @@ pub struct HealthReport {
     pub faults: Vec<FaultReport>,
     /// How long its last calls took; `None` before the first.
     pub latency: Option<Latency>,
+    /// What its calls have had of the processor.
+    pub spent: Spent,
 }
 
 /// Something that can say how a provider is doing.

@@ -16,6 +16,7 @@ macro_rules! tell {
     }};
 }
 
+mod compile_component;
 mod config_check;
 mod drain;
 mod gateway;
@@ -124,6 +125,9 @@ enum Command {
     /// Make secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    /// Compile one component (the dashboard starts this itself)
+    #[command(hide = true)]
+    CompileComponent(compile_component::CompileArgs),
     /// Guard one turn of the gateway (the gateway starts this itself)
     #[command(hide = true)]
     TurnGuard(turn_guard::TurnGuardArgs),
@@ -168,6 +172,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { common, command } = cli;
     match command {
         Command::TurnGuard(arguments) => return turn_guard::run(&arguments),
+        Command::CompileComponent(arguments) => return compile_component::run(&arguments),
         Command::Secret(command) => return secret::run(&command),
         _ => logging::start(common.log_format),
     }
@@ -179,7 +184,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Provider(command) => provider::run(&common, command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
-        Command::Secret(_) | Command::TurnGuard(_) => Ok(ExitCode::SUCCESS),
+        Command::Secret(_) | Command::TurnGuard(_) | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
 use portcullis::audit::last_faults;
 use portcullis::auth::{BearerToken, CallFault, TokenVerdict};
-use portcullis::sandbox::{Need, Sandbox, SandboxSettings};
+use portcullis::sandbox::{CompilerProcess, Need, Sandbox, SandboxSettings};
 use serde_json::json;
 use std::io::Read;
 use std::process::ExitCode;
@@ -95,14 +95,23 @@ fn list(common: &Common) -> Result<ExitCode> {
 
 fn inspect(arguments: &InspectArgs) -> Result<ExitCode> {
     let source = provider_check::source_of(&arguments.component)?;
-    let sandbox = Sandbox::start(&SandboxSettings::default())?;
-    let inspection = source.read().and_then(|bytes| sandbox.inspect(&bytes));
+    // It runs nothing, so it needs no pool.
+    let settings = SandboxSettings {
+        providers: 0,
+        compiler: Some(CompilerProcess::of_this_program()),
+        ..SandboxSettings::default()
+    };
+    let inspection = runtime()?.block_on(async {
+        let sandbox = Sandbox::start(&settings)?;
+        Ok::<_, anyhow::Error>(sandbox.inspect(&source).await?)
+    });
     let inspection = inspection.with_context(|| arguments.component.clone())?;
     if arguments.json {
         out!("{}", serde_json::to_string_pretty(&inspection)?);
         return Ok(ExitCode::SUCCESS);
     }
-    out!("size    {} bytes\nsha256  {}", inspection.bytes, inspection.sha256);
+    let (bytes, code) = (inspection.bytes, inspection.code_bytes);
+    out!("size    {bytes} bytes ({code} without custom sections)\nsha256  {}", inspection.sha256);
     if let Some(version) = inspection.contract {
         out!("built   for portcullis:auth@{version}");
     }

@@ -6,7 +6,8 @@ use portcullis::auth::ProviderName;
 use portcullis::bundled;
 use portcullis::conformance::{Finding, Level, Report, Subject, difference, examine};
 use portcullis::sandbox::{
-    Buckets, ComponentSource, HttpGrant, Limits, Origin, Powers, ProviderSpec, Sandbox, SandboxSettings,
+    Buckets, CompilerProcess, ComponentSource, HttpGrant, Limits, Origin, Powers, ProviderSpec, Sandbox,
+    SandboxSettings,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -62,15 +63,23 @@ pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<ExitCode> 
     let spec = spec_of(common, arguments)?;
     let settings = SandboxSettings {
         max_memory_bytes: spec.limits.memory_bytes.max(Limits::default().memory_bytes),
+        max_table_elements: spec.limits.table_elements.max(Limits::default().table_elements),
+        max_core_instances: spec.limits.core_instances.max(Limits::default().core_instances),
+        compiler: Some(CompilerProcess::of_this_program()),
         ..SandboxSettings::default()
     };
+    let runtime = runtime()?;
     let sandbox = Sandbox::start(&settings)?;
     let subject = Subject { spec, known: arguments.tokens.clone() };
-    let report = runtime()?.block_on(examine(&sandbox, subject, |tried, count| {
+    let report = runtime.block_on(examine(&sandbox, subject, |tried, count| {
         progress::show(&format!("token {tried} of {count} …"));
     }));
     progress::clear();
-    let diff = arguments.diff.as_ref().map(|old| diff_against(&sandbox, old, &report)).transpose()?;
+    let diff = arguments
+        .diff
+        .as_ref()
+        .map(|old| runtime.block_on(diff_against(&sandbox, old, &report)))
+        .transpose()?;
     match arguments.format {
         Format::Json => {
             let mut value = serde_json::to_value(&report)?;
@@ -109,9 +118,8 @@ fn spec_of(common: &Common, arguments: &CheckArgs) -> Result<ProviderSpec> {
     Ok(spec)
 }
 
-fn diff_against(sandbox: &Sandbox, old: &str, report: &Report) -> Result<Vec<String>> {
-    let bytes = source_of(old)?.read().with_context(|| old.to_owned())?;
-    let old = sandbox.inspect(&bytes).with_context(|| old.to_owned())?;
+async fn diff_against(sandbox: &Sandbox, old: &str, report: &Report) -> Result<Vec<String>> {
+    let old = sandbox.inspect(&source_of(old)?).await.with_context(|| old.to_owned())?;
     Ok(report.inspection.as_ref().map(|new| difference(&old, new)).unwrap_or_default())
 }
 

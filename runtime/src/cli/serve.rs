@@ -1,7 +1,7 @@
 use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
 use anyhow::Result;
 use clap::Args;
-use portcullis::app::{App, ReloadRequest};
+use portcullis::app::{App, AppError, ReloadRequest};
 use portcullis::config::parse_bind_host;
 use std::process::ExitCode;
 use tokio::sync::watch;
@@ -31,10 +31,7 @@ pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
     }
     runtime()?.block_on(async {
         let told = signals::count(common.parent)?;
-        let app = App::build(&config, arguments.insecure).await.map_err(|error| match error.is_usage() {
-            true => UsageError(error.to_string()).into(),
-            false => anyhow::Error::new(error),
-        })?;
+        let app = App::build(&config, arguments.insecure).await.map_err(as_usage)?;
         let port = app.port()?;
         let (close, closed) = watch::channel(false);
         let reload = ReloadRequest::default();
@@ -42,12 +39,17 @@ pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
             let reload = reload.clone();
             move || reload.ask()
         })?;
-        let serving = tokio::spawn(app.serve(reload, closed));
-        announce_ready("dashboard", port);
-        signals::reached(told, 1).await;
-        tracing::info!("ending");
-        close.send_replace(true);
-        let _ = serving.await;
+        tokio::spawn(async move {
+            signals::reached(told, 1).await;
+            tracing::info!("ending");
+            close.send_replace(true);
+        });
+        app.serve(reload, closed, || announce_ready("dashboard", port)).await.map_err(as_usage)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// A mistake in the configuration has an exit code of its own.
+fn as_usage(error: AppError) -> anyhow::Error {
+    if error.is_usage() { UsageError(error.to_string()).into() } else { error.into() }
 }

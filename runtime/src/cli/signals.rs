@@ -1,13 +1,17 @@
 use portcullis::parent_watch::watch_parent;
+use rustix::process::Signal;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Counts SIGTERM and SIGINT: the first asks for a graceful end, a second for a quick one. The death of
-/// `parent`, which started this process and would end it, counts as one.
+/// Counts SIGTERM and SIGINT: the first asks for a graceful end, a second for a quick one. These count as well: the death of
+/// `parent`, which started this process and would end it, and the end of the processor time that a limit allows.
 pub(super) fn count(parent: Option<u32>) -> io::Result<watch::Receiver<u32>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut out_of_time = signal(SignalKind::from_raw(Signal::XCPU.as_raw()))?;
+    // With a handler, a write beyond a limit on file sizes is an error; without one, it ends the process.
+    let mut file_too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (sender, receiver) = watch::channel(0);
     if let Some(parent) = parent {
         let sender = sender.clone();
@@ -21,6 +25,13 @@ pub(super) fn count(parent: Option<u32>) -> io::Result<watch::Receiver<u32>> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = out_of_time.recv() => {
+                    tracing::error!("the limit on this process's processor time (RLIMIT_CPU) is reached");
+                }
+                _ = file_too_large.recv() => {
+                    tracing::warn!("a file would be larger than this process may write (RLIMIT_FSIZE)");
+                    continue;
+                }
             }
             sender.send_modify(|signals| *signals += 1);
         }

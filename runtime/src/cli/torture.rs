@@ -3,10 +3,11 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use clap::Args;
 use portcullis::config::Config;
-use portcullis::sandbox::Limits;
+use portcullis::sandbox::{ChildLimits, CompilerProcess, Limits};
 use portcullis::torture::{ATTACKS, Arena, Footprint, Latency, Report, Row, Verdict};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct TortureArgs {
@@ -24,14 +25,17 @@ pub(super) struct TortureArgs {
     format: Format,
 }
 
+/// For one attack's component.
+const COMPILE_TIME: Duration = Duration::from_secs(5);
+
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
 const DIM: Style = Style::new().dimmed();
 
 pub(super) fn run(common: &Common, arguments: &TortureArgs) -> Result<ExitCode> {
-    let limits = loosest(&common.load()?);
-    let report = runtime()?.block_on(torture(limits, arguments))?;
+    let config = common.load()?;
+    let report = runtime()?.block_on(torture(&config, arguments))?;
     match arguments.format {
         Format::Json => out!("{}", serde_json::to_string_pretty(&report)?),
         Format::Text => print_summary(&report)?,
@@ -47,12 +51,20 @@ fn loosest(config: &Config) -> Limits {
         memory_bytes: one.memory_bytes.max(other.memory_bytes),
         deadline: one.deadline.max(other.deadline),
         calls_per_second: one.calls_per_second.max(other.calls_per_second),
+        component_bytes: one.component_bytes.max(other.component_bytes),
+        table_elements: one.table_elements.max(other.table_elements),
+        core_instances: one.core_instances.max(other.core_instances),
     });
     loosest.unwrap_or_default()
 }
 
-async fn torture(limits: Limits, arguments: &TortureArgs) -> Result<Report> {
-    let arena = Arena::open(limits).await?;
+async fn torture(config: &Config, arguments: &TortureArgs) -> Result<Report> {
+    let limits = loosest(config);
+    let memory = config.dashboard.guest_memory_bytes;
+    // Some take the compiler minutes, which shows no more than that they are cut off.
+    let limit = ChildLimits { cpu: COMPILE_TIME, wall: COMPILE_TIME, ..ChildLimits::default() };
+    let compiler = CompilerProcess { limits: limit, ..CompilerProcess::of_this_program() };
+    let arena = Arena::open(limits, memory, Some(compiler)).await?;
     let quiet = arena.quiet().await;
     let chosen: Vec<_> = ATTACKS
         .iter()

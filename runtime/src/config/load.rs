@@ -78,6 +78,9 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let mut drain = section.section("drain", reader);
     let max_age = drain.integer("max_age_seconds", reader, 0..=31_536_000);
     drain.finish(reader);
+    let mut sandbox = section.section("sandbox", reader);
+    let memory_mib: Option<usize> = sandbox.integer("memory_mib", reader, 16..=16_777_216);
+    sandbox.finish(reader);
     let config = DashboardConfig {
         host: section.parsed("host", reader, parse_bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
         port: section.integer("port", reader, 0..=65535).unwrap_or(DEFAULT_PORT),
@@ -87,6 +90,7 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         session_keys: read_session_keys(&mut section, reader),
         min_secret_chars: min_secret_chars.unwrap_or(DEFAULT_MIN_SECRET_CHARS),
         max_marker_age: Duration::from_secs(max_age.unwrap_or(DEFAULT_MAX_AGE_SECONDS)),
+        guest_memory_bytes: memory_mib.map(|mib| mib * 1024 * 1024),
         providers: read_providers(&mut section, &drain_scope, file, reader),
         token_routes: read_token_routes(&mut section, reader),
         drain_scope,

@@ -65,6 +65,8 @@ pub struct DashboardConfig {
     pub min_secret_chars: usize,
     /// How old a marker may get; zero: as old as it likes.
     pub max_marker_age: Duration,
+    /// Memory of all providers' calls together, in bytes. `None`: a quarter of what the machine or the container has.
+    pub guest_memory_bytes: Option<usize>,
     /// In the order in which they are asked.
     pub providers: Vec<ProviderConfig>,
     /// Beside the built-in ones.

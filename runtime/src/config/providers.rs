@@ -16,6 +16,13 @@ use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// The most that `limits.component_mib` may allow: larger files are not read.
+const MAX_COMPONENT_MIB: i64 = 128;
+/// The most that `limits.table_elements` may allow: a pool reserves them for each table of each call.
+const MAX_TABLE_ELEMENTS: i64 = 200_000;
+/// The most that `limits.core_instances` may allow: no component with more instances is compiled.
+const MAX_CORE_INSTANCES: i64 = 64;
+
 /// Five minutes: for so long a key that was withdrawn may go on.
 const MAX_CACHE_TTL_MS: i64 = 300_000;
 
@@ -162,11 +169,17 @@ fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
     let memory_mib: Option<usize> = limits.integer("memory_mib", reader, 1..=1024);
     let deadline_ms: Option<u64> = limits.integer("deadline_ms", reader, 10..=30_000);
     let calls_per_second: Option<u32> = limits.integer("calls_per_second", reader, 1..=1_000_000);
+    let component_mib: Option<u64> = limits.integer("component_mib", reader, 1..=MAX_COMPONENT_MIB);
+    let table_elements: Option<usize> = limits.integer("table_elements", reader, 1..=MAX_TABLE_ELEMENTS);
+    let core_instances: Option<usize> = limits.integer("core_instances", reader, 1..=MAX_CORE_INSTANCES);
     limits.finish(reader);
     Limits {
         memory_bytes: memory_mib.map_or(defaults.memory_bytes, |mib| mib * 1024 * 1024),
         deadline: deadline_ms.map_or(defaults.deadline, Duration::from_millis),
         calls_per_second: calls_per_second.and_then(NonZeroU32::new).unwrap_or(defaults.calls_per_second),
+        component_bytes: component_mib.map_or(defaults.component_bytes, |mib| mib * 1024 * 1024),
+        table_elements: table_elements.unwrap_or(defaults.table_elements),
+        core_instances: core_instances.unwrap_or(defaults.core_instances),
     }
 }
 

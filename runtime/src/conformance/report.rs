@@ -107,6 +107,7 @@ mod tests {
         Inspection {
             contract: None,
             bytes: 0,
+            code_bytes: 0,
             sha256: format!("{exports:?}{imports:?}"),
             exports: exports.iter().map(ToString::to_string).collect(),
             imports: imports.iter().map(|(name, need)| (name.to_string(), *need)).collect(),

@@ -34,7 +34,7 @@ pub struct Subject {
 pub async fn examine(sandbox: &Arc<Sandbox>, subject: Subject, progress: impl Fn(usize, usize)) -> Report {
     let mut report = Report::new();
     let Subject { spec, known } = subject;
-    if let Ok(inspection) = spec.source.read().and_then(|bytes| sandbox.inspect(&bytes)) {
+    if let Ok(inspection) = sandbox.inspect(&spec.source).await {
         describe_needs(&mut report, &inspection);
         report.inspection = Some(inspection);
     }

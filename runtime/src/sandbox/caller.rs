@@ -1,46 +1,61 @@
-//! Making calls: where they can hurt nobody, until their deadline.
+//! Making calls: on a thread that serves requests while they are quick, else on the guests' own, until their deadline.
 
 use super::call::GuestCall;
 use super::engine::Sandbox;
-use super::fault::{without, words};
+use super::fault::words;
 use super::fresh::Prelinked;
+use super::grants::Origin;
+use super::guest_memory::{MemoryShare, ProviderMemory};
 use super::lane::{Lane, Lanes};
 use super::limits::{MAX_CALLS_IN_FLIGHT, MAX_SIGN_INS_IN_FLIGHT};
 use super::pace::{Pace, Place};
 use super::record::{CallRecord, Notes};
-use crate::auth::{ProviderFault, Usage};
+use super::slots::Slots;
+use super::turns::{InTurn, Share};
+use crate::auth::{ProviderFault, Spent, Usage};
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Time enough for any provider, whatever longer deadline it was granted.
 const FAIR_TIME: Duration = Duration::from_secs(1);
 /// Between a caller's look at the clock and ours.
 const ROUNDING: Duration = Duration::from_millis(10);
-/// Between two lines of what a provider prints: anybody with a wrong token can make it print.
+/// How much later than the deadline the caller stops waiting for a guest that does not give way. Its slot and memory stay
+/// taken until it does.
+const PATIENCE: Duration = Duration::from_millis(15);
+/// Processor time after which a call that was held up is late all the same: a password hash takes half of it.
+const ENOUGH_FOR_ANY: Duration = Duration::from_millis(100);
+/// Between two lines of what a provider prints: any stranger with a wrong token can make it print.
 const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the calls of one provider are made.
 pub(super) struct Caller {
     sandbox: Arc<Sandbox>,
     component: Arc<Prelinked>,
-    slots: Lanes<Arc<Semaphore>>,
+    slots: Lanes<Slots>,
+    memory: ProviderMemory,
+    shares: Lanes<Arc<Share>>,
     pace: Pace,
+    held_up_micros: AtomicU64,
     printed: Mutex<Option<Instant>>,
 }
 
 /// Leave for one call.
-struct Turn {
+pub(super) struct Turn {
     slot: OwnedSemaphorePermit,
-    /// By when it must be over.
+    memory: MemoryShare,
+    lane: Lane,
+    began: Instant,
+    /// By when the call must be over.
     end: Instant,
     /// How long that is from when it got its slot.
     given: Duration,
@@ -56,104 +71,138 @@ pub(super) struct Called<T> {
 impl Caller {
     pub(super) fn new(sandbox: Arc<Sandbox>, component: Prelinked) -> Self {
         let equipment = &component.equipment;
-        let pace = Pace::new(equipment.http.is_some() || equipment.bucket.is_some());
-        let slots = Lanes::new(|lane| Arc::new(Semaphore::new(slots_of(lane))));
-        Self { sandbox, component: Arc::new(component), slots, pace, printed: Mutex::default() }
+        let waits = equipment.http.is_some() || equipment.bucket.is_some();
+        let pace = Pace::new(waits, component.facts.is_fit_for_fast_path);
+        let slots = Lanes::new(|lane| Slots::new(slots_of(lane)));
+        let shares = Lanes::new(|lane| Share::new(sandbox.guests.get(lane).turns()));
+        let held_up_micros = AtomicU64::new(0);
+        let memory = sandbox.memory.of_a_provider();
+        let component = Arc::new(component);
+        Self { sandbox, component, slots, memory, shares, pace, held_up_micros, printed: Mutex::default() }
     }
 
     pub(super) fn deadline(&self) -> Duration {
         self.component.equipment.limits.deadline
     }
 
-    /// Makes a call. However it ends, what it printed is logged and what it used is told.
-    pub(super) async fn call<C: GuestCall>(&self, by: Instant, call: C) -> Called<C::Answer> {
-        let start = Instant::now();
-        let credential = Zeroizing::new(call.credential().to_owned());
-        let record = CallRecord::default();
-        let answer = match self.admit(by, C::LANE).await {
-            Ok(turn) => self.isolate(turn, C::LANE, self.work(call, record.clone())).await,
-            Err(fault) => Err(fault),
+    /// What the calls so far have had of the processor, of those that took longer than a tick or two.
+    pub(super) fn spent(&self) -> Spent {
+        let cpu = self.shares.both().iter().map(|share| share.ran()).sum();
+        Spent { cpu, held_up: Duration::from_micros(self.held_up_micros.load(Ordering::Relaxed)) }
+    }
+
+    /// May the provider call this origin?
+    fn is_granted(&self, origin: &Origin) -> bool {
+        self.component.equipment.http.as_ref().is_some_and(|power| power.grants(origin))
+    }
+
+    /// The caller of a call has disconnected.
+    pub(super) fn give_up(&self, lane: Lane, call: AbortHandle) {
+        self.slots.get(lane).give_up(call);
+    }
+
+    /// Waits for one of the provider's slots and for memory, for a part of the call's time.
+    pub(super) async fn admit(&self, by: Instant, lane: Lane) -> Result<Turn, ProviderFault> {
+        let began = Instant::now();
+        let given = by.saturating_duration_since(began).min(self.deadline());
+        if given.is_zero() {
+            return Err(overdue(given, self.deadline()));
+        }
+        let end = began + given;
+        let wait = self.pace.slot_wait().min(given / 4);
+        let slots = self.slots.get(lane);
+        let Some(slot) = slots.take(wait).await else {
+            return Err(ProviderFault::Saturated { limit: slots.limit(), unit: "calls in flight" });
         };
-        self.pace.ended(&answer);
-        self.log_output(&record, &credential);
-        Called { answer, used: record.usage(start.elapsed()), notes: record.notes() }
+        let bytes = usize::try_from(self.component.facts.memory_bytes).unwrap_or(usize::MAX);
+        let bytes = bytes.min(self.component.equipment.limits.memory_bytes);
+        let memory = self.memory.reserve(bytes, wait).await?;
+        let given = end.saturating_duration_since(Instant::now());
+        Ok(Turn { slot, memory, lane, began, end, given })
+    }
+
+    /// Makes a call and checks its answer. However it ends, what it printed is logged and what it used is reported.
+    pub(super) async fn call<C: GuestCall>(&self, turn: Turn, call: C) -> Called<C::Verdict> {
+        let (began, call, record) = (turn.began, Arc::new(call), CallRecord::default());
+        let answer = self.isolate(turn, call.clone(), record.clone()).await;
+        let answer = answer.and_then(|answer| call.check(answer, &|origin| self.is_granted(origin)));
+        self.pace.ended(&answer, record.time_it_ran());
+        let held_up = record.time_held_up();
+        if !held_up.is_zero() {
+            let micros = u64::try_from(held_up.as_micros()).unwrap_or(u64::MAX);
+            self.held_up_micros.fetch_add(micros, Ordering::Relaxed);
+        }
+        self.log_output(&record, call.credential());
+        Called { answer, used: record.usage(began.elapsed()), notes: record.notes() }
     }
 
     fn work<C: GuestCall>(
         &self,
-        call: C,
+        call: Arc<C>,
+        memory: MemoryShare,
         record: CallRecord,
     ) -> impl Future<Output = Result<C::Answer, ProviderFault>> + Send + 'static {
         let (sandbox, component) = (self.sandbox.clone(), self.component.clone());
         async move {
             let _ticking = sandbox.ticker.ticking();
-            let mut fresh = component.instantiate(&sandbox.engine, record).await?;
+            let mut fresh = component.instantiate(&sandbox, memory, record).await?;
             let answer = call.run(&component.contract, &mut fresh).await;
             answer.map_err(|error| fresh.classify(&error))
-        }
-    }
-
-    /// Waits for one of the provider's slots, for a part of the call's time.
-    async fn admit(&self, by: Instant, lane: Lane) -> Result<Turn, ProviderFault> {
-        let now = Instant::now();
-        let given = by.saturating_duration_since(now).min(self.deadline());
-        if given.is_zero() {
-            return Err(overdue(given, self.deadline()));
-        }
-        let (end, slots) = (now + given, self.slots.of(lane).clone());
-        if let Ok(slot) = slots.clone().try_acquire_owned() {
-            return Ok(Turn { slot, end, given });
-        }
-        let wait = self.pace.slot_wait().min(given / 4);
-        match tokio::time::timeout(wait, slots.acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(Turn { slot, end, given: end.saturating_duration_since(Instant::now()) }),
-            _ => Err(ProviderFault::Saturated { limit: slots_of(lane), unit: "calls in flight" }),
         }
     }
 
     /// Runs guest code until its turn ends. It begins on this very thread if it has lately been quick, and moves to a
     /// runtime of the guests' own if it is not over after a tick or two, or waits. A panic on the way is a fault of this
     /// call.
-    async fn isolate<T: Send + 'static>(
+    async fn isolate<C: GuestCall>(
         &self,
         turn: Turn,
-        lane: Lane,
-        work: impl Future<Output = Result<T, ProviderFault>> + Send + 'static,
-    ) -> Result<T, ProviderFault> {
-        let Turn { slot, end, given } = turn;
+        call: Arc<C>,
+        record: CallRecord,
+    ) -> Result<C::Answer, ProviderFault> {
+        let Turn { slot, memory, lane, end, given, .. } = turn;
+        let work = self.work(call, memory, record.clone());
         let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
-        let place = self.pace.place(lane);
-        if place == Place::Here {
+        let guests = self.sandbox.guests.get(lane);
+        if self.pace.place(lane) == Place::Here {
             let start = Instant::now();
-            let begun = begin(work.as_mut(), self.runtime(place));
+            let begun = begin(work.as_mut(), guests.handle());
             self.pace.ran_here(begun.is_ready().then(|| start.elapsed()));
             if let Poll::Ready(outcome) = begun {
                 return outcome.unwrap_or_else(|panic| Err(host_fault(&*panic)));
             }
         }
-        let mut task = AbortOnDrop(self.runtime(place).spawn(async move {
-            let outcome = work.await;
+
+        let in_turn =
+            InTurn::new(work, self.shares.get(lane).clone(), record.clone(), self.pace.is_suspect());
+        let mut task = AbortOnDrop(guests.handle().spawn(async move {
+            let outcome = tokio::time::timeout_at(end.into(), in_turn).await;
             drop(slot);
             outcome
         }));
-        match tokio::time::timeout_at(end.into(), &mut task.0).await {
-            Ok(Ok(Ok(outcome))) => outcome,
-            Ok(Ok(Err(panic))) => Err(host_fault(&*panic)),
-            Ok(Err(lost)) => Err(ProviderFault::Host(words(&lost.to_string()))),
-            Err(_) => Err(overdue(given, self.deadline())),
+        match tokio::time::timeout_at((end + PATIENCE).into(), &mut task.0).await {
+            Ok(Ok(Ok(Ok(outcome)))) => outcome,
+            Ok(Ok(Ok(Err(panic)))) => Err(host_fault(&*panic)),
+            Ok(Err(lost)) => Err(ProviderFault::Host(words(lost))),
+            // In time, by the guests' runtime; or because the guest does not give way.
+            Ok(Ok(Err(_))) | Err(_) => Err(self.overdue(given, &record)),
         }
     }
 
-    fn runtime(&self, place: Place) -> &Handle {
-        match place {
-            Place::Here | Place::Guests => self.sandbox.guests.handle(),
-            Place::Suspects => self.sandbox.suspects.handle(),
+    /// A call that others kept from running for most of its time says nothing of its provider, unless it has had more of the
+    /// processor than a good call needs.
+    fn overdue(&self, given: Duration, record: &CallRecord) -> ProviderFault {
+        let enough = self.pace.longest_good_call() * 2;
+        if record.time_held_up() > given / 2 && record.time_it_ran() < enough.max(ENOUGH_FOR_ANY) {
+            return ProviderFault::NoTimeLeft;
         }
+        overdue(given, self.deadline())
     }
 
     fn log_output(&self, record: &CallRecord, credential: &str) {
-        let Some(output) = record.output().text().filter(|_| self.may_print()) else { return };
-        let output = without(credential, &output);
+        let Some(output) = record.output().text_without(credential).filter(|_| self.may_print()) else {
+            return;
+        };
         tracing::info!(provider = %self.component.name, output, "a provider printed");
     }
 
@@ -175,8 +224,7 @@ fn slots_of(lane: Lane) -> usize {
     }
 }
 
-/// Whose doing was it? A provider that the chain gave a fair time is late itself; one that came after others who
-/// used it up is not.
+/// A provider that the chain gave a fair time is late itself; one that was asked after others had used the time up is not.
 fn overdue(given: Duration, limit: Duration) -> ProviderFault {
     match given + ROUNDING {
         given if given >= limit => ProviderFault::DeadlineExceeded { limit },
@@ -185,8 +233,8 @@ fn overdue(given: Duration, limit: Duration) -> ProviderFault {
     }
 }
 
-/// Runs it until it first gives way. Whoever takes it on from there polls it anew, and so is woken by it; what it has
-/// begun (a connection, a timer, work for a disk) is the guests' runtime's from the start.
+/// Polls a guest until it first gives way. The task that continues it polls it again, and so is woken by it. What it has
+/// begun (a connection, a timer, work for a disk) belongs to the guests' runtime from the start.
 fn begin<T>(work: Pin<&mut impl Future<Output = T>>, guests: &Handle) -> Poll<T> {
     let _there = guests.enter();
     work.poll(&mut Context::from_waker(Waker::noop()))
@@ -195,10 +243,10 @@ fn begin<T>(work: Pin<&mut impl Future<Output = T>>, guests: &Handle) -> Poll<T>
 fn host_fault(panic: &(dyn Any + Send)) -> ProviderFault {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    ProviderFault::Host(words(&format!("panicked: {}", text.unwrap_or("without a word"))))
+    ProviderFault::Host(words(format_args!("panicked: {}", text.unwrap_or("without a message"))))
 }
 
-/// Whoever stops waiting for a guest stops the guest: at its deadline, or when the caller goes away.
+/// Stops the guest when its call is dropped.
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
@@ -209,7 +257,9 @@ impl<T> Drop for AbortOnDrop<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::asks::Asks;
     use super::super::call::SupportsToken;
+    use super::super::provider::WasmProvider;
     use super::*;
     use crate::auth::ProviderName;
     use crate::sandbox::{ComponentSource, Limits, Powers, ProviderSpec, SandboxSettings};
@@ -217,7 +267,7 @@ mod tests {
 
     const COMPONENT: &[u8] = include_bytes!(env!("BUNDLED_SERVICE_KEYS"));
 
-    fn caller() -> Caller {
+    async fn provider() -> Arc<WasmProvider> {
         let sandbox = Sandbox::start(&SandboxSettings::default()).unwrap();
         let spec = ProviderSpec {
             name: ProviderName::new("good").unwrap(),
@@ -227,40 +277,41 @@ mod tests {
             powers: Powers::default(),
             limits: Limits::default(),
         };
-        let (component, _) = sandbox.link(spec).unwrap();
-        Caller::new(sandbox, component)
+        sandbox.load(spec).await.unwrap().provider
     }
 
     #[tokio::test]
     async fn call_without_time_is_not_begun() {
-        let caller = caller();
-        let enough = || Instant::now() + caller.deadline();
-        // Where it would be over before anybody looked at the clock.
+        let provider = provider().await;
+        let caller = &provider.caller;
+        // Where it would be over before the clock is looked at.
         while caller.pace.place(Lane::Checks) != Place::Here {
-            assert!(caller.call(enough(), SupportsToken).await.answer.is_ok());
+            assert!(provider.ask(provider.own_deadline(), SupportsToken).await.is_ok());
         }
-        let late = caller.call(Instant::now(), SupportsToken).await.answer;
-        assert_eq!(late, Err(ProviderFault::NoTimeLeft));
-        assert!(caller.call(enough(), SupportsToken).await.answer.is_ok());
+        let late = caller.admit(Instant::now(), Lane::Checks).await;
+        assert_eq!(late.map(drop), Err(ProviderFault::NoTimeLeft));
+        assert!(provider.ask(provider.own_deadline(), SupportsToken).await.is_ok());
     }
 
     #[tokio::test]
     async fn callers_of_a_good_provider_are_late_rather_than_refused() {
-        let caller = caller();
-        let all = u32::try_from(MAX_CALLS_IN_FLIGHT).unwrap();
-        // A machine that is busy may oversleep: then it is tried again. Who waits too short a time never gets there.
+        let provider = provider().await;
+        // A machine that is busy may oversleep: then it is tried again. A caller that waits too short never succeeds.
         for _ in 0..20 {
-            let others = caller.slots.of(Lane::Checks).clone().acquire_many_owned(all).await.unwrap();
-            let call = caller.call(Instant::now() + caller.deadline(), SupportsToken);
+            let mut others = Vec::new();
+            while others.len() < MAX_CALLS_IN_FLIGHT {
+                others.push(provider.caller.admit(provider.own_deadline(), Lane::Checks).await.unwrap());
+            }
+            let call = provider.ask(provider.own_deadline(), SupportsToken);
             let release = async {
                 tokio::time::sleep(Duration::from_millis(40)).await;
                 drop(others);
             };
-            if tokio::join!(call, release).0.answer == Ok(true) {
+            if tokio::join!(call, release).0.is_ok_and(|takes_tokens| takes_tokens) {
                 return;
             }
         }
-        panic!("everyone is refused");
+        panic!("all callers are refused");
     }
 
     #[test]

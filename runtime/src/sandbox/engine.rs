@@ -1,22 +1,33 @@
 //! One engine for all providers: the pool that instances come from, the compiler's switches, the epoch.
 
-use super::cache::ComponentCache;
-use super::compiling::Compiling;
+use super::checkpoint::Checkpoint;
 use super::contract::CONTRACT_VERSIONS;
-use super::guest_runtime::{GuestRuntime, cores};
+use super::guest_memory::GuestMemory;
+use super::guest_runtime::GuestRuntime;
 use super::host::{self, HostState};
+use super::lane::Lanes;
 use super::limits::{
-    Limits, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES,
-    MAX_TABLE_ELEMENTS, MAX_TABLES,
+    DEFAULT_CORE_INSTANCES, DEFAULT_TABLE_ELEMENTS, Limits, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_MEMORIES,
+    MAX_SIGN_INS_IN_FLIGHT, MAX_STACK_BYTES, MAX_TABLES,
 };
+use super::load::{CompilerProcess, Compilers};
+use super::machine;
 use super::ticker::Ticker;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
-use wasmtime::{Collector, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Calls that one provider may have in flight, of both kinds.
+const CALLS_PER_PROVIDER: usize = MAX_CALLS_IN_FLIGHT + MAX_SIGN_INS_IN_FLIGHT;
+/// The smallest pool. Where not even this fits into the address space, instances are allocated on demand.
+const LEAST_CALLS: usize = 16;
+/// What wasmtime reserves for each memory of a pool: all that 32 bits can name, and a guard.
+const ADDRESSES_PER_MEMORY: u64 = 4 * 1024 * 1024 * 1024 + 32 * 1024 * 1024;
+/// Memories beyond one per call, for components that are composed of two.
+const SPARE_MEMORIES: usize = 16;
 
 /// Kept resident of a slot between two calls: with `PAGEMAP_SCAN` (Linux 6.7) this takes page faults from five
 /// to none, and StarlingMonkey's from 84 to 48, for which it need not be more; without it, keeping much is worse than
@@ -28,11 +39,18 @@ const KEEP_RESIDENT: usize = 384 * 1024;
 pub struct SandboxSettings {
     /// The most memory that any provider may have.
     pub max_memory_bytes: usize,
-    /// How many providers there will be: each is sure of all its calls in flight, whatever the others do.
+    /// The largest table that any provider may have, in elements.
+    pub max_table_elements: usize,
+    /// The most core instances that any provider's component may have.
+    pub max_core_instances: usize,
+    /// How many providers there will be. The pool has room for all calls of each. With none there is no pool.
     pub providers: usize,
-    /// Calls at once, over all providers. Each may take as many memories as a component may have, and each of those
-    /// reserves 4 GiB of addresses; beyond this many providers share.
+    /// Calls at once, over all providers: beyond this many providers share. Each reserves 4 GiB of addresses.
     pub max_calls: usize,
+    /// Memory of all calls together, in bytes. `None`: a quarter of what the machine or the container has.
+    pub guest_memory_bytes: Option<usize>,
+    /// The process that compiles components. `None`: this one.
+    pub compiler: Option<CompilerProcess>,
     /// How often a running guest gives way to others.
     pub tick: Duration,
     /// Where compiled components are kept; none: they are compiled at every start.
@@ -42,14 +60,17 @@ pub struct SandboxSettings {
 }
 
 impl SandboxSettings {
-    /// Is a sandbox of these settings large enough for what the others ask?
+    /// Whether a sandbox of these settings is large enough for what the others ask.
     pub fn cover(&self, others: &Self) -> bool {
-        self.max_memory_bytes >= others.max_memory_bytes
-            && self.providers >= others.providers
-            && self.max_calls >= others.max_calls
-            && self.tick == others.tick
-            && self.cache == others.cache
-            && self.contracts == others.contracts
+        let largest = Self {
+            max_memory_bytes: self.max_memory_bytes.max(others.max_memory_bytes),
+            max_table_elements: self.max_table_elements.max(others.max_table_elements),
+            max_core_instances: self.max_core_instances.max(others.max_core_instances),
+            providers: self.providers.max(others.providers),
+            max_calls: self.max_calls.max(others.max_calls),
+            ..others.clone()
+        };
+        *self == largest
     }
 }
 
@@ -57,8 +78,12 @@ impl Default for SandboxSettings {
     fn default() -> Self {
         Self {
             max_memory_bytes: Limits::default().memory_bytes,
+            max_table_elements: DEFAULT_TABLE_ELEMENTS,
+            max_core_instances: DEFAULT_CORE_INSTANCES,
             providers: 1,
             max_calls: 1024,
+            guest_memory_bytes: None,
+            compiler: None,
             tick: Duration::from_millis(1),
             cache: None,
             contracts: CONTRACT_VERSIONS,
@@ -73,7 +98,10 @@ pub enum SandboxError {
     #[error("the WebAssembly engine cannot start: {0:#}")]
     Engine(wasmtime::Error),
     /// A thread could not be started.
-    #[error("a thread of the sandbox cannot start: {0}")]
+    #[error(
+        "a thread of the sandbox cannot start ({0}): raise the limits of this user or service on \
+         threads, memory and open files"
+    )]
     Thread(io::Error),
 }
 
@@ -81,51 +109,99 @@ pub enum SandboxError {
 pub struct Sandbox {
     pub(super) engine: Engine,
     pub(super) linker: Linker<HostState>,
-    pub(super) cache: ComponentCache,
-    pub(super) compiling: Compiling,
-    /// One load for each core: compiling CPython takes 350 MiB, and a first start may have ten of it.
-    pub(super) loads: Semaphore,
+    pub(super) compilers: Arc<Compilers>,
     pub(super) contracts: &'static [&'static str],
-    pub(super) guests: GuestRuntime,
-    pub(super) suspects: GuestRuntime,
+    pub(super) memory: GuestMemory,
+    /// The guests' threads. Sign-ins have their own.
+    pub(super) guests: Lanes<GuestRuntime>,
     pub(super) ticker: Ticker,
 }
 
 impl Sandbox {
-    /// Starts the engine, its ticker and the guests' runtime.
+    /// Starts the engine, its ticker and the guests' runtimes.
     ///
     /// # Errors
     /// The system gives no address space or no threads.
     pub fn start(settings: &SandboxSettings) -> Result<Arc<Self>, SandboxError> {
-        let engine = Engine::new(&engine_config(settings, Enabled::Yes))
-            .or_else(|_| Engine::new(&engine_config(settings, Enabled::No)))
-            .map_err(SandboxError::Engine)?;
+        let (engine, codegen) = start_engine(settings).map_err(SandboxError::Engine)?;
         let mut linker = Linker::new(&engine);
         host::link(&mut linker).map_err(SandboxError::Engine)?;
-        let cache = ComponentCache::open(settings.cache.clone(), &engine);
-        let guests = GuestRuntime::start().map_err(SandboxError::Thread)?;
-        let suspects = GuestRuntime::start_for_suspects().map_err(SandboxError::Thread)?;
+        let compilers = Compilers::new(&engine, codegen, settings.cache.clone(), settings.compiler.clone());
+        let checks = GuestRuntime::start("guest").map_err(SandboxError::Thread)?;
+        let sign_ins = GuestRuntime::start("sign-in").map_err(SandboxError::Thread)?;
         let ticker = Ticker::start(engine.clone(), settings.tick).map_err(SandboxError::Thread)?;
-        let contracts = settings.contracts;
         Ok(Arc::new(Self {
             engine,
             linker,
-            cache,
-            compiling: Compiling::default(),
-            loads: Semaphore::new(cores()),
-            contracts,
-            guests,
-            suspects,
+            compilers: Arc::new(compilers),
+            contracts: settings.contracts,
+            memory: GuestMemory::new(settings.guest_memory_bytes, settings.providers),
+            guests: Lanes::of(checks, sign_ins),
             ticker,
         }))
     }
 }
 
-/// `pagemap_scan` is refused by kernels that do not have it.
-fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
+/// What native code depends on beside the component: code that was compiled for one is not loaded for another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Codegen {
+    /// Addresses that each linear memory reserves, in bytes. `None`: all that a 32-bit address can name, so that most
+    /// accesses need no check.
+    pub(super) reservation: Option<u64>,
+}
+
+/// An engine that compiles and runs nothing.
+pub(super) fn compiler_engine(codegen: Codegen) -> wasmtime::Result<Engine> {
+    Engine::new(&base_config(codegen))
+}
+
+/// The engine with the largest pool, up to what is configured, that fits into the address space.
+fn start_engine(settings: &SandboxSettings) -> wasmtime::Result<(Engine, Codegen)> {
+    let roomy = Codegen::default();
+    if settings.providers == 0 {
+        return Ok((compiler_engine(roomy)?, roomy));
+    }
+
+    // During a reload the old providers finish their calls beside the new ones.
+    let wanted = ((settings.providers + 1) * CALLS_PER_PROVIDER).min(settings.max_calls);
+    let mut calls = wanted.min(calls_that_leave_room());
+    while calls >= LEAST_CALLS.min(wanted) {
+        // `PAGEMAP_SCAN` is refused by kernels before Linux 6.7.
+        for pagemap_scan in [Enabled::Yes, Enabled::No] {
+            let mut config = base_config(roomy);
+            let pool = pool_config(settings, calls, pagemap_scan);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            if let Ok(engine) = Engine::new(&config) {
+                if calls < wanted {
+                    tracing::warn!(
+                        calls,
+                        wanted,
+                        "the address space has no room for all calls that the providers may have in flight"
+                    );
+                }
+                return Ok((engine, roomy));
+            }
+        }
+        calls /= 2;
+    }
+
+    tracing::warn!(
+        "the address space has no room for a pool of instances: they are allocated on demand, so calls take longer \
+         (raise the limit on address space, `ulimit -v`)"
+    );
+    let cramped = Codegen { reservation: Some(settings.max_memory_bytes as u64) };
+    Ok((compiler_engine(cramped)?, cramped))
+}
+
+/// As many as reserve half of the addresses that a limit leaves this process: threads and allocations need some, too.
+fn calls_that_leave_room() -> usize {
+    let Some(limit) = machine::address_space() else { return usize::MAX };
+    usize::try_from(limit / 2 / ADDRESSES_PER_MEMORY).unwrap_or(usize::MAX)
+}
+
+fn base_config(codegen: Codegen) -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(settings, pagemap_scan)))
         .memory_init_cow(true)
         .epoch_interruption(true)
         .max_wasm_stack(MAX_STACK_BYTES)
@@ -133,6 +209,9 @@ fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
         .parallel_compilation(true)
         // Signature checks are 3.5 times slower without it (128-bit products).
         .wasm_wide_arithmetic(true)
+        // wasmtime joins two components by a module of its own with both memories. The survey refuses a component whose
+        // own modules have several.
+        .wasm_multi_memory(true)
         // Proposals that no provider needs, switched off: each is a way in.
         .wasm_gc(false)
         .wasm_function_references(false)
@@ -140,32 +219,33 @@ fn engine_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> Config {
         .wasm_threads(false)
         .shared_memory(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .concurrency_support(false)
-        .collector(Collector::Null);
+        // There is no heap for references to host objects (`externref`): a component with one is refused when it is
+        // compiled, not when it is called.
+        .gc_support(false);
+    if let Some(bytes) = codegen.reservation {
+        config.memory_reservation(bytes).memory_guard_size(64 * 1024).memory_reservation_for_growth(0);
+    }
     config
 }
 
-fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllocationConfig {
-    // Twice: during a reload the old providers finish their calls beside the new ones.
-    let calls = (settings.providers.max(1) * MAX_CALLS_IN_FLIGHT * 2).min(settings.max_calls);
-    let count = |per_call: usize| u32::try_from(calls * per_call).unwrap_or(u32::MAX);
-    let per_component = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+fn pool_config(settings: &SandboxSettings, calls: usize, pagemap_scan: Enabled) -> PoolingAllocationConfig {
+    let whole = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(count(1))
-        .total_core_instances(count(MAX_INSTANCES))
-        .total_memories(count(MAX_MEMORIES))
-        .total_tables(count(MAX_TABLES))
-        .total_stacks(count(1))
+    pool.total_component_instances(whole(calls))
+        .total_core_instances(whole(calls * settings.max_core_instances))
+        .total_memories(whole(calls + SPARE_MEMORIES.min(calls)))
+        .total_tables(whole(calls * MAX_TABLES))
+        .total_stacks(whole(calls))
         .total_gc_heaps(0)
-        .max_core_instances_per_component(per_component(MAX_INSTANCES))
-        .max_memories_per_component(per_component(MAX_MEMORIES))
-        .max_tables_per_component(per_component(MAX_TABLES))
+        .max_core_instances_per_component(whole(settings.max_core_instances))
+        .max_memories_per_component(whole(MAX_MEMORIES))
+        .max_tables_per_component(whole(MAX_TABLES))
         // A linked module has those of all its members.
-        .max_tables_per_module(per_component(MAX_TABLES))
+        .max_tables_per_module(whole(MAX_TABLES))
         .max_memory_size(settings.max_memory_bytes)
-        .table_elements(MAX_TABLE_ELEMENTS)
-        .max_unused_warm_slots(count(1))
+        .table_elements(settings.max_table_elements)
+        .max_unused_warm_slots(whole(calls))
         // What a guest wrote goes back to the system at the end of its call. Gathered, it would wait for more: a guest
         // that writes to all its memory then holds a slot of it for each of its last calls. Native stacks, which no
         // guest can read, are not cleared: that would be an `madvise` for each call, by which threads that run guests
@@ -179,7 +259,8 @@ fn pool_config(settings: &SandboxSettings, pagemap_scan: Enabled) -> PoolingAllo
 }
 
 /// Bounds on one store that are not the limiter's.
-pub(super) fn bound_store(store: &mut wasmtime::Store<HostState>) {
+pub(super) fn bound_store(store: &mut wasmtime::Store<HostState>, ticker: &Ticker) {
+    store.call_hook_async(Checkpoint::new(ticker.ticks()));
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(super::MAX_ANSWER_BYTES);
     store.set_max_component_handles(MAX_HANDLES);

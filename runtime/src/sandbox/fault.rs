@@ -1,24 +1,34 @@
 //! Naming what went wrong in a call. A guest can only say "unavailable"; all else is named here.
 
-use super::limits::{CallLimits, Denied, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT};
+use super::limits::{CallLimits, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT};
 use crate::auth::ProviderFault;
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use std::fmt::{self, Display, Write};
+use wasmtime::{FrameInfo, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 /// Longest text of a guest that reaches a log line, in characters.
 const MAX_WORDS: usize = 300;
+
+/// Longest name of a function, import or export that is shown, in characters.
+const MAX_NAME: usize = 120;
+
+/// Longest mangled name that is looked at, in characters.
+const MAX_MANGLED: usize = 1_000;
 
 /// Functions of a guest that are named when it traps.
 const MAX_FRAMES: usize = 4;
 
 /// Names the error that ended a call.
 pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> ProviderFault {
-    if let Some(Denied { wanted, limit, unit }) = limits.denied {
-        return ProviderFault::OutOfMemory { wanted, limit, unit };
+    if let Some(denied) = &limits.denied {
+        return denied.clone();
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return ProviderFault::Saturated { limit: MAX_CALLS_IN_FLIGHT, unit: "calls in flight" };
     }
     let cause = error.root_cause().to_string();
+    if cause.contains("Cannot allocate memory") {
+        return ProviderFault::Unavailable("the machine has no memory for the call".into());
+    }
     if cause.contains("fuel allocated for hostcalls") {
         return ProviderFault::Malformed(format!("more than {MAX_ANSWER_BYTES} bytes passed to the host"));
     }
@@ -29,22 +39,30 @@ pub(super) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> Provider
             | Trap::ListOutOfBounds
             | Trap::InvalidDiscriminant
             | Trap::UnalignedPointer,
-        ) => ProviderFault::Malformed(words(&cause)),
-        None if is_lifting_error(&cause) => ProviderFault::Malformed(words(&cause)),
-        _ => ProviderFault::Trapped(words(&format!("{cause}{}", trace(error)))),
+        ) => ProviderFault::Malformed(words(cause)),
+        None if is_lifting_error(&cause) => ProviderFault::Malformed(words(cause)),
+        _ => ProviderFault::Trapped(words(format_args!("{cause}{}", trace(error)))),
     }
 }
 
-/// Where the guest was, innermost first, as far as its component has names: what its author needs to know. The
-/// language's own way of panicking is left out.
+/// The guest's own functions on the stack, innermost first, as far as its component has names. Functions of the
+/// language's runtime are left out. The names are the guest's: each is cut before anything else is done with it.
 fn trace(error: &wasmtime::Error) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
-    // Its text has the names demangled: "    0: 0x1f - <unknown>!my_provider::look_up".
-    let text = backtrace.to_string();
-    let functions =
-        text.lines().filter_map(|line| line.split_once('!')).map(|(_, name)| without_hashes(name.trim()));
-    let own: Vec<_> = functions.filter(|name| !is_machinery(name)).take(MAX_FRAMES).collect();
+    let names = backtrace.frames().iter().filter_map(FrameInfo::func_name).map(function_name);
+    let own: Vec<_> = names.filter(|name| !is_machinery(name)).take(MAX_FRAMES).collect();
     if own.is_empty() { String::new() } else { format!(", in {}", own.join(", called by ")) }
+}
+
+/// The readable form of a function's name, of at most [`MAX_NAME`] characters. Only Rust's names are demangled: the
+/// length of a C++ name's readable form is exponential in that of the name, and demanglers build it whole.
+fn function_name(mangled: &str) -> String {
+    let mangled = cut(mangled, MAX_MANGLED);
+    let name = match rustc_demangle::try_demangle(mangled) {
+        Ok(readable) => bounded(format_args!("{readable:#}"), MAX_NAME),
+        Err(_) => bounded(mangled, MAX_NAME),
+    };
+    without_hashes(&name)
 }
 
 /// `my_provider[d123b7a1a2ed1472]::look_up` without the crate's hash.
@@ -67,24 +85,82 @@ fn is_machinery(function: &str) -> bool {
 
 /// What wasmtime says when an answer does not have the shape that its type promises.
 fn is_lifting_error(cause: &str) -> bool {
-    ["utf-8", "utf8", "out of bounds", "discriminant", "unaligned", "not aligned", "invalid value for `bool`"]
-        .iter()
-        .any(|sign| cause.contains(sign))
+    [
+        "utf-8",
+        "utf8",
+        "utf-16",
+        "utf16",
+        "surrogate",
+        "out of bounds",
+        "discriminant",
+        "unaligned",
+        "not aligned",
+        "invalid value for `bool`",
+    ]
+    .iter()
+    .any(|sign| cause.contains(sign))
 }
 
-/// A guest's or trap's own words, fit for a log line: bounded, and nothing that drives a terminal.
-pub(super) fn words(text: &str) -> String {
-    let mut out: String = text.chars().take(MAX_WORDS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MAX_WORDS).is_some() {
-        out.push('…');
-    }
-    out
+/// Text that a guest chose, fit for a log line or a terminal: at most [`MAX_WORDS`] characters, each of which that could
+/// drive a terminal or forge a line escaped.
+pub(super) fn words(text: impl Display) -> String {
+    escaped(&bounded(text, MAX_WORDS))
+}
+
+/// The same without a credential that the guest was handed.
+pub(super) fn words_without(credential: &str, text: &str) -> String {
+    // Redacted before it is escaped: an escaped credential would not be found. Cut after it is redacted: half a
+    // credential would not be found either.
+    words(without(credential, text))
+}
+
+/// A name that a component chose, in words of at most [`MAX_NAME`] characters.
+pub(super) fn name_in_words(name: &str) -> String {
+    escaped(&bounded(name, MAX_NAME))
 }
 
 /// The text without the credential that the guest was handed. (What is too short to be one is too common in
 /// plain text to be cut out.)
 pub(super) fn without(credential: &str, text: &str) -> String {
     if credential.len() < 8 { text.to_owned() } else { text.replace(credential, "[credential]") }
+}
+
+/// Does the text repeat the credential? A name that is written to logs must not.
+pub(super) fn repeats(credential: &str, text: &str) -> bool {
+    credential.len() >= 8 && text.contains(credential)
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(char::escape_debug).collect()
+}
+
+/// The first characters of a text, and `…` where there are more. What lies beyond them is never formatted.
+fn bounded(text: impl Display, most: usize) -> String {
+    let mut out = Bounded { text: String::new(), left: most };
+    if write!(out, "{text}").is_err() {
+        out.text.push('…');
+    }
+    out.text
+}
+
+/// The first `most` characters.
+fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Takes so many characters, and then refuses.
+struct Bounded {
+    text: String,
+    left: usize,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let kept = cut(more, self.left);
+        self.text.push_str(kept);
+        self.left -= kept.chars().count();
+        if kept.len() == more.len() { Ok(()) } else { Err(fmt::Error) }
+    }
 }
 
 #[cfg(test)]
@@ -100,9 +176,30 @@ mod tests {
     }
 
     #[test]
+    fn name_that_is_exponential_when_it_is_demangled_is_only_cut() {
+        // Ten levels, each of which refers to the one before eight times: 10^9 characters when demangled.
+        let levels: String = (0..10).map(|level| format!("IS{level}_S{level}_S{level}_S{level}_E")).collect();
+        let name = format!("_Z4trap1XIiiiiiiiiE{levels}");
+        let shown = function_name(&name);
+        assert!(name.starts_with(shown.trim_end_matches('…')), "{shown}");
+        assert_eq!(shown.chars().count(), MAX_NAME + 1);
+        let long = format!("_Z{}", "P".repeat(90_000));
+        assert_eq!(function_name(&long).chars().count(), MAX_NAME + 1);
+        assert_eq!(function_name("_ZN11my_provider7look_up17h0123456789abcdefE"), "my_provider::look_up");
+    }
+
+    #[test]
+    fn credential_is_cut_out_before_the_text_is_escaped() {
+        let password = "canary\"pass\\word-8642é";
+        let said = words_without(password, &format!("login with {password}\n"));
+        assert_eq!(said, "login with [credential]\\n");
+    }
+
+    #[test]
     fn words_are_bounded_and_escaped() {
         assert_eq!(words("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\nb");
-        let long = words(&"x".repeat(10_000));
+        let long = words("x".repeat(10_000));
         assert_eq!(long.chars().count(), MAX_WORDS + 1);
+        assert_eq!(name_in_words(&"n".repeat(90_000)).chars().count(), MAX_NAME + 1);
     }
 }

@@ -1,13 +1,16 @@
 //! A fresh instance: no call was ever made of it, and the next call's is another one.
 
 use super::contract::{Contract, Function};
-use super::engine::{bound_store, start_ticks};
+use super::engine::{Sandbox, bound_store, start_ticks};
 use super::fault::classify;
+use super::guest_memory::MemoryShare;
 use super::host::{Equipment, HostState};
+use super::load::Facts;
 use super::record::CallRecord;
 use crate::auth::{ProviderFault, ProviderName};
+use std::sync::Arc;
+use wasmtime::Store;
 use wasmtime::component::{ComponentNamedList, Instance, InstancePre, Lift, Lower};
-use wasmtime::{Engine, Store};
 
 /// All that the instances of a provider share: nothing that a guest could have written to.
 pub(super) struct Prelinked {
@@ -15,6 +18,7 @@ pub(super) struct Prelinked {
     pub(super) linked: InstancePre<HostState>,
     pub(super) contract: Contract,
     pub(super) equipment: Equipment,
+    pub(super) facts: Arc<Facts>,
 }
 
 impl Prelinked {
@@ -22,11 +26,12 @@ impl Prelinked {
     /// The guest traps while it starts, or there is no room for it.
     pub(super) async fn instantiate(
         &self,
-        engine: &Engine,
+        sandbox: &Sandbox,
+        memory: MemoryShare,
         record: CallRecord,
     ) -> Result<Fresh, ProviderFault> {
-        let mut store = Store::new(engine, HostState::new(&self.equipment, record));
-        bound_store(&mut store);
+        let mut store = Store::new(&sandbox.engine, HostState::new(&self.equipment, memory, record));
+        bound_store(&mut store, &sandbox.ticker);
         match self.linked.instantiate_async(&mut store).await {
             Ok(instance) => Ok(Fresh { store, instance }),
             Err(error) => Err(classify(&error, &store.data().limits)),

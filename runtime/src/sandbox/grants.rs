@@ -1,6 +1,7 @@
 //! What an operator grants one provider beyond its own settings. A power needs two keys: the component imports
 //! it, and the operator grants it.
 
+use super::address::is_public;
 use super::bucket::Bucket;
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
@@ -66,7 +67,7 @@ impl Origin {
         let port = match authority.as_str().strip_prefix(authority.host())? {
             "" if is_https => 443,
             "" => 80,
-            port => port.strip_prefix(':')?.parse().ok()?,
+            port => port_number(port.strip_prefix(':')?)?,
         };
         Some(Self { is_https, host: Host::of(authority)?, port })
     }
@@ -79,6 +80,17 @@ impl Origin {
         Self::of(&uri).filter(|_| is_origin)
     }
 
+    /// May a provider send a browser there without a grant? To an https site that is not an address of a private network,
+    /// or to the browser's own machine.
+    pub(super) fn is_for_browsers(&self) -> bool {
+        match &self.host {
+            Host::Name(name) if name == "localhost" => true,
+            Host::Address(address) if address.is_loopback() => true,
+            Host::Name(_) => self.is_https,
+            Host::Address(address) => self.is_https && is_public(*address),
+        }
+    }
+
     /// The name that has to be resolved, if it is one.
     pub(super) fn name(&self) -> Option<&str> {
         match &self.host {
@@ -86,6 +98,12 @@ impl Origin {
             Host::Address(_) => None,
         }
     }
+}
+
+/// A port as it is written: digits, without a sign or leading zeros.
+fn port_number(text: &str) -> Option<u16> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| is_plain)
 }
 
 impl Host {

@@ -1,101 +1,99 @@
 //! A provider as the gate sees it: every call, of whatever kind, counts for its health and is timed.
+//!
+//! A call belongs to the provider, not to the caller: when the caller disconnects, the call goes on until it ends, and
+//! counts as any other. Otherwise callers that disconnect could hide that a provider hangs, or make one that is merely
+//! slow look as if it did. Such a call ends early only when another caller needs its slot.
 
-use super::health::Health;
-use super::lane::Lane;
+use super::asks::Asks;
+use super::call::GuestCall;
+use super::health::{Admitted, Health};
 use super::provider::WasmProvider;
-use crate::auth::{
-    BearerToken, BoxFuture, CallFault, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider,
-    PasswordVerdict, RedirectProvider, RefreshProvider, RefreshVerdict, SessionClaims, SessionProvider,
-    TokenProvider, TokenVerdict,
-};
+use crate::auth::{CallFault, HealthReport, ProviderFault, ProviderHealth};
+use futures_util::poll;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
+use tokio::task::{AbortHandle, JoinHandle};
 
-/// Is told how long each call took, whatever came of it.
+/// Called with how long each call took, whatever its outcome.
 pub type CallMeter = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// A provider whose faults count: after too many it is not asked for a while.
 pub struct Guarded {
     provider: Arc<WasmProvider>,
     health: Arc<Health>,
-    meter: CallMeter,
+    meter: Arc<CallMeter>,
 }
 
 impl Guarded {
     /// The same provider, under this record of its health.
     pub fn new(provider: Arc<WasmProvider>, health: Arc<Health>, meter: CallMeter) -> Self {
-        Self { provider, health, meter }
+        Self { provider, health, meter: Arc::new(meter) }
     }
 
-    async fn guard<T>(
+    fn end<T>(
         &self,
-        lane: Lane,
-        call: impl Future<Output = Result<T, CallFault>>,
+        admitted: Admitted,
+        start: Instant,
+        outcome: Result<T, CallFault>,
     ) -> Result<T, CallFault> {
-        let start = Instant::now();
-        let admitted = self.health.admit(lane)?;
-        let outcome = call.await;
         admitted.ended(&outcome);
         (self.meter)(start.elapsed());
         outcome
     }
 }
 
-impl TokenProvider for Guarded {
-    fn verify_token<'a>(
-        &'a self,
-        token: &'a BearerToken,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        Box::pin(self.guard(Lane::Checks, self.provider.verify_token(token, by)))
+impl Asks for Guarded {
+    async fn ask<C: GuestCall>(&self, by: Instant, call: C) -> Result<C::Verdict, CallFault> {
+        let start = Instant::now();
+        let admitted = self.health.admit(C::LANE)?;
+        let turn = match self.provider.admit::<C>(by).await {
+            Ok(turn) => turn,
+            Err(fault) => return self.end(admitted, start, Err(fault.into())),
+        };
+
+        let provider = self.provider.clone();
+        let mut asking = Box::pin(async move { provider.ask_in(turn, call).await });
+        // Most calls are over at once, and need no task of their own.
+        if let Poll::Ready(outcome) = poll!(&mut asking) {
+            return self.end(admitted, start, outcome);
+        }
+        let guarded =
+            Self { provider: self.provider.clone(), health: self.health.clone(), meter: self.meter.clone() };
+        let call = tokio::spawn(async move {
+            let outcome = asking.await;
+            guarded.end(admitted, start, outcome)
+        });
+        Waiting { call, provider: &self.provider, give_up: WasmProvider::give_up::<C> }.outcome().await
     }
 }
 
-impl SessionProvider for Guarded {
-    fn verify_session<'a>(
-        &'a self,
-        access_token: &'a str,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
-        Box::pin(self.guard(Lane::Checks, self.provider.verify_session(access_token, by)))
+impl ProviderHealth for Guarded {
+    fn report(&self) -> HealthReport {
+        HealthReport { spent: self.provider.spent(), ..self.health.report() }
     }
 }
 
-impl PasswordProvider for Guarded {
-    fn check_password<'a>(
-        &'a self,
-        username: &'a str,
-        password: &'a str,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<PasswordVerdict, CallFault>> {
-        Box::pin(self.guard(Lane::SignIns, self.provider.check_password(username, password, by)))
+/// A caller that waits for its call. Dropped before, the caller has disconnected.
+struct Waiting<'a, T> {
+    call: JoinHandle<Result<T, CallFault>>,
+    provider: &'a WasmProvider,
+    give_up: fn(&WasmProvider, AbortHandle),
+}
+
+impl<T> Waiting<'_, T> {
+    async fn outcome(mut self) -> Result<T, CallFault> {
+        match (&mut self.call).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ProviderFault::Host("the call was lost".into()).into()),
+        }
     }
 }
 
-impl RedirectProvider for Guarded {
-    fn start_login(&self, request: LoginRequest, by: Instant) -> BoxFuture<'_, Result<String, CallFault>> {
-        Box::pin(self.guard(Lane::SignIns, self.provider.start_login(request, by)))
-    }
-
-    fn complete_login(
-        &self,
-        response: LoginResponse,
-        by: Instant,
-    ) -> BoxFuture<'_, Result<CodeVerdict, CallFault>> {
-        Box::pin(self.guard(Lane::SignIns, self.provider.complete_login(response, by)))
-    }
-}
-
-impl RefreshProvider for Guarded {
-    fn refresh<'a>(
-        &'a self,
-        refresh_token: &'a str,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>> {
-        Box::pin(self.guard(Lane::Checks, self.provider.refresh(refresh_token, by)))
-    }
-
-    fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
-        Box::pin(self.guard(Lane::Checks, self.provider.revoke(refresh_token, by)))
+impl<T> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        if !self.call.is_finished() {
+            (self.give_up)(self.provider, self.call.abort_handle());
+        }
     }
 }

@@ -1,27 +1,32 @@
-//! Runtimes for guests that take their time, at a lower priority: the routes of the host never wait behind one, and
-//! good providers hardly ever behind a bad one. (A call that is quick is over before it gets there: `pace`.)
+//! Threads for guests that take their time, at a lower priority than those that serve requests. Calls take turns on them
+//! by provider ([`turns`](super::turns)). A call that is quick is over before it gets here ([`pace`](super::pace)).
 
+use super::turns::Turns;
 use std::io;
+use std::sync::Arc;
+use std::thread;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much lower (nice value) the guests' threads stand than those that serve requests. The suspects' stands no
-/// lower: one that is put off while it holds a lock of the allocator would put off everybody.
+/// How much lower (nice value) the guests' threads stand than those that serve requests.
 const NICE: i32 = 10;
 
 /// Ends with the process, without waiting for a guest.
-pub(super) struct GuestRuntime(Option<Runtime>);
+pub(super) struct GuestRuntime {
+    runtime: Option<Runtime>,
+    turns: Arc<Turns>,
+}
 
 impl GuestRuntime {
-    pub(super) fn start() -> io::Result<Self> {
-        Self::with_threads("guest", cores())
+    /// Starts one thread per core.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub(super) fn start(name: &'static str) -> io::Result<Self> {
+        Self::with_threads(name, cores())
     }
 
-    /// One thread for all that have lately failed: a core is left to the others.
-    pub(super) fn start_for_suspects() -> io::Result<Self> {
-        Self::with_threads("suspect", 1)
-    }
-
-    fn with_threads(name: &str, threads: usize) -> io::Result<Self> {
+    fn with_threads(name: &'static str, threads: usize) -> io::Result<Self> {
+        check_threads(threads)?;
         Builder::new_multi_thread()
             .thread_name(name)
             .worker_threads(threads)
@@ -33,23 +38,44 @@ impl GuestRuntime {
             .enable_all()
             .on_thread_start(lower_priority)
             .build()
-            .map(|runtime| Self(Some(runtime)))
+            .map(|runtime| Self { runtime: Some(runtime), turns: Turns::new(threads) })
+    }
+
+    /// Whose turn it is on these threads.
+    pub(super) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     pub(super) fn handle(&self) -> &Handle {
-        self.0.as_ref().expect("the runtime is there until it is dropped").handle()
+        self.runtime.as_ref().expect("the runtime is there until it is dropped").handle()
     }
 }
 
 impl Drop for GuestRuntime {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// What may run at once.
+/// Starts and ends as many threads: tokio panics when it cannot start one of its own.
+fn check_threads(threads: usize) -> io::Result<()> {
+    let started: Vec<_> = (0..threads).map(|_| thread::Builder::new().spawn(thread::park)).collect();
+    let mut outcome = Ok(());
+    for thread in started {
+        match thread {
+            Ok(thread) => {
+                thread.thread().unpark();
+                let _ = thread.join();
+            }
+            Err(error) => outcome = Err(error),
+        }
+    }
+    outcome
+}
+
+/// Threads that can run at once.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, Into::into)
 }

@@ -4,14 +4,14 @@ use super::lane::{Lane, Lanes};
 use super::limits::Limits;
 use super::quarantine::{Admission, Breaker, Change, State};
 use crate::auth::{
-    CallFault, FaultReport, HealthReport, Latency, ProviderFault, ProviderHealth, ProviderState,
+    CallFault, FaultReport, HealthReport, Latency, ProviderFault, ProviderHealth, ProviderState, Spent,
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Faults that are kept to be shown.
@@ -41,7 +41,6 @@ pub struct Health {
     times: Mutex<VecDeque<Duration>>,
     rate: DefaultDirectRateLimiter,
     calls_per_second: NonZeroU32,
-    deadline: Duration,
     listener: QuarantineListener,
     is_retired: AtomicBool,
     quarantines: AtomicU64,
@@ -58,26 +57,28 @@ impl Health {
             times: Mutex::default(),
             rate,
             calls_per_second,
-            deadline: limits.deadline,
             listener,
             is_retired: AtomicBool::new(false),
             quarantines: AtomicU64::new(0),
         }
     }
 
-    /// May a call begin?
-    pub(super) fn admit(&self, lane: Lane) -> Result<Admitted<'_>, ProviderFault> {
+    /// Admits a call.
+    ///
+    /// # Errors
+    /// The provider is quarantined, or has had its calls for this second.
+    pub(super) fn admit(self: &Arc<Self>, lane: Lane) -> Result<Admitted, ProviderFault> {
         if self.rate.check().is_err() {
             let limit = self.calls_per_second.get() as usize;
             return Err(ProviderFault::Saturated { limit, unit: "calls a second" });
         }
         let quarantined = |retry_in| ProviderFault::Quarantined { retry_in };
         let admission = self.breaker(lane).admit(Instant::now()).map_err(quarantined)?;
-        Ok(Admitted { health: self, lane, admission: Some(admission), began: Instant::now() })
+        Ok(Admitted { health: self.clone(), lane, admission: Some(admission), began: Instant::now() })
     }
 
     fn breaker(&self, lane: Lane) -> MutexGuard<'_, Breaker> {
-        self.breakers.of(lane).lock().unwrap_or_else(PoisonError::into_inner)
+        self.breakers.get(lane).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often it was shut out so far.
@@ -147,19 +148,24 @@ impl Health {
 impl ProviderHealth for Health {
     fn report(&self) -> HealthReport {
         let state = if self.is_quarantined() { ProviderState::Quarantined } else { ProviderState::Serving };
-        HealthReport { state, faults: self.faults().iter().cloned().collect(), latency: self.latency() }
+        HealthReport {
+            state,
+            faults: self.faults().iter().cloned().collect(),
+            latency: self.latency(),
+            spent: Spent::default(),
+        }
     }
 }
 
-/// A call that may go on. It says how it ended; dropped before, its caller has gone.
-pub(super) struct Admitted<'a> {
-    health: &'a Health,
+/// A call that was admitted. It counts when it ends; one that is dropped before says nothing of the provider.
+pub(super) struct Admitted {
+    health: Arc<Health>,
     lane: Lane,
     admission: Option<Admission>,
     began: Instant,
 }
 
-impl Admitted<'_> {
+impl Admitted {
     pub(super) fn ended<T>(mut self, outcome: &Result<T, CallFault>) {
         let Some(admission) = self.admission.take() else { return };
         if let Err(fault) = outcome {
@@ -174,15 +180,9 @@ impl Admitted<'_> {
     }
 }
 
-impl Drop for Admitted<'_> {
+impl Drop for Admitted {
     fn drop(&mut self) {
-        let Some(admission) = self.admission else { return };
-        // Callers who never wait for a provider that hangs must not hide that it does. A sign-in may well be slow, and
-        // strangers begin it: whoever hangs up then says nothing.
-        let has_waited = self.began.elapsed() >= self.health.deadline / 4;
-        if has_waited && self.lane == Lane::Checks {
-            self.health.ended(self.lane, admission, true);
-        } else {
+        if let Some(admission) = self.admission {
             self.health.breaker(self.lane).abandoned(admission, Instant::now());
         }
     }
@@ -191,20 +191,19 @@ impl Drop for Admitted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
-    /// A health with this deadline, and how often its quarantine has opened.
-    fn health(deadline: Duration) -> (Health, Arc<AtomicUsize>) {
+    /// A health, and how often its quarantine has opened.
+    fn health() -> (Arc<Health>, Arc<AtomicUsize>) {
         let opened = Arc::new(AtomicUsize::new(0));
         let count = opened.clone();
         let listener = Box::new(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        (Health::new(Limits { deadline, ..Limits::default() }, listener), opened)
+        (Arc::new(Health::new(Limits::default(), listener)), opened)
     }
 
-    fn end_all(health: &Health, fault: &ProviderFault) {
+    fn end_all(health: &Arc<Health>, fault: &ProviderFault) {
         for _ in 0..20 {
             if let Ok(admitted) = health.admit(Lane::Checks) {
                 admitted.ended::<()>(&Err(fault.clone().into()));
@@ -213,21 +212,18 @@ mod tests {
     }
 
     #[test]
-    fn callers_who_hang_up_late_do_not_hide_a_provider_that_hangs() {
-        // With no time at all every caller has waited long; with an hour none has.
-        for (deadline, is_shut_out) in [(Duration::ZERO, true), (Duration::from_secs(3600), false)] {
-            let (health, opened) = health(deadline);
-            (0..20).for_each(|_| drop(health.admit(Lane::SignIns)));
-            assert_eq!(opened.load(Ordering::Relaxed), 0, "strangers who hang up on a sign-in say nothing");
-            (0..20).for_each(|_| drop(health.admit(Lane::Checks)));
-            assert_eq!(health.report().state == ProviderState::Quarantined, is_shut_out);
-            assert_eq!(opened.load(Ordering::Relaxed), usize::from(is_shut_out));
+    fn calls_that_are_dropped_say_nothing_of_the_provider() {
+        let (health, opened) = health();
+        for lane in [Lane::Checks, Lane::SignIns] {
+            (0..100).for_each(|_| drop(health.admit(lane)));
         }
+        assert_eq!(health.report().state, ProviderState::Serving);
+        assert_eq!(opened.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn what_is_not_its_own_doing_shuts_nobody_out() {
-        let (health, opened) = health(Duration::ZERO);
+        let (health, opened) = health();
         end_all(&health, &ProviderFault::Saturated { limit: 16, unit: "calls in flight" });
         end_all(&health, &ProviderFault::NoTimeLeft);
         assert!(health.report().faults.is_empty(), "they say nothing of the provider");
@@ -239,7 +235,7 @@ mod tests {
 
     #[test]
     fn sign_ins_that_fail_keep_no_session_from_being_checked() {
-        let (health, opened) = health(Duration::from_secs(1));
+        let (health, opened) = health();
         for _ in 0..20 {
             if let Ok(admitted) = health.admit(Lane::SignIns) {
                 admitted.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into()).into()));
@@ -253,7 +249,7 @@ mod tests {
 
     #[test]
     fn replaced_provider_falls_silent() {
-        let (health, opened) = health(Duration::ZERO);
+        let (health, opened) = health();
         health.retire();
         end_all(&health, &ProviderFault::Trapped("kaboom".into()));
         assert_eq!(health.report().state, ProviderState::Quarantined);

@@ -2,6 +2,7 @@
 //! minimum that every standard library asks for.
 
 use super::bucket::Bucket;
+use super::guest_memory::MemoryShare;
 use super::limits::{CallLimits, Limits, MAX_HANDLES, MAX_HANDLES_WITH_HTTP, MAX_RANDOM_BYTES};
 use super::outbound::{HttpPower, Outbound};
 use super::output::Printer;
@@ -44,7 +45,7 @@ pub(super) struct HostState {
 }
 
 impl HostState {
-    pub(super) fn new(equipment: &Equipment, record: CallRecord) -> Self {
+    pub(super) fn new(equipment: &Equipment, memory: MemoryShare, record: CallRecord) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(if equipment.http.is_some() { MAX_HANDLES_WITH_HTTP } else { MAX_HANDLES });
         let mut http = WasiHttpCtx::new();
@@ -56,7 +57,7 @@ impl HostState {
             outbound: Outbound::new(equipment.http.clone(), record.clone()),
             bucket: equipment.bucket.clone(),
             table,
-            limits: CallLimits::new(equipment.limits, record.clone()),
+            limits: CallLimits::new(equipment.limits, memory, record.clone()),
             record,
         }
     }

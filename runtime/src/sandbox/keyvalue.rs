@@ -60,8 +60,9 @@ impl store::Host for HostState {
         match (&self.bucket, identifier.as_str()) {
             (Some(bucket), "" | "default") => Ok(Ok(self.table.push(OpenBucket(bucket.clone()))?)),
             _ => {
-                self.record
-                    .refuse(&words(&format!("refused to open the bucket {identifier:?}: its own is \"\"")));
+                self.record.refuse(&words(format_args!(
+                    "refused to open the bucket {identifier:?}: its own is \"\""
+                )));
                 Ok(Err(store::Error::NoSuchStore))
             }
         }

@@ -17,11 +17,17 @@ pub(super) struct Lanes<T> {
 }
 
 impl<T> Lanes<T> {
+    /// What is made for each.
     pub(super) fn new(make: impl Fn(Lane) -> T) -> Self {
-        Self { checks: make(Lane::Checks), sign_ins: make(Lane::SignIns) }
+        Self::of(make(Lane::Checks), make(Lane::SignIns))
     }
 
-    pub(super) fn of(&self, lane: Lane) -> &T {
+    /// From the two.
+    pub(super) fn of(checks: T, sign_ins: T) -> Self {
+        Self { checks, sign_ins }
+    }
+
+    pub(super) fn get(&self, lane: Lane) -> &T {
         match lane {
             Lane::Checks => &self.checks,
             Lane::SignIns => &self.sign_ins,

@@ -1,13 +1,19 @@
 //! What one call may use, and what a guest is told when it asks for more.
 
+use super::guest_memory::MemoryShare;
 use super::record::CallRecord;
+use crate::auth::ProviderFault;
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
-/// Largest component file, since compiling is not covered by wasmtime's promises.
-pub const MAX_COMPONENT_BYTES: u64 = 32 * 1024 * 1024;
+/// Largest component without its custom sections, in bytes, unless the operator sets another limit.
+pub const DEFAULT_COMPONENT_BYTES: u64 = 32 * 1024 * 1024;
+/// Core instances of one component, unless the operator sets another limit.
+pub const DEFAULT_CORE_INSTANCES: usize = 16;
+/// Elements of one table, unless the operator sets another limit.
+pub const DEFAULT_TABLE_ELEMENTS: usize = 20_000;
 /// Bytes lifted out of a guest in one call. The memory limit does not bound them: the items of a list may
 /// all point at one buffer.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -15,12 +21,8 @@ pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub const MAX_HANDLES: usize = 1_000;
 /// The same for a provider that may call out: a request that it makes and keeps is text in the host's memory.
 pub(super) const MAX_HANDLES_WITH_HTTP: usize = 100;
-/// Core instances of one component.
-pub const MAX_INSTANCES: usize = 16;
 /// Tables of one component.
 pub const MAX_TABLES: usize = 16;
-/// Elements of one table.
-pub const MAX_TABLE_ELEMENTS: usize = 20_000;
 /// Random bytes at once: making them is host work that no epoch interrupts.
 pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 /// The guest's stack.
@@ -32,6 +34,8 @@ pub const MAX_CALLS_IN_FLIGHT: usize = 16;
 pub const MAX_SIGN_INS_IN_FLIGHT: usize = 8;
 /// Memories of one component. Their sizes are added up against [`Limits::memory_bytes`].
 pub(super) const MAX_MEMORIES: usize = 2;
+/// Linear memory of a call that may still run on a thread that serves requests: filling it takes about a millisecond.
+pub(super) const MAX_FAST_MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
 /// The limits that an operator sets for one provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +44,14 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Wall clock of one call: the guest, its host calls, and the wait to start.
     pub deadline: Duration,
-    /// Calls a second, over all callers.
+    /// Calls per second, over all callers.
     pub calls_per_second: NonZeroU32,
+    /// Largest component without its custom sections, in bytes.
+    pub component_bytes: u64,
+    /// Elements of one table.
+    pub table_elements: usize,
+    /// Core instances of the component.
+    pub core_instances: usize,
 }
 
 /// More than two cores can do: there to be lowered for a provider that is slow to say no.
@@ -53,35 +63,42 @@ impl Default for Limits {
             memory_bytes: 64 * 1024 * 1024,
             deadline: Duration::from_millis(1_000),
             calls_per_second: DEFAULT_CALLS_PER_SECOND,
+            component_bytes: DEFAULT_COMPONENT_BYTES,
+            table_elements: DEFAULT_TABLE_ELEMENTS,
+            core_instances: DEFAULT_CORE_INSTANCES,
         }
     }
-}
-
-/// What was asked for when a limit said no.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Denied {
-    pub(super) wanted: usize,
-    pub(super) limit: usize,
-    pub(super) unit: &'static str,
 }
 
 /// Counts what one call uses. Asking for too much traps at once and is remembered, so that the fault can be
 /// named whatever the guest makes of it.
 pub(super) struct CallLimits {
-    memory_limit: usize,
-    /// Shared with whoever waits for the call, who may have to cut it off.
+    limits: Limits,
+    share: MemoryShare,
+    /// Shared with the caller that waits for the call and may cut it off.
     record: CallRecord,
-    pub(super) denied: Option<Denied>,
+    pub(super) denied: Option<ProviderFault>,
+    was_large: bool,
 }
 
 impl CallLimits {
-    pub(super) fn new(limits: Limits, record: CallRecord) -> Self {
-        Self { memory_limit: limits.memory_bytes, record, denied: None }
+    pub(super) fn new(limits: Limits, share: MemoryShare, record: CallRecord) -> Self {
+        let was_large = share.is_large();
+        Self { limits, share, record, denied: None, was_large }
     }
 
-    fn deny(&mut self, wanted: usize, limit: usize, unit: &'static str) -> wasmtime::Result<bool> {
-        self.denied = Some(Denied { wanted, limit, unit });
-        Err(wasmtime::format_err!("{wanted} {unit} wanted, limit {limit}"))
+    /// Whether the call has more memory than it may have on a thread that serves requests. True once: the call then gives
+    /// way and goes on elsewhere.
+    pub(super) fn has_outgrown_the_fast_path(&mut self) -> bool {
+        let has_outgrown = !self.was_large && self.share.is_large();
+        self.was_large |= has_outgrown;
+        has_outgrown
+    }
+
+    fn deny(&mut self, fault: ProviderFault) -> wasmtime::Result<bool> {
+        let refusal = wasmtime::format_err!("{fault}");
+        self.denied = Some(fault);
+        Err(refusal)
     }
 }
 
@@ -98,22 +115,27 @@ impl ResourceLimiter for CallLimits {
         }
         let used = self.record.memory().load(Ordering::Relaxed);
         let wanted = used.saturating_add(desired.saturating_sub(current));
-        if wanted > self.memory_limit {
-            return self.deny(wanted, self.memory_limit, "bytes of memory");
+        let limit = self.limits.memory_bytes;
+        if wanted > limit {
+            return self.deny(ProviderFault::OutOfMemory { wanted, limit, unit: "bytes of memory" });
+        }
+        if let Err(fault) = self.share.grow_to(wanted) {
+            return self.deny(fault);
         }
         self.record.memory().store(wanted, Ordering::Relaxed);
         Ok(true)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > MAX_TABLE_ELEMENTS {
-            return self.deny(desired, MAX_TABLE_ELEMENTS, "table elements");
+    fn table_growing(&mut self, _: usize, wanted: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let limit = self.limits.table_elements;
+        if wanted > limit {
+            return self.deny(ProviderFault::OutOfMemory { wanted, limit, unit: "table elements" });
         }
         Ok(true)
     }
 
     fn instances(&self) -> usize {
-        MAX_INSTANCES
+        self.limits.core_instances
     }
 
     fn tables(&self) -> usize {

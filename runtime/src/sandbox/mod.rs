@@ -1,26 +1,25 @@
 //! Providers as WebAssembly components: what one may do, and what happens to one that tries more.
 //!
 //! **Invariant:** nothing else names wasmtime. No state survives a call in guest memory: every call gets a
-//! fresh instance, which is dropped whatever happens to it.
+//! fresh instance, which is dropped when the call ends, however it ends.
 
 mod address;
+mod asks;
 mod bindings;
 mod blocking;
 mod bucket;
-mod cache;
 mod call;
 mod caller;
-mod compiling;
-mod component;
+mod checkpoint;
 mod contract;
 mod convert;
 mod engine;
 mod entries;
 mod fault;
-mod file_identity;
 mod fresh;
 mod grants;
 mod guarded;
+mod guest_memory;
 mod guest_runtime;
 mod health;
 mod host;
@@ -28,8 +27,9 @@ mod keyvalue;
 mod lane;
 mod limits;
 mod linking;
+mod load;
 mod logging;
-mod nesting;
+mod machine;
 mod outbound;
 mod output;
 mod pace;
@@ -38,11 +38,12 @@ mod quarantine;
 mod record;
 mod settings;
 mod sign_in;
+mod slots;
 mod ticker;
+mod turns;
 mod verification_cache;
 
 pub use bucket::{Bucket, Buckets};
-pub use component::{ComponentSource, Inspection, LoadError, Need};
 pub use contract::CONTRACT_VERSIONS;
 pub use engine::{Sandbox, SandboxError, SandboxSettings};
 pub use entries::{ENTRY_LIFE, MAX_BUCKET_BYTES, MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES};
@@ -50,8 +51,11 @@ pub use grants::{HttpGrant, Origin, Powers};
 pub use guarded::{CallMeter, Guarded};
 pub use health::{Health, QuarantineChange, QuarantineListener};
 pub use limits::{
-    Limits, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT, MAX_COMPONENT_BYTES, MAX_HANDLES, MAX_INSTANCES,
-    MAX_RANDOM_BYTES, MAX_SIGN_INS_IN_FLIGHT, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES,
+    DEFAULT_COMPONENT_BYTES, DEFAULT_CORE_INSTANCES, DEFAULT_TABLE_ELEMENTS, Limits, MAX_ANSWER_BYTES,
+    MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_RANDOM_BYTES, MAX_SIGN_INS_IN_FLIGHT, MAX_STACK_BYTES, MAX_TABLES,
+};
+pub use load::{
+    ChildLimits, CompilerProcess, ComponentSource, Inspection, LoadError, Need, Unloadable, run_compiler,
 };
 pub use outbound::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES};
 pub use provider::{LoadedProvider, Observed, ProviderSpec, WasmProvider};

@@ -70,6 +70,10 @@ impl HttpPower {
             .build(connector);
         Self { grants, client }
     }
+
+    pub(super) fn grants(&self, origin: &Origin) -> bool {
+        self.grants.iter().any(|grant| grant.origin == *origin)
+    }
 }
 
 /// What one call may still send.
@@ -88,7 +92,7 @@ impl Outbound {
     fn admit(&mut self, request: Request<WasiBody>) -> Result<(HttpClient, Request<WasiBody>), Error> {
         let power = self.power.clone().ok_or(Error::HttpRequestDenied)?;
         let refused = |why: &str, error: Error| {
-            self.record.refuse(&words(&format!("refused a request to {}: {why}", request.uri())));
+            self.record.refuse(&words(format_args!("refused a request to {}: {why}", request.uri())));
             Err(error)
         };
         if self.sent >= MAX_REQUESTS {
@@ -173,7 +177,7 @@ impl WasiHttpHooks for Outbound {
             let response = match tokio::time::timeout(patience, send(client, request)).await {
                 Ok(Err(Error::DestinationIpProhibited)) => {
                     let why = "its name leads to an address that is not public (see `networks`)";
-                    record.refuse(&words(&format!("refused a request to {target}: {why}")));
+                    record.refuse(&words(format_args!("refused a request to {target}: {why}")));
                     return Err(Error::DestinationIpProhibited);
                 }
                 Ok(response) => response?,

@@ -1,6 +1,7 @@
 //! What a guest prints and logs, and what the host has to say of its call: kept within bounds, and logged as
 //! one escaped field.
 
+use super::fault::without;
 use super::record::CallRecord;
 use std::sync::{Mutex, PoisonError};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -15,11 +16,13 @@ const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 pub(super) struct Output(Mutex<Vec<u8>>);
 
 impl Output {
-    /// The text so far, escaped; `None` when nothing was printed.
-    pub(super) fn text(&self) -> Option<String> {
+    /// The text so far, escaped, without the credential; `None` when nothing was printed.
+    pub(super) fn text_without(&self, credential: &str) -> Option<String> {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&bytes);
-        let text = text.trim_end();
+        let is_cut = bytes.len() == MAX_OUTPUT_BYTES;
+        let text = if is_cut { without_beginning_of(credential, &text) } else { &text };
+        let text = without(credential, text.trim_end());
         (!text.is_empty()).then(|| text.escape_debug().to_string())
     }
 
@@ -36,6 +39,13 @@ impl Output {
         keep(&mut kept, line.as_bytes());
         keep(&mut kept, b"\n");
     }
+}
+
+/// The text, up to where it ends with a part of the credential: the rest may have been cut off.
+fn without_beginning_of<'a>(credential: &str, text: &'a str) -> &'a str {
+    let beginnings = credential.char_indices().map(|(end, _)| &credential[..end]).skip(1);
+    let longest = beginnings.filter(|beginning| text.ends_with(beginning)).last();
+    longest.map_or(text, |beginning| &text[..text.len() - beginning.len()])
 }
 
 fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
@@ -82,4 +92,22 @@ impl OutputStream for Printer {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Printer {
     async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_is_cut_out_whole_escaped_or_cut_off() {
+        let password = "canary\"pass\\word-8642é";
+        let output = Output::default();
+        output.print(format!("got {password}\n").as_bytes());
+        assert_eq!(output.text_without(password).unwrap(), "got [credential]");
+
+        let output = Output::default();
+        let filler = "x".repeat(MAX_OUTPUT_BYTES - 10);
+        output.print(format!("{filler}{password}").as_bytes());
+        assert_eq!(output.text_without(password).unwrap(), filler);
+    }
 }

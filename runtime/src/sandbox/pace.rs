@@ -3,7 +3,7 @@
 
 use super::lane::Lane;
 use crate::auth::ProviderFault;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a call waits for one of the slots of a provider that has lately failed, or may wait for others. Long enough
@@ -27,12 +27,10 @@ const APART: u32 = 32;
 /// Where a call runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// On the thread of whoever asks, to begin with.
+    /// On the thread of the request, until it gives way.
     Here,
     /// On the guests' own threads, at a lower priority.
     Guests,
-    /// On the one thread of those that have lately failed.
-    Suspects,
 }
 
 /// How a provider has lately behaved.
@@ -40,17 +38,28 @@ pub(super) enum Place {
 pub(super) struct Pace {
     /// May it wait for others (HTTP, a bucket's disk)?
     waits: bool,
+    /// Has its code been shown to give way soon enough for a thread that serves requests?
+    is_fit: bool,
     /// Good calls that it still owes since its last fault.
     owed: AtomicU32,
     /// Quick calls that it owes since it was slow on the threads of those who asked.
     slow: AtomicU32,
     /// Calls that it still makes apart since it last was slow.
     apart: AtomicU32,
+    /// Processor time of its longest good call so far, in microseconds.
+    longest_good: AtomicU64,
 }
 
 impl Pace {
-    pub(super) fn new(waits: bool) -> Self {
-        Self { waits, owed: AtomicU32::new(0), slow: AtomicU32::new(0), apart: AtomicU32::new(0) }
+    pub(super) fn new(waits: bool, is_fit: bool) -> Self {
+        Self {
+            waits,
+            is_fit,
+            owed: AtomicU32::new(0),
+            slow: AtomicU32::new(0),
+            apart: AtomicU32::new(0),
+            longest_good: AtomicU64::new(0),
+        }
     }
 
     /// Has it failed lately?
@@ -60,10 +69,7 @@ impl Pace {
 
     /// Where does its next call run?
     pub(super) fn place(&self, lane: Lane) -> Place {
-        if self.is_suspect() {
-            return Place::Suspects;
-        }
-        if lane == Lane::SignIns || count_down(&self.apart) {
+        if !self.is_fit || self.is_suspect() || lane == Lane::SignIns || count_down(&self.apart) {
             return Place::Guests;
         }
         Place::Here
@@ -87,8 +93,17 @@ impl Pace {
         }
     }
 
-    /// A call is over.
-    pub(super) fn ended<T>(&self, answer: &Result<T, ProviderFault>) {
+    /// Processor time of its longest good call so far.
+    pub(super) fn longest_good_call(&self) -> Duration {
+        Duration::from_micros(self.longest_good.load(Ordering::Relaxed))
+    }
+
+    /// A call is over, which ran for so long on the guests' threads.
+    pub(super) fn ended<T>(&self, answer: &Result<T, ProviderFault>, ran: Duration) {
+        let micros = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
+        if answer.is_ok() && micros > self.longest_good.load(Ordering::Relaxed) {
+            self.longest_good.store(micros, Ordering::Relaxed);
+        }
         match answer {
             Err(fault) if fault.is_own_doing() => self.owed.store(OWED_AFTER_A_FAULT, Ordering::Relaxed),
             Err(_) => {}
@@ -117,7 +132,7 @@ mod tests {
     #[test]
     fn slow_provider_is_kept_off_the_servers_threads() {
         for slow in [Some(QUICK), None] {
-            let pace = Pace::new(false);
+            let pace = Pace::new(false, true);
             assert_eq!(pace.place(Lane::Checks), Place::Here);
             assert_eq!(pace.place(Lane::SignIns), Place::Guests);
             pace.ran_here(slow);
@@ -133,7 +148,7 @@ mod tests {
 
     /// Calls of a thousand that are made on the server's threads, where each so many-th is slow.
     fn here_of_a_thousand(each: u32) -> usize {
-        let pace = Pace::new(false);
+        let pace = Pace::new(false, true);
         let is_here = |call: &u32| {
             let is_here = pace.place(Lane::Checks) == Place::Here;
             if is_here {
@@ -145,6 +160,12 @@ mod tests {
     }
 
     #[test]
+    fn code_that_may_run_for_long_between_two_checks_is_kept_off_the_servers_threads() {
+        let pace = Pace::new(false, false);
+        assert!(places(&pace, 100).iter().all(|place| *place == Place::Guests));
+    }
+
+    #[test]
     fn quick_calls_in_between_hide_no_slow_ones() {
         assert!(here_of_a_thousand(2) < 200);
         assert_eq!(here_of_a_thousand(20), 1_000);
@@ -152,23 +173,24 @@ mod tests {
 
     #[test]
     fn fault_must_be_made_good_first() {
-        let pace = Pace::new(false);
-        pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())));
+        let pace = Pace::new(false, true);
+        pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())), Duration::ZERO);
         for _ in 0..OWED_AFTER_A_FAULT {
-            assert_eq!(pace.place(Lane::Checks), Place::Suspects);
-            pace.ended(&Ok(()));
+            assert_eq!(pace.place(Lane::Checks), Place::Guests);
+            assert!(pace.is_suspect());
+            pace.ended(&Ok(()), Duration::ZERO);
         }
         assert_eq!(pace.place(Lane::Checks), Place::Here);
-        pace.ended::<()>(&Err(ProviderFault::Unavailable("store".into())));
+        pace.ended::<()>(&Err(ProviderFault::Unavailable("store".into())), Duration::ZERO);
         assert_eq!(pace.place(Lane::Checks), Place::Here, "not its own doing");
     }
 
     #[test]
     fn one_waits_long_only_where_nobody_is_likely_to_hang() {
-        let pace = Pace::new(false);
+        let pace = Pace::new(false, true);
         assert_eq!(pace.slot_wait(), LONG_SLOT_WAIT);
-        pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())));
+        pace.ended::<()>(&Err(ProviderFault::Trapped("kaboom".into())), Duration::ZERO);
         assert_eq!(pace.slot_wait(), SLOT_WAIT);
-        assert_eq!(Pace::new(true).slot_wait(), SLOT_WAIT);
+        assert_eq!(Pace::new(true, true).slot_wait(), SLOT_WAIT);
     }
 }

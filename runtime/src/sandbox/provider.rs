@@ -1,31 +1,32 @@
 //! A loaded provider.
 
+use super::asks::Asks;
 use super::call::{GuestCall, Introduce, SupportsToken, VerifySession, VerifyToken, VerifyTwice};
-use super::caller::{Called, Caller};
-use super::component::{ComponentSource, Inspection, LoadError};
+use super::caller::{Called, Caller, Turn};
 use super::contract::Contract;
-use super::convert;
 use super::engine::Sandbox;
 use super::fault::words;
 use super::fresh::Prelinked;
 use super::grants::Powers;
 use super::host::{self, Equipment, HostState};
-use super::limits::Limits;
+use super::limits::{DEFAULT_COMPONENT_BYTES, Limits};
+use super::load::{Code, ComponentSource, Facts, Inspection, LoadError, Unloadable};
 use super::outbound::HttpPower;
-use super::sign_in::{CheckPassword, CompleteLogin, RefreshSession, RevokeSession, StartLogin};
 use crate::auth::{
-    BearerToken, BoxFuture, CallFault, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider,
-    PasswordVerdict, ProviderFault, ProviderName, RedirectProvider, RefreshProvider, RefreshVerdict,
-    SessionClaims, SessionProvider, TokenProvider, TokenVerdict, Usage,
+    BearerToken, CallFault, ProviderFault, ProviderName, SessionClaims, Spent, TokenVerdict, Usage,
 };
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+use tokio::task::AbortHandle;
 use wasmtime::component::Linker;
 use zeroize::Zeroizing;
 
-/// Reading and compiling one component. Python's takes 8 s of one core, so this is for what never ends.
-const MAX_LOAD_TIME: Duration = Duration::from_secs(120);
+/// How often a provider that could not be asked when it was loaded is asked again.
+const INTRODUCTIONS: usize = 10;
+/// How long to wait in between.
+const INTRODUCTION_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the configuration says of one provider.
 #[derive(Clone)]
@@ -56,7 +57,7 @@ pub struct LoadedProvider {
 
 /// A provider in the sandbox.
 pub struct WasmProvider {
-    caller: Caller,
+    pub(super) caller: Caller,
 }
 
 /// One call, seen from outside.
@@ -73,23 +74,18 @@ pub struct Observed {
 }
 
 impl Sandbox {
-    /// Loads a provider: reads, compiles, links it, and asks it about its settings and what it supports.
+    /// Loads a provider: reads, compiles and links it, and asks it about its settings and what it supports.
     ///
     /// # Errors
     /// It is not loaded, and why.
     pub async fn load(self: &Arc<Self>, spec: ProviderSpec) -> Result<LoadedProvider, LoadError> {
-        let turn = self.loads.acquire().await;
+        let (code, inspection) = self.code_of(&spec.source, spec.sha256.as_deref()).await?;
         let sandbox = self.clone();
-        let linking = tokio::task::spawn_blocking(move || sandbox.link(spec));
-        // The compiler is not covered by wasmtime's promises: a panic or a crawl in it costs one provider, and a crawl
-        // keeps the others waiting for its turn to end. (The thread itself cannot be ended.)
-        let (component, inspection) = match tokio::time::timeout(MAX_LOAD_TIME, linking).await {
-            Ok(Ok(linked)) => linked?,
-            Ok(Err(panic)) => return Err(LoadError::Invalid(format!("the compiler failed: {panic}"))),
-            Err(_) => return Err(LoadError::TooSlow),
-        };
-        drop(turn);
-        let provider = WasmProvider { caller: Caller::new(self.clone(), component) };
+        let checked = inspection.clone();
+        let linking = tokio::task::spawn_blocking(move || sandbox.link(spec, code, &checked));
+        let linked = linking.await.map_err(|lost| Unloadable::CompilerFailed(words(lost)))??;
+        let provider = WasmProvider { caller: Caller::new(self.clone(), linked) };
+
         let takes_tokens = provider.introduce().await?;
         if !takes_tokens && !inspection.signs_people_in() {
             return Err(LoadError::Useless);
@@ -97,13 +93,42 @@ impl Sandbox {
         Ok(LoadedProvider { inspection, takes_tokens, provider: Arc::new(provider) })
     }
 
-    pub(super) fn link(&self, spec: ProviderSpec) -> Result<(Prelinked, Inspection), LoadError> {
-        let (component, inspection) = self.compile_source(&spec.source, spec.sha256.as_deref())?;
+    /// Looks at a component without running anything of it.
+    ///
+    /// # Errors
+    /// It is not a component, or it does not compile.
+    pub async fn inspect(&self, source: &ComponentSource) -> Result<Inspection, LoadError> {
+        self.code_of(source, None).await.map(|(_, inspection)| inspection)
+    }
+
+    /// Reads a component, checks its digest, and finds or makes its native code.
+    async fn code_of(
+        &self,
+        source: &ComponentSource,
+        expected_digest: Option<&str>,
+    ) -> Result<(Code, Inspection), LoadError> {
+        let (source, expected) = (source.clone(), expected_digest.map(str::to_owned));
+        let reading = tokio::task::spawn_blocking(move || {
+            let bytes = source.read()?;
+            check_format(&bytes)
+                .map_err(|error| source.instead_of(error, bytes.len(), DEFAULT_COMPONENT_BYTES))?;
+            let digest = check_digest(&bytes, expected.as_deref())?;
+            Ok::<_, LoadError>((bytes, digest))
+        });
+        let (bytes, digest) = reading.await.map_err(|lost| Unloadable::CompilerFailed(words(lost)))??;
+        let length = bytes.len();
+        let code = self.compilers.code(bytes, &digest).await?;
+        let inspection = Inspection::new(length, digest, &code.facts, self.contracts);
+        Ok((code, inspection))
+    }
+
+    fn link(&self, spec: ProviderSpec, code: Code, inspection: &Inspection) -> Result<Prelinked, LoadError> {
+        check_limits(&code.facts, &spec.limits)?;
         let version = inspection.check(&spec.powers, self.contracts)?;
-        let unfit = |error: wasmtime::Error| LoadError::Unfit(words(&format!("{error:#}")));
+        let unfit = |error: wasmtime::Error| LoadError::Unfit(words(format_args!("{error:#}")));
         let linked = self
             .linker_for(&spec.powers)
-            .and_then(|linker| linker.instantiate_pre(&component))
+            .and_then(|linker| linker.instantiate_pre(&code.component))
             .map_err(unfit)?;
         let contract = Contract::of(&linked, version).map_err(unfit)?;
         let http = (!spec.powers.http.is_empty()).then(|| Arc::new(HttpPower::new(&spec.powers.http)));
@@ -113,10 +138,10 @@ impl Sandbox {
             http,
             bucket: spec.powers.bucket,
         };
-        Ok((Prelinked { name: spec.name, linked, contract, equipment }, inspection))
+        Ok(Prelinked { name: spec.name, linked, contract, equipment, facts: code.facts })
     }
 
-    /// What is not granted is not there to be called.
+    /// Links only the interfaces that the operator granted, so an ungranted import fails at load.
     fn linker_for(&self, powers: &Powers) -> wasmtime::Result<Linker<HostState>> {
         let mut linker = self.linker.clone();
         host::link_granted(&mut linker, !powers.http.is_empty(), powers.bucket.is_some())?;
@@ -125,14 +150,36 @@ impl Sandbox {
 }
 
 impl WasmProvider {
-    /// One token call, and what can be told of it.
+    /// Waits for the provider's turn to make a call of this kind.
+    pub(super) async fn admit<C: GuestCall>(&self, by: Instant) -> Result<Turn, ProviderFault> {
+        self.caller.admit(by, C::LANE).await
+    }
+
+    /// Makes a call in its turn, and checks the answer.
+    pub(super) async fn ask_in<C: GuestCall>(&self, turn: Turn, call: C) -> Result<C::Verdict, CallFault> {
+        let Called { answer, used, .. } = self.caller.call(turn, call).await;
+        answer.map_err(|fault| CallFault { fault, used })
+    }
+
+    /// What the calls so far have had of the processor, of those that took longer than a tick or two.
+    pub fn spent(&self) -> Spent {
+        self.caller.spent()
+    }
+
+    /// The caller of a call of this kind has disconnected.
+    pub(super) fn give_up<C: GuestCall>(&self, call: AbortHandle) {
+        self.caller.give_up(C::LANE, call);
+    }
+
+    /// One token call, and what can be seen of it.
     pub async fn observe(&self, token: &BearerToken, by: Instant) -> Observed {
-        let call = VerifyToken(Zeroizing::new(token.expose().to_owned()));
-        let called = self.caller.call(by, call).await;
-        let verdict = called.answer.and_then(|answer| convert::token_verdict(answer, token.expose()));
-        let used = called.used;
-        let verdict = verdict.map_err(|fault| CallFault { fault, used });
-        Observed { verdict, used, refusals: called.notes.refusals, missed_settings: called.notes.missed }
+        let turn = match self.admit::<VerifyToken>(by).await {
+            Ok(turn) => turn,
+            Err(fault) => return Observed::of_a_fault(fault),
+        };
+        let Called { answer, used, notes } = self.caller.call(turn, VerifyToken(token.clone())).await;
+        let verdict = answer.map_err(|fault| CallFault { fault, used });
+        Observed { verdict, used, refusals: notes.refusals, missed_settings: notes.missed }
     }
 
     /// The same token twice in ONE instance, as no host would do it: a provider that keeps nothing answers alike.
@@ -140,13 +187,7 @@ impl WasmProvider {
     /// # Errors
     /// One of the two calls gave no verdict.
     pub async fn ask_twice(&self, token: &BearerToken) -> Result<[TokenVerdict; 2], CallFault> {
-        let call = VerifyTwice(VerifyToken(Zeroizing::new(token.expose().to_owned())));
-        let Called { answer, used, .. } = self.caller.call(self.own_deadline(), call).await;
-        let verdicts = answer.and_then(|[first, second]| {
-            let verdict = |answer| convert::token_verdict(answer, token.expose());
-            Ok([verdict(first)?, verdict(second)?])
-        });
-        verdicts.map_err(|fault| CallFault { fault, used })
+        self.ask(self.own_deadline(), VerifyTwice(VerifyToken(token.clone()))).await
     }
 
     /// One session call.
@@ -158,19 +199,7 @@ impl WasmProvider {
         access_token: &str,
         by: Instant,
     ) -> Result<Option<SessionClaims>, CallFault> {
-        let call = VerifySession(Zeroizing::new(access_token.to_owned()));
-        self.ask(by, call, |answer| convert::session(answer, access_token, now())).await
-    }
-
-    /// One call of another kind, converted.
-    async fn ask<C: GuestCall, T>(
-        &self,
-        by: Instant,
-        call: C,
-        convert: impl FnOnce(C::Answer) -> Result<T, ProviderFault>,
-    ) -> Result<T, CallFault> {
-        let Called { answer, used, .. } = self.caller.call(by, call).await;
-        answer.and_then(convert).map_err(|fault| CallFault { fault, used })
+        self.ask(by, VerifySession(Zeroizing::new(access_token.to_owned()))).await
     }
 
     /// Asks about a token that was made up: it must be unknown. A store out of reach is no failure.
@@ -191,13 +220,23 @@ impl WasmProvider {
     /// # Errors
     /// It gives no answer.
     pub async fn supports_token(&self) -> Result<bool, LoadError> {
-        self.caller.call(self.own_deadline(), SupportsToken).await.answer.map_err(LoadError::Faulted)
+        self.ask(self.own_deadline(), SupportsToken).await.map_err(|fault| LoadError::Faulted(fault.fault))
     }
 
     /// Does it take tokens, and its settings?
     async fn introduce(&self) -> Result<bool, LoadError> {
-        let said = self.caller.call(self.own_deadline(), Introduce).await.answer;
-        said.map_err(LoadError::Faulted)?.map_err(|mistake| LoadError::BadSettings(words(&mistake)))
+        let mut said = self.ask(self.own_deadline(), Introduce).await;
+        // Other providers may be serving already, and have all the memory or the processor for a moment.
+        for _ in 0..INTRODUCTIONS {
+            match &said {
+                Err(fault) if fault.fault.is_without_asking() => {
+                    tokio::time::sleep(INTRODUCTION_PAUSE).await;
+                    said = self.ask(self.own_deadline(), Introduce).await;
+                }
+                _ => break,
+            }
+        }
+        said.map_err(|fault| LoadError::Faulted(fault.fault))?.map_err(LoadError::BadSettings)
     }
 
     /// What one call may take, wall clock.
@@ -211,97 +250,93 @@ impl WasmProvider {
     }
 }
 
-impl TokenProvider for WasmProvider {
-    fn verify_token<'a>(
-        &'a self,
-        token: &'a BearerToken,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        Box::pin(async move { self.observe(token, by).await.verdict })
+/// Without a record of its health: for tests of a component, where a quarantine would hide what comes next.
+impl Asks for WasmProvider {
+    async fn ask<C: GuestCall>(&self, by: Instant, call: C) -> Result<C::Verdict, CallFault> {
+        let turn = self.admit::<C>(by).await?;
+        self.ask_in(turn, call).await
     }
 }
 
-impl SessionProvider for WasmProvider {
-    fn verify_session<'a>(
-        &'a self,
-        access_token: &'a str,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
-        Box::pin(self.observe_session(access_token, by))
+impl Observed {
+    fn of_a_fault(fault: ProviderFault) -> Self {
+        Self {
+            verdict: Err(fault.into()),
+            used: Usage::default(),
+            refusals: Vec::new(),
+            missed_settings: Vec::new(),
+        }
     }
 }
 
-impl PasswordProvider for WasmProvider {
-    fn check_password<'a>(
-        &'a self,
-        username: &'a str,
-        password: &'a str,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<PasswordVerdict, CallFault>> {
-        let call =
-            CheckPassword { username: username.to_owned(), password: Zeroizing::new(password.to_owned()) };
-        Box::pin(self.ask(by, call, move |answer| convert::password_verdict(answer, password, now())))
+/// Compares the digest with the one that the configuration names, if it names one. Returns it.
+fn check_digest(bytes: &[u8], expected_digest: Option<&str>) -> Result<String, LoadError> {
+    let digest = hex::encode(Sha256::digest(bytes));
+    match expected_digest {
+        Some(expected) if !expected.eq_ignore_ascii_case(&digest) => {
+            Err(LoadError::DigestDiffers { found: digest, expected: expected.to_owned() })
+        }
+        _ => Ok(digest),
     }
 }
 
-impl RedirectProvider for WasmProvider {
-    fn start_login(&self, request: LoginRequest, by: Instant) -> BoxFuture<'_, Result<String, CallFault>> {
-        let state = request.state.clone();
-        Box::pin(self.ask(by, StartLogin(request), move |answer| convert::login_url(answer, &state)))
-    }
+const WASM_MAGIC: &[u8] = b"\0asm";
+/// The layer and version fields after the magic: a core module has version 1 and layer 0.
+const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
+/// The module that imports of the older WASI name.
+const PREVIEW_1: &[u8] = b"wasi_snapshot_preview1";
+/// What an `.rlib` begins with.
+const ARCHIVE_MAGIC: &[u8] = b"!<arch>\n";
 
-    fn complete_login(
-        &self,
-        response: LoginResponse,
-        by: Instant,
-    ) -> BoxFuture<'_, Result<CodeVerdict, CallFault>> {
-        let code = response.code.clone();
-        let convert = move |answer| convert::code_verdict(answer, &code, now());
-        Box::pin(self.ask(by, CompleteLogin(response), convert))
-    }
-}
-
-impl RefreshProvider for WasmProvider {
-    fn refresh<'a>(
-        &'a self,
-        refresh_token: &'a str,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>> {
-        let call = RefreshSession(Zeroizing::new(refresh_token.to_owned()));
-        Box::pin(self.ask(by, call, move |answer| convert::refresh_verdict(answer, refresh_token, now())))
-    }
-
-    fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
-        Box::pin(self.ask(by, RevokeSession(Zeroizing::new(refresh_token.to_owned())), Ok))
+/// Tells a component by its first bytes from what else the file may be.
+fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
+    let contains = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    match bytes.strip_prefix(WASM_MAGIC) {
+        Some(rest) if !rest.starts_with(CORE_VERSION) => Ok(()),
+        Some(_) if contains(PREVIEW_1) => Err(LoadError::Preview1Module),
+        Some(_) => Err(LoadError::CoreModule),
+        None if bytes.starts_with(ARCHIVE_MAGIC) => Err(LoadError::RustLibrary),
+        None => Err(LoadError::NotWasm),
     }
 }
 
-/// Seconds since the Unix epoch.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// Compares what a component consists of with the provider's limits.
+fn check_limits(facts: &Facts, limits: &Limits) -> Result<(), LoadError> {
+    let check = |found: u64, limit: u64, unit, setting| match found > limit {
+        true => Err(LoadError::OverLimit { found, limit, unit, setting }),
+        false => Ok(()),
+    };
+    let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
+    let (component_bytes, table_elements) = (limits.component_bytes, limits.table_elements as u64);
+    check(mib(facts.code_bytes), mib(component_bytes), "MiB without custom sections", "component_mib")?;
+    let memory_bytes = limits.memory_bytes as u64;
+    check(mib(facts.memory_bytes), mib(memory_bytes), "MiB of memory to begin with", "memory_mib")?;
+    check(facts.table_elements, table_elements, "elements in a table", "table_elements")?;
+    check(facts.core_instances, limits.core_instances as u64, "core instances", "core_instances")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::SandboxSettings;
 
-    #[tokio::test]
-    async fn no_more_are_loaded_at_once_than_there_are_cores() {
-        let sandbox = Sandbox::start(&SandboxSettings::default()).unwrap();
-        let spec = ProviderSpec {
-            name: ProviderName::new("waits").unwrap(),
-            source: ComponentSource::Bundled(b"refused as soon as it is looked at"),
-            sha256: None,
-            settings: BTreeMap::new(),
-            powers: Powers::default(),
-            limits: Limits::default(),
+    #[test]
+    fn component_over_its_providers_limits_is_refused_by_the_settings_name() {
+        let limits = Limits::default();
+        let setting = |facts: Facts| match check_limits(&facts, &limits) {
+            Err(LoadError::OverLimit { setting, .. }) => Some(setting),
+            _ => None,
         };
-        let cores = u32::try_from(sandbox.loads.available_permits()).unwrap();
-        let others = sandbox.loads.acquire_many(cores).await.unwrap();
-        let mut load = std::pin::pin!(sandbox.load(spec));
-        assert!(tokio::time::timeout(Duration::from_millis(100), &mut load).await.is_err());
-        drop(others);
-        assert!(matches!(load.await.map(drop), Err(LoadError::NotWasm)));
+        let facts = |core_instances, table_elements, code_bytes| Facts {
+            core_instances,
+            table_elements,
+            code_bytes,
+            ..Facts::default()
+        };
+        assert_eq!(setting(facts(16, 20_000, 32 << 20)), None);
+        let memory = Facts { memory_bytes: (64 << 20) + 1, ..Facts::default() };
+        assert_eq!(setting(memory), Some("memory_mib"));
+        assert_eq!(setting(facts(17, 0, 0)), Some("core_instances"));
+        assert_eq!(setting(facts(0, 20_001, 0)), Some("table_elements"));
+        assert_eq!(setting(facts(0, 0, (32 << 20) + 1)), Some("component_mib"));
     }
 }

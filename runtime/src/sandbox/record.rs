@@ -2,14 +2,14 @@
 
 use super::output::Output;
 use crate::auth::Usage;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Notes of one kind that are kept of one call.
 const MAX_NOTES: usize = 8;
 
-/// Shared between a call and whoever waits for it.
+/// Shared between a call and the caller that waits for it.
 #[derive(Clone, Default)]
 pub(super) struct CallRecord(Arc<Kept>);
 
@@ -17,6 +17,8 @@ pub(super) struct CallRecord(Arc<Kept>);
 struct Kept {
     output: Output,
     memory: AtomicUsize,
+    held_up_micros: AtomicU64,
+    ran_micros: AtomicU64,
     notes: Mutex<Notes>,
 }
 
@@ -25,7 +27,7 @@ struct Kept {
 pub(super) struct Notes {
     /// What the host refused it, in words.
     pub(super) refusals: Vec<String>,
-    /// Settings that it looked for in vain.
+    /// Settings that it looked up and does not have.
     pub(super) missed: Vec<String>,
 }
 
@@ -38,6 +40,28 @@ impl CallRecord {
     /// Bytes of memory that the guest has, all memories together.
     pub(super) fn memory(&self) -> &AtomicUsize {
         &self.0.memory
+    }
+
+    /// The guest could have run for so long, but another provider or program had the processor.
+    pub(super) fn held_up(&self, by_others: Duration) {
+        let micros = u64::try_from(by_others.as_micros()).unwrap_or(u64::MAX);
+        self.0.held_up_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// The guest has run for so long.
+    pub(super) fn ran(&self, cpu: Duration) {
+        let micros = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
+        self.0.ran_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Processor time that the guest has had on the guests' threads.
+    pub(super) fn time_it_ran(&self) -> Duration {
+        Duration::from_micros(self.0.ran_micros.load(Ordering::Relaxed))
+    }
+
+    /// How long others had the processor while the guest could have run.
+    pub(super) fn time_held_up(&self) -> Duration {
+        Duration::from_micros(self.0.held_up_micros.load(Ordering::Relaxed))
     }
 
     /// The host did not do what the guest asked for: this is kept, and stands in the call's log field.

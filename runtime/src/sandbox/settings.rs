@@ -14,7 +14,7 @@ impl config::Host for HostState {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, Error>> {
         let value = self.settings.get(&key).cloned();
         if value.is_none() {
-            self.record.miss(&words(&key));
+            self.record.miss(&words(key));
         }
         Ok(Ok(value))
     }

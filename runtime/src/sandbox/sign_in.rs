@@ -1,10 +1,12 @@
-//! The calls by which people sign in, and by which their sessions go on and end.
+//! The calls by which people sign in, and by which their sessions are refreshed and end.
 
-use super::call::GuestCall;
+use super::call::{GuestCall, now};
 use super::contract::{self, CodeError, Contract, PasswordError, ProviderError, RefreshError, Session};
+use super::convert;
 use super::fresh::Fresh;
+use super::grants::Origin;
 use super::lane::Lane;
-use crate::auth::{LoginRequest, LoginResponse};
+use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, PasswordVerdict, ProviderFault, RefreshVerdict};
 use zeroize::Zeroizing;
 
 /// A provider that does not export what is called: the host's own mistake, since it reads the exports first.
@@ -19,6 +21,7 @@ pub(super) struct CheckPassword {
 
 impl GuestCall for CheckPassword {
     type Answer = Result<Session, PasswordError>;
+    type Verdict = PasswordVerdict;
     const LANE: Lane = Lane::SignIns;
 
     fn credential(&self) -> &str {
@@ -31,12 +34,21 @@ impl GuestCall for CheckPassword {
         let (answer,) = fresh.call(login, parameters).await?;
         Ok(answer)
     }
+
+    fn check(
+        &self,
+        answer: Self::Answer,
+        _: &dyn Fn(&Origin) -> bool,
+    ) -> Result<Self::Verdict, ProviderFault> {
+        convert::password_verdict(answer, &self.username, &self.password, now())
+    }
 }
 
 pub(super) struct StartLogin(pub(super) LoginRequest);
 
 impl GuestCall for StartLogin {
     type Answer = Result<String, ProviderError>;
+    type Verdict = String;
     const LANE: Lane = Lane::SignIns;
 
     fn credential(&self) -> &str {
@@ -50,12 +62,21 @@ impl GuestCall for StartLogin {
         let (answer,) = fresh.call(redirect.start_login, (request,)).await?;
         Ok(answer)
     }
+
+    fn check(
+        &self,
+        answer: Self::Answer,
+        is_granted: &dyn Fn(&Origin) -> bool,
+    ) -> Result<Self::Verdict, ProviderFault> {
+        convert::login_url(answer, &self.0.state, is_granted)
+    }
 }
 
 pub(super) struct CompleteLogin(pub(super) LoginResponse);
 
 impl GuestCall for CompleteLogin {
     type Answer = Result<Session, CodeError>;
+    type Verdict = CodeVerdict;
     const LANE: Lane = Lane::SignIns;
 
     fn credential(&self) -> &str {
@@ -70,12 +91,21 @@ impl GuestCall for CompleteLogin {
         let (answer,) = fresh.call(redirect.complete_login, (response,)).await?;
         Ok(answer)
     }
+
+    fn check(
+        &self,
+        answer: Self::Answer,
+        _: &dyn Fn(&Origin) -> bool,
+    ) -> Result<Self::Verdict, ProviderFault> {
+        convert::code_verdict(answer, &self.0.code, now())
+    }
 }
 
 pub(super) struct RefreshSession(pub(super) Zeroizing<String>);
 
 impl GuestCall for RefreshSession {
     type Answer = Result<Session, RefreshError>;
+    type Verdict = RefreshVerdict;
 
     fn credential(&self) -> &str {
         &self.0
@@ -86,12 +116,21 @@ impl GuestCall for RefreshSession {
         let (answer,) = fresh.call(refresh.refresh_session, (self.credential(),)).await?;
         Ok(answer)
     }
+
+    fn check(
+        &self,
+        answer: Self::Answer,
+        _: &dyn Fn(&Origin) -> bool,
+    ) -> Result<Self::Verdict, ProviderFault> {
+        convert::refresh_verdict(answer, &self.0, now())
+    }
 }
 
 pub(super) struct RevokeSession(pub(super) Zeroizing<String>);
 
 impl GuestCall for RevokeSession {
     type Answer = ();
+    type Verdict = ();
 
     fn credential(&self) -> &str {
         &self.0
@@ -100,5 +139,13 @@ impl GuestCall for RevokeSession {
     async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<()> {
         let refresh = contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
         fresh.call(refresh.revoke_session, (self.credential(),)).await
+    }
+
+    fn check(
+        &self,
+        answer: Self::Answer,
+        _: &dyn Fn(&Origin) -> bool,
+    ) -> Result<Self::Verdict, ProviderFault> {
+        Ok(answer)
     }
 }

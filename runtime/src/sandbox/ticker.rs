@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use wasmtime::Engine;
@@ -24,8 +24,19 @@ pub(super) struct Ticker {
 struct State {
     /// Calls that may be running guest code.
     running: AtomicUsize,
+    ticks: AtomicU64,
     rests: AtomicBool,
     is_over: AtomicBool,
+}
+
+/// Counts ticks, from when the sandbox started. It stands while no guest runs.
+#[derive(Clone)]
+pub(super) struct Ticks(Arc<State>);
+
+impl Ticks {
+    pub(super) fn now(&self) -> u64 {
+        self.0.ticks.load(Ordering::Relaxed)
+    }
 }
 
 /// As long as this is there, the epoch advances.
@@ -40,6 +51,10 @@ impl Ticker {
         let ticks = move || tick(&shared, every, || engine.increment_epoch());
         let thread = thread::Builder::new().name("epoch".into()).spawn(ticks)?.thread().clone();
         Ok(Self { state, thread })
+    }
+
+    pub(super) fn ticks(&self) -> Ticks {
+        Ticks(self.state.clone())
     }
 
     /// A guest is about to run.
@@ -76,6 +91,7 @@ fn tick(state: &State, every: Duration, advance: impl Fn()) {
         } else {
             thread::park_timeout(every);
         }
+        state.ticks.fetch_add(1, Ordering::Relaxed);
         advance();
     }
 }
@@ -91,7 +107,6 @@ fn rest(state: &State) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
     use std::time::Instant;
 
     fn until(what: &str, is_so: impl Fn() -> bool) {

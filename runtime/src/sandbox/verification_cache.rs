@@ -1,40 +1,41 @@
-//! What a provider has said of a token or a session, for a while: for operators who would rather have a heavy
-//! provider's answers quickly than anew. Off unless `cache_ttl_ms` is set.
+//! What a provider has said of a token or a session, for a while: for operators who prefer quick answers of a heavy
+//! provider to new ones. Off unless `cache_ttl_ms` is set.
 //!
 //! **Invariant:** only a "yes" is kept, never beyond the session's own end, and none outlives a quarantine, a
 //! revocation, or a reload (which makes a new cache). A token itself is not kept: entries stand under a keyed hash.
 //!
-//! Whoever asks while another's call about the same token is under way waits for its answer: when an entry ends, it
-//! ends for all at once, and a heavy provider could not answer them all. So a call belongs to nobody: it goes on until
-//! its deadline when the caller that began it hangs up.
+//! Callers that ask about the same token at a time share one call: when an entry ends, it ends for all at once, and a heavy
+//! provider could not answer them all. The call lasts as long as one of them waits for it.
 
 use super::health::Health;
 use crate::auth::{
     BearerToken, BoxFuture, CallFault, Claims, ProviderFault, RefreshProvider, RefreshVerdict, SessionClaims,
     SessionProvider, TokenProvider, TokenVerdict,
 };
+use futures_util::FutureExt;
+use futures_util::future::{Shared, WeakShared};
 use hmac::{Hmac, KeyInit, Mac};
-use moka::future::Cache;
+use moka::Expiry;
 use moka::policy::EvictionPolicy;
-use moka::{Entry, Expiry};
+use moka::sync::Cache;
 use sha2::Sha256;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-/// Entries of each kind. Beyond them, the one that nobody has asked for longest is dropped: also those that a revocation
-/// has made worthless, which are never asked for again.
+/// Entries of each kind. Beyond them, the one that was asked for least recently is dropped, which also ends those that a
+/// revocation has made worthless.
 const MAX_ENTRIES: u64 = 10_000;
-/// The caller whose call it is hears from the call itself why it is over, which may be a moment late.
+/// The caller that began a call hears from the call itself why it ended, which may be a moment late.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// A keyed hash of a token, and of what has happened so far that makes earlier answers worthless: a quarantine or a
 /// revocation changes every key.
 type Key = [u8; 32];
 
-/// Is told of every "yes" that was given without a call of its own.
+/// Called for every "yes" that took no call of its own.
 pub type HitMeter = Box<dyn Fn() + Send + Sync>;
 
 /// A provider whose good answers are remembered.
@@ -48,43 +49,27 @@ pub struct CachedProvider<P> {
     hit: HitMeter,
 }
 
-type Answers<T> = Cache<Key, Arc<Yes<T>>>;
-
 struct Yes<T> {
     said: T,
     keep: Duration,
 }
 
-/// What is told to all who wait for the same call, and kept for nobody else.
+/// What all callers of a call hear, and what is not kept for others.
 #[derive(Clone)]
 enum Otherwise {
     No,
     Fault(CallFault),
 }
 
-/// What came of a call.
+/// The outcome of a call.
 type Told<T> = Result<Arc<Yes<T>>, Otherwise>;
 
-/// A caller's place among those who wait for a call. Who hangs up gives it up, so that none pile up behind a call that
-/// takes long; the one whose call it is leaves the call to the others.
-struct Seat<T> {
-    task: JoinHandle<Told<T>>,
-    is_own: Arc<AtomicBool>,
-}
+type Call<T> = Shared<BoxFuture<'static, Told<T>>>;
 
-impl<T> Seat<T> {
-    /// Has this caller made the call, rather than waited for another's?
-    fn is_own(&self) -> bool {
-        self.is_own.load(Ordering::Acquire)
-    }
-}
-
-impl<T> Drop for Seat<T> {
-    fn drop(&mut self) {
-        if !self.is_own() {
-            self.task.abort();
-        }
-    }
+/// What is kept of one kind, and the calls that are under way.
+struct Answers<T> {
+    kept: Cache<Key, Arc<Yes<T>>>,
+    under_way: Mutex<HashMap<Key, WeakShared<BoxFuture<'static, Told<T>>>>>,
 }
 
 /// Each entry says itself how long it is kept.
@@ -106,13 +91,38 @@ impl<T> Expiry<Key, Arc<Yes<T>>> for OwnExpiry {
     }
 }
 
-fn answers<T: Send + Sync + 'static>(ttl: Duration) -> Answers<T> {
-    Cache::builder()
-        .max_capacity(MAX_ENTRIES)
-        .eviction_policy(EvictionPolicy::lru())
-        .time_to_live(ttl)
-        .expire_after(OwnExpiry)
-        .build()
+impl<T: Send + Sync + 'static> Answers<T> {
+    fn new(ttl: Duration) -> Self {
+        let kept = Cache::builder()
+            .max_capacity(MAX_ENTRIES)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(ttl)
+            .expire_after(OwnExpiry)
+            .build();
+        Self { kept, under_way: Mutex::default() }
+    }
+
+    /// The call about this token that is under way, or a new one. Returns whether it is new.
+    fn join<A>(&self, key: Key, ask: impl FnOnce() -> A) -> (Call<T>, bool)
+    where
+        A: Future<Output = Result<Option<Yes<T>>, CallFault>> + Send + 'static,
+    {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = under_way.get(&key).and_then(WeakShared::upgrade);
+        if let Some(call) = known.filter(|call| call.peek().is_none()) {
+            return (call, false);
+        }
+        let (kept, asking) = (self.kept.clone(), ask());
+        let call = async move {
+            let yes = asking.await.map_err(Otherwise::Fault)?.map(Arc::new).ok_or(Otherwise::No)?;
+            kept.insert(key, yes.clone());
+            Ok(yes)
+        };
+        let call = (Box::pin(call) as BoxFuture<'static, _>).shared();
+        under_way.retain(|_, call| call.upgrade().is_some());
+        under_way.extend(call.downgrade().map(|call| (key, call)));
+        (call, true)
+    }
 }
 
 impl<P> CachedProvider<P> {
@@ -129,7 +139,7 @@ impl<P> CachedProvider<P> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         let secret = Hmac::new_from_slice(&key).expect("HMAC takes keys of every length");
-        let (tokens, sessions) = (answers(ttl), answers(ttl));
+        let (tokens, sessions) = (Answers::new(ttl), Answers::new(ttl));
         Ok(Self { provider, health, secret, tokens, sessions, revocations: AtomicU64::new(0), hit })
     }
 
@@ -154,51 +164,30 @@ impl<P> CachedProvider<P> {
         A: Future<Output = Result<Option<Yes<T>>, CallFault>> + Send + 'static,
     {
         let key = self.key(token);
-        if let Some(yes) = answers.get(&key).await {
+        if let Some(yes) = answers.kept.get(&key) {
             (self.hit)();
             return Ok(Some(yes));
         }
         loop {
-            let mut seat = take_seat(answers.clone(), key, ask());
-            let told = tokio::time::timeout_at((by + GRACE).into(), &mut seat.task).await;
-            let told = told.map_err(|_| ProviderFault::NoTimeLeft)?;
-            match told.map_err(|_| ProviderFault::Host("the call panicked".into()))? {
+            let (call, is_own) = answers.join(key, &ask);
+            let told = tokio::time::timeout_at((by + GRACE).into(), call).await;
+            match told.map_err(|_| ProviderFault::NoTimeLeft)? {
                 Ok(yes) => {
-                    if !seat.is_own() {
+                    if !is_own {
                         (self.hit)();
                     }
                     return Ok(Some(yes));
                 }
                 Err(Otherwise::No) => return Ok(None),
                 // It was the other's time that was over.
-                Err(Otherwise::Fault(fault)) if is_brief(&fault) && !seat.is_own() && Instant::now() < by => {
-                }
+                Err(Otherwise::Fault(fault)) if is_brief(&fault) && !is_own && Instant::now() < by => {}
                 Err(Otherwise::Fault(fault)) => return Err(fault),
             }
         }
     }
 }
 
-/// Waits for the call about this token that is under way, or makes one.
-fn take_seat<T: Send + Sync + 'static>(
-    answers: Answers<T>,
-    key: Key,
-    ask: impl Future<Output = Result<Option<Yes<T>>, CallFault>> + Send + 'static,
-) -> Seat<T> {
-    let is_own = Arc::new(AtomicBool::new(false));
-    let made = is_own.clone();
-    let call = async move {
-        made.store(true, Ordering::Release);
-        ask.await.map_err(Otherwise::Fault)?.map(Arc::new).ok_or(Otherwise::No)
-    };
-    let task = tokio::spawn(async move {
-        let told = answers.entry(key).or_try_insert_with(call).await;
-        told.map(Entry::into_value).map_err(Arc::unwrap_or_clone)
-    });
-    Seat { task, is_own }
-}
-
-/// Had whoever asked no time for an answer?
+/// Whether the caller that began the call had no time for an answer.
 fn is_brief(fault: &CallFault) -> bool {
     fault.fault == ProviderFault::NoTimeLeft
 }
@@ -307,7 +296,6 @@ mod tests {
     use super::super::lane::Lane;
     use super::super::limits::Limits;
     use super::*;
-    use futures_util::FutureExt;
     use futures_util::future::join_all;
     use std::sync::atomic::AtomicUsize;
     use tokio::sync::Semaphore;
@@ -449,7 +437,7 @@ mod tests {
         let cached = cached(LONG, LONG);
         for keep in [LONG, Duration::ZERO] {
             let said = Claims::new("good".into(), &[]).unwrap();
-            cached.tokens.insert(cached.key("good"), Arc::new(Yes { said, keep })).await;
+            cached.tokens.kept.insert(cached.key("good"), Arc::new(Yes { said, keep }));
         }
         assert!(verify(&cached, "good").await.is_some());
         assert_eq!(asked(&cached), 1);
@@ -476,7 +464,7 @@ mod tests {
             let session = cached.verify_session("good", Instant::now()).await.unwrap().unwrap();
             assert!(has_none(&session));
         }
-        assert!(has_none(&cached.sessions.iter().next().unwrap().1.said));
+        assert!(has_none(&cached.sessions.kept.iter().next().unwrap().1.said));
     }
 
     /// Answers when it is let.
@@ -574,7 +562,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_about_another_token_waits_for_nobody() {
+    async fn calls_about_other_tokens_do_not_wait() {
         let cached = slow();
         let by = Instant::now() + LONG;
         let [first, second] = ["good-1", "good-2"].map(|token| BearerToken::by_hand(token.into()));
@@ -585,35 +573,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_another_goes_when_its_own_time_is_over() {
+    async fn waiter_goes_when_its_own_time_is_over() {
         let cached = slow();
         let token = BearerToken::by_hand("good".into());
-        begin(&mut cached.verify_token(&token, Instant::now() + LONG)).await;
+        let mut first = cached.verify_token(&token, Instant::now() + LONG);
+        begin(&mut first).await;
         let second = cached.verify_token(&token, Instant::now()).await;
         assert_eq!(second, Err(ProviderFault::NoTimeLeft.into()));
         assert_eq!(asked_slow(&cached), 1);
     }
 
     #[tokio::test]
-    async fn who_has_time_left_asks_itself_when_the_other_had_none() {
+    async fn caller_with_time_left_asks_itself_when_the_other_had_none() {
         let cached = slow();
         let token = BearerToken::by_hand("good".into());
         let by = Instant::now() + LONG;
-        let key = cached.key("good");
         let may_answer = cached.provider.may_answer.clone();
-        let mut other = take_seat(cached.tokens.clone(), key, async move {
+        let (other, is_own) = cached.tokens.join(cached.key("good"), || async move {
             may_answer.acquire().await.unwrap().forget();
             Err(ProviderFault::NoTimeLeft.into())
         });
-        settle().await;
-        assert!(other.is_own());
+        assert!(is_own);
         let mut waits = cached.verify_token(&token, by);
         begin(&mut waits).await;
         assert_eq!(asked_slow(&cached), 0);
         cached.provider.may_answer.add_permits(2);
-        let other = (&mut other.task).await.unwrap();
+        let (other, said) = tokio::join!(other, waits);
         assert!(matches!(other, Err(Otherwise::Fault(fault)) if is_brief(&fault)));
-        assert!(matches!(waits.await, Ok(TokenVerdict::Recognized(_))));
+        assert!(matches!(said, Ok(TokenVerdict::Recognized(_))));
         assert_eq!(asked_slow(&cached), 1);
     }
 
@@ -633,18 +620,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_and_hangs_up_leaves_nothing_behind() {
+    async fn call_that_no_caller_waits_for_is_given_up() {
         let cached = slow();
-        let token = BearerToken::by_hand("good".into());
         let by = Instant::now() + LONG;
-        begin(&mut cached.verify_token(&token, by)).await;
-        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        assert_eq!(tasks(), 1, "its call goes on");
-        for _ in 0..3 {
-            begin(&mut cached.verify_token(&token, by)).await;
+        let under_way = || {
+            let calls = cached.tokens.under_way.lock().unwrap();
+            calls.values().filter(|call| call.upgrade().is_some()).count()
+        };
+        for number in 0..100 {
+            let token = BearerToken::by_hand(format!("good-{number}"));
+            let mut callers = [(); 2].map(|()| cached.verify_token(&token, by));
+            for caller in &mut callers {
+                begin(caller).await;
+            }
+            assert_eq!(under_way(), 1);
+            drop(callers);
+            assert_eq!(under_way(), 0);
         }
-        settle().await;
-        assert_eq!(tasks(), 1);
+        assert_eq!(cached.tokens.under_way.lock().unwrap().len(), 1, "the others are forgotten");
     }
 
     #[tokio::test]

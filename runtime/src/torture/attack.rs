@@ -11,8 +11,8 @@ use crate::auth::{
 };
 use crate::bundled;
 use crate::sandbox::{
-    Buckets, ComponentSource, HttpGrant, Limits, LoadError, Origin, Powers, ProviderSpec, Sandbox,
-    SandboxError, SandboxSettings, WasmProvider,
+    Buckets, CompilerProcess, ComponentSource, HttpGrant, Limits, LoadError, Origin, Powers, ProviderSpec,
+    Sandbox, SandboxError, SandboxSettings, Unloadable, WasmProvider,
 };
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -99,8 +99,8 @@ pub struct Arena {
     granted: Peer,
     canary: Peer,
     buckets: TempDir,
-    /// What was loaded once is only called from then on, as in a server.
-    loaded: Mutex<BTreeMap<&'static str, Arc<WasmProvider>>>,
+    /// What was compiled once, or refused by the compiler, is not compiled again, as in a server.
+    loaded: Mutex<BTreeMap<&'static str, Result<Arc<WasmProvider>, Unloadable>>>,
 }
 
 /// The arena could not be set up.
@@ -118,14 +118,23 @@ pub enum ArenaError {
 }
 
 impl Arena {
-    /// A sandbox with these limits, a bystander in it, and two hosts on loopback.
+    /// A sandbox with these limits, a bystander in it, and two hosts on loopback. Without a `compiler` components are compiled
+    /// in this process.
     ///
     /// # Errors
     /// One of them does not come up.
-    pub async fn open(limits: Limits) -> Result<Self, ArenaError> {
+    pub async fn open(
+        limits: Limits,
+        guest_memory_bytes: Option<usize>,
+        compiler: Option<CompilerProcess>,
+    ) -> Result<Self, ArenaError> {
         let settings = SandboxSettings {
             max_memory_bytes: limits.memory_bytes,
+            max_table_elements: limits.table_elements,
+            max_core_instances: limits.core_instances,
             providers: 2,
+            guest_memory_bytes,
+            compiler,
             ..SandboxSettings::default()
         };
         let sandbox = Sandbox::start(&settings)?;
@@ -169,15 +178,20 @@ impl Arena {
 
     async fn load(&self, attack: &Attack) -> Result<Arc<WasmProvider>, LoadError> {
         let known = self.loaded().get(attack.name).cloned();
-        if let Some(provider) = known {
-            return Ok(provider);
+        if let Some(known) = known {
+            return known.map_err(LoadError::Unloadable);
         }
-        let provider = self.sandbox.load(self.spec_of(attack)).await?.provider;
-        self.loaded().insert(attack.name, provider.clone());
-        Ok(provider)
+        let loaded = self.sandbox.load(self.spec_of(attack)).await.map(|loaded| loaded.provider);
+        match &loaded {
+            Ok(provider) => drop(self.loaded().insert(attack.name, Ok(provider.clone()))),
+            Err(LoadError::Unloadable(why)) => drop(self.loaded().insert(attack.name, Err(why.clone()))),
+            // It was instantiated, which is an attack of its own in every round.
+            Err(_) => {}
+        }
+        loaded
     }
 
-    fn loaded(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<WasmProvider>>> {
+    fn loaded(&self) -> MutexGuard<'_, BTreeMap<&'static str, Result<Arc<WasmProvider>, Unloadable>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,8 +9,8 @@ use super::sign_in::{about, now};
 use super::site::Site;
 use crate::audit::{EventName, Record};
 use crate::auth::{
-    Caller, CookieChange, Decision, Denial, Gate, Judgement, Permit, ProviderName, RequestFacts,
-    SessionEvent, VERIFY_PATH, WS_PATH,
+    Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
+    RequestFacts, SessionEvent, VERIFY_PATH, WS_PATH,
 };
 use axum::extract::Request;
 use axum::http::HeaderValue;
@@ -21,14 +21,29 @@ use std::time::{Duration, Instant};
 
 /// Wall clock over all providers that are asked about one token.
 const CHAIN_DEADLINE: Duration = Duration::from_millis(2_500);
+/// How long a request waits for a provider that is still being loaded when the dashboard has just started.
+const LOADING_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for a page that can do without.
+const SIGN_IN_PATIENCE: Duration = Duration::from_secs(3);
 const SESSION_TOKEN: &str = "x-hermes-session-token";
 
 pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next) -> Response {
     let context =
         Context { client: dashboard.sites.proxies.client_of(&request), site: dashboard.sites.of(&request) };
-    let serving = dashboard.live.now();
     let target = forward_auth::target(&request);
-    let judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
+    let began = Instant::now();
+    let mut serving = dashboard.live.now();
+    let mut judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
+    while !serving.is_ready
+        && is_for_want_of_a_provider(&judgement)
+        && let Some(next) = dashboard.live.next(&serving, began + LOADING_PATIENCE).await
+    {
+        serving = next;
+        judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
+    }
+    if !serving.is_ready && is_sign_in(request.uri().path()) {
+        dashboard.live.when_ready(began + SIGN_IN_PATIENCE).await;
+    }
     drop(target);
     tell(dashboard, &serving.gate, &judgement, request.uri().path(), &context);
     let cookies = cookies(dashboard, &judgement, &context);
@@ -49,6 +64,16 @@ pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next
     };
     session_cookie::set(response.headers_mut(), cookies);
     response
+}
+
+/// Whether a provider that cannot be asked keeps the request from being decided.
+fn is_for_want_of_a_provider(judgement: &Judgement) -> bool {
+    matches!(&judgement.decision, Decision::Refused(denial) if denial.status == DenialStatus::Unavailable)
+}
+
+/// Routes that show the providers, or sign people in by one.
+fn is_sign_in(path: &str) -> bool {
+    ["/login", "/auth/login", "/auth/callback", "/auth/password-login", "/api/auth/providers"].contains(&path)
 }
 
 fn facts<'a>(dashboard: &Dashboard, request: &'a Request, target: &'a str, site: &Site) -> RequestFacts<'a> {

@@ -5,6 +5,7 @@
   const at = (id) => document.getElementById(id);
   const show = (id, text) => { const cell = at(id); if (cell && cell.textContent !== text) cell.textContent = text; };
   const when = (time) => time ? new Date(time).toLocaleString() : "unknown";
+  const seconds = (number) => number == null ? "-" : number.toFixed(1) + " s";
   const ms = (seconds) => seconds == null ? "-" : (seconds * 1e3).toFixed(2) + " ms";
   const api = (path, body) => fetch(prefix + path, {
     method: "POST", body: JSON.stringify(body), redirect: "manual",
@@ -43,10 +44,11 @@
     show("drain-button", drain.active ? "Cancel the drain" : "Begin a drain");
   };
   const showProviders = (list) => rows("providers", list, (provider) => {
-    const { state = "native", latency, faults = [] } = provider.health ?? {};
+    const { state = "native", latency, spent, faults = [] } = provider.health ?? {};
     const fault = faults[0] ? faults[0].reason + " (" + when(faults[0].at) + ")" : "none";
-    return [provider.name, state, ms(latency?.median_seconds), ms(latency?.p99_seconds), fault];
-  }, "none", 5);
+    return [provider.name, state, ms(latency?.median_seconds), ms(latency?.p99_seconds),
+      seconds(spent?.cpu_seconds), seconds(spent?.held_up_seconds), fault];
+  }, "none", 7);
 
   let records = [];
   const details = ({ ts, event, ...fields }) =>

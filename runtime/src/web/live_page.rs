@@ -124,7 +124,7 @@ fn providers(providers: &Value) -> Markup {
             div.scroll role="group" aria-labelledby="providers-title" tabindex="0" {
                 table {
                     thead { tr {
-                        th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Median" } th scope="col" { "p99" } th scope="col" { "Last fault" }
+                        th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Median" } th scope="col" { "p99" } th scope="col" { "CPU" } th scope="col" { "Held up" } th scope="col" { "Last fault" }
                     } }
                     tbody #providers {
                         @for provider in providers {
@@ -134,6 +134,8 @@ fn providers(providers: &Value) -> Markup {
                                 td { @if health.is_null() { "native" } @else { (text(&health["state"])) } }
                                 td { (milliseconds(&health["latency"]["median_seconds"])) }
                                 td { (milliseconds(&health["latency"]["p99_seconds"])) }
+                                td { (seconds(&health["spent"]["cpu_seconds"])) }
+                                td { (seconds(&health["spent"]["held_up_seconds"])) }
                                 td { (health["faults"][0]["reason"].as_str().unwrap_or("none")) }
                             }
                         }
@@ -142,6 +144,10 @@ fn providers(providers: &Value) -> Markup {
             }
         }
     }
+}
+
+fn seconds(seconds: &Value) -> String {
+    seconds.as_f64().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s"))
 }
 
 fn milliseconds(seconds: &Value) -> String {

@@ -2,7 +2,7 @@
 
 use super::Dashboard;
 use super::whoami::Permitted;
-use crate::auth::{ProviderFault, ProviderName};
+use crate::auth::{ProviderFault, ProviderName, Spent};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -61,6 +62,9 @@ impl EncodeLabelValue for Route {
 const BUCKETS: [f64; 14] =
     [5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 1.0, 5.0];
 
+/// A number of seconds that is read when it is asked for.
+type Seconds = Gauge<f64, AtomicU64>;
+
 /// All counters of a dashboard.
 pub struct Metrics {
     registry: Registry,
@@ -70,6 +74,8 @@ pub struct Metrics {
     provider_calls: Family<Labels<1>, Histogram>,
     provider_hits: Family<Labels<1>, Counter>,
     provider_faults: Family<Labels<2>, Counter>,
+    provider_cpu: Family<Labels<1>, Seconds>,
+    provider_held_up: Family<Labels<1>, Seconds>,
     quarantined: Family<Labels<1>, Gauge>,
     reloads: Family<Labels<1>, Counter>,
     drain: Family<Labels<2>, Counter>,
@@ -86,6 +92,8 @@ impl Default for Metrics {
             provider_calls: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             provider_hits: Family::default(),
             provider_faults: Family::default(),
+            provider_cpu: Family::default(),
+            provider_held_up: Family::default(),
             quarantined: Family::default(),
             reloads: Family::default(),
             drain: Family::default(),
@@ -104,6 +112,16 @@ impl Default for Metrics {
             "provider_cache_hits",
             "Good answers of the verification cache, without a call of their own",
             metrics.provider_hits.clone(),
+        );
+        registry.register(
+            "provider_cpu_seconds",
+            "Processor time of a provider's calls that took longer than a tick",
+            metrics.provider_cpu.clone(),
+        );
+        registry.register(
+            "provider_held_up_seconds",
+            "Time in which a provider's calls could have run, but others had the processor",
+            metrics.provider_held_up.clone(),
         );
         registry.register("provider_faults", "Faults of a provider by kind", metrics.provider_faults.clone());
         registry.register(
@@ -155,6 +173,12 @@ impl Metrics {
         }
     }
 
+    fn spent(&self, provider: &ProviderName, spent: Spent) {
+        let labels = [("provider", provider.to_string())];
+        self.provider_cpu.get_or_create(&labels).set(spent.cpu.as_secs_f64());
+        self.provider_held_up.get_or_create(&labels).set(spent.held_up.as_secs_f64());
+    }
+
     pub(super) fn sign_in(&self, outcome: &str) {
         self.sign_ins.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
@@ -179,6 +203,11 @@ pub(super) fn route_of(request: &Request) -> Route {
 pub(super) async fn exposition(State(dashboard): State<Arc<Dashboard>>, _: Permitted) -> Response {
     let dropped = i64::try_from(dashboard.audit.dropped()).unwrap_or(i64::MAX);
     dashboard.metrics.audit_dropped.set(dropped);
+    for provider in dashboard.live.now().gate.registry().iter() {
+        if let Some(health) = &provider.health {
+            dashboard.metrics.spent(&provider.name, health.report().spent);
+        }
+    }
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &dashboard.metrics.registry);

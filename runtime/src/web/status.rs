@@ -5,6 +5,7 @@ use crate::auth::{HealthReport, Permit, ProviderState, Registered};
 use crate::drain::{Verdict, judge};
 use crate::gateway::{GatewayState, StatusReading};
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use jiff::Timestamp;
@@ -66,28 +67,29 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Numbers for everyone. Names, limits and faults for whoever may see them: a caller with a permit, and on a
+/// 503 until the providers are loaded. Numbers for everyone. Names, limits and faults for whoever may see them: a caller with a permit, and on a
 /// loopback bind anyone, since the page there hands out this process's token.
 pub(super) async fn readyz(
     State(dashboard): State<Arc<Dashboard>>,
     permit: Option<Extension<Permit>>,
-) -> Json<Value> {
+) -> (StatusCode, Json<Value>) {
     let serving = dashboard.live.now();
-    let sandboxed = || serving.gate.registry().iter().filter(|provider| provider.component.is_some());
+    let sandboxed = || serving.gate.registry().iter().filter(|provider| provider.health.is_some());
     let reports: Vec<_> =
         sandboxed().map(|provider| (provider, provider.health.as_ref().map(|h| h.report()))).collect();
     let is_quarantined = |report: &Option<HealthReport>| {
         report.as_ref().is_some_and(|report| report.state == ProviderState::Quarantined)
     };
     let quarantined = reports.iter().filter(|(_, report)| is_quarantined(report)).count();
-    let mut providers =
-        json!({"loaded": reports.len(), "refused": serving.refused, "quarantined": quarantined});
+    let mut providers = json!({"loaded": reports.len(), "loading": serving.loading, "refused": serving.refused, "quarantined": quarantined});
     let is_local = !dashboard.page.auth_required && !dashboard.page.insecure;
     if permit.is_some() || is_local {
         let detail = |(provider, report): &(&Registered, Option<HealthReport>)| json!({"name": provider.name, "component": provider.component, "health": report});
         providers["detail"] = reports.iter().map(detail).collect();
     }
-    Json(json!({"ready": true, "providers": providers}))
+    let is_ready = serving.is_ready;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": is_ready, "providers": providers})))
 }
 
 #[cfg(test)]

@@ -26,9 +26,6 @@ use plan::Plan;
 use wasm_encoder::reencode;
 use wasmparser::{Validator, WasmFeatures};
 
-/// Changes with what `link` makes of a component: those compiled by an older way are compiled anew.
-pub(super) const VERSION: u32 = 1;
-
 /// Why a component stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotLinked {

@@ -1,7 +1,7 @@
 //! A linked component answers what it would have answered.
 
 use super::{NotLinked, link};
-use crate::sandbox::{Sandbox, SandboxSettings};
+use crate::sandbox::{ComponentSource, Sandbox, SandboxSettings};
 use std::sync::Arc;
 use wasmparser::{Parser, Payload};
 use wasmtime::Store;
@@ -315,8 +315,8 @@ fn a_second_memory_stays_one() {
 }
 
 /// A constant of the linked module would name a global of its own, which only the proposal for garbage collection has.
-#[test]
-fn what_does_not_compile_when_linked_is_compiled_as_it_is() {
+#[tokio::test]
+async fn what_does_not_compile_when_linked_is_compiled_as_it_is() {
     let component = parse(
         r#"(component
             (core module $a (global (export "base") i64 i64.const 7))
@@ -332,7 +332,8 @@ fn what_does_not_compile_when_linked_is_compiled_as_it_is() {
     let sandbox = sandbox();
     let linked = link(&component).unwrap();
     assert!(Component::from_binary(&sandbox.engine, &linked).is_err());
-    assert_eq!(sandbox.inspect(&component).unwrap().exports, ["run"]);
+    let source = ComponentSource::Bundled(component.leak());
+    assert_eq!(sandbox.inspect(&source).await.unwrap().exports, ["run"]);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use crate::auth::Gate;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
 
 /// A gate, and what else changes only together with it.
 pub struct Serving {
@@ -11,25 +13,86 @@ pub struct Serving {
     pub gate: Gate,
     /// Configured providers that were refused.
     pub refused: usize,
+    /// Configured providers that are still being loaded.
+    pub loading: usize,
+    /// Whether the dashboard is ready: the providers are loaded, or have been given enough time.
+    pub is_ready: bool,
 }
 
 /// The present [`Serving`].
 #[derive(Clone)]
-pub struct Live(Arc<ArcSwap<Serving>>);
+pub struct Live {
+    present: Arc<ArcSwap<Serving>>,
+    replaced: watch::Sender<()>,
+}
 
 impl Live {
     /// The first.
     pub fn new(serving: Serving) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(serving)))
+        Self { present: Arc::new(ArcSwap::from_pointee(serving)), replaced: watch::Sender::new(()) }
     }
 
     /// The present one: a request keeps to what it began with.
     pub fn now(&self) -> Arc<Serving> {
-        self.0.load_full()
+        self.present.load_full()
     }
 
     /// From the next request on.
     pub fn replace(&self, serving: Serving) {
-        self.0.store(Arc::new(serving));
+        self.present.store(Arc::new(serving));
+        self.replaced.send_replace(());
+    }
+
+    /// Waits until one more provider is loaded or the dashboard is ready, until this time at most. Returns what then serves,
+    /// and `None` when nothing has changed.
+    pub async fn next(&self, seen: &Serving, by: Instant) -> Option<Arc<Serving>> {
+        let mut replaced = self.replaced.subscribe();
+        let is_other = |now: &Serving| now.loading != seen.loading || now.is_ready != seen.is_ready;
+        let next = replaced.wait_for(|()| is_other(&self.now()));
+        tokio::time::timeout_at(by.into(), next).await.ok()?.ok()?;
+        Some(self.now())
+    }
+
+    /// Waits until the dashboard is ready, until this time at most. Returns what then serves.
+    pub async fn when_ready(&self, by: Instant) -> Arc<Serving> {
+        let mut serving = self.now();
+        while !serving.is_ready
+            && let Some(next) = self.next(&serving, by).await
+        {
+            serving = next;
+        }
+        serving
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{People, PeopleGate, Registry, SecretDigest, TokenRoutes};
+    use std::time::Duration;
+
+    fn serving(loading: usize) -> Serving {
+        let people = Arc::new(People::new(PeopleGate::ProcessToken(SecretDigest::of(b""))));
+        let registry = Registry::new(Vec::new()).unwrap();
+        let gate = Gate::new(TokenRoutes::default(), registry, people);
+        Serving { gate, refused: 0, loading, is_ready: loading == 0 }
+    }
+
+    fn within(milliseconds: u64) -> Instant {
+        Instant::now() + Duration::from_millis(milliseconds)
+    }
+
+    #[tokio::test]
+    async fn request_waits_for_the_providers_and_not_for_ever() {
+        let live = Live::new(serving(2));
+        assert!(live.next(&live.now(), within(10)).await.is_none());
+        assert_eq!(live.when_ready(within(10)).await.loading, 2);
+        let load = async {
+            live.replace(serving(1));
+            tokio::task::yield_now().await;
+            live.replace(serving(0));
+        };
+        assert_eq!(tokio::join!(live.when_ready(within(60_000)), load).0.loading, 0);
+        assert_eq!(live.when_ready(within(60_000)).await.loading, 0);
     }
 }

@@ -11,6 +11,10 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a revocation waits for the providers to be loaded when the dashboard has just started.
+const LOADING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends the session here and now: its tokens, tickets and sockets. Its provider is told as well, and nobody waits for
 /// that. Whatever was sent, the cookies are deleted.
@@ -29,8 +33,8 @@ pub(in crate::web) async fn logout(
         tokio::task::spawn_blocking(move || ended(&id));
         let by = serving.gate.registry().named_by(&token.provider);
         dashboard.audit.write(about(EventName::Logout, token, by).with("ip", context.ip()));
-        if let Some((by, refresh)) = by.zip(presented.refresh) {
-            revoke(dashboard.clone(), by.clone(), refresh);
+        if let Some(refresh) = presented.refresh {
+            revoke(dashboard.clone(), refresh);
         }
     }
     let location = context.site.path("/login");
@@ -47,13 +51,16 @@ fn about(event: EventName, token: &SessionToken, by: Option<&Registered>) -> Rec
 }
 
 /// Only the provider that minted the token ever hears of it.
-fn revoke(dashboard: Arc<Dashboard>, by: Registered, token: SessionToken) {
+fn revoke(dashboard: Arc<Dashboard>, token: SessionToken) {
     tokio::spawn(async move {
+        // A provider that is still being loaded cannot revoke anything yet.
+        let serving = dashboard.live.when_ready(Instant::now() + LOADING_PATIENCE).await;
+        let Some(by) = serving.gate.registry().named_by(&token.provider) else { return };
         let Some(provider) = &by.refresh else { return };
         let revoked = provider.revoke(&token.token, deadline()).await;
         if let Err(fault) = &revoked {
-            dashboard.tell_fault(&by, fault);
+            dashboard.tell_fault(by, fault);
         }
-        dashboard.audit.write(about(EventName::Revoke, &token, Some(&by)).with("ok", revoked.is_ok()));
+        dashboard.audit.write(about(EventName::Revoke, &token, Some(by)).with("ok", revoked.is_ok()));
     });
 }

@@ -1,0 +1,85 @@
+//! The start of a dashboard that already listens: each provider is put into service as soon as it is loaded.
+//!
+//! Until then another stands in its place that asks callers to come again. The dashboard is ready when all are loaded, or after
+//! [`PATIENCE`]: a component that takes longer to compile joins the others when it is compiled.
+
+use super::loading::Loading;
+use super::providers::Providers;
+use super::reload::Reloader;
+use super::{AppError, live_gate};
+use crate::auth::ProviderName;
+use crate::web::Serving;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// How long the start may take before the dashboard is ready without the providers that are missing.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// After this time the dashboard says that it accepts requests, although some of them will wait.
+const ANNOUNCE_AFTER: Duration = Duration::from_secs(6);
+
+/// What happens during the start.
+enum Event {
+    /// One more provider is loaded or refused, or all of them are.
+    Loaded,
+    /// It is time to announce the dashboard.
+    Announce,
+    /// It is time to be ready with what there is.
+    OutOfPatience,
+    /// The process is ending.
+    Closed,
+}
+
+/// Loads the providers, and calls `announce` once, when they are loaded or soon. Returns when they are, and when the process
+/// is ending. A reload waits until then.
+///
+/// # Errors
+/// People must sign in, and no provider can sign a person in.
+pub(super) async fn start(
+    reloader: &mut Reloader,
+    mut loading: Loading,
+    mut closed: watch::Receiver<bool>,
+    announce: impl FnOnce(),
+) -> Result<(), AppError> {
+    let (mut time_to_announce, mut out_of_patience) = (pin!(sleep(ANNOUNCE_AFTER)), pin!(sleep(PATIENCE)));
+    let mut announce = Some(announce);
+    let mut is_ready = false;
+    let mut reported = Vec::new();
+    loop {
+        let event = tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => Event::Closed,
+            _ = loading.next() => Event::Loaded,
+            () = &mut time_to_announce, if announce.is_some() => Event::Announce,
+            () = &mut out_of_patience, if !is_ready => Event::OutOfPatience,
+        };
+        match event {
+            Event::Closed => return Ok(()),
+            Event::Loaded => {}
+            Event::Announce => announce.take().into_iter().for_each(|announce| announce()),
+            Event::OutOfPatience => is_ready = true,
+        }
+
+        let providers = reloader.loader.collect(&reloader.running, &loading);
+        report_new(reloader, &providers, &mut reported);
+        let serving = live_gate(&reloader.running, &providers, loading.left(), &reloader.entry)?;
+        is_ready |= serving.is_ready;
+        reloader.live.replace(Serving { is_ready, ..serving });
+        reloader.loader.adopt(providers);
+        if loading.left() == 0 {
+            announce.take().into_iter().for_each(|announce| announce());
+            return Ok(());
+        }
+    }
+}
+
+/// Logs and audits each outcome once.
+fn report_new(reloader: &Reloader, providers: &Providers, reported: &mut Vec<ProviderName>) {
+    for report in &providers.reports {
+        if !reported.contains(&report.name) {
+            super::report(report, &reloader.audit);
+            reported.push(report.name.clone());
+        }
+    }
+}
