@@ -52,6 +52,7 @@ impl Home {
             // Those that only a clock stops are stopped soon; the others are given time on a busy machine.
             let (memory, deadline) = match *name {
                 "loops" | "sleeps" => (64, 300),
+                "dozes" => (64, 1_000),
                 "hoards" => (16, 2_000),
                 "shouts" => (256, 2_000),
                 _ => (64, 2_000),

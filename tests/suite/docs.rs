@@ -36,8 +36,8 @@ fn provider_in_the_readme_is_one_that_works() {
 #[test]
 fn limits_in_the_readme_are_those_in_the_code() {
     use portcullis::sandbox::{
-        Limits, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT, MAX_COMPONENT_BYTES, MAX_HANDLES, MAX_INSTANCES,
-        MAX_RANDOM_BYTES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES,
+        Limits, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_RANDOM_BYTES, MAX_STACK_BYTES,
+        MAX_TABLES,
     };
     let readme = project("README.md");
     let row = |start: &str| {
@@ -51,10 +51,13 @@ fn limits_in_the_readme_are_those_in_the_code() {
         ("**bytes that reach the host**", format!("{} KiB", MAX_ANSWER_BYTES >> 10)),
         ("**calls in flight**", format!("| {MAX_CALLS_IN_FLIGHT} |")),
         ("handles", format!("{},000", MAX_HANDLES / 1000)),
-        ("core instances", format!("{MAX_INSTANCES}, {MAX_TABLES}, {},000", MAX_TABLE_ELEMENTS / 1000)),
+        (
+            "core instances",
+            format!("{}, {MAX_TABLES}, {},000", defaults.core_instances, defaults.table_elements / 1000),
+        ),
         ("random bytes", format!("{} KiB", MAX_RANDOM_BYTES >> 10)),
         ("guest stack", format!("{} KiB", MAX_STACK_BYTES >> 10)),
-        ("component file", format!("{} MiB", MAX_COMPONENT_BYTES >> 20)),
+        ("component file", format!("{} MiB", defaults.component_bytes >> 20)),
     ] {
         assert!(row(start).contains(&value), "{start}: {value} is not in {}", row(start));
     }

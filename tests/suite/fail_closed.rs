@@ -111,9 +111,9 @@ const CASES: &[Case] = &[
     case("one that claims more than it was granted", &["pretends"], METRICS, GOOD, 200, "# HELP"),
     case("no token", &["known"], DRAIN, Nothing, 401, UNAUTHORIZED),
     case("a wrong token", &["known"], DRAIN, WRONG, 401, UNAUTHORIZED),
-    case("a good token of a provider", &["known"], DRAIN, GOOD, 403, FORBIDDEN),
-    case("a provider that claims the drain scope", &["pretends"], DRAIN, GOOD, 403, FORBIDDEN),
-    case("a wrong token, a provider out of reach", &["unreachable"], DRAIN, WRONG, 503, "unreachable-0"),
+    case("a good token of a provider", &["known"], DRAIN, GOOD, 401, UNAUTHORIZED),
+    case("a provider that claims the drain scope", &["pretends"], DRAIN, GOOD, 401, UNAUTHORIZED),
+    case("a wrong token, a provider out of reach", &["unreachable"], DRAIN, WRONG, 401, UNAUTHORIZED),
     case("the drain secret", &["loops"], DRAIN, DrainSecret, 200, r#""draining":true"#),
     case(
         "the drain secret, another method",

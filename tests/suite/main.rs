@@ -22,6 +22,7 @@ mod people;
 mod properties;
 mod quarantine;
 mod reload;
+mod second_attack;
 mod secrets;
 mod sessions;
 mod status_file;

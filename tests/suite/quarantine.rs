@@ -63,7 +63,7 @@ fn faults_are_shown_with_limit_and_usage() {
 fn strangers_see_numbers_and_no_names() {
     let home = Home::with_config(&format!(
         "dashboard:\n  token_routes: [{{path: /metrics, scope: metrics.read}}]\n  providers:\n    - {{name: people, \
-         component: {}}}\n    - {{name: brittle, component: {}}}\n",
+         component: {}}}\n    - {{name: brittle, component: {}, grants: {{scopes: [metrics.read]}}}}\n",
         guest("signs_in").display(),
         guest("brittle").display()
     ));
