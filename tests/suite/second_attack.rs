@@ -45,7 +45,7 @@ fn home_under(attacks: &[&str]) -> Home {
     home
 }
 
-/// Calls the host's own routes and the good provider while the attack goes on, and returns the slowest answer.
+/// Calls the host's own routes and the good provider during the attack, and returns the slowest answer.
 fn slowest_meanwhile(dashboard: &Process, attack: impl FnOnce() + Send) -> Duration {
     std::thread::scope(|scope| {
         let attacked = scope.spawn(attack);

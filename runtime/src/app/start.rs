@@ -16,15 +16,19 @@ use tokio::time::sleep;
 
 /// How long the start may take before the dashboard is ready without the providers that are missing.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// After this time the dashboard says that it accepts requests, although some of them will wait.
+/// After this time the dashboard says that it accepts requests, although those to providers that are missing will wait.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(6);
+/// The same when there is no provider yet that could answer any.
+const ANNOUNCE_WITHOUT_ANY_AFTER: Duration = Duration::from_secs(60);
 
 /// What happens during the start.
 enum Event {
     /// One more provider is loaded or refused, or all of them are.
     Loaded,
-    /// It is time to announce the dashboard.
+    /// It is time to announce the dashboard, if it has a provider.
     Announce,
+    /// It is time to announce the dashboard.
+    AnnounceAnyway,
     /// It is time to be ready with what there is.
     OutOfPatience,
     /// The process is ending.
@@ -42,7 +46,10 @@ pub(super) async fn start(
     mut closed: watch::Receiver<bool>,
     announce: impl FnOnce(),
 ) -> Result<(), AppError> {
-    let (mut time_to_announce, mut out_of_patience) = (pin!(sleep(ANNOUNCE_AFTER)), pin!(sleep(PATIENCE)));
+    let mut time_to_announce = pin!(sleep(ANNOUNCE_AFTER));
+    let mut announce_anyway = pin!(sleep(ANNOUNCE_WITHOUT_ANY_AFTER));
+    let mut out_of_patience = pin!(sleep(PATIENCE));
+    let mut may_announce = false;
     let mut announce = Some(announce);
     let mut is_ready = false;
     let mut reported = Vec::new();
@@ -51,13 +58,15 @@ pub(super) async fn start(
             biased;
             _ = closed.wait_for(|closed| *closed) => Event::Closed,
             _ = loading.next() => Event::Loaded,
-            () = &mut time_to_announce, if announce.is_some() => Event::Announce,
+            () = &mut time_to_announce, if !may_announce => Event::Announce,
+            () = &mut announce_anyway, if announce.is_some() => Event::AnnounceAnyway,
             () = &mut out_of_patience, if !is_ready => Event::OutOfPatience,
         };
         match event {
             Event::Closed => return Ok(()),
             Event::Loaded => {}
-            Event::Announce => announce.take().into_iter().for_each(|announce| announce()),
+            Event::Announce => may_announce = true,
+            Event::AnnounceAnyway => announce.take().into_iter().for_each(|announce| announce()),
             Event::OutOfPatience => is_ready = true,
         }
 
@@ -66,9 +75,12 @@ pub(super) async fn start(
         let serving = live_gate(&reloader.running, &providers, loading.left(), &reloader.entry)?;
         is_ready |= serving.is_ready;
         reloader.live.replace(Serving { is_ready, ..serving });
+        let has_any = providers.reports.iter().any(|report| report.outcome.is_ok());
         reloader.loader.adopt(providers);
-        if loading.left() == 0 {
+        if loading.left() == 0 || may_announce && has_any {
             announce.take().into_iter().for_each(|announce| announce());
+        }
+        if loading.left() == 0 {
             return Ok(());
         }
     }

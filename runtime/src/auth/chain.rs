@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn provider_without_the_required_scope_is_not_asked() {
         let provider = knows("a");
-        assert_eq!(ask(&[provider.clone()], "a", Some("admin")).verified, Verified::Unrecognized);
+        assert_eq!(ask(std::slice::from_ref(&provider), "a", Some("admin")).verified, Verified::Unrecognized);
         assert_eq!(provider.asked.load(Ordering::Relaxed), 0);
     }
 

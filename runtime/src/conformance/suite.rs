@@ -34,12 +34,20 @@ pub struct Subject {
 pub async fn examine(sandbox: &Arc<Sandbox>, subject: Subject, progress: impl Fn(usize, usize)) -> Report {
     let mut report = Report::new();
     let Subject { spec, known } = subject;
-    if let Ok(inspection) = sandbox.inspect(&spec.source).await {
-        describe_needs(&mut report, &inspection);
-        report.inspection = Some(inspection);
-    }
+    let source = spec.source.clone();
     let start = Instant::now();
-    let loaded = match sandbox.load(spec).await {
+    let loading = sandbox.load(spec).await;
+    let load = start.elapsed();
+    // What is refused may still be a component, of which there is something to say.
+    let inspection = match &loading {
+        Ok(loaded) => Some(loaded.inspection.clone()),
+        Err(_) => sandbox.inspect(&source).await.ok(),
+    };
+    if let Some(inspection) = &inspection {
+        describe_needs(&mut report, inspection);
+    }
+    report.inspection = inspection;
+    let loaded = match loading {
         Ok(loaded) => loaded,
         Err(refused) => {
             report.add("loads", Level::Failure, refused.to_string());
@@ -47,7 +55,7 @@ pub async fn examine(sandbox: &Arc<Sandbox>, subject: Subject, progress: impl Fn
         }
     };
     report.add("loads", Level::Pass, "it loads, accepts its settings and says what it supports");
-    report.timings = Some(Timings { load: micros(start.elapsed()), ..Timings::default() });
+    report.timings = Some(Timings { load: micros(load), ..Timings::default() });
     let provider = loaded.provider.clone();
     let mut examination = Examination { report, provider, notes: Notes::default() };
     examination.steadiness_of_support(&loaded).await;

@@ -1,6 +1,6 @@
 //! A provider as the gate sees it: every call, of whatever kind, counts for its health and is timed.
 //!
-//! A call belongs to the provider, not to the caller: when the caller disconnects, the call goes on until it ends, and
+//! A call belongs to the provider, not to the caller: when the caller disconnects, the call continues until it ends, and
 //! counts as any other. Otherwise callers that disconnect could hide that a provider hangs, or make one that is merely
 //! slow look as if it did. Such a call ends early only when another caller needs its slot.
 
@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// Called with how long each call took, whatever its outcome.
+/// Called with how long each call took.
 pub type CallMeter = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// A provider whose faults count: after too many it is not asked for a while.

@@ -1,8 +1,8 @@
 //! The memory of all guests together. Each call holds as much of it as its linear memories have, so that no number of
 //! calls and providers takes more of the machine than the operator allows.
 //!
-//! Half of it is divided among the providers, so that each can make calls whatever the others hold. The other half goes to
-//! whichever asks first.
+//! Half of it is divided among the providers, so that each can make calls when the others hold all they can. The
+//! other half goes to the provider that asks first.
 
 use super::limits::MAX_FAST_MEMORY_BYTES;
 use super::machine;

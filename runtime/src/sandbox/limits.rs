@@ -88,7 +88,7 @@ impl CallLimits {
     }
 
     /// Whether the call has more memory than it may have on a thread that serves requests. True once: the call then gives
-    /// way and goes on elsewhere.
+    /// way and continues on the guests' threads.
     pub(super) fn has_outgrown_the_fast_path(&mut self) -> bool {
         let has_outgrown = !self.was_large && self.share.is_large();
         self.was_large |= has_outgrown;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How far behind the others a provider that was idle may begin.
 const CREDIT: Duration = Duration::from_millis(50);
 
-/// Decides whose turn it is. Pure: it is told who wants to run and how long who ran.
+/// Decides which call runs next. Pure: callers report which calls want to run and how long each ran.
 struct Queue<W> {
     free: usize,
     /// A provider that has lately failed holds a thread. One of them may, so that a thread is left to the others.
@@ -245,7 +245,7 @@ impl<F: Future> Future for InTurn<F> {
                 }
             }
         };
-        // The waker first: whoever grants the turn sets the flag before it wakes.
+        // The waker first: the thread that grants the turn sets the flag before it wakes.
         context.waker().clone_into(&mut line.waiter.waker.lock().unwrap_or_else(PoisonError::into_inner));
         if !line.waiter.is_granted.load(Ordering::Acquire) {
             this.line = Some(line);

@@ -18,14 +18,19 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::Response;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// Wall clock over all providers that are asked about one token.
 const CHAIN_DEADLINE: Duration = Duration::from_millis(2_500);
 /// How long a request waits for a provider that is still being loaded when the dashboard has just started.
-const LOADING_PATIENCE: Duration = Duration::from_secs(20);
+const LOADING_PATIENCE: Duration = Duration::from_secs(120);
+/// Requests that may wait so at a time. The connections of the others stay free for the routes that need no provider.
+const MAX_WAITING: usize = 256;
 /// The same for a page that can do without.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(3);
 const SESSION_TOKEN: &str = "x-hermes-session-token";
+
+static WAITING: Semaphore = Semaphore::const_new(MAX_WAITING);
 
 pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next) -> Response {
     let context =
@@ -34,13 +39,16 @@ pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next
     let began = Instant::now();
     let mut serving = dashboard.live.now();
     let mut judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
-    while !serving.is_ready
+    let place = (serving.loading > 0).then(|| WAITING.try_acquire());
+    while let Some(Ok(_)) = &place
+        && serving.loading > 0
         && is_for_want_of_a_provider(&judgement)
         && let Some(next) = dashboard.live.next(&serving, began + LOADING_PATIENCE).await
     {
         serving = next;
         judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
     }
+    drop(place);
     if !serving.is_ready && is_sign_in(request.uri().path()) {
         dashboard.live.when_ready(began + SIGN_IN_PATIENCE).await;
     }

@@ -67,8 +67,8 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// 503 until the providers are loaded. Numbers for everyone. Names, limits and faults for whoever may see them: a caller with a permit, and on a
-/// loopback bind anyone, since the page there hands out this process's token.
+/// 503 until the dashboard is ready. Numbers for everyone. Names, limits and faults for those who may see them: a caller with
+/// a permit, and on a loopback bind anyone, since the page there hands out this process's token.
 pub(super) async fn readyz(
     State(dashboard): State<Arc<Dashboard>>,
     permit: Option<Extension<Permit>>,

@@ -1,8 +1,8 @@
 //! The compiler's process: the same binary, started for one component, with limits on its memory and time.
 //!
 //! The dashboard writes the component's length and bytes to the child's standard input and keeps it open; the child
-//! answers on its standard output and ends. A child whose input is closed early ends at once, since nobody would read
-//! what it says.
+//! answers on its standard output and ends. A child whose input is closed early ends at once: its
+//! answer would not be read.
 
 use super::artifact::Artifact;
 use super::cache::MAX_ARTIFACT_BYTES;
@@ -31,7 +31,8 @@ pub struct ChildLimits {
     pub memory_bytes: u64,
     /// Processor time of the child, over all its threads. CPython takes 8 s of one core.
     pub cpu: Duration,
-    /// Wall-clock time, after which the child is killed.
+    /// Wall-clock time, after which the child is killed. Much more than the processor time: the child has a low priority, so
+    /// that a busy machine can keep it from running.
     pub wall: Duration,
 }
 
@@ -40,7 +41,7 @@ impl Default for ChildLimits {
         Self {
             memory_bytes: 1536 * 1024 * 1024,
             cpu: Duration::from_secs(120),
-            wall: Duration::from_secs(120),
+            wall: Duration::from_secs(600),
         }
     }
 }

@@ -321,7 +321,7 @@ impl Survey {
                 for import in imports.into_imports() {
                     match import?.ty {
                         TypeRef::Func(_) | TypeRef::FuncExact(_) => {
-                            self.edit(|module| module.imported_functions += 1)
+                            self.edit(|module| module.imported_functions += 1);
                         }
                         TypeRef::Memory(memory) => self.edit(|module| {
                             module.memories.push(memory);
