@@ -114,6 +114,8 @@ fn provider(seed: u64, resolve: &Resolve, world: WorldId) -> Vec<u8> {
         disallow_traps: seed.is_multiple_of(2),
         multi_value_enabled: false,
         gc_enabled: false,
+        // With them come references to objects of the host, which no provider may have.
+        reference_types_enabled: false,
         exceptions_enabled: false,
         memory64_enabled: false,
         threads_enabled: false,

@@ -358,10 +358,8 @@ impl Seen {
             ProviderFault::Trapped(_) => Some(Catch::Trapped),
             ProviderFault::Malformed(_) => Some(Catch::Malformed),
             ProviderFault::Unavailable(_) => Some(Catch::Unavailable),
-            ProviderFault::Saturated { .. }
-            | ProviderFault::Quarantined { .. }
-            | ProviderFault::NoTimeLeft
-            | ProviderFault::Host(_) => None,
+            ProviderFault::Saturated { .. } => Some(Catch::Saturated),
+            ProviderFault::Quarantined { .. } | ProviderFault::NoTimeLeft | ProviderFault::Host(_) => None,
         };
         let Usage { memory_bytes, .. } = fault.used;
         Self { caught_by, reason: fault.fault.to_string(), memory_bytes, ..Self::new(elapsed, deadline) }

@@ -20,6 +20,8 @@ pub enum Catch {
     Cut,
     /// It said that its store is out of reach, as it may.
     Unavailable,
+    /// The memory of all calls together was taken.
+    Saturated,
 }
 
 /// One hostile guest.
@@ -47,7 +49,9 @@ pub static ATTACKS: std::sync::LazyLock<Vec<Attack>> = std::sync::LazyLock::new(
     EXPECTED.iter().filter_map(attack).collect()
 });
 
-use Catch::{Cut, DeadlineExceeded, Denied, Malformed, OutOfMemory, Refused, Trapped, Unavailable};
+use Catch::{
+    Cut, DeadlineExceeded, Denied, Malformed, OutOfMemory, Refused, Saturated, Trapped, Unavailable,
+};
 
 const EXPECTED: &[(&str, &[Catch])] = &[
     // Time.
@@ -72,14 +76,14 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     // Its answer about tokens is asked for once: whatever it was, no later call changes it.
     ("supports_token_flips", &[Refused, Trapped]),
     // Memory.
-    ("grows_at_once", &[OutOfMemory]),
-    ("grows_by_pages", &[OutOfMemory]),
-    ("fills_its_memory", &[OutOfMemory, DeadlineExceeded]),
+    ("grows_at_once", &[OutOfMemory, Saturated]),
+    ("grows_by_pages", &[OutOfMemory, Saturated]),
+    ("fills_its_memory", &[OutOfMemory, DeadlineExceeded, Saturated]),
     ("grows_at_instantiation", &[Refused]),
     ("grows_tables", &[OutOfMemory]),
     // Answers.
-    ("huge_string", &[Malformed, OutOfMemory]),
-    ("ten_million_scopes", &[Malformed, OutOfMemory]),
+    ("huge_string", &[Malformed, OutOfMemory, Saturated]),
+    ("ten_million_scopes", &[Malformed, OutOfMemory, Saturated]),
     ("aliased_scopes", &[Malformed]),
     ("ten_thousand_scopes", &[Malformed]),
     ("principal_of_a_mebibyte", &[Malformed]),
@@ -149,10 +153,10 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("asks_for_settings_in_a_straight_line", &[DeadlineExceeded, Denied]),
     ("drops_handles_in_a_straight_line", &[DeadlineExceeded, Denied]),
     ("fills_tables_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("fills_memory_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("copies_memory_in_a_straight_line", &[DeadlineExceeded, Denied]),
+    ("fills_memory_in_a_straight_line", &[DeadlineExceeded, Denied, Saturated]),
+    ("copies_memory_in_a_straight_line", &[DeadlineExceeded, Denied, Saturated]),
     ("grows_memory_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("fills_memory_in_realloc", &[DeadlineExceeded, Denied]),
+    ("fills_memory_in_realloc", &[DeadlineExceeded, Denied, Saturated]),
     ("takes_roots_in_a_straight_line", &[Denied, DeadlineExceeded, Refused]),
     ("initializes_memory_at_instantiation", &[Denied, DeadlineExceeded, Refused]),
     ("makes_handles_in_a_straight_line", &[Trapped]),
@@ -197,7 +201,7 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("panics_with_the_token", &[Trapped]),
     ("blames_its_store_with_the_token", &[Unavailable]),
     ("hides_the_token_in_a_scope", &[Cut, Malformed]),
-    ("fills_its_memory_and_sleeps", &[Denied, DeadlineExceeded, OutOfMemory]),
+    ("fills_its_memory_and_sleeps", &[Denied, DeadlineExceeded, OutOfMemory, Saturated]),
     ("keeps_host_references_in_a_table", &[Refused, Denied]),
     ("keeps_a_host_reference_in_a_global", &[Refused, Denied]),
     ("passes_host_references", &[Refused, Denied]),
