@@ -68,7 +68,8 @@ export class Home {
   audit() {
     let text = '';
     try { text = readFileSync(join(this.path, 'logs/dashboard-auth.log'), 'utf8'); } catch {}
-    return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+    // The last line may still be being written.
+    return text.split('\n').slice(0, -1).map((line) => JSON.parse(line));
   }
   /** Lines of this event, once there are as many. */
   async audited(event, count = 1) {
