@@ -29,29 +29,6 @@ fn changed(parent: &Path, name: &str, file: &str, from: &str, to: &str) -> Scaff
     scaffold
 }
 
-/// Two components in one, which pass a string from memory to memory: the compiler panics on it.
-const COMPOSED: &str = r#"(component
-    (component $callee
-        (core module $m
-            (memory (export "memory") 1)
-            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
-            (func (export "take") (param i32 i32)))
-        (core instance $i (instantiate $m))
-        (func (export "take") (param "text" string)
-            (canon lift (core func $i "take") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
-    (component $caller
-        (import "take" (func $take (param "text" string)))
-        (core module $m (memory (export "memory") 1))
-        (core instance $i (instantiate $m))
-        (core func $lowered (canon lower (func $take) (memory (core memory $i "memory"))))
-        (core module $caller (import "" "take" (func $take (param i32 i32)))
-            (func (export "run") i32.const 0 i32.const 0 call $take))
-        (core instance $run (instantiate $caller (with "" (instance (export "take" (func $lowered))))))
-        (func (export "run") (canon lift (core func $run "run"))))
-    (instance $callee (instantiate $callee))
-    (instance $caller (instantiate $caller (with "take" (func $callee "take"))))
-    (export "run" (func $caller "run")))"#;
-
 #[test]
 fn files_that_are_no_component_of_ours() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -65,7 +42,6 @@ fn files_that_are_no_component_of_ours() {
             r#"(component (component $inner) (instance $i (instantiate $inner)) (export "other:world/thing@1.0.0" (instance $i)))"#,
             "is it built for the world of wit/provider.wit? It exports other:world/thing@1.0.0",
         ),
-        (COMPOSED, "Components that are composed of several"),
     ] {
         let path = folder.path().join("mistake.wasm");
         fs::write(&path, wat::parse_str(text).expect("the text is WebAssembly")).expect("a file");
