@@ -1,44 +1,222 @@
-//! Sessions that people have signed out of, so that a restart brings none of them back.
+//! Sessions that people have signed out of, kept in a file so that a restart brings none of them back.
+//!
+//! One thread writes the file. Sign-outs that arrive while it waits for the disk share the next write.
+//!
+//! **Invariant:** the file never holds more than twice [`MAX_ENDED`] lines, and nothing in it can stop a start.
 
 use crate::atomic_file::{self, Durability};
 use crate::auth::{MAX_ENDED, SessionId};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use tokio::sync::oneshot;
 
-/// In the home, for its owner alone: a line each.
+/// In the home, for its owner alone: one identifier per line, the newest last.
 const FILE: &str = "ended_sessions";
 
-/// Where they are written down.
-pub(super) struct EndedSessions(Mutex<File>);
+/// An identifier in hexadecimal digits, and the end of its line.
+const LINE_BYTES: u64 = 33;
+
+/// Sign-outs that may wait for the disk. Those beyond are not written.
+const MAX_WAITING: usize = 1_024;
+
+/// Where ended sessions are kept.
+#[derive(Clone)]
+pub(super) struct EndedSessions {
+    inbox: SyncSender<(SessionId, oneshot::Sender<()>)>,
+}
 
 impl EndedSessions {
-    /// Those of before, the oldest first, and where the next ones go.
-    pub(super) fn open(home: &Path) -> io::Result<(Vec<SessionId>, Arc<Self>)> {
+    /// Reads those of earlier runs, the oldest first, and starts the thread that writes the next ones. A file that
+    /// cannot be read is an error in the log, and the dashboard starts without its content.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(super) fn open(home: &Path) -> io::Result<(Vec<SessionId>, Self)> {
         let path = home.join(FILE);
-        let text = match atomic_file::read(&path) {
-            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
-        let mut known: Vec<_> = text.lines().filter_map(SessionId::written).collect();
-        if known.len() > MAX_ENDED {
-            known.drain(..known.len() - MAX_ENDED);
-            let kept: String = known.iter().map(|id| format!("{}\n", id.as_str())).collect();
-            atomic_file::replace(&path, kept.as_bytes(), Durability::Renamed)?;
-        }
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok((known, Arc::new(Self(Mutex::new(file)))))
+        let known = read_last(&path).unwrap_or_else(|error| {
+            let path = path.display();
+            tracing::error!(
+                %path, %error,
+                "cannot read which sessions were signed out: those sessions count again until they expire; \
+                 repair or remove the file"
+            );
+            Vec::new()
+        });
+
+        let (inbox, ended) = mpsc::sync_channel(MAX_WAITING);
+        let mut writer = Writer { lines: known.len(), path, unwritten: Vec::new(), warned: false };
+        thread::Builder::new().name("ended-sessions".into()).spawn(move || writer.run(&ended))?;
+        Ok((known, Self { inbox }))
     }
 
-    /// Writes one down. Waits for the disk.
-    pub(super) fn remember(&self, id: &SessionId) {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = file.write_all(format!("{}\n", id.as_str()).as_bytes()).and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            tracing::warn!(%error, "a sign-out is not written down: after a restart its access token counts again");
+    /// Returns once the session's end is on the disk, or cannot be put there, which is logged.
+    pub(super) async fn remember(&self, id: SessionId) {
+        let (written, done) = oneshot::channel();
+        if self.inbox.try_send((id, written)).is_err() {
+            tracing::warn!("a sign-out could not be written to {FILE}: too many wait for the disk");
+            return;
         }
+        // An error means that the thread has ended, which it does with the process.
+        let _ = done.await;
+    }
+}
+
+/// The last [`MAX_ENDED`] identifiers. Lines that are no identifier are left out.
+fn read_last(path: &Path) -> io::Result<Vec<SessionId>> {
+    let mut file = match atomic_file::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+
+    let longest = MAX_ENDED as u64 * LINE_BYTES;
+    let start = file.metadata()?.len().saturating_sub(longest);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(longest).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).lines().filter_map(SessionId::written).collect())
+}
+
+/// The thread that owns the file.
+struct Writer {
+    path: PathBuf,
+    /// Lines in the file, or more than that.
+    lines: usize,
+    /// What a full disk refused. It is written with the next sign-out.
+    unwritten: Vec<SessionId>,
+    warned: bool,
+}
+
+impl Writer {
+    fn run(&mut self, inbox: &Receiver<(SessionId, oneshot::Sender<()>)>) {
+        while let Ok(first) = inbox.recv() {
+            let (ids, waiting): (Vec<_>, Vec<_>) = std::iter::once(first).chain(inbox.try_iter()).unzip();
+            self.unwritten.extend(ids);
+
+            let is_full = self.lines + self.unwritten.len() > 2 * MAX_ENDED;
+            let written = if is_full { self.rewrite() } else { self.append() };
+            self.report(written);
+            // A caller that has gone does not wait.
+            for caller in waiting {
+                let _ = caller.send(());
+            }
+        }
+    }
+
+    fn append(&mut self) -> io::Result<()> {
+        let mut file = open_to_append(&self.path)?;
+        // Before the write: a part of it may land.
+        self.lines += self.unwritten.len();
+        file.write_all(lines_of(&self.unwritten).as_bytes())?;
+        file.sync_data()
+    }
+
+    /// Keeps the newest [`MAX_ENDED`].
+    fn rewrite(&mut self) -> io::Result<()> {
+        let mut kept = read_last(&self.path)?;
+        kept.extend(self.unwritten.iter().cloned());
+        kept.drain(..kept.len().saturating_sub(MAX_ENDED));
+
+        atomic_file::replace(&self.path, lines_of(&kept).as_bytes(), Durability::Synced)?;
+        self.lines = kept.len();
+        Ok(())
+    }
+
+    fn report(&mut self, written: io::Result<()>) {
+        match written {
+            Ok(()) => {
+                self.unwritten.clear();
+                self.warned = false;
+            }
+            Err(error) => {
+                let excess = self.unwritten.len().saturating_sub(MAX_ENDED);
+                self.unwritten.drain(..excess);
+                if !self.warned {
+                    let path = self.path.display();
+                    tracing::warn!(
+                        %path, %error,
+                        "sign-outs cannot be written: after a restart those sessions count again"
+                    );
+                }
+                self.warned = true;
+            }
+        }
+    }
+}
+
+fn lines_of(ids: &[SessionId]) -> String {
+    ids.iter().map(|id| format!("{}\n", id.as_str())).collect()
+}
+
+/// A FIFO or device at this name is an error, not a wait, and a link is not followed.
+fn open_to_append(path: &Path) -> io::Result<std::fs::File> {
+    use rustix::fs::OFlags;
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    async fn remember(ended: &EndedSessions, count: usize) -> Vec<SessionId> {
+        let ids: Vec<_> = (0..count).map(|_| SessionId::generate().unwrap()).collect();
+        let all = ids.iter().map(|id| ended.remember(id.clone()));
+        futures_util::future::join_all(all).await;
+        ids
+    }
+
+    #[tokio::test]
+    async fn sign_outs_are_known_after_a_restart() {
+        let home = tempfile::tempdir().unwrap();
+        let (known, ended) = EndedSessions::open(home.path()).unwrap();
+        assert!(known.is_empty());
+        let ids = remember(&ended, 20).await;
+        assert_eq!(EndedSessions::open(home.path()).unwrap().0, ids);
+    }
+
+    #[tokio::test]
+    async fn file_is_bounded_while_it_grows() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(FILE);
+        let many: String = (0..3 * MAX_ENDED).map(|id| format!("{id:032x}\n")).collect();
+        fs::write(&path, many).unwrap();
+
+        let (known, ended) = EndedSessions::open(home.path()).unwrap();
+        assert_eq!(known.len(), MAX_ENDED, "the newest");
+        assert_eq!(known.last().unwrap().as_str(), format!("{:032x}", 3 * MAX_ENDED - 1));
+
+        let mut writer =
+            Writer { lines: 2 * MAX_ENDED, path: path.clone(), unwritten: Vec::new(), warned: false };
+        let (sender, inbox) = mpsc::sync_channel(1);
+        let newest = SessionId::generate().unwrap();
+        sender.send((newest.clone(), oneshot::channel().0)).unwrap();
+        drop((sender, ended));
+        writer.run(&inbox);
+        assert_eq!(fs::metadata(&path).unwrap().len(), MAX_ENDED as u64 * LINE_BYTES);
+        assert_eq!(EndedSessions::open(home.path()).unwrap().0.last(), Some(&newest));
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_the_files_place_stops_no_start_and_no_sign_out() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(FILE);
+        fs::create_dir(&path).unwrap();
+        let (known, ended) = EndedSessions::open(home.path()).unwrap();
+        assert!(known.is_empty());
+        let mut ids = remember(&ended, 3).await;
+
+        fs::remove_dir(&path).unwrap();
+        ids.extend(remember(&ended, 1).await);
+        assert_eq!(EndedSessions::open(home.path()).unwrap().0, ids, "written with the next one");
+
+        fs::write(&path, b"\xff\xfe garbage\n\0\n").unwrap();
+        assert!(EndedSessions::open(home.path()).unwrap().0.is_empty());
     }
 }

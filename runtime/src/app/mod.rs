@@ -16,7 +16,7 @@ use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, Scope,
     SecretDigest, Sessions, TokenRoutes,
 };
-use crate::config::{Config, DashboardConfig, PublicUrl};
+use crate::config::{Config, DashboardConfig, Overrides, PublicUrl};
 use crate::drain::{
     DRAIN_PROVIDER, DrainControl, DrainSecret, DrainSecretProvider, Epoch, MarkerFile, generate_secret,
 };
@@ -56,30 +56,30 @@ pub enum AppError {
         host: String,
     },
     /// The address is taken or not ours.
-    #[error("cannot listen on {host}:{port}: {source}")]
+    #[error("cannot listen on {host}:{port}: {cause}")]
     Listen {
         /// The host.
         host: String,
         /// The port.
         port: u16,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The key that seals cookies cannot be kept.
-    #[error("cannot keep the session key in {path}: {source}")]
+    #[error("cannot keep the session key in {path}: {cause}")]
     SessionKey {
         /// Its file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The home cannot be used.
-    #[error("cannot use the home {home}: {source}")]
+    #[error("cannot use the home {home}: {cause}")]
     Home {
         /// The home.
         home: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The sandbox did not come up.
     #[error(transparent)]
@@ -135,10 +135,11 @@ impl App {
     ///
     /// # Errors
     /// The dashboard cannot come up.
-    pub async fn build(config: &Config, insecure: bool) -> Result<Self, AppError> {
+    pub async fn build(config: Config, overrides: Overrides, insecure: bool) -> Result<Self, AppError> {
+        let config = &config.with(&overrides);
         // First, so that no change goes unseen between reading a file and watching it.
         let files = FileWatch::start(files_of(config));
-        let home_failed = |source| AppError::Home { home: config.home.clone(), source };
+        let home_failed = |cause| AppError::Home { home: config.home.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(home_failed)?;
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
@@ -154,7 +155,7 @@ impl App {
             false => PeopleGate::ProcessToken(SecretDigest::of(process_token.expose().as_bytes())),
         };
         let is_open = insecure && dashboard.is_gated();
-        let (over, ended) = EndedSessions::open(&config.home).map_err(home_failed)?;
+        let (over, ended) = EndedSessions::open(&config.home).map_err(AppError::Thread)?;
         let people = Arc::new(People::with_sessions(gate, Sessions::with_ended(over)));
         let entry = Entry { people, must_sign_in: auth_required, is_open };
         let nothing_loaded = loader.collect(config, &loading);
@@ -177,9 +178,12 @@ impl App {
             hosts: host_policy(dashboard),
             sites: sites(dashboard),
             sealer: session_key::sealer(config)
-                .map_err(|(path, source)| AppError::SessionKey { path, source })?,
+                .map_err(|(path, cause)| AppError::SessionKey { path, cause })?,
             sign_ins: SignIns::default(),
-            ended: Arc::new(move |id| ended.remember(id)),
+            ended: Arc::new(move |id| {
+                let ended = ended.clone();
+                Box::pin(async move { ended.remember(id).await })
+            }),
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
@@ -191,8 +195,15 @@ impl App {
             faults: FaultLog::default(),
         };
         let router = router(Arc::new(state));
-        let reloader =
-            Reloader { running: config.clone(), loader, entry, live, audit: audit.clone(), metrics };
+        let reloader = Reloader {
+            running: config.clone(),
+            overrides,
+            loader,
+            entry,
+            live,
+            audit: audit.clone(),
+            metrics,
+        };
         Ok(Self { listener, router, audit, feed, reloader, files, loading })
     }
 
@@ -236,7 +247,7 @@ impl App {
 
 async fn bind(dashboard: &DashboardConfig) -> Result<TcpListener, AppError> {
     let (host, port) = (dashboard.host.clone(), dashboard.port);
-    TcpListener::bind((host.as_str(), port)).await.map_err(|source| AppError::Listen { host, port, source })
+    TcpListener::bind((host.as_str(), port)).await.map_err(|cause| AppError::Listen { host, port, cause })
 }
 
 fn public_name(dashboard: &DashboardConfig) -> String {

@@ -8,7 +8,7 @@ use super::providers::{ProviderLoader, Providers};
 use super::{AppError, Entry, live_gate};
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{BearerToken, ProviderName};
-use crate::config::{self, ComponentRef, Config, ConfigError, Secret};
+use crate::config::{self, ComponentRef, Config, ConfigError, Overrides, Secret};
 use crate::drain::generate_secret;
 use crate::sandbox::{LoadError, SandboxError};
 use crate::web::{Live, Metrics};
@@ -69,6 +69,7 @@ impl fmt::Display for Refusals {
 /// Keeps the providers in step with the configuration.
 pub(super) struct Reloader {
     pub(super) running: Config,
+    pub(super) overrides: Overrides,
     pub(super) loader: ProviderLoader,
     pub(super) entry: Entry,
     pub(super) live: Live,
@@ -148,7 +149,8 @@ impl Reloader {
     async fn read(&self) -> Result<Config, ReloadError> {
         let (home, file) = (self.running.home.clone(), self.running.file.clone());
         let environment = self.running.environment.clone();
-        Ok(tokio::task::spawn_blocking(move || config::load(home, file, environment)).await??)
+        let read = tokio::task::spawn_blocking(move || config::load(home, file, environment)).await??;
+        Ok(read.with(&self.overrides))
     }
 
     /// What runs, with the providers and the token routes of the new configuration. The other settings belong to

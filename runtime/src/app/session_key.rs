@@ -1,11 +1,10 @@
 //! The key that seals cookies: the configured ones, else one of the home's own, made once.
 
+use crate::atomic_file::{self, Durability};
 use crate::config::{Config, Secret};
 use crate::drain::generate_secret;
 use crate::web::CookieSealer;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// In the home, for its owner alone.
@@ -21,20 +20,27 @@ pub(super) fn sealer(config: &Config) -> Result<CookieSealer, (PathBuf, io::Erro
     Ok(CookieSealer::new([key.expose().as_bytes()]))
 }
 
+/// The key in the file. One is made where there is no file, and where the file is empty, as a full disk leaves it.
 fn kept_key(path: &Path) -> io::Result<Secret> {
-    match crate::atomic_file::read(path) {
-        Ok(text) if text.trim_ascii().len() < 32 => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "it is too short: remove it, and a new one is made",
-        )),
-        Ok(text) => Ok(Secret::new(String::from_utf8_lossy(text.trim_ascii()).into_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = generate_secret().map_err(io::Error::other)?;
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(format!("{key}\n").as_bytes())?;
-            file.sync_all()?;
-            Ok(Secret::new(key))
-        }
+    match atomic_file::read(path) {
+        Ok(text) if !text.trim_ascii().is_empty() => read_key(&text),
+        Ok(_) => make_key(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path),
         Err(error) => Err(error),
     }
+}
+
+fn read_key(text: &[u8]) -> io::Result<Secret> {
+    let text = text.trim_ascii();
+    if text.len() < 32 {
+        let too_short = "the key is too short: remove the file, and a new one is made";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, too_short));
+    }
+    Ok(Secret::new(String::from_utf8_lossy(text).into_owned()))
+}
+
+fn make_key(path: &Path) -> io::Result<Secret> {
+    let key = generate_secret().map_err(io::Error::other)?;
+    atomic_file::replace(path, format!("{key}\n").as_bytes(), Durability::Synced)?;
+    Ok(Secret::new(key))
 }

@@ -34,7 +34,9 @@ impl Sessions {
     /// These are over, the oldest first.
     pub fn with_ended(ended: impl IntoIterator<Item = SessionId>) -> Self {
         let sessions = Self::default();
-        ended.into_iter().for_each(|id| sessions.end(&id));
+        for id in ended {
+            sessions.end(&id);
+        }
         sessions
     }
 
@@ -47,13 +49,15 @@ impl Sessions {
         self.table().ended.contains(id)
     }
 
-    /// Ends a session: none of its tokens is believed any more, and whoever follows it hears of it.
-    pub fn end(&self, id: &SessionId) {
+    /// Ends a session: from now on none of its tokens is accepted, and its followers are notified. Returns false if it
+    /// had ended before.
+    pub fn end(&self, id: &SessionId) -> bool {
         let mut table = self.table();
-        table.ended.insert(id.clone());
+        let is_new = table.ended.insert(id.clone());
         if let Some(followers) = table.followed.remove(id) {
             followers.send_replace(true);
         }
+        is_new
     }
 
     /// Follows a session from now on. `None`: as many do as may.

@@ -2,7 +2,7 @@ use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
 use anyhow::Result;
 use clap::Args;
 use portcullis::app::{App, AppError, ReloadRequest};
-use portcullis::config::parse_bind_host;
+use portcullis::config::{Overrides, parse_bind_host};
 use std::process::ExitCode;
 use tokio::sync::watch;
 
@@ -21,17 +21,13 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
-    let mut config = common.load()?;
-    if let Some(host) = arguments.host {
-        config.dashboard.host =
-            parse_bind_host(&host).map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
-    }
-    if let Some(port) = arguments.port {
-        config.dashboard.port = port;
-    }
+    let host = arguments.host.as_deref().map(parse_bind_host).transpose();
+    let host = host.map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
+    let overrides = Overrides { host, port: arguments.port };
+    let config = common.load()?;
     runtime()?.block_on(async {
         let told = signals::count(common.parent)?;
-        let app = App::build(&config, arguments.insecure).await.map_err(as_usage)?;
+        let app = App::build(config, overrides, arguments.insecure).await.map_err(as_usage)?;
         let port = app.port()?;
         let (close, closed) = watch::channel(false);
         let reload = ReloadRequest::default();

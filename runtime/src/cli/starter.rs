@@ -1,11 +1,12 @@
 //! The starter home that `up` makes where there is none.
 
 use super::drain::SECRET_FILE;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use portcullis::atomic_file::{self, Durability};
 use portcullis::config::{Config, Secret};
 use portcullis::drain::generate_secret;
 use sha2::{Digest, Sha256};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -40,19 +41,21 @@ pub(super) fn drain_secret(config: &Config) -> Result<Secret> {
     }
 }
 
+/// The secret in the file. One is made where there is no file, and where the file is empty, as a full disk leaves it.
 fn secret_in(path: &Path) -> Result<Secret> {
-    match fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => {
-            bail!("{} is empty: remove it, and a new one is made", path.display())
-        }
-        Ok(text) => Ok(Secret::new(text.trim().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let secret = generate_secret().context("the system gives no random numbers")?;
-            write_new(path, &format!("{secret}\n"))?;
-            Ok(Secret::new(secret))
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    let text = match atomic_file::read(path) {
+        Ok(text) => String::from_utf8_lossy(&text).trim().to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    if !text.is_empty() {
+        return Ok(Secret::new(text));
     }
+
+    let secret = generate_secret().context("the system gives no random numbers")?;
+    atomic_file::replace(path, format!("{secret}\n").as_bytes(), Durability::Synced)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Secret::new(secret))
 }
 
 /// For the owner alone, and never over a file that is there.

@@ -44,6 +44,29 @@ pub struct Config {
     pub environment: Environment,
 }
 
+/// Settings from the command line, which take precedence over the file at the start and at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// A name or address to bind.
+    pub host: Option<String>,
+    /// 0 picks one.
+    pub port: Option<u16>,
+}
+
+impl Config {
+    /// These settings, with those of the command line in place of the file's.
+    #[must_use]
+    pub fn with(mut self, overrides: &Overrides) -> Self {
+        if let Some(host) = &overrides.host {
+            self.dashboard.host.clone_from(host);
+        }
+        if let Some(port) = overrides.port {
+            self.dashboard.port = port;
+        }
+        self
+    }
+}
+
 /// `dashboard:`
 #[derive(Clone, Debug)]
 pub struct DashboardConfig {

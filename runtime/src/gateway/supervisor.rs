@@ -50,20 +50,20 @@ pub enum GatewayError {
     #[error("another gateway runs over {0}: end it first, or use another --home")]
     HomeTaken(PathBuf),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address} (gateway.listen): {source}")]
+    #[error("cannot listen on {address} (gateway.listen): {cause}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The home cannot be used.
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {path}: {cause}")]
     Home {
         /// What in it.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -107,10 +107,10 @@ impl Gateway {
     ) -> Result<Self, GatewayError> {
         let socket_path = settings.home.join(INTERNAL_SOCKET);
         let unix = bind_internal(&settings.home)
-            .map_err(|source| GatewayError::Home { path: socket_path.clone(), source })?;
+            .map_err(|cause| GatewayError::Home { path: socket_path.clone(), cause })?;
         let address = settings.listen;
         let tcp =
-            TcpListener::bind(address).await.map_err(|source| GatewayError::Listen { address, source })?;
+            TcpListener::bind(address).await.map_err(|cause| GatewayError::Listen { address, cause })?;
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "whoever reaches this address runs turns: the gateway asks nobody who they are");
         }
@@ -186,14 +186,14 @@ fn end_watcher(stop: &SyncSender<Signal>, watcher: std::thread::JoinHandle<()>) 
 /// One gateway a home: two would fight over the status file and both admit turns.
 fn take_home(home: &Path) -> Result<File, GatewayError> {
     let path = home.join(".gateway.lock");
-    let failed = |source| GatewayError::Home { path: path.clone(), source };
+    let failed = |cause| GatewayError::Home { path: path.clone(), cause };
     DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
     let lock =
         File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(GatewayError::HomeTaken(home.to_owned())),
-        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+        Err(fs::TryLockError::Error(cause)) => Err(failed(cause)),
     }
 }
 

@@ -40,7 +40,7 @@ pub use sign_in::SignIns;
 pub use site::{PublicSite, Sites};
 
 use crate::audit::AuditLog;
-use crate::auth::{CallFault, Registered, SessionId};
+use crate::auth::{BoxFuture, CallFault, Registered, SessionId};
 use crate::drain::{DrainControl, Epoch, MarkerFile};
 use crate::gateway::StatusFile;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub struct Dashboard {
     /// What sign-ins share.
     pub sign_ins: SignIns,
     /// Writes down that a session is over. Waits for the disk.
-    pub ended: Arc<dyn Fn(&SessionId) + Send + Sync>,
+    pub ended: Arc<dyn Fn(SessionId) -> BoxFuture<'static, ()> + Send + Sync>,
     /// What is shown as it happens.
     pub feed: Feed,
     /// Web sockets that may be open at once.

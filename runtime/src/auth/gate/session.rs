@@ -3,8 +3,11 @@
 use super::judgement::{CookieChange, Decision, Judgement, SessionEvent};
 use super::{Gate, RequestFacts, VERIFY_PATH};
 use crate::auth::refresh::{Outcome, REFRESH_DEADLINE, Refreshed};
-use crate::auth::{Denial, PresentedSession, Registered, Session, SessionClaims, SessionToken, safe_target};
+use crate::auth::{
+    CallFault, Denial, PresentedSession, Registered, Session, SessionClaims, SessionToken, safe_target,
+};
 use std::sync::Arc;
+use std::time::Instant;
 use zeroize::Zeroizing;
 
 impl Gate {
@@ -41,19 +44,36 @@ impl Gate {
         }
     }
 
-    /// Only the provider that minted the token is asked.
     async fn verify(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Verdict {
-        let Some(registered) = self.registry.named_by(&token.provider) else { return Verdict::Over };
-        let Some(provider) = &registered.session else { return Verdict::Over };
-        match provider.verify_session(&token.token, facts.by).await {
-            Ok(Some(claims)) if claims.user_id == token.user_id => {
+        match self.ask(&token.provider, &token.token, &token.user_id, facts.by).await {
+            Asked::Confirmed(registered, claims) => {
                 let access_token = token.token.clone();
                 let claims = SessionClaims { access_token, refresh_token: Zeroizing::default(), ..claims };
                 let session = Arc::new(Session::mint(registered, token.id.clone(), claims));
                 Verdict::Decided(Box::new(Judgement::person(session)))
             }
-            Ok(_) => Verdict::Over,
-            Err(fault) => Verdict::Decided(Box::new(Judgement::unanswered(&registered.name, fault))),
+            Asked::Over => Verdict::Over,
+            Asked::Unanswered(registered, fault) => {
+                Verdict::Decided(Box::new(Judgement::unanswered(&registered.name, fault)))
+            }
+        }
+    }
+
+    /// Is this session over, according to its provider? A provider that does not answer does not end a session.
+    pub async fn is_over(&self, session: &Session, by: Instant) -> bool {
+        let Session { provider, claims, .. } = session;
+        let asked = self.ask(provider.as_str(), &claims.access_token, &claims.user_id, by).await;
+        matches!(asked, Asked::Over)
+    }
+
+    /// Asks the provider that minted the access token, and no other. It must confirm the token for the same person.
+    async fn ask(&self, provider: &str, access_token: &str, user_id: &str, by: Instant) -> Asked<'_> {
+        let Some(registered) = self.registry.named_by(provider) else { return Asked::Over };
+        let Some(provider) = &registered.session else { return Asked::Over };
+        match provider.verify_session(access_token, by).await {
+            Ok(Some(claims)) if claims.user_id == user_id => Asked::Confirmed(registered, claims),
+            Ok(_) => Asked::Over,
+            Err(fault) => Asked::Unanswered(registered, fault),
         }
     }
 
@@ -87,7 +107,17 @@ impl Gate {
     }
 }
 
-/// What the session's own provider made of its access token.
+/// What the session's own provider says of its access token.
+enum Asked<'a> {
+    /// It is good, and belongs to the same person.
+    Confirmed(&'a Registered, SessionClaims),
+    /// It is not good, or no longer that person's, or the provider is gone.
+    Over,
+    /// The provider does not answer.
+    Unanswered(&'a Registered, CallFault),
+}
+
+/// What becomes of a request with an access token.
 enum Verdict {
     Decided(Box<Judgement>),
     Over,

@@ -13,12 +13,12 @@ const LISTED_EXPORTS: usize = 5;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// The file is larger than any component, or than a component may be and none.
     #[error(

@@ -42,7 +42,7 @@ impl ComponentSource {
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let failed = |source| LoadError::Unreadable { path: path.to_owned(), source: Arc::new(source) };
+    let failed = |cause| LoadError::Unreadable { path: path.to_owned(), cause: Arc::new(cause) };
     let mut file = atomic_file::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len().min(MAX_FILE_BYTES);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());

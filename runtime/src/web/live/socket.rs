@@ -171,16 +171,12 @@ impl Watcher {
         self.socket.send(Message::Text(message.to_string().into())).await
     }
 
-    /// Does the provider still vouch for the session? One that cannot say does not end it: requests are refused
-    /// meanwhile, and the access token's own end is watched as well.
+    /// A provider that cannot answer does not end the socket: requests are refused meanwhile, and the end of the access
+    /// token is watched as well.
     async fn still_holds(&mut self) -> bool {
         let Some(FollowedSession { session, .. }) = &self.session else { return true };
-        let session = session.clone();
         let serving = self.dashboard.live.now();
-        let by = serving.gate.registry().named(&session.provider);
-        let Some(provider) = by.and_then(|by| by.session.as_ref()) else { return false };
-        let by = Instant::now() + VERIFY_DEADLINE;
-        !matches!(provider.verify_session(&session.claims.access_token, by).await, Ok(None))
+        !serving.gate.is_over(session, Instant::now() + VERIFY_DEADLINE).await
     }
 }
 

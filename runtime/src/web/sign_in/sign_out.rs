@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 /// How long a revocation waits for the providers to be loaded when the dashboard has just started.
 const LOADING_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends the session here and now: its tokens, tickets and sockets. Its provider is told as well, and nobody waits for
-/// that. Whatever was sent, the cookies are deleted.
+/// Ends the session: its tokens, tickets and sockets. Answers when that is on the disk. The provider revokes its own
+/// tokens afterwards. A session that has ended already costs neither a write nor an audit line. The cookies are deleted
+/// in any case.
 pub(in crate::web) async fn logout(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
@@ -25,18 +26,21 @@ pub(in crate::web) async fn logout(
 ) -> Response {
     let presented = dashboard.sealer.session(&RequestCookies::of(&headers), &context.site);
     let serving = dashboard.live.now();
-    if let Some(token) = presented.access.as_ref().or(presented.refresh.as_ref()) {
-        let people = serving.gate.people();
-        people.sessions.end(&token.id);
+    let people = serving.gate.people();
+    if let Some(token) = presented.access.as_ref().or(presented.refresh.as_ref())
+        && people.sessions.end(&token.id)
+    {
         people.tickets.revoke(&token.id);
-        let (ended, id) = (dashboard.ended.clone(), token.id.clone());
-        tokio::task::spawn_blocking(move || ended(&id));
         let by = serving.gate.registry().named_by(&token.provider);
         dashboard.audit.write(about(EventName::Logout, token, by).with("ip", context.ip()));
+
+        // In a task: a caller that disconnects does not stop the write.
+        let _ = tokio::spawn((dashboard.ended)(token.id.clone())).await;
         if let Some(refresh) = presented.refresh {
             revoke(dashboard.clone(), refresh);
         }
     }
+
     let location = context.site.path("/login");
     let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     session_cookie::set(response.headers_mut(), end_in_browser(&context));
