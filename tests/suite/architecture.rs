@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 /// What each module of `runtime/src` may use of ours. `cli` and `main` are the binary, over the library.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("atomic_file", &[]),
+    ("home_lock", &[]),
     ("listen", &[]),
     ("parent_watch", &[]),
     ("auth", &[]),
     ("audit", &["auth", "atomic_file"]),
     ("sandbox", &["auth", "atomic_file"]),
     ("drain", &["auth", "atomic_file"]),
-    ("gateway", &["drain", "atomic_file", "listen", "parent_watch"]),
+    ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
     ("web", &["auth", "audit", "drain", "gateway", "listen"]),
     ("bundled", &[]),
     ("conformance", &["auth", "sandbox"]),
@@ -30,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "drain",
             "gateway",
+            "home_lock",
             "listen",
             "sandbox",
             "web",
@@ -39,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "app",
+            "atomic_file",
             "audit",
             "auth",
             "bundled",
@@ -46,6 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "conformance",
             "drain",
             "gateway",
+            "home_lock",
             "parent_watch",
             "sandbox",
             "scaffold",
@@ -65,6 +69,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "std::fs",
         &[
             "atomic_file.rs",
+            "home_lock.rs",
             "audit/",
             "drain/",
             "gateway/",
@@ -75,7 +80,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "cli/",
         ],
     ),
-    ("Instant::now", &["sandbox/", "conformance/", "torture/", "web/", "cli/", "gateway/runner.rs"]),
+    (
+        "Instant::now",
+        &["sandbox/", "conformance/", "torture/", "web/", "cli/", "gateway/runner.rs", "gateway/watcher.rs"],
+    ),
     ("Timestamp::now", &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs"]),
     ("unsafe", &["sandbox/load/compiler.rs"]),
 ];

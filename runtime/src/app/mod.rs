@@ -1,5 +1,6 @@
 //! Putting the parts together: from settings to a dashboard that serves.
 
+mod drain_secret;
 mod ended_sessions;
 mod file_watch;
 mod loading;
@@ -8,19 +9,19 @@ mod reload;
 mod session_key;
 mod start;
 
+pub use drain_secret::{DrainRegistration, drain_registration};
 pub use providers::{ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
-    BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, Scope,
-    SecretDigest, Sessions, TokenRoutes,
+    BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
+    Sessions, TokenRoutes,
 };
 use crate::config::{Config, DashboardConfig, Overrides, PublicUrl};
-use crate::drain::{
-    DRAIN_PROVIDER, DrainControl, DrainSecret, DrainSecretProvider, Epoch, MarkerFile, generate_secret,
-};
+use crate::drain::{DrainControl, MarkerFile, generate_secret};
 use crate::gateway::StatusFile;
+use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
@@ -29,6 +30,7 @@ use crate::web::{
     WHOAMI_PATH, router,
 };
 use axum::Router;
+use drain_secret::{drain_provider, drain_secrets};
 use ended_sessions::EndedSessions;
 use file_watch::FileWatch;
 use loading::Loading;
@@ -37,7 +39,7 @@ use reload::{Reloader, files_of};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -73,8 +75,11 @@ pub enum AppError {
         /// What the system says.
         cause: io::Error,
     },
+    /// Another dashboard serves the home.
+    #[error("another dashboard runs over {0}: end it first, or use another --home")]
+    HomeTaken(PathBuf),
     /// The home cannot be used.
-    #[error("cannot use the home {home}: {cause}")]
+    #[error("cannot use {home}: {cause}")]
     Home {
         /// The home.
         home: PathBuf,
@@ -102,15 +107,6 @@ impl AppError {
     }
 }
 
-/// What the drain secret's registration came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DrainRegistration {
-    /// The provider is registered and the route guarded by it.
-    Registered,
-    /// It is not, and why. The route stays behind the gate for people.
-    Skipped(String),
-}
-
 /// A dashboard that is bound and can serve.
 pub struct App {
     listener: TcpListener,
@@ -120,6 +116,7 @@ pub struct App {
     reloader: Reloader,
     files: FileWatch,
     loading: Loading,
+    lock: Option<HomeLock>,
 }
 
 /// How people are let in: settled when the process starts.
@@ -141,6 +138,7 @@ impl App {
         let files = FileWatch::start(files_of(config));
         let home_failed = |cause| AppError::Home { home: config.home.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(home_failed)?;
+        let lock = take_home(&config.home)?;
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
@@ -165,11 +163,14 @@ impl App {
         if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
         }
+        let drain = drain_control(config);
         let gateway = GatewayView {
             status: StatusFile::new(&config.home),
             marker: MarkerFile::new(&config.home),
-            epoch: Epoch::present(),
             max_marker_age: dashboard.max_marker_age,
+            generation: drain.generation(),
+            shutdown_grace: std::time::Duration::from_secs(60),
+            last_trouble: Arc::default(),
         };
         let feed = Feed::new(FeedSources { gateway: gateway.clone(), live: live.clone(), auth_required });
         let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
@@ -188,7 +189,7 @@ impl App {
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
             metrics: metrics.clone(),
-            drain: DrainControl::start(MarkerFile::new(&config.home), dashboard.max_marker_age),
+            drain,
             gateway,
             page: PageSettings { process_token, auth_required, insecure: is_open },
             headers: SecurityHeaders { https },
@@ -204,7 +205,7 @@ impl App {
             audit: audit.clone(),
             metrics,
         };
-        Ok(Self { listener, router, audit, feed, reloader, files, loading })
+        Ok(Self { listener, router, audit, feed, reloader, files, loading, lock })
     }
 
     /// The port that was bound.
@@ -226,7 +227,7 @@ impl App {
         closed: watch::Receiver<bool>,
         announce: impl FnOnce() + Send,
     ) -> Result<(), AppError> {
-        let Self { listener, router, audit, feed, mut reloader, files, loading } = self;
+        let Self { listener, router, audit, feed, mut reloader, files, loading, lock } = self;
         tokio::spawn(feed.run());
         let (close, listening) = watch::channel(false);
         let served = tokio::spawn(listen::serve(listener, router, Limits::default(), listening));
@@ -241,8 +242,30 @@ impl App {
         let _ = served.await;
         // Joining the writer waits for a disk.
         let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+        drop(lock);
         started
     }
+}
+
+/// One dashboard a home: a second one would not know who signed out at the first. `None`: nothing can be written to the
+/// home, so there is nothing to share.
+fn take_home(home: &Path) -> Result<Option<HomeLock>, AppError> {
+    match HomeLock::take(&home.join(DASHBOARD_LOCK), &[]) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(AppError::HomeTaken(home.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            tracing::warn!(home = %home.display(), "the home is on a read-only file system");
+            Ok(None)
+        }
+        Err(cause) => Err(AppError::Home { home: home.join(DASHBOARD_LOCK), cause }),
+    }
+}
+
+/// Markers get the epoch of the gateway that runs over the home.
+fn drain_control(config: &Config) -> DrainControl {
+    let status = StatusFile::new(&config.home);
+    let epoch = Box::new(move || status.read().epoch);
+    DrainControl::start(MarkerFile::new(&config.home), config.dashboard.max_marker_age, epoch)
 }
 
 async fn bind(dashboard: &DashboardConfig) -> Result<TcpListener, AppError> {
@@ -321,38 +344,16 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
     for (path, scope) in &config.dashboard.token_routes {
         routes = routes.with(path, Required::Scope(scope.clone()));
     }
-    if let Ok(secret) = drain_secret(config) {
-        providers.insert(0, drain_provider(secret, scope));
+    if let Ok(secrets) = drain_secrets(config) {
+        providers.insert(0, drain_provider(secrets, scope));
         routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
     }
     Ok(Gate::new(routes, Registry::new(providers)?, entry.people.clone()))
 }
 
 fn tell_of_drain_secret(config: &Config) {
-    if let Err(reason) = drain_secret(config) {
+    if let Err(reason) = drain_secrets(config) {
         tracing::warn!(reason, "no drain secret: the drain route stays behind the gate");
-    }
-}
-
-fn drain_secret(config: &Config) -> Result<DrainSecret, String> {
-    let secret = config.environment.drain_secret.as_ref().ok_or(
-        "HERMES_DASHBOARD_DRAIN_SECRET is not set: set it (portcullis secret generate) to let a service drain",
-    )?;
-    DrainSecret::new(secret.expose(), config.dashboard.min_secret_chars)
-        .map_err(|weak| format!("HERMES_DASHBOARD_DRAIN_SECRET is refused: {weak}"))
-}
-
-/// What becomes of the drain secret, without using it.
-pub fn drain_registration(config: &Config) -> DrainRegistration {
-    drain_secret(config).map_or_else(DrainRegistration::Skipped, |_| DrainRegistration::Registered)
-}
-
-fn drain_provider(secret: DrainSecret, scope: &Scope) -> Registered {
-    let name = crate::auth::ProviderName::new(DRAIN_PROVIDER).expect("a constant that is a name");
-    Registered {
-        display_name: "Drain control (service credential)".to_owned(),
-        token: Some(Arc::new(DrainSecretProvider::new(secret, scope))),
-        ..Registered::new(name, [scope.clone()].into())
     }
 }
 

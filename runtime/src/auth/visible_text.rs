@@ -4,7 +4,7 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 /// Whether a name consists of characters that a person can see, and of single spaces between them: letters, marks, numbers,
 /// punctuation and symbols (Unicode's general categories), without those that are shown as nothing. What is invisible or
 /// reorders its surroundings makes one name look like another.
-pub(super) fn is_visible(text: &str) -> bool {
+pub fn is_visible(text: &str) -> bool {
     text.chars().all(|c| c == ' ' || is_visible_char(c))
 }
 

@@ -3,10 +3,14 @@
 use super::gateway::GatewayArgs;
 use super::serve::ServeArgs;
 use super::{Common, announce_ready, privacy, runtime, say, signals, starter};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use portcullis::config::Config;
+use portcullis::gateway::StatusFile;
+use portcullis::home_lock::{DASHBOARD_LOCK, GATEWAY_LOCK, HomeLock, LockState, UP_LOCK, probe};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +21,8 @@ use tokio::sync::{mpsc, watch};
 /// Before a process that died is started again: doubled each time, up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// How long the processes of an `up` that was killed may take to end.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 /// A process that lived so long starts over with the first.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -33,22 +39,23 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
     let environment = portcullis::config::Environment::read();
     let home =
         std::path::absolute(environment.home(common.home.clone())).context("the working folder is gone")?;
+    let _lock = take_home(&home)?;
     let made = if common.config.is_none() { starter::make(&home)? } else { Vec::new() };
     let config = common.load()?;
-    let secret = starter::drain_secret(&config)?;
+    let secret_file = starter::drain_secret(&config)?;
     let plan = Plan::new(common, arguments, &config)?;
     runtime()?.block_on(async {
         let signals = signals::count(None)?;
         let (ready, mut readiness) = mpsc::channel(4);
         let gateway = supervise("gateway", plan.gateway(), ready.clone(), signals.clone());
-        let dashboard = supervise("dashboard", plan.dashboard(secret.expose()), ready, signals);
+        let dashboard = supervise("dashboard", plan.dashboard(), ready, signals);
         let (gateway, dashboard) = (tokio::spawn(gateway), tokio::spawn(dashboard));
         let greet = async {
             let mut ports = Ports::default();
             while let Some((component, port)) = readiness.recv().await {
                 announce_ready(component, port);
                 if ports.note(component, port) {
-                    say(&greeting(&config, &made, &ports));
+                    say(&greeting(&config, &made, secret_file.as_deref(), &ports));
                 }
             }
         };
@@ -56,6 +63,35 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
         let failed = [gateway?, dashboard?].contains(&Ended::Refused);
         Ok(ExitCode::from(if failed { super::USAGE } else { 0 }))
     })
+}
+
+/// Refuses a home over which one of the processes runs already: ours would be started again and again.
+fn take_home(home: &Path) -> Result<HomeLock> {
+    let context = || format!("cannot use {}", home.join(UP_LOCK).display());
+    DirBuilder::new().recursive(true).mode(0o700).create(home).with_context(context)?;
+    let lock = HomeLock::take(&home.join(UP_LOCK), &[]).with_context(context)?;
+    let taken =
+        |what: &str| anyhow!("{what} runs over {}: end it first, or use another --home", home.display());
+    let lock = lock.ok_or_else(|| taken("another `portcullis up`"))?;
+
+    // The processes of an `up` that was killed end a moment after it.
+    let until = Instant::now() + LAST_MOMENTS;
+    while let Some(what) = runs_over(home) {
+        if Instant::now() >= until {
+            return Err(taken(what));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(lock)
+}
+
+/// The process that holds the home, if one does.
+fn runs_over(home: &Path) -> Option<&'static str> {
+    let is_held = |name| matches!(probe(&home.join(name)), LockState::Held(_));
+    if is_held(GATEWAY_LOCK) || StatusFile::new(home).read().is_up() == Some(true) {
+        return Some("another gateway");
+    }
+    is_held(DASHBOARD_LOCK).then_some("another dashboard")
 }
 
 /// How the two processes are started.
@@ -99,10 +135,9 @@ impl Plan {
         command
     }
 
-    fn dashboard(&self, drain_secret: &str) -> Command {
+    fn dashboard(&self) -> Command {
         let mut command = self.command("serve");
         command.arg("--parent").arg(std::process::id().to_string());
-        command.env("HERMES_DASHBOARD_DRAIN_SECRET", drain_secret);
         if let Some(host) = &self.serve.host {
             command.arg("--host").arg(host);
         }
@@ -222,7 +257,7 @@ impl Ports {
 }
 
 /// What to paste. The secrets stay in their files.
-fn greeting(config: &Config, made: &[PathBuf], ports: &Ports) -> String {
+fn greeting(config: &Config, made: &[PathBuf], secret_file: Option<&Path>, ports: &Ports) -> String {
     let (dashboard, gateway) = (ports.dashboard.unwrap_or_default(), ports.gateway.unwrap_or_default());
     let file = |name: &str| shell_quoted(&config.home.join(name));
     let url = super::drain::local_url(&config.dashboard.host, dashboard);
@@ -235,9 +270,10 @@ fn greeting(config: &Config, made: &[PathBuf], ports: &Ports) -> String {
     text += &format!(
         "  curl http://127.0.0.1:{gateway}/v1/turns -d '{{\"session\":\"s1\",\"text\":\"hello\"}}'\n"
     );
-    let secret = match config.environment.drain_secret {
-        Some(_) => "$HERMES_DASHBOARD_DRAIN_SECRET".to_owned(),
-        None => format!("$(cat {})", file(super::drain::SECRET_FILE)),
+    let secret = match secret_file {
+        Some(path) => format!("$(cat {})", shell_quoted(path)),
+        None if config.environment.drain_secret.is_some() => "$HERMES_DASHBOARD_DRAIN_SECRET".to_owned(),
+        None => "THE-DRAIN-SECRET".to_owned(),
     };
     let call = format!("curl {url}/api/gateway/drain -H \"Authorization: Bearer {secret}\"");
     text += &format!("\nDrain, look, cancel:\n  {call} -d '{{\"action\":\"drain\"}}'\n");

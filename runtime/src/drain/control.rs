@@ -1,41 +1,59 @@
 use super::verdict::expiry_after;
-use super::{Epoch, Marker, MarkerFile, judge};
+use super::{
+    Epoch, Lease, Leases, Marker, MarkerFile, MarkerState, StaleReason, TooManyLeases, Verdict, judge,
+};
 use crate::auth::Permit;
 use jiff::{Timestamp, Unit};
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Longest life that a caller may ask for, in seconds.
 pub const MAX_TTL_SECONDS: u64 = 86_400;
 
-/// What a caller may ask of a drain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How often the marker is looked at: for leases that have ended, and for changes by other programs.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What a caller asks of a drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BeginRequest {
-    /// This drain's life instead of the greatest age, 1 to [`MAX_TTL_SECONDS`] seconds.
+    /// The caller's name for itself; `None`: the name of its permit.
+    pub owner: Option<String>,
+    /// Why it drains.
+    pub reason: Option<String>,
+    /// The life of its lease instead of the greatest age, 1 to [`MAX_TTL_SECONDS`] seconds.
     pub ttl: Option<Duration>,
     /// Should people be spared a message about it?
     pub suppress_notification: bool,
 }
 
-/// A drain that stands on the disk.
+/// Which leases to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Begun {
-    /// When it was asked for.
-    pub requested_at: Timestamp,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-    /// As asked.
-    pub suppress_notification: bool,
+pub enum Cancel {
+    /// This owner's; `None`: the one in the name of the caller's permit.
+    Own(Option<String>),
+    /// All of them.
+    Force,
 }
 
-/// A drain that stands no longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cancelled {
-    /// Was one on?
+/// A change that is on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The caller's own lease, where it began or renewed one.
+    pub lease: Option<Lease>,
+    /// All leases after the change, the newest last.
+    pub holders: Vec<Lease>,
+    /// The leases of others that it ended.
+    pub overridden: Vec<Lease>,
+    /// Was a marker there before?
     pub was_draining: bool,
+    /// Is a marker there now?
+    pub is_draining: bool,
+    /// How many changes there were, with this one.
+    pub generation: u64,
 }
 
 /// The marker is not as the caller asked for it.
@@ -47,58 +65,79 @@ pub enum DrainError {
     /// The marker could not be removed.
     #[error("the drain marker could not be removed: {0}")]
     NotRemoved(Arc<io::Error>),
+    /// As many owners drain already as may.
+    #[error("{} owners drain already, as many as may", super::MAX_LEASES)]
+    TooManyOwners,
     /// The process is ending.
     #[error("the drain control has stopped")]
     Stopped,
 }
 
-/// Begins and cancels drains, for whoever holds a permit.
+/// The epoch to write into a marker: the one of the gateway that is to act on it. `None`: it is not known, so the marker
+/// counts in every epoch.
+pub type EpochSource = Box<dyn Fn() -> Option<Epoch> + Send>;
+
+/// Begins and cancels drains for holders of a permit, and removes leases that have ended.
 ///
-/// One thread owns the marker. What arrives while it waits for the disk is done together: consecutive
-/// begins share one write, since each refreshes the one before it and the sync is what costs.
+/// One thread owns the marker. What arrives while it waits for the disk is done together: consecutive begins share one
+/// write, since the sync is what costs.
 #[derive(Clone, Debug)]
 pub struct DrainControl {
     operations: mpsc::Sender<Operation>,
+    generation: watch::Receiver<u64>,
 }
+
+type Reply = oneshot::Sender<Result<Changed, DrainError>>;
 
 #[derive(Debug)]
 enum Operation {
-    Begin { principal: String, request: BeginRequest, reply: oneshot::Sender<Result<Begun, DrainError>> },
-    Cancel { reply: oneshot::Sender<Result<Cancelled, DrainError>> },
+    Begin { principal: String, request: BeginRequest, reply: Reply },
+    Cancel { principal: String, cancel: Cancel, reply: Reply },
 }
 
 impl DrainControl {
     /// Control over this marker. `max_age` of zero: a drain without a life of its own never ends by itself.
-    pub fn start(marker: MarkerFile, max_age: Duration) -> Self {
+    ///
+    /// # Panics
+    /// The thread cannot be started.
+    pub fn start(marker: MarkerFile, max_age: Duration, epoch: EpochSource) -> Self {
         let (operations, inbox) = mpsc::channel();
-        let keeper = MarkerKeeper { marker, max_age, epoch: Epoch::present() };
+        let (published, generation) = watch::channel(0);
+        let keeper =
+            MarkerKeeper { marker, max_age, epoch, last_seen: MarkerState::Absent, generation: 0, published };
         thread::Builder::new()
             .name("drain-marker".into())
             .spawn(move || keeper.run(&inbox))
             .expect("a process that cannot start a thread cannot serve");
-        Self { operations }
+        Self { operations, generation }
     }
 
-    /// Begins a drain, or refreshes the one that is on. When this returns, the marker is on the disk.
+    /// How many changes of the drain there were. Followers see each new number.
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.generation.clone()
+    }
+
+    /// Begins or renews the caller's lease. When this returns, the marker is on the disk.
     ///
     /// # Errors
-    /// The marker is not as asked: nobody may be told that it drains.
-    pub async fn begin(&self, permit: &Permit, request: BeginRequest) -> Result<Begun, DrainError> {
-        let (reply, answer) = oneshot::channel();
+    /// The marker is not as asked: the caller must not be told that it drains.
+    pub async fn begin(&self, permit: &Permit, request: BeginRequest) -> Result<Changed, DrainError> {
         let principal = permit.name().to_owned();
-        self.operations
-            .send(Operation::Begin { principal, request, reply })
-            .map_err(|_| DrainError::Stopped)?;
-        answer.await.unwrap_or(Err(DrainError::Stopped))
+        self.carry_out(|reply| Operation::Begin { principal, request, reply }).await
     }
 
-    /// Cancels the drain, if one is on.
+    /// Ends the caller's lease, or all of them. The marker goes with the last lease.
     ///
     /// # Errors
-    /// The marker is still there.
-    pub async fn cancel(&self, _permit: &Permit) -> Result<Cancelled, DrainError> {
+    /// The marker is still there as it was.
+    pub async fn cancel(&self, permit: &Permit, cancel: Cancel) -> Result<Changed, DrainError> {
+        let principal = permit.name().to_owned();
+        self.carry_out(|reply| Operation::Cancel { principal, cancel, reply }).await
+    }
+
+    async fn carry_out(&self, operation: impl FnOnce(Reply) -> Operation) -> Result<Changed, DrainError> {
         let (reply, answer) = oneshot::channel();
-        self.operations.send(Operation::Cancel { reply }).map_err(|_| DrainError::Stopped)?;
+        self.operations.send(operation(reply)).map_err(|_| DrainError::Stopped)?;
         answer.await.unwrap_or(Err(DrainError::Stopped))
     }
 }
@@ -107,61 +146,212 @@ impl DrainControl {
 struct MarkerKeeper {
     marker: MarkerFile,
     max_age: Duration,
-    epoch: Option<Epoch>,
+    epoch: EpochSource,
+    /// The marker at the last look, to notice what other programs do.
+    last_seen: MarkerState,
+    generation: u64,
+    published: watch::Sender<u64>,
 }
 
-type BeginReply = (oneshot::Sender<Result<Begun, DrainError>>, Begun);
+/// A begin that waits for the common write.
+struct WaitingBegin {
+    reply: Reply,
+    lease: Lease,
+    was_draining: bool,
+}
 
 impl MarkerKeeper {
-    fn run(&self, inbox: &mpsc::Receiver<Operation>) {
+    fn run(mut self, inbox: &mpsc::Receiver<Operation>) {
         self.marker.sweep();
-        while let Ok(first) = inbox.recv() {
-            let mut begins: Vec<BeginReply> = Vec::new();
-            let mut last: Option<Marker> = None;
-            for operation in std::iter::once(first).chain(inbox.try_iter()) {
-                match operation {
-                    Operation::Begin { principal, request, reply } => {
-                        let begun = self.begun(request);
-                        last = Some(self.marker_for(principal, &begun));
-                        begins.push((reply, begun));
-                    }
-                    Operation::Cancel { reply } => {
-                        self.finish_begins(last.take(), &mut begins);
-                        let _ = reply.send(self.cancel());
-                    }
-                }
+        self.last_seen = self.marker.read();
+        self.count_change();
+        loop {
+            match inbox.recv_timeout(TICK) {
+                Ok(first) => self.carry_out(std::iter::once(first).chain(inbox.try_iter())),
+                Err(RecvTimeoutError::Timeout) => self.tidy(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.finish_begins(last, &mut begins);
         }
     }
 
-    fn begun(&self, request: BeginRequest) -> Begun {
+    fn carry_out(&mut self, operations: impl Iterator<Item = Operation>) {
+        self.notice_others();
+        let mut leases = self.living_leases();
+        let mut waiting = Vec::new();
+        for operation in operations {
+            match operation {
+                Operation::Begin { principal, request, reply } => {
+                    let was_draining = self.last_seen != MarkerState::Absent || !waiting.is_empty();
+                    let lease = self.lease(principal, request);
+                    match leases.begin(lease.clone()) {
+                        Ok(()) => waiting.push(WaitingBegin { reply, lease, was_draining }),
+                        Err(TooManyLeases) => answer(reply, Err(DrainError::TooManyOwners)),
+                    }
+                }
+                Operation::Cancel { principal, cancel, reply } => {
+                    self.finish_begins(&mut leases, &mut waiting);
+                    let cancelled = self.cancel(&mut leases, principal, cancel);
+                    answer(reply, cancelled);
+                }
+            }
+        }
+        self.finish_begins(&mut leases, &mut waiting);
+    }
+
+    /// Removes leases that have ended, also from the disk: the original knows nothing of their ends.
+    fn tidy(&mut self) {
+        self.notice_others();
+        let now = Timestamp::now();
+        let is_over = match judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now) {
+            // Every gateway ignores it, the original as well.
+            Verdict::NotDraining | Verdict::Stale(StaleReason::OtherEpoch(_)) => return,
+            Verdict::Stale(StaleReason::Expired(_) | StaleReason::TooOld { .. }) => true,
+            Verdict::Draining(_) => false,
+        };
+
+        let mut leases = Leases::of(&self.last_seen, self.max_age);
+        let ended = leases.expire(now);
+        let is_corrected = leases.correct_clock(now);
+        if ended.is_empty() && !is_over && !is_corrected {
+            return;
+        }
+
+        if is_over {
+            leases = Leases::default();
+        }
+        match self.store(&leases) {
+            Ok(()) => {
+                for lease in &ended {
+                    tracing::info!(owner = lease.owner, "a drain lease has ended by itself");
+                }
+                if is_corrected {
+                    tracing::warn!(
+                        "the clock was ahead when a drain was begun: it lasts for its length from now on"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a drain that is over could not be removed"),
+        }
+    }
+
+    /// Counts a change that another program made.
+    fn notice_others(&mut self) {
+        let found = self.marker.read();
+        if found != self.last_seen {
+            self.last_seen = found;
+            self.count_change();
+        }
+    }
+
+    fn count_change(&mut self) {
+        let written = match &self.last_seen {
+            MarkerState::Present { content, .. } => content.generation,
+            _ => 0,
+        };
+        self.generation = self.generation.max(written) + 1;
+        self.published.send_replace(self.generation);
+    }
+
+    /// Those of the marker that count. Leases of a gateway that is gone do not.
+    fn living_leases(&self) -> Leases {
+        let now = Timestamp::now();
+        let verdict = judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now);
+        if !verdict.is_draining() {
+            return Leases::default();
+        }
+        let mut leases = Leases::of(&self.last_seen, self.max_age);
+        leases.expire(now);
+        leases
+    }
+
+    fn lease(&self, principal: String, request: BeginRequest) -> Lease {
         let now = Timestamp::now();
         // Microseconds, as the original writes them.
         let requested_at = now.round(Unit::Microsecond).unwrap_or(now);
         let life = request.ttl.unwrap_or(self.max_age);
-        let expires_at = if life.is_zero() { None } else { expiry_after(requested_at, life) };
-        Begun { requested_at, expires_at, suppress_notification: request.suppress_notification }
-    }
-
-    fn marker_for(&self, principal: String, begun: &Begun) -> Marker {
-        let epoch = self.epoch.as_ref().map(|epoch| epoch.as_str().to_owned());
-        Marker::begin(begun.requested_at, principal, epoch, begun.suppress_notification, begun.expires_at)
-    }
-
-    /// One write for all the begins since the last cancel.
-    fn finish_begins(&self, last: Option<Marker>, begins: &mut Vec<BeginReply>) {
-        let Some(last) = last else { return };
-        let written = self.marker.write(&last).map_err(|error| DrainError::NotWritten(Arc::new(error)));
-        for (reply, begun) in begins.drain(..) {
-            // Whoever asked may have gone; the drain stands all the same.
-            let _ = reply.send(written.clone().map(|()| begun));
+        Lease {
+            owner: request.owner.unwrap_or_else(|| principal.clone()),
+            principal,
+            reason: request.reason,
+            requested_at,
+            expires_at: if life.is_zero() { None } else { expiry_after(requested_at, life) },
+            suppress_notification: request.suppress_notification,
         }
     }
 
-    fn cancel(&self) -> Result<Cancelled, DrainError> {
-        let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_age, Timestamp::now());
-        self.marker.clear().map_err(|error| DrainError::NotRemoved(Arc::new(error)))?;
-        Ok(Cancelled { was_draining: verdict.is_draining() })
+    /// One write for all begins since the last cancel.
+    fn finish_begins(&mut self, leases: &mut Leases, waiting: &mut Vec<WaitingBegin>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let stored = self.store(leases);
+        if stored.is_err() {
+            *leases = self.living_leases();
+        }
+        for WaitingBegin { reply, lease, was_draining } in waiting.drain(..) {
+            let changed =
+                stored.clone().map(|()| Changed { lease: Some(lease), was_draining, ..self.changed(leases) });
+            answer(reply, changed);
+        }
     }
+
+    fn cancel(
+        &mut self,
+        leases: &mut Leases,
+        principal: String,
+        cancel: Cancel,
+    ) -> Result<Changed, DrainError> {
+        let was_draining = self.last_seen != MarkerState::Absent;
+        let mut left = leases.clone();
+        let overridden = match cancel {
+            Cancel::Own(owner) => {
+                left.cancel(&owner.unwrap_or(principal));
+                Vec::new()
+            }
+            Cancel::Force => {
+                left = Leases::default();
+                leases.all().iter().filter(|lease| lease.owner != principal).cloned().collect()
+            }
+        };
+        // A marker without leases belongs to no owner: any caller may remove it.
+        if left != *leases || left.all().is_empty() {
+            self.store(&left)?;
+            *leases = left;
+        }
+        Ok(Changed { was_draining, overridden, ..self.changed(leases) })
+    }
+
+    fn changed(&self, leases: &Leases) -> Changed {
+        Changed {
+            lease: None,
+            holders: leases.all().to_vec(),
+            overridden: Vec::new(),
+            was_draining: false,
+            is_draining: self.last_seen != MarkerState::Absent,
+            generation: self.generation,
+        }
+    }
+
+    /// Makes the marker hold exactly these leases. Removes it if there are none.
+    fn store(&mut self, leases: &Leases) -> Result<(), DrainError> {
+        let epoch = (self.epoch)();
+        let stored = match Marker::of(leases, epoch.as_ref(), self.generation + 1) {
+            Some(marker) => {
+                self.marker.write(&marker).map_err(|error| DrainError::NotWritten(Arc::new(error)))
+            }
+            None => self.marker.clear().map_err(|error| DrainError::NotRemoved(Arc::new(error))),
+        };
+        let found = self.marker.read();
+        if found != self.last_seen {
+            self.last_seen = found;
+            self.generation += 1;
+            self.published.send_replace(self.generation);
+        }
+        stored
+    }
+}
+
+/// The caller may have gone. The change stands all the same.
+fn answer(reply: Reply, result: Result<Changed, DrainError>) {
+    let _ = reply.send(result);
 }

@@ -1,3 +1,5 @@
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use std::fs;
 
 /// Which boot of which machine or container this is: `<boot_id>:<start time of process 1>`. A marker from
@@ -24,18 +26,49 @@ impl Epoch {
     }
 }
 
-/// When a process started, in clock ticks since boot (field 22 of `/proc/PID/stat`); `None` once it is gone.
-/// With the pid it names a process beyond doubt, since pids are used again.
-pub fn process_start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// What is known of a process id in this pid namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessState {
+    /// A process has it that started then, in clock ticks since boot. Both together name a process beyond doubt.
+    Started(u64),
+    /// No process has it.
+    Gone,
+    /// It cannot be looked at: no descriptors are left, or the system hides other users' processes.
+    Unknown,
+}
+
+/// Looks at a process. Its start time is field 22 of `/proc/PID/stat`.
+pub fn process_state(pid: u32) -> ProcessState {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => parse_stat(&stat).unwrap_or(ProcessState::Unknown),
+        Err(_) => match i32::try_from(pid).ok().and_then(Pid::from_raw).map(test_kill_process) {
+            None | Some(Err(Errno::SRCH)) => ProcessState::Gone,
+            Some(_) => ProcessState::Unknown,
+        },
+    }
+}
+
+fn parse_stat(stat: &str) -> Option<ProcessState> {
     // The second field is the command in parentheses, which may itself hold spaces and parentheses.
     let (_, after_command) = stat.rsplit_once(')')?;
     let mut fields = after_command.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
+    if matches!(fields.next()?, "Z" | "X") {
+        return Some(ProcessState::Gone);
     }
-    fields.nth(18)?.parse().ok()
+    fields.nth(18)?.parse().ok().map(ProcessState::Started)
+}
+
+/// When a process started, in clock ticks since boot; `None` if that is not known.
+pub fn process_start_time(pid: u32) -> Option<u64> {
+    match process_state(pid) {
+        ProcessState::Started(start) => Some(start),
+        ProcessState::Gone | ProcessState::Unknown => None,
+    }
+}
+
+/// The name of this process's pid namespace, such as `pid:[4026531836]`; `None` where the kernel does not tell.
+pub fn pid_namespace() -> Option<String> {
+    fs::read_link("/proc/self/ns/pid").ok()?.into_os_string().into_string().ok()
 }
 
 #[cfg(test)]
@@ -55,5 +88,7 @@ mod tests {
     fn start_time_is_known_of_the_living_only() {
         assert!(process_start_time(std::process::id()).is_some());
         assert_eq!(process_start_time(u32::MAX), None);
+        assert_eq!(process_state(i32::MAX.cast_unsigned()), ProcessState::Gone);
+        assert!(pid_namespace().is_some_and(|name| name.starts_with("pid:[")));
     }
 }

@@ -1,6 +1,9 @@
+use super::{Epoch, Lease, Leases, MAX_LEASES};
 use crate::atomic_file::{self, Durability};
 use jiff::Timestamp;
-use serde::Serialize;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
 use std::io;
@@ -9,32 +12,33 @@ use std::path::{Path, PathBuf};
 /// The marker's name in the home. The original's `gateway/drain_control.py` uses the same.
 pub const MARKER_FILE: &str = ".drain_request.json";
 
-/// A marker as it is written.
+/// A marker as it is written: the original's keys for the newest lease and the latest end, and all leases beside them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Marker {
     action: &'static str,
-    /// When the drain was asked for.
-    pub requested_at: Timestamp,
-    /// Who asked.
-    pub principal: String,
-    /// The epoch in which it counts.
-    pub epoch: Option<String>,
-    /// Should people be spared a message about it?
-    pub suppress_notification: bool,
-    /// When it stops counting.
-    pub expires_at: Option<Timestamp>,
+    requested_at: Timestamp,
+    principal: String,
+    epoch: Option<String>,
+    suppress_notification: bool,
+    expires_at: Option<Timestamp>,
+    holders: Vec<Lease>,
+    generation: u64,
 }
 
 impl Marker {
-    /// A marker that begins a drain.
-    pub fn begin(
-        requested_at: Timestamp,
-        principal: String,
-        epoch: Option<String>,
-        suppress_notification: bool,
-        expires_at: Option<Timestamp>,
-    ) -> Self {
-        Self { action: "drain", requested_at, principal, epoch, suppress_notification, expires_at }
+    /// A marker with these leases; `None` if there are none. `epoch`: the one of the gateway that it is for, if known.
+    pub fn of(leases: &Leases, epoch: Option<&Epoch>, generation: u64) -> Option<Self> {
+        let newest = leases.newest()?;
+        Some(Self {
+            action: "drain",
+            requested_at: newest.requested_at,
+            principal: newest.principal.clone(),
+            epoch: epoch.map(|epoch| epoch.as_str().to_owned()),
+            suppress_notification: newest.suppress_notification,
+            expires_at: leases.ends_at(),
+            holders: leases.all().to_vec(),
+            generation,
+        })
     }
 }
 
@@ -52,6 +56,10 @@ pub struct MarkerContent {
     pub principal: Option<String>,
     /// Should people be spared a message about it?
     pub suppress_notification: bool,
+    /// Its leases; empty in a marker of the original.
+    pub holders: Vec<Lease>,
+    /// How many changes there were before it; zero in a marker of the original.
+    pub generation: u64,
 }
 
 impl MarkerContent {
@@ -59,15 +67,26 @@ impl MarkerContent {
     fn parse(text: &[u8]) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return None };
         let text = |key: &str| fields.get(key).and_then(Value::as_str);
-        let time = |key: &str| text(key).and_then(|text| text.parse().ok());
+        let time = |key: &str| text(key).and_then(parse_time);
+        let holders = fields.get("holders").and_then(Value::as_array).into_iter().flatten();
+        let holders = holders.filter_map(|holder| Lease::deserialize(holder).ok()).take(MAX_LEASES);
         Some(Self {
             requested_at: time("requested_at"),
             expires_at: time("expires_at"),
-            epoch: text("epoch").map(str::to_owned),
+            // The original writes an empty one where it cannot tell.
+            epoch: text("epoch").filter(|epoch| !epoch.is_empty()).map(str::to_owned),
             principal: text("principal").map(str::to_owned),
             suppress_notification: fields.get("suppress_notification") == Some(&Value::Bool(true)),
+            holders: holders.collect(),
+            generation: fields.get("generation").and_then(Value::as_u64).unwrap_or_default(),
         })
     }
+}
+
+/// A time without a zone is UTC.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let without_zone = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
+    text.parse().ok().or_else(|| without_zone().map(|time| time.timestamp()))
 }
 
 /// What stands at the marker's name. Presence is the signal: whatever is there but cannot be read means
@@ -127,13 +146,23 @@ impl MarkerFile {
         }
     }
 
-    /// Writes the marker whole, so that it survives a loss of power.
+    /// Writes the marker whole, so that it survives a loss of power. A symbolic link is written through, as the original
+    /// does.
     ///
     /// # Errors
     /// It could not be written, and what stood there before still stands.
     pub fn write(&self, marker: &Marker) -> io::Result<()> {
         let text = serde_json::to_vec(marker)?;
-        atomic_file::replace(&self.path, &text, Durability::Synced)
+        atomic_file::replace(&self.target(), &text, Durability::Synced)
+    }
+
+    /// The file to write: the marker itself, or where the link at its name leads.
+    fn target(&self) -> PathBuf {
+        let dangling = || {
+            let leads_to = fs::read_link(&self.path).ok()?;
+            Some(self.path.parent()?.join(leads_to))
+        };
+        fs::canonicalize(&self.path).ok().or_else(dangling).unwrap_or_else(|| self.path.clone())
     }
 
     /// Removes whatever stands there. Nothing there is fine.
@@ -174,7 +203,17 @@ mod tests {
         let (_home, file) = marker_file();
         assert_eq!(file.read(), MarkerState::Absent);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        file.write(&Marker::begin(now, "nas".into(), Some("b:1".into()), true, Some(now))).unwrap();
+        let lease = Lease {
+            owner: "platform".into(),
+            principal: "nas".into(),
+            reason: Some("upgrade".into()),
+            requested_at: now,
+            expires_at: Some(now),
+            suppress_notification: true,
+        };
+        let mut leases = Leases::default();
+        leases.begin(lease.clone()).unwrap();
+        file.write(&Marker::of(&leases, Some(&Epoch::known("b:1")), 7).unwrap()).unwrap();
         let MarkerState::Present { content, modified } = file.read() else { panic!("it was written") };
         let expected = MarkerContent {
             requested_at: Some(now),
@@ -182,6 +221,8 @@ mod tests {
             epoch: Some("b:1".into()),
             principal: Some("nas".into()),
             suppress_notification: true,
+            holders: vec![lease],
+            generation: 7,
         };
         assert_eq!(content, expected);
         assert!(modified.is_some());
@@ -199,6 +240,34 @@ mod tests {
         let MarkerState::Present { content, .. } = file.read() else { panic!("the original wrote it") };
         assert_eq!(content.requested_at, Some("2026-06-22T01:27:44.123456Z".parse().unwrap()));
         assert_eq!(content.principal.as_deref(), Some("drain-control"));
+
+        let text = r#"{"requested_at":"2026-06-22T01:27:44","epoch":""}"#;
+        fs::write(file.path(), text).unwrap();
+        let MarkerState::Present { content, .. } = file.read() else { panic!("an object is content") };
+        assert_eq!(content.requested_at, Some("2026-06-22T01:27:44Z".parse().unwrap()), "no zone is UTC");
+        assert_eq!(content.epoch, None, "an empty epoch is none");
+    }
+
+    #[test]
+    fn link_is_written_through() {
+        let (home, file) = marker_file();
+        let target = home.path().join("elsewhere.json");
+        std::os::unix::fs::symlink("elsewhere.json", file.path()).unwrap();
+        let mut leases = Leases::default();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let lease = Lease {
+            owner: "a".into(),
+            principal: "a".into(),
+            reason: None,
+            requested_at: now,
+            expires_at: None,
+            suppress_notification: false,
+        };
+        leases.begin(lease).unwrap();
+        for generation in 1..3 {
+            file.write(&Marker::of(&leases, None, generation).unwrap()).unwrap();
+            assert!(target.is_file() && fs::symlink_metadata(file.path()).unwrap().is_symlink());
+        }
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 mod control;
 mod epoch;
+mod leases;
 mod marker;
 mod secret;
 mod verdict;
 
-pub use control::{BeginRequest, Begun, Cancelled, DrainControl, DrainError, MAX_TTL_SECONDS};
-pub use epoch::{Epoch, process_start_time};
+pub use control::{BeginRequest, Cancel, Changed, DrainControl, DrainError, EpochSource, MAX_TTL_SECONDS};
+pub use epoch::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
+pub use leases::{Lease, Leases, MAX_LEASES, MAX_OWNER_CHARS, MAX_REASON_CHARS, TooManyLeases};
 pub use marker::{MARKER_FILE, Marker, MarkerContent, MarkerFile, MarkerState};
 pub use secret::{
     DRAIN_PRINCIPAL, DRAIN_PROVIDER, DrainSecret, DrainSecretProvider, WeakSecret, generate_secret,

@@ -1,4 +1,5 @@
-use super::{Epoch, MarkerContent, MarkerState};
+use super::leases::CLOCK_TOLERANCE;
+use super::{Epoch, Lease, MarkerContent, MarkerState};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -39,8 +40,25 @@ pub struct DrainView {
     pub expires_at: Option<Timestamp>,
     /// On whose behalf, if that is known.
     pub principal: Option<String>,
+    /// Who holds it; empty for a marker of the original or without content.
+    pub holders: Vec<Lease>,
     /// Should people be spared a message about it?
     pub suppress_notification: bool,
+}
+
+impl DrainView {
+    /// How long a drain may last from now on that was written by a clock which was ahead of this one; `None`: it was not.
+    /// No honest drain begins in the future, or ends later than `longest` from now.
+    pub fn overlong(&self, now: Timestamp, longest: Duration) -> Option<Duration> {
+        let left = Duration::try_from(self.expires_at?.duration_since(now)).ok()?;
+        match self.requested_at {
+            Some(begun) if begun.duration_since(now) > CLOCK_TOLERANCE => {
+                let length = Duration::try_from(self.expires_at?.duration_since(begun)).unwrap_or_default();
+                Some(length.min(longest))
+            }
+            _ => (left > longest).then_some(longest),
+        }
+    }
 }
 
 impl Verdict {
@@ -85,9 +103,14 @@ pub fn judge(state: &MarkerState, epoch: Option<&Epoch>, max_age: Duration, now:
             requested_at: since,
             expires_at,
             principal: content.principal.clone(),
+            holders: living(&content.holders, now),
             suppress_notification: content.suppress_notification,
         }),
     }
+}
+
+fn living(holders: &[Lease], now: Timestamp) -> Vec<Lease> {
+    holders.iter().filter(|lease| lease.expires_at.is_none_or(|end| end > now)).cloned().collect()
 }
 
 /// `None`: beyond the end of time.
@@ -161,6 +184,19 @@ mod tests {
     fn times_in_the_future_are_honoured() {
         let future = MarkerContent { requested_at: Some(at(1_000_000)), ..Default::default() };
         assert!(judge_at(&present(future, 0), 0).is_draining());
+    }
+
+    #[test]
+    fn drain_from_a_clock_that_was_ahead_is_overlong() {
+        let overlong = |begun: i64, end: i64| {
+            let view =
+                DrainView { requested_at: Some(at(begun)), expires_at: Some(at(end)), ..Default::default() };
+            view.overlong(at(0), 24 * HOUR)
+        };
+        assert_eq!(overlong(0, 3600), None);
+        assert_eq!(overlong(3, 63), None, "within the tolerance");
+        assert_eq!(overlong(300_000, 300_060), Some(Duration::from_secs(60)));
+        assert_eq!(overlong(-60, 300_000), Some(24 * HOUR));
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod watcher;
 
 pub use server::INTERNAL_SOCKET;
 pub use state::{Demand, GatewayState};
-pub use status_file::{MAX_TURNS_TOLD, STATUS_FILE, Status, StatusFile, StatusReading, TurnInFlight};
+pub use status_file::{
+    MAX_TURNS_TOLD, ObservedState, STATUS_FILE, Status, StatusFile, StatusReading, TurnInFlight,
+};
 pub use supervisor::{Gateway, GatewayError, GatewaySettings};
 pub use turn_guard::guard_turn;

@@ -1,3 +1,5 @@
+use serde::de::IntoDeserializer;
+use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 /// Where the gateway is in its life, as it stands in the status file.
@@ -28,6 +30,12 @@ pub struct Demand {
 }
 
 impl GatewayState {
+    /// The state with this name in the status file.
+    pub fn named(word: &str) -> Option<Self> {
+        let word: StrDeserializer<'_, value::Error> = word.into_deserializer();
+        Self::deserialize(word).ok()
+    }
+
     /// The state that the demand leads to. A shutdown always wins and never goes back.
     #[must_use]
     pub fn next(self, demand: Demand) -> Self {

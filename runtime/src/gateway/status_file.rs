@@ -1,8 +1,9 @@
 use super::GatewayState;
 use crate::atomic_file::{self, Durability};
-use crate::drain::process_start_time;
+use crate::drain::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
+use crate::home_lock::{self, GATEWAY_LOCK, LockState};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,19 @@ pub struct Status {
     turns: Vec<TurnInFlight>,
     /// The drain that it acts on: its marker's time.
     drain_requested_at: Option<Timestamp>,
+    epoch: Option<String>,
+    pid_namespace: Option<String>,
     updated_at: Timestamp,
     platforms: Map<String, Value>,
+    /// Which process wrote the keys that only Portcullis has: the original keeps them when it writes the file.
+    portcullis: Writer,
+}
+
+/// A process, beyond doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Writer {
+    pid: u32,
+    start_time: Option<u64>,
 }
 
 impl Status {
@@ -53,18 +65,22 @@ impl Status {
         exit_reason: Option<String>,
     ) -> Self {
         let pid = std::process::id();
+        let start_time = process_start_time(pid);
         Self {
             pid,
             kind: KIND,
-            start_time: process_start_time(pid),
+            start_time,
             gateway_state,
             exit_reason,
             restart_requested: false,
             active_agents,
             turns: Vec::new(),
             drain_requested_at: None,
+            epoch: Epoch::present().map(|epoch| epoch.as_str().to_owned()),
+            pid_namespace: pid_namespace(),
             updated_at: Timestamp::now(),
             platforms: Map::new(),
+            portcullis: Writer { pid, start_time },
         }
     }
 }
@@ -83,31 +99,74 @@ impl Status {
     }
 }
 
-/// What a reader makes of the file. A field of another type than it should have is not there.
+/// The state of a gateway as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedState {
+    /// One of ours.
+    Known(GatewayState),
+    /// A word of another program's, such as `degraded`.
+    Other(String),
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+impl Serialize for ObservedState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Known(state) => state.serialize(serializer),
+            Self::Other(word) => serializer.serialize_str(word),
+            Self::Unknown(_) => serializer.serialize_str("unknown"),
+        }
+    }
+}
+
+/// What a reader can tell of the gateway. A field of another type than it should have counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusReading {
-    /// Where the gateway is in its life; `Stopped` when its process is gone, whatever the file says.
-    pub gateway_state: GatewayState,
-    /// Turns in flight; none when the process is gone.
-    pub active_agents: u64,
-    /// The drain that the gateway acts on; `None` inside when its marker had no time, and outside when the
-    /// gateway (the original) does not tell.
+    /// Where the gateway is in its life. `Stopped` only where it is certain that no gateway runs.
+    pub state: ObservedState,
+    /// Turns in flight, if that is known.
+    pub active_agents: Option<u64>,
+    /// The drain that the gateway acts on; `None` inside when its marker had no time, and outside when the gateway (the
+    /// original) does not tell.
     pub drain_requested_at: Option<Option<Timestamp>>,
     /// When the gateway last wrote.
     pub updated_at: Option<String>,
     /// The first of the turns in flight; none where the gateway (the original) does not tell.
     pub turns: Vec<TurnInFlight>,
+    /// The epoch of the gateway that runs or will run next; `None`: not known, since it is in another pid namespace.
+    pub epoch: Option<Epoch>,
 }
 
 impl StatusReading {
     fn stopped(updated_at: Option<String>) -> Self {
-        let gateway_state = GatewayState::Stopped;
-        Self { gateway_state, active_agents: 0, drain_requested_at: None, updated_at, turns: Vec::new() }
+        let state = ObservedState::Known(GatewayState::Stopped);
+        Self { state, active_agents: Some(0), ..Self::unknown(String::new(), updated_at) }
     }
 
-    /// Is the process there?
-    pub fn is_up(&self) -> bool {
-        !matches!(self.gateway_state, GatewayState::Stopped | GatewayState::StartupFailed)
+    fn unknown(why: String, updated_at: Option<String>) -> Self {
+        Self {
+            state: ObservedState::Unknown(why),
+            active_agents: None,
+            drain_requested_at: None,
+            updated_at,
+            turns: Vec::new(),
+            epoch: Epoch::present(),
+        }
+    }
+
+    /// Does a gateway run? `None`: it cannot be told.
+    pub fn is_up(&self) -> Option<bool> {
+        match &self.state {
+            ObservedState::Known(GatewayState::Stopped | GatewayState::StartupFailed) => Some(false),
+            ObservedState::Known(_) | ObservedState::Other(_) => Some(true),
+            ObservedState::Unknown(_) => None,
+        }
+    }
+
+    /// Is it in this state?
+    pub fn is(&self, state: GatewayState) -> bool {
+        self.state == ObservedState::Known(state)
     }
 }
 
@@ -139,21 +198,84 @@ impl StatusFile {
         atomic_file::replace(&self.path, &serde_json::to_vec(&object)?, Durability::Renamed)
     }
 
-    /// Reads it. No file, or one that says nothing of a gateway that lives: stopped.
+    /// Reads it, and looks whether the process that wrote it lives.
     pub fn read(&self) -> StatusReading {
-        let Some(object) = self.read_object() else { return StatusReading::stopped(None) };
-        let updated_at = object.get("updated_at").and_then(Value::as_str).map(str::to_owned);
-        let state = object.get("gateway_state").and_then(|state| GatewayState::deserialize(state).ok());
-        let (Some(gateway_state), true) = (state, is_alive(&object)) else {
-            return StatusReading::stopped(updated_at);
+        let object = match self.content() {
+            Content::Object(object) => object,
+            Content::Damaged(why) => return StatusReading::unknown(why, None),
+            Content::Missing => return self.without_file(),
         };
-        StatusReading {
-            gateway_state,
-            active_agents: object.get("active_agents").and_then(Value::as_u64).unwrap_or_default(),
-            drain_requested_at: object.get("drain_requested_at").map(|time| time.as_str()?.parse().ok()),
-            updated_at,
-            turns: object.get("turns").and_then(|turns| Vec::deserialize(turns).ok()).unwrap_or_default(),
+        let updated_at = object.get("updated_at").and_then(Value::as_str).map(str::to_owned);
+        let writer = WrittenBy::of(&object);
+        match self.life_of(&object, &writer) {
+            Life::Runs => running(&object, &writer, updated_at),
+            Life::Ended => {
+                StatusReading { epoch: writer.epoch_of_next(), ..StatusReading::stopped(updated_at) }
+            }
+            Life::Unknown(why) => {
+                StatusReading { epoch: writer.epoch_of_next(), ..StatusReading::unknown(why, updated_at) }
+            }
         }
+    }
+
+    fn without_file(&self) -> StatusReading {
+        match self.lock() {
+            LockState::Free | LockState::Absent => StatusReading::stopped(None),
+            LockState::Held(_) => {
+                let why = "a gateway holds the home, and its status file is missing";
+                StatusReading { epoch: None, ..StatusReading::unknown(why.to_owned(), None) }
+            }
+            LockState::Unknown(error) => StatusReading::unknown(lock_trouble(&error), None),
+        }
+    }
+
+    /// Does the process run that wrote the file?
+    fn life_of(&self, object: &Map<String, Value>, writer: &WrittenBy) -> Life {
+        let Some(pid) = writer.pid else {
+            return Life::Unknown("the status file names no process".to_owned());
+        };
+        if writer.is_elsewhere() {
+            return self.life_by_lock(object, Life::Unknown(format!("{GATEWAY_LOCK} is missing")));
+        }
+        match (process_state(pid), writer.start_time) {
+            (ProcessState::Started(start), Some(written)) if start == written => Life::Runs,
+            (ProcessState::Started(_), None) => {
+                let why = format!("process {pid} runs, and the status file does not say when it started");
+                self.life_if_held(object, Life::Unknown(why))
+            }
+            (ProcessState::Unknown, _) => {
+                self.life_if_held(object, Life::Unknown(format!("process {pid} cannot be looked at")))
+            }
+            (ProcessState::Started(_) | ProcessState::Gone, _) => self.life_by_lock(object, Life::Ended),
+        }
+    }
+
+    /// The process cannot be told apart from others: only a lock that it holds shows that it runs.
+    fn life_if_held(&self, object: &Map<String, Value>, otherwise: Life) -> Life {
+        match self.lock() {
+            LockState::Held(record) if is_of_holder(object, &record) => Life::Runs,
+            _ => otherwise,
+        }
+    }
+
+    /// There is no such process in this pid namespace. It may be in another, where it holds the lock.
+    fn life_by_lock(&self, object: &Map<String, Value>, without_lock: Life) -> Life {
+        match self.lock() {
+            LockState::Held(record) if is_of_holder(object, &record) => Life::Runs,
+            LockState::Held(_) => Life::Unknown(
+                "a gateway holds the home, and the status file is of another process".to_owned(),
+            ),
+            LockState::Free => Life::Ended,
+            LockState::Absent => without_lock,
+            LockState::Unknown(error) => match WrittenBy::of(object).is_here() {
+                true => Life::Ended,
+                false => Life::Unknown(lock_trouble(&error)),
+            },
+        }
+    }
+
+    fn lock(&self) -> LockState {
+        home_lock::probe(&self.path.with_file_name(GATEWAY_LOCK))
     }
 
     /// Removes what a process that was killed while it wrote left beside the file.
@@ -162,15 +284,118 @@ impl StatusFile {
     }
 
     fn read_object(&self) -> Option<Map<String, Value>> {
-        serde_json::from_slice(&atomic_file::read(&self.path).ok()?).ok()
+        match self.content() {
+            Content::Object(object) => Some(object),
+            Content::Missing | Content::Damaged(_) => None,
+        }
+    }
+
+    fn content(&self) -> Content {
+        match atomic_file::read(&self.path) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(object) => Content::Object(object),
+                Err(error) => Content::Damaged(format!("the status file is damaged: {error}")),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Missing,
+            Err(error) => Content::Damaged(format!("the status file cannot be read: {error}")),
+        }
     }
 }
 
-/// Is the process that wrote it still there, and not another that was given its pid?
-fn is_alive(object: &Map<String, Value>) -> bool {
-    let pid = object.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
-    let Some(start) = pid.and_then(process_start_time) else { return false };
-    object.get("start_time").and_then(Value::as_u64).is_none_or(|written| written == start)
+enum Content {
+    Missing,
+    Damaged(String),
+    Object(Map<String, Value>),
+}
+
+enum Life {
+    Runs,
+    Ended,
+    Unknown(String),
+}
+
+fn lock_trouble(error: &io::Error) -> String {
+    format!("{GATEWAY_LOCK} cannot be looked at: {error}")
+}
+
+/// The process that wrote a status file, as the file has it.
+struct WrittenBy {
+    pid: Option<u32>,
+    start_time: Option<u64>,
+    /// Did a gateway of ours write it last? Its own keys are in the file then, and of this process.
+    is_ours: bool,
+    epoch: Option<String>,
+    pid_namespace: Option<String>,
+}
+
+impl WrittenBy {
+    fn of(object: &Map<String, Value>) -> Self {
+        let text = |key: &str| object.get(key).and_then(Value::as_str).map(str::to_owned);
+        let pid = object.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+        let start_time = object.get("start_time").and_then(Value::as_u64);
+        let writer = object.get("portcullis").and_then(|writer| Writer::deserialize(writer).ok());
+        Self {
+            pid,
+            start_time,
+            is_ours: writer.is_some_and(|writer| (Some(writer.pid), writer.start_time) == (pid, start_time)),
+            epoch: text("epoch"),
+            pid_namespace: text("pid_namespace"),
+        }
+    }
+
+    /// Is it known to be in this pid namespace?
+    fn is_here(&self) -> bool {
+        self.is_ours && self.pid_namespace.is_some() && self.pid_namespace == pid_namespace()
+    }
+
+    /// Is it known to be in another?
+    fn is_elsewhere(&self) -> bool {
+        self.is_ours && self.pid_namespace.is_some() && self.pid_namespace != pid_namespace()
+    }
+
+    /// The epoch of a gateway that starts next, where this one ran.
+    fn epoch_of_next(&self) -> Option<Epoch> {
+        if self.is_elsewhere() { None } else { Epoch::present() }
+    }
+
+    /// The epoch of this process, which runs.
+    fn epoch(&self) -> Option<Epoch> {
+        let is_seen = || self.pid.map(process_state) == self.start_time.map(ProcessState::Started);
+        match &self.epoch {
+            Some(epoch) if self.is_ours => Some(Epoch::known(epoch)),
+            _ if is_seen() => Epoch::present(),
+            _ => None,
+        }
+    }
+}
+
+/// Did the holder of the lock write this status?
+fn is_of_holder(object: &Map<String, Value>, record: &[u8]) -> bool {
+    let Ok(Value::Object(record)) = serde_json::from_slice(record) else { return false };
+    let same = |key: &str| record.get(key).is_some() && record.get(key) == object.get(key);
+    same("pid") && same("start_time")
+}
+
+/// The content of a status file whose process runs.
+fn running(object: &Map<String, Value>, writer: &WrittenBy, updated_at: Option<String>) -> StatusReading {
+    let Some(word) = object.get("gateway_state").and_then(Value::as_str) else {
+        return StatusReading::unknown("the status file names no state".to_owned(), updated_at);
+    };
+    let ours = |key: &str| object.get(key).filter(|_| writer.is_ours);
+    StatusReading {
+        state: GatewayState::named(word)
+            .map_or_else(|| ObservedState::Other(cut(word)), ObservedState::Known),
+        active_agents: object.get("active_agents").and_then(Value::as_u64),
+        drain_requested_at: ours("drain_requested_at").map(|time| time.as_str()?.parse().ok()),
+        updated_at,
+        turns: ours("turns").and_then(|turns| Vec::deserialize(turns).ok()).unwrap_or_default(),
+        epoch: writer.epoch(),
+    }
+}
+
+/// A word of another program's, which is shown to people.
+fn cut(word: &str) -> String {
+    word.chars().filter(|character| !character.is_control()).take(64).collect()
 }
 
 #[cfg(test)]
@@ -187,11 +412,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let (_home, file) = status_file();
-        assert_eq!(file.read(), StatusReading::stopped(None));
+        assert!(file.read().is(GatewayState::Stopped));
         file.write(&Status::of_this_process(GatewayState::Running, 3, None)).unwrap();
         let reading = file.read();
-        assert_eq!((reading.gateway_state, reading.active_agents), (GatewayState::Running, 3));
-        assert!(reading.updated_at.is_some());
+        assert!(reading.is(GatewayState::Running) && reading.updated_at.is_some());
+        assert_eq!((reading.active_agents, reading.epoch), (Some(3), Epoch::present()));
     }
 
     #[test]
@@ -207,34 +432,97 @@ mod tests {
         assert!(!text.contains('\n') && !text.contains(": "), "compact: {text}");
     }
 
+    fn read(file: &StatusFile, text: &str) -> StatusReading {
+        fs::write(&file.path, text).unwrap();
+        file.read()
+    }
+
+    fn is_unknown(reading: &StatusReading) -> bool {
+        matches!(reading.state, ObservedState::Unknown(_)) && reading.is_up().is_none()
+    }
+
     #[test]
     fn dead_process_is_stopped_whatever_the_file_says() {
         let (_home, file) = status_file();
-        let text = format!(r#"{{"pid":{},"gateway_state":"running","active_agents":2}}"#, i32::MAX);
-        fs::write(&file.path, text).unwrap();
-        assert_eq!(file.read(), StatusReading::stopped(None));
+        let gone = format!(r#"{{"pid":{},"gateway_state":"running","active_agents":2}}"#, i32::MAX);
+        let reading = read(&file, &gone);
+        assert!(reading.is(GatewayState::Stopped) && reading.active_agents == Some(0));
         let reused = format!(r#"{{"pid":{},"start_time":1,"gateway_state":"running"}}"#, std::process::id());
-        fs::write(&file.path, reused).unwrap();
-        assert_eq!(file.read().gateway_state, GatewayState::Stopped);
+        assert!(read(&file, &reused).is(GatewayState::Stopped));
     }
 
     #[test]
-    fn fields_of_another_type_are_not_there() {
+    fn process_that_cannot_be_told_apart_is_unknown() {
         let (_home, file) = status_file();
         let pid = std::process::id();
-        let text =
-            format!(r#"{{"pid":{pid},"gateway_state":"running","active_agents":null,"updated_at":5}}"#);
-        fs::write(&file.path, text).unwrap();
-        let reading = file.read();
-        assert_eq!((reading.gateway_state, reading.active_agents), (GatewayState::Running, 0));
+        for start in ["", r#""start_time":null,"#, r#""start_time":12.5,"#] {
+            let text = format!(r#"{{"pid":{pid},{start}"gateway_state":"running","active_agents":3}}"#);
+            let reading = read(&file, &text);
+            assert!(is_unknown(&reading) && reading.active_agents.is_none(), "{text}");
+        }
     }
 
     #[test]
-    fn garbage_is_stopped() {
+    fn process_in_another_namespace_runs_while_it_holds_the_lock() {
+        let (home, file) = status_file();
+        let text = r#"{"pid":999999999,"start_time":7,"gateway_state":"draining","active_agents":2,"epoch":"other:1",
+            "pid_namespace":"pid:[1]","portcullis":{"pid":999999999,"start_time":7}}"#;
+        assert!(is_unknown(&read(&file, text)), "no lock file: it may have been removed");
+
+        let path = home.path().join(GATEWAY_LOCK);
+        let record = br#"{"pid":999999999,"start_time":7}"#;
+        let lock = home_lock::HomeLock::take(&path, record).unwrap().unwrap();
+        let reading = file.read();
+        assert!(reading.is(GatewayState::Draining) && reading.active_agents == Some(2));
+        assert_eq!(reading.epoch, Some(Epoch::known("other:1")));
+        drop(lock);
+        let reading = file.read();
+        assert!(reading.is(GatewayState::Stopped) && reading.epoch.is_none());
+
+        let _other = home_lock::HomeLock::take(&path, br#"{"pid":5,"start_time":5}"#).unwrap().unwrap();
+        assert!(is_unknown(&file.read()), "another gateway has not written its status yet");
+        fs::remove_file(&file.path).unwrap();
+        assert!(is_unknown(&file.read()));
+    }
+
+    #[test]
+    fn words_of_others_are_passed_on_with_their_counts() {
         let (_home, file) = status_file();
-        for text in ["", "[]", "null", "{}", r#"{"pid":"x"}"#, r#"{"pid":1,"gateway_state":"dancing"}"#] {
-            fs::write(&file.path, text).unwrap();
-            assert_eq!(file.read().gateway_state, GatewayState::Stopped, "{text}");
+        let pid = std::process::id();
+        let start = process_start_time(pid).unwrap();
+        let text = format!(
+            r#"{{"pid":{pid},"start_time":{start},"gateway_state":"degraded","active_agents":3,"updated_at":5}}"#
+        );
+        let reading = read(&file, &text);
+        assert_eq!(reading.state, ObservedState::Other("degraded".into()));
+        assert_eq!((reading.active_agents, reading.is_up()), (Some(3), Some(true)));
+    }
+
+    #[test]
+    fn keys_that_the_original_kept_do_not_count_for_it() {
+        let (_home, file) = status_file();
+        let pid = std::process::id();
+        let start = process_start_time(pid).unwrap();
+        let text = format!(
+            r#"{{"pid":{pid},"start_time":{start},"gateway_state":"draining","active_agents":0,
+                "drain_requested_at":"2020-01-01T00:00:00Z","turns":[{{"session":"s","since":"2020-01-01T00:00:00Z"}}],
+                "pid_namespace":"pid:[1]","epoch":"old:1","portcullis":{{"pid":{pid},"start_time":1}}}}"#
+        );
+        let reading = read(&file, &text);
+        assert!(reading.is(GatewayState::Draining));
+        assert_eq!((reading.drain_requested_at, reading.turns.len()), (None, 0));
+        assert_eq!(reading.epoch, Epoch::present());
+    }
+
+    #[test]
+    fn damaged_file_is_unknown() {
+        let (_home, file) = status_file();
+        for text in ["", "[]", "null", "{}", r#"{"pid":"x"}"#, "{\"pid\":1", r#"{"pid":1,"gateway_state":7}"#]
+        {
+            assert!(is_unknown(&read(&file, text)), "{text}");
         }
+        fs::remove_file(&file.path).unwrap();
+        fs::create_dir(&file.path).unwrap();
+        assert!(is_unknown(&file.read()));
     }
 }

@@ -5,18 +5,20 @@ use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
 use super::watcher::{MarkerWatch, Signal, stop_channel};
 use super::{Demand, GatewayState, Status, StatusFile, TurnInFlight};
-use crate::drain::{MarkerFile, Verdict};
+use crate::drain::{MarkerFile, Verdict, process_start_time};
+use crate::home_lock::{GATEWAY_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use jiff::Timestamp;
+use serde_json::json;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
@@ -76,7 +78,7 @@ pub struct Gateway {
     lifecycle: Arc<Lifecycle>,
     watch: MarkerWatch,
     status_landed: bool,
-    _lock: File,
+    lock: HomeLock,
 }
 
 impl Gateway {
@@ -103,7 +105,7 @@ impl Gateway {
     async fn bind(
         settings: GatewaySettings,
         status_file: StatusFile,
-        lock: File,
+        lock: HomeLock,
     ) -> Result<Self, GatewayError> {
         let socket_path = settings.home.join(INTERNAL_SOCKET);
         let unix = bind_internal(&settings.home)
@@ -125,7 +127,7 @@ impl Gateway {
         lifecycle.apply_verdict(&watch.look());
         // Whoever is told that the gateway is ready finds it so in the file.
         let status_landed = lifecycle.write(lifecycle.status()).await;
-        Ok(Self { status_landed, tcp, unix, socket_path, service, lifecycle, watch, _lock: lock })
+        Ok(Self { status_landed, tcp, unix, socket_path, service, lifecycle, watch, lock })
     }
 
     /// The port of the HTTP door.
@@ -143,13 +145,19 @@ impl Gateway {
     /// # Errors
     /// The watcher's thread cannot be started.
     pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<()> {
-        let Self { tcp, unix, socket_path, service, lifecycle, watch, status_landed, _lock } = self;
+        let Self { tcp, unix, socket_path, service, lifecycle, watch, status_landed, lock } = self;
         let door = Door::at(tcp.local_addr()?);
         let (closing, closed) = watch::channel(false);
         let publisher = tokio::spawn(lifecycle.clone().publish(status_landed, closed.clone()));
         let (stop_watch, stop) = stop_channel();
         let on_verdict = lifecycle.clone();
-        let watcher = watch.run(stop, move |verdict| on_verdict.apply_verdict(verdict))?;
+        // Held until the status file says that the gateway has stopped.
+        let lock = Arc::new(Mutex::new(lock));
+        let kept = lock.clone();
+        let watcher = watch.run(stop, move |verdict| {
+            on_verdict.apply_verdict(verdict);
+            keep_home(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+        })?;
         let http = tokio::spawn(listen::serve(
             tcp,
             router(service.clone(), door),
@@ -172,6 +180,7 @@ impl Gateway {
         let _ = tokio::join!(http, internal, publisher);
         let _ = fs::remove_file(&socket_path);
         lifecycle.finish().await;
+        drop(lock);
         Ok(())
     }
 }
@@ -183,17 +192,35 @@ fn end_watcher(stop: &SyncSender<Signal>, watcher: std::thread::JoinHandle<()>) 
     }
 }
 
-/// One gateway a home: two would fight over the status file and both admit turns.
-fn take_home(home: &Path) -> Result<File, GatewayError> {
-    let path = home.join(".gateway.lock");
+/// One gateway a home, ours or the original: two would fight over the status file and both admit turns.
+fn take_home(home: &Path) -> Result<HomeLock, GatewayError> {
+    let path = home.join(GATEWAY_LOCK);
     let failed = |cause| GatewayError::Home { path: path.clone(), cause };
     DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
-    let lock =
-        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(GatewayError::HomeTaken(home.to_owned())),
-        Err(fs::TryLockError::Error(cause)) => Err(failed(cause)),
+    let lock = HomeLock::take(&path, &lock_record()).map_err(failed)?;
+    let lock = lock.ok_or_else(|| GatewayError::HomeTaken(home.to_owned()))?;
+
+    // The original's dashboard removes the lock file of a gateway that it does not recognise.
+    match StatusFile::new(home).read().is_up() {
+        Some(true) => Err(GatewayError::HomeTaken(home.to_owned())),
+        Some(false) | None => Ok(lock),
+    }
+}
+
+/// What the original writes into the lock file, so that its tools show who holds it.
+fn lock_record() -> Vec<u8> {
+    let pid = std::process::id();
+    let record =
+        json!({"pid": pid, "kind": "hermes-gateway", "argv": [], "start_time": process_start_time(pid)});
+    record.to_string().into_bytes()
+}
+
+/// Takes the lock again where its file was removed.
+fn keep_home(lock: &mut HomeLock) {
+    match lock.renew(&lock_record()) {
+        Ok(true) => {}
+        Ok(false) => tracing::error!("{GATEWAY_LOCK} was removed, and another gateway has taken the home"),
+        Err(error) => tracing::warn!(%error, "{GATEWAY_LOCK} was removed and cannot be made again"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Watches the marker: on every change in the home, and once a second whatever happens.
 
-use crate::drain::{Epoch, MarkerFile, StaleReason, Verdict, judge};
+use crate::drain::{DrainView, Epoch, MAX_TTL_SECONDS, MarkerFile, StaleReason, Verdict, judge};
 use jiff::Timestamp;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks, when no event comes.
 const FLOOR: Duration = Duration::from_secs(1);
@@ -19,15 +19,19 @@ pub(super) struct MarkerWatch {
     epoch: Option<Epoch>,
     max_age: Duration,
     warned: Option<StaleReason>,
+    /// A drain that ends later than any may, and when it was first seen.
+    overlong: Option<(DrainView, Instant)>,
 }
 
 impl MarkerWatch {
     pub(super) fn new(marker: MarkerFile, max_age: Duration) -> Self {
-        Self { marker, epoch: Epoch::present(), max_age, warned: None }
+        Self { marker, epoch: Epoch::present(), max_age, warned: None, overlong: None }
     }
 
     pub(super) fn look(&mut self) -> Verdict {
-        let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_age, Timestamp::now());
+        let now = Timestamp::now();
+        let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_age, now);
+        let verdict = self.bound(verdict, now);
         match &verdict {
             Verdict::Stale(reason) if self.warned.as_ref() != Some(reason) => {
                 tracing::warn!(marker = %self.marker.path().display(), %reason, "ignoring a stale drain marker");
@@ -37,6 +41,29 @@ impl MarkerWatch {
             _ => self.warned = None,
         }
         verdict
+    }
+
+    /// Ends a drain that a clock began which was ahead then: it lasts for its length from when it was first seen.
+    fn bound(&mut self, verdict: Verdict, now: Timestamp) -> Verdict {
+        let longest = self.max_age.max(Duration::from_secs(MAX_TTL_SECONDS));
+        let Some((view, length)) =
+            verdict.drain().and_then(|view| Some((view, view.overlong(now, longest)?)))
+        else {
+            self.overlong = None;
+            return verdict;
+        };
+        let first_seen = match &self.overlong {
+            Some((known, first_seen)) if known == view => *first_seen,
+            _ => {
+                let now = Instant::now();
+                self.overlong = Some((view.clone(), now));
+                now
+            }
+        };
+        if first_seen.elapsed() < length {
+            return verdict;
+        }
+        Verdict::Stale(StaleReason::Expired(view.expires_at.unwrap_or(now)))
     }
 
     /// Looks again and again on a thread of its own, until `stop` is dropped.

@@ -1,44 +1,76 @@
-//! `POST /api/gateway/drain`.
+//! `GET` and `POST /api/gateway/drain`.
 
 use super::body::BoundedBody;
 use super::context::Context;
+use super::parameters::Parameters;
+use super::status::Observed;
 use super::whoami::Permitted;
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
 use crate::auth::{Permit, ProviderName};
-use crate::drain::{BeginRequest, DrainError, MAX_TTL_SECONDS};
+use crate::drain::{
+    BeginRequest, Cancel, Changed, DrainError, Lease, MAX_OWNER_CHARS, MAX_REASON_CHARS, MAX_TTL_SECONDS,
+};
+use crate::gateway::GatewayState;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Longest unknown action that is repeated to the caller, in characters.
+/// Longest unknown action or field that is repeated to the caller, in characters.
 const MAX_ECHO: usize = 64;
+/// Unknown fields that are named to the caller.
+const MAX_IGNORED: usize = 16;
+/// Longest that a caller may wait for the gateway or for a change, in seconds.
+const MAX_WAIT_SECONDS: u64 = 30;
+/// Between two looks at the gateway, for a caller that waits.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Begin(BeginRequest),
-    Cancel,
+    Cancel(Cancel),
+}
+
+/// A request, and what of it was not understood.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    command: Command,
+    /// How long to wait for the gateway.
+    wait: Duration,
+    ignored: Vec<String>,
 }
 
 pub(super) async fn control(
     State(dashboard): State<Arc<Dashboard>>,
+    context: Context,
     Permitted(permit): Permitted,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    let command = match parse(&body) {
-        Ok(command) => command,
+    let request = match Request::parse(&body) {
+        Ok(request) => request,
         Err(mistake) => return respond::bad_request(&mistake),
     };
+    if !request.ignored.is_empty() {
+        tracing::info!(fields = ?request.ignored, "unknown fields of a drain request are ignored");
+    }
     // In a task of its own: a caller that hangs up must not leave a drain without its audit line.
+    let ip = context.ip();
     let carried_out = tokio::spawn(async move {
-        match command {
-            Command::Begin(request) => begin(&dashboard, &permit, request).await,
-            Command::Cancel => cancel(&dashboard, &permit).await,
+        let Request { command, wait, ignored } = request;
+        let answer = match command {
+            Command::Begin(request) => begin(&dashboard, &permit, ip, request).await,
+            Command::Cancel(cancel) => end(&dashboard, &permit, ip, cancel).await,
+        };
+        match answer {
+            Ok(body) => Json(complete(&dashboard, body, wait, ignored).await).into_response(),
+            Err(response) => response,
         }
     });
     carried_out.await.unwrap_or_else(|_| respond::internal_error())
@@ -58,126 +90,301 @@ pub(super) async fn from_page(
     let body = match form {
         None => body,
         Some(_) => match serde_urlencoded::from_bytes::<Map<String, Value>>(&body) {
-            Ok(fields) => Value::Object(fields).to_string().into(),
+            Ok(mut fields) => {
+                let is_forced = fields.get("force").is_some_and(|force| force == "true");
+                if is_forced {
+                    fields.insert("force".to_owned(), true.into());
+                }
+                Value::Object(fields).to_string().into()
+            }
             Err(mistake) => return respond::bad_request(&format!("The form cannot be read: {mistake}")),
         },
     };
-    let answer = control(State(dashboard), Permitted(permit), BoundedBody(body)).await;
+    let home = context.site.path("/");
+    let answer = control(State(dashboard), context, Permitted(permit), BoundedBody(body)).await;
     match form {
         Some(_) if answer.status().is_success() => {
-            (StatusCode::SEE_OTHER, [(LOCATION, context.site.path("/"))]).into_response()
+            (StatusCode::SEE_OTHER, [(LOCATION, home)]).into_response()
         }
         _ => answer,
     }
 }
 
-async fn begin(dashboard: &Dashboard, permit: &Permit, request: BeginRequest) -> Response {
+/// The drain as it stands, and the turns in flight. `?wait=SECONDS&generation=N` answers when the generation is no longer
+/// `N`, or when the time is up.
+pub(super) async fn picture(
+    State(dashboard): State<Arc<Dashboard>>,
+    parameters: Parameters,
+    headers: HeaderMap,
+) -> Response {
+    let number = |name: &str| match parameters.only(name) {
+        None => Ok(None),
+        Some(text) => text.parse::<u64>().map(Some).map_err(|_| format!("'{name}' must be a whole number")),
+    };
+    let (wait, known) = match (number("wait"), number("generation")) {
+        (Ok(Some(wait)), Ok(_)) if wait > MAX_WAIT_SECONDS => {
+            return respond::bad_request(&format!("'wait' must be at most {MAX_WAIT_SECONDS} seconds"));
+        }
+        (Ok(wait), Ok(known)) => (Duration::from_secs(wait.unwrap_or_default()), known),
+        (Err(mistake), _) | (_, Err(mistake)) => return respond::bad_request(&mistake),
+    };
+
+    if let Some(known) = known {
+        let mut generation = dashboard.drain.generation();
+        // Both errors mean that nothing changed in time: the process is ending, or the time is up.
+        let _ = tokio::time::timeout(wait, generation.wait_for(|now| *now != known)).await;
+    }
+    let Some(observed) = dashboard.gateway.observe().await else { return respond::internal_error() };
+    let tag = format!("\"{}\"", observed.generation);
+    if headers.get(IF_NONE_MATCH).is_some_and(|sent| names_tag(sent.as_bytes(), &tag)) {
+        return (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response();
+    }
+
+    let drain = observed.verdict.drain();
+    let body = json!({
+        "ok": true,
+        "draining": observed.verdict.is_draining(),
+        "requested_at": drain.and_then(|drain| drain.requested_at),
+        "expires_at": drain.and_then(|drain| drain.expires_at),
+        "generation": observed.generation,
+        "holders": drain.map(|drain| holders_of(&drain.holders)).unwrap_or_default(),
+        "acknowledged": observed.is_acknowledged(),
+        "drained": observed.is_drained(),
+        "gateway_state": observed.reading.state,
+        "active_agents": observed.reading.active_agents,
+        "turns": observed.turns(Timestamp::now()),
+    });
+    ([(ETAG, tag)], Json(body)).into_response()
+}
+
+/// A list of tags, weak ones included, or `*` (RFC 9110, section 13.1.2).
+fn names_tag(sent: &[u8], tag: &str) -> bool {
+    let sent = String::from_utf8_lossy(sent);
+    sent.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+}
+
+async fn begin(
+    dashboard: &Dashboard,
+    permit: &Permit,
+    ip: Option<String>,
+    request: BeginRequest,
+) -> Result<Value, Response> {
+    let record = record_of(EventName::DrainBegin, permit, ip).with("reason", request.reason.clone());
     let begun = dashboard.drain.begin(permit, request).await;
-    let record = told_of(EventName::DrainBegin, permit).with("ok", begun.is_ok());
-    match begun {
-        Ok(begun) => {
-            dashboard.metrics.drain("begin", true);
-            dashboard.audit.write(record.with("expires_at", begun.expires_at.map(|time| time.to_string())));
-            tracing::info!(principal = permit.name(), expires_at = ?begun.expires_at, "drain begun");
-            let body = json!({
-                "ok": true, "action": "drain", "requested_at": begun.requested_at, "draining": true,
-                "suppress_notification": begun.suppress_notification, "expires_at": begun.expires_at,
-            });
-            Json(body).into_response()
-        }
-        Err(error) => failed(dashboard, "begin", record, &error),
-    }
+    let changed = begun.map_err(|error| failed(dashboard, "begin", record.clone(), &error))?;
+
+    dashboard.metrics.drain("begin", true);
+    let lease = changed.lease.as_ref();
+    let owner = lease.map(|lease| lease.owner.as_str());
+    let expires_at = lease.and_then(|lease| lease.expires_at);
+    let record = record.with("ok", true).with("owner", owner);
+    dashboard.audit.write(record.with("expires_at", expires_at.map(|time| time.to_string())));
+    tracing::info!(principal = permit.name(), owner, expires_at = ?expires_at, "drain begun");
+    Ok(json!({
+        "ok": true,
+        "action": "drain",
+        "requested_at": lease.map(|lease| lease.requested_at),
+        "draining": changed.is_draining,
+        "suppress_notification": lease.is_some_and(|lease| lease.suppress_notification),
+        "expires_at": expires_at,
+        "generation": changed.generation,
+        "holders": holders_of(&changed.holders),
+    }))
 }
 
-async fn cancel(dashboard: &Dashboard, permit: &Permit) -> Response {
-    let cancelled = dashboard.drain.cancel(permit).await;
-    let record = told_of(EventName::DrainCancel, permit).with("ok", cancelled.is_ok());
-    match cancelled {
-        Ok(cancelled) => {
-            dashboard.metrics.drain("cancel", true);
-            dashboard.audit.write(record.with("was_draining", cancelled.was_draining));
-            tracing::info!(
-                principal = permit.name(),
-                was_draining = cancelled.was_draining,
-                "drain cancelled"
-            );
-            Json(json!({"ok": true, "action": "cancel", "was_draining": cancelled.was_draining}))
-                .into_response()
-        }
-        Err(error) => failed(dashboard, "cancel", record, &error),
-    }
+async fn end(
+    dashboard: &Dashboard,
+    permit: &Permit,
+    ip: Option<String>,
+    cancel: Cancel,
+) -> Result<Value, Response> {
+    let record = record_of(EventName::DrainCancel, permit, ip).with("force", cancel == Cancel::Force);
+    let cancelled = dashboard.drain.cancel(permit, cancel).await;
+    let changed = cancelled.map_err(|error| failed(dashboard, "cancel", record.clone(), &error))?;
+
+    dashboard.metrics.drain("cancel", true);
+    let Changed { was_draining, is_draining, generation, .. } = changed;
+    let overridden: Vec<_> = changed.overridden.iter().map(|lease| lease.owner.as_str()).collect();
+    let record = record.with("ok", true).with("was_draining", was_draining).with("draining", is_draining);
+    dashboard.audit.write(record.with("overridden", json!(overridden)));
+    tracing::info!(principal = permit.name(), was_draining, is_draining, ?overridden, "drain cancelled");
+    Ok(json!({
+        "ok": true,
+        "action": "cancel",
+        "was_draining": was_draining,
+        "draining": is_draining,
+        "generation": generation,
+        "holders": holders_of(&changed.holders),
+    }))
 }
 
-/// Who drains: a name means little without the provider that vouches for it.
-fn told_of(event: EventName, permit: &Permit) -> Record {
+/// Leases as callers see them.
+fn holders_of(leases: &[Lease]) -> Vec<Value> {
+    let holder = |lease: &Lease| {
+        json!({
+            "owner": lease.owner,
+            "principal": lease.principal,
+            "reason": lease.reason,
+            "requested_at": lease.requested_at,
+            "expires_at": lease.expires_at,
+        })
+    };
+    leases.iter().map(holder).collect()
+}
+
+/// Adds whether the gateway acts on the change, after waiting for it if asked to.
+async fn complete(dashboard: &Dashboard, mut body: Value, wait: Duration, ignored: Vec<String>) -> Value {
+    let until = Instant::now() + wait;
+    let is_draining = body["draining"] == true;
+    let acts = |observed: &Observed| match is_draining {
+        true => observed.is_acknowledged(),
+        // The turns that wait are let in again when the gateway says so.
+        false => observed.is_acknowledged() && !observed.reading.is(GatewayState::Draining),
+    };
+    let acknowledged = loop {
+        let observed = dashboard.gateway.observe().await;
+        let is_acknowledged = observed.as_ref().is_some_and(acts);
+        if is_acknowledged || Instant::now() >= until {
+            break is_acknowledged;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    body["acknowledged"] = acknowledged.into();
+    if !ignored.is_empty() {
+        body["ignored"] = ignored.into();
+    }
+    body
+}
+
+/// Who drains, and from where: a name means little without the provider that verified it.
+fn record_of(event: EventName, permit: &Permit, ip: Option<String>) -> Record {
     let provider = permit.provider().map(ProviderName::as_str);
-    Record::now(event).with("principal", permit.name()).with("provider", provider)
+    Record::now(event).with("principal", permit.name()).with("provider", provider).with("ip", ip)
 }
 
 /// The caller is never told that it drains when it does not. Why is in the log.
 fn failed(dashboard: &Dashboard, action: &'static str, record: Record, error: &DrainError) -> Response {
     dashboard.metrics.drain(action, false);
-    dashboard.audit.write(record.with("reason", error.to_string()));
+    dashboard.audit.write(record.with("ok", false).with("reason", error.to_string()));
     tracing::error!(action, %error, "a drain request failed");
-    let detail = match error {
-        DrainError::NotWritten(_) => {
-            "The drain marker could not be written safely; /api/status shows what stands"
+    let (status, detail) = match error {
+        DrainError::NotWritten(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The drain marker could not be written safely; /api/status shows what stands".to_owned(),
+        ),
+        DrainError::NotRemoved(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The drain marker could not be removed safely; /api/status shows what stands".to_owned(),
+        ),
+        DrainError::TooManyOwners => (StatusCode::CONFLICT, format!("Not begun: {error}")),
+        DrainError::Stopped => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "The dashboard is shutting down".to_owned())
         }
-        DrainError::NotRemoved(_) => {
-            "The drain marker could not be removed safely; /api/status shows what stands"
-        }
-        DrainError::Stopped => "The dashboard is shutting down",
     };
-    respond::error(StatusCode::INTERNAL_SERVER_ERROR, "drain_failed", detail)
+    respond::error(status, "drain_failed", &detail)
 }
 
-/// An empty body or object begins a drain.
-fn parse(body: &[u8]) -> Result<Command, String> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Command::Begin(BeginRequest::default()));
-    }
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
-    let Value::Object(mut fields) = value else { return Err("The body must be a JSON object".to_owned()) };
-    let action = take_action(&mut fields)?;
-    let ttl = take_ttl(&mut fields)?;
-    let suppress_notification = take_suppress_notification(&mut fields)?;
-    if let Some(unknown) = fields.keys().next() {
-        let unknown: String = unknown.chars().take(MAX_ECHO).collect();
-        return Err(format!(
-            "Unknown field '{unknown}'; expected action, ttl_seconds, suppress_notification"
-        ));
-    }
-    match action.as_str() {
-        "drain" => Ok(Command::Begin(BeginRequest { ttl, suppress_notification })),
-        "cancel" => Ok(Command::Cancel),
-        other => {
-            let other: String = other.chars().take(MAX_ECHO).collect();
-            Err(format!("Unknown drain action '{other}'; expected 'drain' or 'cancel'"))
-        }
+/// The fields that are understood, of whatever type they came. A field that stands twice is a mistake.
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default, deserialize_with = "present")]
+    action: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    owner: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    reason: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    ttl_seconds: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    wait_seconds: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    suppress_notification: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    force: Option<Value>,
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
+}
+
+/// Tells `null` from a field that is absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl Request {
+    /// An empty body or object begins a drain.
+    fn parse(body: &[u8]) -> Result<Self, String> {
+        let body: Body = match body.trim_ascii() {
+            b"" => Body::default(),
+            [b'{', ..] => serde_json::from_slice(body).map_err(|error| match error.is_data() {
+                true => format!("The body cannot be read: {error}"),
+                false => format!("The body is not JSON: {error}"),
+            })?,
+            other => {
+                let other = serde_json::from_slice::<Value>(other);
+                let not_json = |error| format!("The body is not JSON: {error}");
+                return Err(other.map_or_else(not_json, |_| "The body must be a JSON object".to_owned()));
+            }
+        };
+
+        let action = action_in(body.action)?;
+        let owner = text_in(body.owner, "owner", 1, MAX_OWNER_CHARS)?;
+        let reason = text_in(body.reason, "reason", 0, MAX_REASON_CHARS)?;
+        let ttl = seconds_in(body.ttl_seconds, "ttl_seconds", 1, MAX_TTL_SECONDS)?;
+        let wait = seconds_in(body.wait_seconds, "wait_seconds", 0, MAX_WAIT_SECONDS)?.unwrap_or_default();
+        let suppress_notification = flag_in(body.suppress_notification, "suppress_notification")?;
+        let force = flag_in(body.force, "force")?;
+        let command = match action.as_str() {
+            "drain" => Command::Begin(BeginRequest { owner, reason, ttl, suppress_notification }),
+            "cancel" if force => Command::Cancel(Cancel::Force),
+            "cancel" => Command::Cancel(Cancel::Own(owner)),
+            other => {
+                return Err(format!("Unknown drain action '{}'; expected 'drain' or 'cancel'", echo(other)));
+            }
+        };
+        let ignored = body.unknown.keys().take(MAX_IGNORED).map(|name| echo(name)).collect();
+        Ok(Self { command, wait, ignored })
     }
 }
 
-fn take_action(fields: &mut Map<String, Value>) -> Result<String, String> {
-    match fields.remove("action") {
+fn echo(text: &str) -> String {
+    text.chars().take(MAX_ECHO).collect()
+}
+
+fn action_in(field: Option<Value>) -> Result<String, String> {
+    match field {
         None => Ok("drain".to_owned()),
         Some(Value::String(action)) => Ok(action.trim().to_lowercase()),
         Some(_) => Err("'action' must be a string".to_owned()),
     }
 }
 
-fn take_ttl(fields: &mut Map<String, Value>) -> Result<Option<Duration>, String> {
-    let Some(value) = fields.remove("ttl_seconds") else { return Ok(None) };
-    let seconds = value.as_u64().filter(|seconds| (1..=MAX_TTL_SECONDS).contains(seconds));
-    let mistake = || format!("'ttl_seconds' must be an integer from 1 to {MAX_TTL_SECONDS}");
+/// Text of visible characters; a space within it is one.
+fn text_in(field: Option<Value>, name: &str, min: usize, max: usize) -> Result<Option<String>, String> {
+    match field {
+        None => Ok(None),
+        Some(Value::String(text)) if is_visible(&text, min, max) => Ok(Some(text)),
+        Some(_) => Err(format!(
+            "'{name}' must be a string of {min} to {max} visible characters, without space around it"
+        )),
+    }
+}
+
+fn is_visible(text: &str, min: usize, max: usize) -> bool {
+    (min..=max).contains(&text.chars().count()) && text.trim() == text && crate::auth::is_visible_text(text)
+}
+
+fn seconds_in(field: Option<Value>, name: &str, min: u64, max: u64) -> Result<Option<Duration>, String> {
+    let Some(value) = field else { return Ok(None) };
+    let seconds = value.as_u64().filter(|seconds| (min..=max).contains(seconds));
+    let mistake = || format!("'{name}' must be an integer from {min} to {max}");
     seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(mistake)
 }
 
-fn take_suppress_notification(fields: &mut Map<String, Value>) -> Result<bool, String> {
-    match fields.remove("suppress_notification") {
+fn flag_in(field: Option<Value>, name: &str) -> Result<bool, String> {
+    match field {
         None => Ok(false),
         Some(Value::Bool(value)) => Ok(value),
-        Some(_) => Err("'suppress_notification' must be true or false".to_owned()),
+        Some(_) => Err(format!("'{name}' must be true or false")),
     }
 }
 
@@ -185,28 +392,53 @@ fn take_suppress_notification(fields: &mut Map<String, Value>) -> Result<bool, S
 mod tests {
     use super::*;
 
+    fn parse(body: &str) -> Result<Command, String> {
+        Request::parse(body.as_bytes()).map(|request| request.command)
+    }
+
     #[test]
     fn bodies_that_begin_and_cancel() {
-        let begin = Command::Begin(BeginRequest::default());
+        let begin = || Ok(Command::Begin(BeginRequest::default()));
         for body in ["", "  \n", "{}", r#"{"action":"drain"}"#, r#"{"action":" DRAIN "}"#] {
-            assert_eq!(parse(body.as_bytes()), Ok(Command::Begin(BeginRequest::default())), "{body}");
+            assert_eq!(parse(body), begin(), "{body}");
         }
-        assert_ne!(parse(br#"{"ttl_seconds":60}"#), Ok(begin));
+        assert_ne!(parse(r#"{"ttl_seconds":60}"#), begin());
         for body in [r#"{"action":"cancel"}"#, r#"{"action":"Cancel\n"}"#] {
-            assert_eq!(parse(body.as_bytes()), Ok(Command::Cancel), "{body}");
+            assert_eq!(parse(body), Ok(Command::Cancel(Cancel::Own(None))), "{body}");
         }
-        let request = BeginRequest { ttl: Some(Duration::from_secs(86_400)), suppress_notification: true };
-        let body = br#"{"ttl_seconds":86400,"suppress_notification":true}"#;
+        let request = BeginRequest {
+            owner: Some("blue green".to_owned()),
+            reason: Some("upgrade to 2.1".to_owned()),
+            ttl: Some(Duration::from_secs(86_400)),
+            suppress_notification: true,
+        };
+        let body = r#"{"ttl_seconds":86400,"suppress_notification":true,"owner":"blue green","reason":"upgrade to 2.1"}"#;
         assert_eq!(parse(body), Ok(Command::Begin(request)));
+        let cancel = r#"{"action":"cancel","owner":"a"}"#;
+        assert_eq!(parse(cancel), Ok(Command::Cancel(Cancel::Own(Some("a".to_owned())))));
+        assert_eq!(parse(r#"{"action":"cancel","force":true}"#), Ok(Command::Cancel(Cancel::Force)));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_named() {
+        let body = r#"{"action":"cancel","note":"x","later":[1],"wait_seconds":3}"#;
+        let request = Request::parse(body.as_bytes()).unwrap();
+        assert_eq!(request.command, Command::Cancel(Cancel::Own(None)));
+        assert_eq!((request.ignored.len(), request.wait), (2, Duration::from_secs(3)));
+        assert!(request.ignored.contains(&"note".to_owned()));
     }
 
     #[test]
     fn every_bad_field_is_named() {
+        let long_owner = format!(r#"{{"owner":"{}"}}"#, "x".repeat(129));
+        let long_reason = format!(r#"{{"reason":"{}"}}"#, "x".repeat(257));
         for (body, complaint) in [
             ("[]", "must be a JSON object"),
             ("null", "must be a JSON object"),
             ("drain", "is not JSON"),
             ("\u{feff}{}", "is not JSON"),
+            ("{", "is not JSON"),
+            (r#"{"action":"drain","action":"cancel"}"#, "duplicate field `action`"),
             (r#"{"action":"explode"}"#, "Unknown drain action 'explode'; expected 'drain' or 'cancel'"),
             (r#"{"action":""}"#, "Unknown drain action ''"),
             (r#"{"action":null}"#, "'action' must be a string"),
@@ -218,12 +450,29 @@ mod tests {
             (r#"{"ttl_seconds":"60"}"#, "'ttl_seconds'"),
             (r#"{"ttl_seconds":null}"#, "'ttl_seconds'"),
             (r#"{"ttl_seconds":true}"#, "'ttl_seconds'"),
+            (r#"{"wait_seconds":31}"#, "'wait_seconds'"),
+            (r#"{"wait_seconds":null}"#, "'wait_seconds'"),
             (r#"{"suppress_notification":"yes"}"#, "'suppress_notification'"),
             (r#"{"suppress_notification":1}"#, "'suppress_notification'"),
-            (r#"{"ttl_second":60}"#, "Unknown field 'ttl_second'"),
+            (r#"{"action":"cancel","force":"yes"}"#, "'force'"),
+            (r#"{"owner":""}"#, "'owner'"),
+            (r#"{"owner":7}"#, "'owner'"),
+            (r#"{"owner":" a"}"#, "'owner'"),
+            (r#"{"owner":"a\nb"}"#, "'owner'"),
+            (&long_owner, "'owner'"),
+            (&long_reason, "'reason'"),
+            (r#"{"reason":"\u001b[2J"}"#, "'reason'"),
         ] {
-            let found = parse(body.as_bytes()).expect_err(body);
+            let found = parse(body).expect_err(body);
             assert!(found.contains(complaint), "{body}: {found}");
         }
+    }
+
+    #[test]
+    fn tags_are_compared_as_http_has_it() {
+        for sent in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "*"] {
+            assert!(names_tag(sent.as_bytes(), "\"7\""), "{sent}");
+        }
+        assert!(!names_tag(b"\"77\"", "\"7\""));
     }
 }

@@ -34,10 +34,14 @@
     rows("turns", turns, (turn) => [turn.session, when(turn.since), age(turn.since)], "none", 3);
   setInterval(() => { if (turns.length) showTurns(); }, 1000);
 
+  const holders = ({ holders, principal }) => {
+    const named = (holders ?? []).map(({ owner, reason }) => reason ? `${owner} (${reason})` : owner);
+    return named.join(", ") || (principal ?? "unknown");
+  };
   const showDrain = (drain) => {
     if (!at("drain-form")) return;
     show("drain", drain.active ? "on" : "off");
-    show("drain-by", drain.active ? drain.principal ?? "unknown" : "-");
+    show("drain-by", drain.active ? holders(drain) : "-");
     show("drain-since", drain.active ? when(drain.requested_at) : "-");
     show("drain-until", !drain.active ? "-" : drain.expires_at ? when(drain.expires_at) : "it is cancelled");
     at("drain-action").value = drain.active ? "cancel" : "drain";
@@ -64,6 +68,7 @@
 
   const handlers = {
     status(message) {
+      show("unknown-because", message.gateway_unknown_because ?? "-");
       show("state", message.gateway_state + (message.drained ? ", drained" : ""));
       show("active", String(message.active_agents));
       show("updated", when(message.gateway_updated_at));
@@ -107,7 +112,7 @@
     event.preventDefault();
     at("drain-button").disabled = true;
     try {
-      const answer = await api("/api/drain", { action: at("drain-action").value });
+      const answer = await api("/api/drain", { action: at("drain-action").value, force: true });
       show("drain-message", answer.ok ? "" : (await answer.json()).detail ?? "It failed.");
     } catch {
       show("drain-message", "The dashboard does not answer.");

@@ -67,6 +67,7 @@ fn gateway(status: &Value) -> Markup {
             h2 #gateway { "Gateway" }
             dl aria-live="polite" {
                 dt { "State" } dd #state { (text(&status["gateway_state"])) }
+                dt { "Why unknown" } dd #unknown-because { (status["gateway_unknown_because"].as_str().unwrap_or("-")) }
                 dt { "Turns in flight" } dd #active { (text(&status["active_agents"])) }
                 dt { "Last change" } dd #updated { (text(&status["gateway_updated_at"])) }
             }
@@ -83,17 +84,30 @@ fn drain(site: &Site, status: &Value) -> Markup {
             h2 #drain-title { "Drain" }
             dl aria-live="polite" {
                 dt { "Drain" } dd #drain { @if is_active { "on" } @else { "off" } }
-                dt { "By" } dd #drain-by { (text(&drain["principal"])) }
+                dt { "By" } dd #drain-by { (holders(drain)) }
                 dt { "Since" } dd #drain-since { (text(&drain["requested_at"])) }
                 dt { "Until" } dd #drain-until { (text(&drain["expires_at"])) }
             }
             form #drain-form method="post" action=(site.path(super::PAGE_DRAIN_PATH)) {
                 input #drain-action type="hidden" name="action" value=(action);
+                // A person can always end a drain, whoever holds it.
+                input type="hidden" name="force" value="true";
                 button #drain-button type="submit" { (label) }
                 p #drain-message role="status" { "" }
             }
         }
     }
+}
+
+/// The owners of a drain with their reasons; else the principal, for a drain that the original began.
+fn holders(drain: &Value) -> String {
+    let holders = drain["holders"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let named = holders.iter().map(|holder| match holder["reason"].as_str() {
+        Some(reason) => format!("{} ({reason})", text(&holder["owner"])),
+        None => text(&holder["owner"]),
+    });
+    let named: Vec<_> = named.collect();
+    if named.is_empty() { text(&drain["principal"]) } else { named.join(", ") }
 }
 
 fn turns(status: &Value) -> Markup {

@@ -41,11 +41,11 @@ pub use site::{PublicSite, Sites};
 
 use crate::audit::AuditLog;
 use crate::auth::{BoxFuture, CallFault, Registered, SessionId};
-use crate::drain::{DrainControl, Epoch, MarkerFile};
+use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::StatusFile;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// What the handlers share.
 pub struct Dashboard {
@@ -99,10 +99,14 @@ pub struct GatewayView {
     pub status: StatusFile,
     /// The marker.
     pub marker: MarkerFile,
-    /// The present epoch.
-    pub epoch: Option<Epoch>,
     /// How old a marker may get.
     pub max_marker_age: Duration,
+    /// How many changes of the drain there were.
+    pub generation: watch::Receiver<u64>,
+    /// How long the gateway lets turns go on when it is told to end.
+    pub shutdown_grace: Duration,
+    /// Why the gateway's state could last not be told, so that it is logged once.
+    pub last_trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// What the page needs to know.

@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, any, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
 use std::sync::Arc;
 
-/// Begins and cancels a drain.
+/// Begins and cancels a drain, and shows it.
 pub const DRAIN_PATH: &str = "/api/gateway/drain";
 /// Says who the caller is.
 pub const WHOAMI_PATH: &str = "/api/auth/whoami";
@@ -44,7 +44,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
     vec![
         ("/", get(page::index)),
-        (DRAIN_PATH, post(drain::control)),
+        (DRAIN_PATH, get(drain::picture).post(drain::control)),
         (WHOAMI_PATH, get(whoami::whoami)),
         ("/login", get(sign_in::login)),
         ("/auth/login", get(sign_in::start)),

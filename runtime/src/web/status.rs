@@ -3,64 +3,147 @@
 use super::{Dashboard, GatewayView, respond};
 use crate::auth::{HealthReport, Permit, ProviderState, Registered};
 use crate::drain::{Verdict, judge};
-use crate::gateway::{GatewayState, StatusReading};
+use crate::gateway::{GatewayState, ObservedState, StatusReading, TurnInFlight};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// The gateway and the drain at one moment.
+pub(super) struct Observed {
+    pub(super) reading: StatusReading,
+    pub(super) verdict: Verdict,
+    pub(super) generation: u64,
+    restart_grace: Duration,
+}
 
 impl GatewayView {
-    pub(super) fn read(&self) -> (StatusReading, Verdict) {
-        let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_marker_age, Timestamp::now());
-        (self.status.read(), verdict)
+    /// Reads the two files. For a thread that may wait for a disk.
+    pub(super) fn read(&self) -> Observed {
+        let reading = self.status.read();
+        self.log_trouble(&reading);
+        let marker = self.marker.read();
+        let verdict = judge(&marker, reading.epoch.as_ref(), self.max_marker_age, Timestamp::now());
+        let generation = *self.generation.borrow();
+        Observed { reading, verdict, generation, restart_grace: self.shutdown_grace }
+    }
+
+    /// Logs why the state is unknown, once.
+    fn log_trouble(&self, reading: &StatusReading) {
+        let trouble = match &reading.state {
+            ObservedState::Unknown(why) => Some(why.clone()),
+            _ => None,
+        };
+        let mut last = self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != trouble {
+            if let Some(reason) = &trouble {
+                tracing::warn!(reason, "the state of the gateway is unknown");
+            }
+            *last = trouble;
+        }
+    }
+
+    /// The same, off the threads that serve requests.
+    pub(super) async fn observe(&self) -> Option<Observed> {
+        let view = self.clone();
+        tokio::task::spawn_blocking(move || view.read()).await.ok()
+    }
+}
+
+impl Observed {
+    /// Does the gateway act on the drain as it stands, or on its end?
+    pub(super) fn is_acknowledged(&self) -> bool {
+        let is_draining = self.reading.is(GatewayState::Draining);
+        let Some(drain) = self.verdict.drain() else {
+            return self.reading.is_up() == Some(true) && !is_draining;
+        };
+        is_draining
+            && self.reading.drain_requested_at.map_or_else(
+                || self.was_updated_since(drain.requested_at),
+                |acted_on| acted_on == drain.requested_at,
+            )
+    }
+
+    /// The original does not say which drain it acts on, and renews its status at every look while it drains.
+    fn was_updated_since(&self, requested_at: Option<Timestamp>) -> bool {
+        let updated_at = self.reading.updated_at.as_ref().and_then(|time| time.parse::<Timestamp>().ok());
+        match (updated_at, requested_at) {
+            (Some(updated_at), Some(requested_at)) => updated_at >= requested_at,
+            _ => true,
+        }
+    }
+
+    /// A drain is on, the gateway acts on it, and no turn is in flight.
+    pub(super) fn is_drained(&self) -> bool {
+        self.verdict.is_draining() && self.is_acknowledged() && self.reading.active_agents == Some(0)
+    }
+
+    /// Nothing is in flight for certain, and nothing will be: what a script may act on.
+    fn is_quiesced(&self) -> bool {
+        self.is_drained() || self.reading.is_up() == Some(false)
+    }
+
+    fn status(&self, auth_required: bool) -> Value {
+        let is_running = self.reading.is(GatewayState::Running);
+        let drain = self.verdict.drain();
+        let is_busy = self.reading.active_agents.map(|active| is_running && active > 0);
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "gateway_running": self.reading.is_up(),
+            "gateway_state": self.reading.state,
+            "gateway_updated_at": self.reading.updated_at,
+            "active_agents": self.reading.active_agents,
+            "gateway_busy": is_busy.unwrap_or(false),
+            "gateway_drainable": is_running,
+            "drained": self.is_drained(),
+            "quiesced": self.is_quiesced(),
+            "acknowledged": self.is_acknowledged(),
+            "generation": self.generation,
+            "drain": {
+                "active": self.verdict.is_draining(),
+                "requested_at": drain.and_then(|drain| drain.requested_at),
+                "expires_at": drain.and_then(|drain| drain.expires_at),
+            },
+            "restart_drain_timeout": self.restart_grace.as_secs_f64(),
+            "nous_session_valid": "unknown",
+            "profiles": ["default"],
+            "auth_required": auth_required,
+        })
+    }
+
+    /// The turns in flight that the gateway names, with their ages.
+    pub(super) fn turns(&self, now: Timestamp) -> Vec<Value> {
+        let turn = |turn: &TurnInFlight| {
+            let seconds = now.duration_since(turn.since).as_secs().max(0);
+            json!({"session": turn.session, "since": turn.since, "seconds": seconds})
+        };
+        self.reading.turns.iter().map(turn).collect()
+    }
+
+    /// The status, with what only people who are let in may know.
+    pub(super) fn for_people(&self, auth_required: bool) -> Value {
+        let mut status = self.status(auth_required);
+        let drain = self.verdict.drain();
+        status["drain"]["principal"] = drain.and_then(|drain| drain.principal.clone()).into();
+        status["drain"]["holders"] = json!(drain.map(|drain| &drain.holders));
+        status["turns"] = json!(self.reading.turns);
+        status["gateway_unknown_because"] = match &self.reading.state {
+            ObservedState::Unknown(why) => why.as_str().into(),
+            _ => Value::Null,
+        };
+        status
     }
 }
 
 pub(super) async fn status(State(dashboard): State<Arc<Dashboard>>) -> Response {
-    let view = dashboard.gateway.clone();
-    // Two small files: off the workers, which must never wait for a disk.
-    match tokio::task::spawn_blocking(move || view.read()).await {
-        Ok((reading, verdict)) => {
-            Json(describe(&reading, &verdict, dashboard.page.auth_required)).into_response()
-        }
-        Err(_) => respond::internal_error(),
+    match dashboard.gateway.observe().await {
+        Some(observed) => Json(observed.status(dashboard.page.auth_required)).into_response(),
+        None => respond::internal_error(),
     }
-}
-
-fn describe(reading: &StatusReading, verdict: &Verdict, auth_required: bool) -> Value {
-    let is_running = reading.gateway_state == GatewayState::Running;
-    let is_draining = reading.gateway_state == GatewayState::Draining;
-    let drain = verdict.drain();
-    // A status that is older than this drain says nothing of it.
-    let requested_at = drain.and_then(|drain| drain.requested_at);
-    let is_of_this_drain = reading.drain_requested_at.is_none_or(|acted_on| acted_on == requested_at);
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "gateway_running": reading.is_up(),
-        "gateway_state": reading.gateway_state,
-        "gateway_updated_at": reading.updated_at,
-        "active_agents": reading.active_agents,
-        "gateway_busy": is_running && reading.active_agents > 0,
-        "gateway_drainable": is_running,
-        "drained": is_draining && is_of_this_drain && reading.active_agents == 0,
-        "drain": {
-            "active": verdict.is_draining(),
-            "requested_at": requested_at,
-            "expires_at": drain.and_then(|drain| drain.expires_at),
-        },
-        "auth_required": auth_required,
-    })
-}
-
-/// The same with what only people who are let in may know: who drains, and which turns are in flight.
-pub(super) fn describe_for_people(reading: &StatusReading, verdict: &Verdict, auth_required: bool) -> Value {
-    let mut status = describe(reading, verdict, auth_required);
-    status["drain"]["principal"] = verdict.drain().and_then(|drain| drain.principal.clone()).into();
-    status["turns"] = json!(reading.turns);
-    status
 }
 
 pub(super) async fn healthz() -> &'static str {
@@ -97,55 +180,75 @@ mod tests {
     use super::*;
     use crate::drain::DrainView;
 
-    fn described(state: GatewayState, active: u64, verdict: &Verdict) -> Value {
+    fn observed(state: GatewayState, active: u64, verdict: Verdict) -> Observed {
         let reading = StatusReading {
-            gateway_state: state,
-            active_agents: active,
+            state: ObservedState::Known(state),
+            active_agents: Some(active),
             drain_requested_at: verdict.drain().map(|drain| drain.requested_at),
             updated_at: None,
             turns: Vec::new(),
+            epoch: None,
         };
-        describe(&reading, verdict, false)
+        Observed { reading, verdict, generation: 1, restart_grace: Duration::from_secs(60) }
+    }
+
+    fn draining() -> Verdict {
+        Verdict::Draining(DrainView { requested_at: at(2), ..DrainView::default() })
+    }
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
     }
 
     #[test]
     fn drained_means_draining_with_nothing_in_flight() {
-        let draining = Verdict::Draining(DrainView::default());
-        assert_eq!(described(GatewayState::Draining, 0, &draining)["drained"], true);
-        assert_eq!(described(GatewayState::Draining, 1, &draining)["drained"], false);
-        assert_eq!(described(GatewayState::Running, 0, &draining)["drained"], false);
-        assert_eq!(described(GatewayState::Stopped, 0, &draining)["drained"], false);
+        let drained = |state, active| observed(state, active, draining()).status(false)["drained"] == true;
+        assert!(drained(GatewayState::Draining, 0));
+        assert!(!drained(GatewayState::Draining, 1));
+        assert!(!drained(GatewayState::Running, 0));
+        assert!(!drained(GatewayState::Stopped, 0));
+        let over = observed(GatewayState::Draining, 0, Verdict::NotDraining).status(false);
+        assert_eq!((&over["drained"], &over["acknowledged"]), (&false.into(), &false.into()));
     }
 
     #[test]
     fn status_of_an_earlier_drain_does_not_mean_drained() {
-        let at = |second| Timestamp::from_second(second).ok();
-        let verdict = Verdict::Draining(DrainView { requested_at: at(2), ..DrainView::default() });
-        let status = |acted_on| {
-            let state = GatewayState::Draining;
-            let reading = StatusReading {
-                gateway_state: state,
-                active_agents: 0,
-                drain_requested_at: acted_on,
-                updated_at: None,
-                turns: Vec::new(),
-            };
-            describe(&reading, &verdict, false)["drained"].clone()
+        let drained = |acted_on, updated_at: Option<&str>| {
+            let mut observed = observed(GatewayState::Draining, 0, draining());
+            observed.reading.drain_requested_at = acted_on;
+            observed.reading.updated_at = updated_at.map(str::to_owned);
+            observed.is_drained()
         };
-        assert_eq!(status(Some(at(1))), false);
-        assert_eq!(status(Some(None)), false);
-        assert_eq!(status(Some(at(2))), true);
-        assert_eq!(status(None), true, "the original does not tell");
+        assert!(!drained(Some(at(1)), None));
+        assert!(!drained(Some(None), None));
+        assert!(drained(Some(at(2)), None));
+        assert!(drained(None, Some("1970-01-01T00:00:03+00:00")), "the original does not tell");
+        assert!(!drained(None, Some("1970-01-01T00:00:01+00:00")));
     }
 
     #[test]
     fn busy_and_drainable_follow_the_state() {
-        let busy = described(GatewayState::Running, 2, &Verdict::NotDraining);
+        let busy = observed(GatewayState::Running, 2, Verdict::NotDraining).status(false);
         assert_eq!((&busy["gateway_busy"], &busy["gateway_drainable"]), (&true.into(), &true.into()));
-        let draining = described(GatewayState::Draining, 2, &Verdict::NotDraining);
+        let draining = observed(GatewayState::Draining, 2, Verdict::NotDraining).status(false);
         assert_eq!(
             (&draining["gateway_busy"], &draining["gateway_drainable"]),
             (&false.into(), &false.into())
         );
+    }
+
+    #[test]
+    fn what_is_not_known_is_neither_stopped_nor_quiesced() {
+        let mut observed = observed(GatewayState::Stopped, 0, draining());
+        assert!(observed.is_quiesced() && !observed.is_drained());
+        observed.reading.state = ObservedState::Unknown("the file is damaged".to_owned());
+        observed.reading.active_agents = None;
+        let status = observed.for_people(false);
+        assert_eq!(status["gateway_state"], "unknown");
+        assert!(status["gateway_running"].is_null() && status["active_agents"].is_null());
+        for key in ["drained", "quiesced", "acknowledged"] {
+            assert_eq!(status[key], false, "{key}");
+        }
+        assert_eq!(status["gateway_unknown_because"], "the file is damaged");
     }
 }

@@ -65,10 +65,8 @@ impl Feed {
     pub(in crate::web) async fn look(&self) -> Moment {
         let sources = self.sources.clone();
         // Two small files: off the workers, which must never wait for a disk.
-        let read = tokio::task::spawn_blocking(move || {
-            let (reading, verdict) = sources.gateway.read();
-            crate::web::status::describe_for_people(&reading, &verdict, sources.auth_required)
-        });
+        let read =
+            tokio::task::spawn_blocking(move || sources.gateway.read().for_people(sources.auth_required));
         Moment { status: read.await.unwrap_or_default(), providers: self.providers() }
     }
 

@@ -1,0 +1,181 @@
+//! Who holds a drain: one lease per owner, each with its own end. The drain is on while any lease lives.
+
+use super::verdict::expiry_after;
+use super::{MarkerContent, MarkerState};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Most owners of one drain. The marker with all of them stays within what is read of it.
+pub const MAX_LEASES: usize = 24;
+/// Longest name of an owner, in characters.
+pub const MAX_OWNER_CHARS: usize = 128;
+/// Longest reason, in characters.
+pub const MAX_REASON_CHARS: usize = 256;
+
+/// How far a clock may be behind the one that a lease was written by. A lease that begins later than this was written by
+/// a clock that has been corrected since.
+pub(super) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// One owner's share in a drain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The owner's name for itself, by which it renews and cancels.
+    pub owner: String,
+    /// The caller that the gate verified.
+    #[serde(default)]
+    pub principal: String,
+    /// Why the owner drains, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it was begun or renewed.
+    pub requested_at: Timestamp,
+    /// When it ends by itself.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+    /// Should people be spared a message about it?
+    #[serde(default)]
+    pub suppress_notification: bool,
+}
+
+/// The leases of one drain, the newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leases(Vec<Lease>);
+
+/// As many owners drain already as may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyLeases;
+
+impl Leases {
+    /// The leases that a marker holds. A marker without any, as the original writes it, is one lease of its principal.
+    /// `max_age` bounds a marker that does not say when it ends; zero: it does not end.
+    pub fn of(state: &MarkerState, max_age: Duration) -> Self {
+        let MarkerState::Present { content, modified } = state else { return Self::default() };
+        if !content.holders.is_empty() {
+            return Self(content.holders.clone());
+        }
+        let MarkerContent { principal, expires_at, suppress_notification, .. } = content;
+        let Some(requested_at) = content.requested_at.or(*modified) else { return Self::default() };
+        let owner = principal.clone().unwrap_or_else(|| "unknown".to_owned());
+        let by_age = || (!max_age.is_zero()).then(|| expiry_after(requested_at, max_age)).flatten();
+        Self(vec![Lease {
+            principal: owner.clone(),
+            owner,
+            reason: None,
+            requested_at,
+            expires_at: expires_at.or_else(by_age),
+            suppress_notification: *suppress_notification,
+        }])
+    }
+
+    /// Begins or renews the lease of its owner, and touches no other.
+    ///
+    /// # Errors
+    /// It is a new owner, and there are [`MAX_LEASES`].
+    pub fn begin(&mut self, lease: Lease) -> Result<(), TooManyLeases> {
+        let others = self.0.iter().filter(|other| other.owner != lease.owner).count();
+        if others >= MAX_LEASES {
+            return Err(TooManyLeases);
+        }
+        self.0.retain(|other| other.owner != lease.owner);
+        self.0.push(lease);
+        Ok(())
+    }
+
+    /// Ends the lease of this owner. False: it had none.
+    pub fn cancel(&mut self, owner: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|lease| lease.owner != owner);
+        self.0.len() < before
+    }
+
+    /// Removes and returns those that have ended by now.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<Lease> {
+        let has_ended = |lease: &Lease| lease.expires_at.is_some_and(|end| end <= now);
+        let (ended, living) = std::mem::take(&mut self.0).into_iter().partition(has_ended);
+        self.0 = living;
+        ended
+    }
+
+    /// Gives leases from a clock that was ahead their length from now on. Returns whether there were any.
+    pub fn correct_clock(&mut self, now: Timestamp) -> bool {
+        let mut is_changed = false;
+        for lease in &mut self.0 {
+            if lease.requested_at.duration_since(now) > CLOCK_TOLERANCE {
+                let length = lease.expires_at.map(|end| end.duration_since(lease.requested_at));
+                lease.expires_at = length.and_then(|length| now.checked_add(length).ok());
+                lease.requested_at = now;
+                is_changed = true;
+            }
+        }
+        is_changed
+    }
+
+    /// All of them, the newest last.
+    pub fn all(&self) -> &[Lease] {
+        &self.0
+    }
+
+    /// The one that was begun or renewed last.
+    pub fn newest(&self) -> Option<&Lease> {
+        self.0.last()
+    }
+
+    /// When the last of them ends; `None` if one has no end, or there is none.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let ends: Option<Vec<_>> = self.0.iter().map(|lease| lease.expires_at).collect();
+        ends?.into_iter().max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn lease(owner: &str, from: i64, to: i64) -> Lease {
+        Lease {
+            owner: owner.to_owned(),
+            principal: "drain-control".to_owned(),
+            reason: None,
+            requested_at: at(from),
+            expires_at: Some(at(to)),
+            suppress_notification: false,
+        }
+    }
+
+    #[test]
+    fn owners_do_not_touch_each_other() {
+        let mut leases = Leases::default();
+        leases.begin(lease("a", 0, 3600)).unwrap();
+        leases.begin(lease("b", 1, 3)).unwrap();
+        assert_eq!(leases.ends_at(), Some(at(3600)));
+        assert!(leases.cancel("b") && !leases.cancel("b"));
+        assert_eq!(leases.all(), [lease("a", 0, 3600)]);
+        leases.begin(lease("a", 5, 10)).unwrap();
+        assert_eq!((leases.all().len(), leases.ends_at()), (1, Some(at(10))));
+        assert_eq!(leases.expire(at(10)).len(), 1);
+        assert!(leases.all().is_empty());
+    }
+
+    #[test]
+    fn owners_are_bounded() {
+        let mut leases = Leases::default();
+        for owner in 0..MAX_LEASES {
+            leases.begin(lease(&owner.to_string(), 0, 60)).unwrap();
+        }
+        assert_eq!(leases.begin(lease("one more", 0, 60)), Err(TooManyLeases));
+        assert_eq!(leases.begin(lease("0", 1, 60)), Ok(()), "a renewal");
+    }
+
+    #[test]
+    fn lease_from_a_clock_that_was_ahead_gets_its_length_from_now() {
+        let mut leases = Leases::default();
+        leases.begin(lease("a", 300_000, 300_060)).unwrap();
+        assert!(leases.correct_clock(at(0)) && !leases.correct_clock(at(0)));
+        assert_eq!(leases.all(), [lease("a", 0, 60)]);
+    }
+}

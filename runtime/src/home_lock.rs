@@ -1,0 +1,168 @@
+//! Locks in a home: one process per role.
+//!
+//! They are `flock` locks on small files, as the original's. The kernel releases one when its process ends, however it
+//! ends, and shows it to processes in other pid namespaces and of other users.
+//!
+//! **Invariant:** a lock file is never removed by us, and nothing at its name is followed or waited for.
+
+use rustix::fs::OFlags;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Held by the gateway, ours or the original's.
+pub const GATEWAY_LOCK: &str = "gateway.lock";
+/// Held by the dashboard.
+pub const DASHBOARD_LOCK: &str = "dashboard.lock";
+/// Held by `up`.
+pub const UP_LOCK: &str = "up.lock";
+
+/// Longest content of a lock file that is read, in bytes.
+const MAX_RECORD_BYTES: u64 = 64 * 1024;
+
+/// A lock that this process holds, until it is dropped.
+#[derive(Debug)]
+pub struct HomeLock {
+    path: PathBuf,
+    file: File,
+}
+
+/// What is known of a lock.
+#[derive(Debug)]
+pub enum LockState {
+    /// A process holds it. This is what the file says.
+    Held(Vec<u8>),
+    /// No process holds it.
+    Free,
+    /// There is no such file.
+    Absent,
+    /// It cannot be looked at.
+    Unknown(io::Error),
+}
+
+impl HomeLock {
+    /// Takes the lock and writes `record` into its file. `None`: another process holds it.
+    ///
+    /// # Errors
+    /// The file cannot be opened for writing, or is no regular file.
+    pub fn take(path: &Path, record: &[u8]) -> io::Result<Option<Self>> {
+        loop {
+            let mut options = OpenOptions::new();
+            let mut file =
+                open(options.create(true).truncate(false).read(true).write(true).mode(0o600), path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // The original removes a lock file whose holder it does not recognise: the lock must be on the file that
+            // stands there.
+            if is_at(&file, path)? {
+                file.set_len(0)?;
+                file.rewind()?;
+                // The record only tells people who holds the lock.
+                let _ = file.write_all(record);
+                return Ok(Some(Self { path: path.to_owned(), file }));
+            }
+        }
+    }
+
+    /// Takes the lock again if its file was removed. False: another process holds it by now.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn renew(&mut self, record: &[u8]) -> io::Result<bool> {
+        if is_at(&self.file, &self.path)? {
+            return Ok(true);
+        }
+        let Some(renewed) = Self::take(&self.path, record)? else { return Ok(false) };
+        *self = renewed;
+        Ok(true)
+    }
+}
+
+/// Looks whether a process holds the lock. Takes it for an instant where none does.
+pub fn probe(path: &Path) -> LockState {
+    match look(path) {
+        Ok(state) => state,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => LockState::Absent,
+        Err(error) => LockState::Unknown(error),
+    }
+}
+
+fn look(path: &Path) -> io::Result<LockState> {
+    let file = open(OpenOptions::new().read(true), path)?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(LockState::Free),
+        Err(TryLockError::WouldBlock) => {
+            let mut record = Vec::new();
+            file.take(MAX_RECORD_BYTES).read_to_end(&mut record)?;
+            Ok(LockState::Held(record))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let file = options.custom_flags(flags).open(path).map_err(|error| {
+        let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if is_link { io::Error::other("it is a symbolic link, which is not followed here") } else { error }
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Is this open file the one that stands at the path?
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(GATEWAY_LOCK);
+        assert!(matches!(probe(&path), LockState::Absent));
+        let lock = HomeLock::take(&path, b"me").unwrap().unwrap();
+        assert!(HomeLock::take(&path, b"you").unwrap().is_none());
+        assert!(matches!(probe(&path), LockState::Held(record) if record == b"me"));
+        drop(lock);
+        assert!(matches!(probe(&path), LockState::Free));
+        assert!(HomeLock::take(&path, b"you").unwrap().is_some());
+    }
+
+    #[test]
+    fn removed_file_is_made_and_locked_again() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(GATEWAY_LOCK);
+        let mut lock = HomeLock::take(&path, b"me").unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(lock.renew(b"me").unwrap());
+        assert!(matches!(probe(&path), LockState::Held(_)));
+
+        fs::remove_file(&path).unwrap();
+        let other = HomeLock::take(&path, b"you").unwrap();
+        assert!(other.is_some() && !lock.renew(b"me").unwrap());
+    }
+
+    #[test]
+    fn links_and_devices_are_errors() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(GATEWAY_LOCK);
+        std::os::unix::fs::symlink(home.path().join("elsewhere"), &path).unwrap();
+        assert!(HomeLock::take(&path, b"").unwrap_err().to_string().contains("symbolic link"));
+        assert!(matches!(probe(&path), LockState::Unknown(_)));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(HomeLock::take(&path, b"").is_err());
+    }
+}
