@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is replaced until everything new has been loaded and tried out; any mistake keeps what
 //! serves, and says why.
 
+use super::drain_secret::drain_secrets;
 use super::file_watch::FileWatch;
 use super::providers::{ProviderLoader, Providers};
 use super::{AppError, Entry, live_gate};
@@ -41,6 +42,8 @@ enum ReloadError {
     Config(#[from] ConfigError),
     #[error("`dashboard.{0}` has changed, which a reload cannot do: restart the dashboard")]
     NeedsRestart(&'static str),
+    #[error("{0}: the secret that is known goes on")]
+    DrainSecret(String),
     #[error("{0}")]
     Refused(Refusals),
     #[error(transparent)]
@@ -176,7 +179,14 @@ impl Reloader {
                 "settings beside the providers and token routes have changed: they wait for a restart"
             );
         }
+        // A file that is being replaced may be empty for a moment: the secret that is known goes on.
+        let found = &new.drain_secrets;
+        if found.source.is_some() && drain_secrets(&self.running).is_ok() {
+            drain_secrets(&next).map_err(ReloadError::DrainSecret)?;
+        }
+
         let mut merged = self.running.clone();
+        merged.dashboard.drain_secrets = found.clone();
         merged.files = next.files;
         merged.dashboard.providers = next.dashboard.providers;
         merged.dashboard.token_routes = next.dashboard.token_routes;

@@ -1,9 +1,8 @@
 //! The starter home that `up` makes where there is none.
 
-use super::drain::SECRET_FILE;
 use anyhow::{Context, Result};
 use portcullis::atomic_file::{self, Durability};
-use portcullis::config::{Config, Secret};
+use portcullis::config::{Config, DRAIN_SECRET_FILE, Secret};
 use portcullis::drain::generate_secret;
 use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, OpenOptions};
@@ -33,12 +32,15 @@ pub(super) fn make(home: &Path) -> Result<Vec<PathBuf>> {
     Ok(vec![config, key_file])
 }
 
-/// The drain secret: the environment's, else the one in the home, which is made when it is missing.
-pub(super) fn drain_secret(config: &Config) -> Result<Secret> {
-    match &config.environment.drain_secret {
-        Some(secret) => Ok(secret.clone()),
-        None => secret_in(&config.home.join(SECRET_FILE)),
+/// Makes a drain secret in the home where none is configured. Returns its file if the dashboard reads it from there.
+pub(super) fn drain_secret(config: &Config) -> Result<Option<PathBuf>> {
+    let path = config.home.join(DRAIN_SECRET_FILE);
+    let is_in_home = |source: &String| *source == path.display().to_string();
+    if config.dashboard.drain_secrets.source.as_ref().is_some_and(|source| !is_in_home(source)) {
+        return Ok(None);
     }
+    secret_in(&path)?;
+    Ok(Some(path))
 }
 
 /// The secret in the file. One is made where there is no file, and where the file is empty, as a full disk leaves it.

@@ -5,10 +5,15 @@ use super::mistakes::Mistakes;
 use super::providers::read_providers;
 use super::section::{Reader, Section, values};
 use super::yaml::{Node, Place, Yaml};
-use super::{Config, ConfigError, DashboardConfig, Environment, GatewayConfig, Mistake, Secret};
+use super::{
+    Config, ConfigError, DRAIN_SECRET_FILE, DashboardConfig, DrainSecrets, Environment, GatewayConfig,
+    Mistake, Secret,
+};
+use crate::atomic_file;
 use crate::auth::Scope;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +23,8 @@ const DEFAULT_MAX_TURNS: usize = 64;
 const DEFAULT_MIN_SECRET_CHARS: usize = 43;
 /// 256 random bits are 43 characters; fewer than 32 are no key.
 const MIN_SESSION_KEY_CHARS: usize = 32;
+/// The present drain secret, and the one before or after it.
+const MAX_DRAIN_SECRETS: usize = 2;
 const DEFAULT_MAX_AGE_SECONDS: u64 = 3600;
 
 /// Reads the settings of a home. No file at the usual place: the defaults.
@@ -29,7 +36,7 @@ pub fn load(home: PathBuf, file: Option<PathBuf>, environment: Environment) -> R
     let file = file.unwrap_or_else(|| home.join("portcullis.yaml"));
     match fs::read_to_string(&file) {
         Ok(text) => load_text(home, Some(file), &text, environment),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
             load_text(home, None, "", environment)
         }
         Err(error) => {
@@ -58,7 +65,10 @@ pub fn load_text(
         mistakes: vec![Mistake { place, text }],
     })?;
     let mut root = Section::open("", root, &mut reader);
-    let dashboard = read_dashboard(&mut root, &shown, &mut reader);
+    let mut dashboard = read_dashboard(&mut root, &shown, &mut reader);
+    if dashboard.drain_secrets.source.is_none() {
+        dashboard.drain_secrets = default_drain_secret(&home, &environment, &mut reader);
+    }
     let gateway = read_gateway(&mut root, &mut reader);
     root.finish(&mut reader);
     let Reader { files, mistakes, .. } = reader;
@@ -74,6 +84,7 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let mut drain_auth = section.section("drain_auth", reader);
     let drain_scope = drain_auth.parsed("scope", reader, Scope::new).unwrap_or_else(default_drain_scope);
     let min_secret_chars = drain_auth.integer("min_secret_chars", reader, 1..=4096);
+    let drain_secrets = read_drain_secrets(&mut drain_auth, reader);
     drain_auth.finish(reader);
     let mut drain = section.section("drain", reader);
     let max_age = drain.integer("max_age_seconds", reader, 0..=31_536_000);
@@ -89,6 +100,7 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
         session_keys: read_session_keys(&mut section, reader),
         min_secret_chars: min_secret_chars.unwrap_or(DEFAULT_MIN_SECRET_CHARS),
+        drain_secrets,
         max_marker_age: Duration::from_secs(max_age.unwrap_or(DEFAULT_MAX_AGE_SECONDS)),
         guest_memory_bytes: memory_mib.map(|mib| mib * 1024 * 1024),
         providers: read_providers(&mut section, &drain_scope, file, reader),
@@ -97,6 +109,46 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     };
     section.finish(reader);
     config
+}
+
+/// One secret, or a list of two: the old one stays good while the new one is handed out.
+fn read_drain_secrets(section: &mut Section, reader: &mut Reader<'_>) -> DrainSecrets {
+    let name = section.full("secret");
+    let Some(node) = section.take("secret") else {
+        return DrainSecrets { source: None, read: Ok(Vec::new()) };
+    };
+    let place = node.place;
+    let nodes = match node.value {
+        Yaml::List(items) => items,
+        value => vec![Node { value, ..node }],
+    };
+    if !(1..=MAX_DRAIN_SECRETS).contains(&nodes.len()) {
+        reader.mistakes.add(place, format!("`{name}` must be one secret or a list of two"));
+    }
+    let secrets = nodes.iter().filter_map(|node| reader.text(&name, node)).map(|secret| secret.trimmed());
+    let read = Ok(secrets.collect());
+    DrainSecrets { source: Some(name), read }
+}
+
+/// The environment's, else the one in the home.
+fn default_drain_secret(home: &Path, environment: &Environment, reader: &mut Reader<'_>) -> DrainSecrets {
+    if let Some(secret) = &environment.drain_secret {
+        let source = Some("HERMES_DASHBOARD_DRAIN_SECRET".to_owned());
+        return DrainSecrets { source, read: Ok(vec![secret.clone()]) };
+    }
+
+    let path = home.join(DRAIN_SECRET_FILE);
+    let source = Some(path.display().to_string());
+    let read = match atomic_file::read(&path) {
+        Ok(text) => Ok(vec![Secret::new(String::from_utf8_lossy(&text).trim().to_owned())]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            reader.files.insert(path);
+            return DrainSecrets { source: None, read: Ok(Vec::new()) };
+        }
+        Err(error) => Err(format!("it cannot be read: {error}")),
+    };
+    reader.files.insert(path);
+    DrainSecrets { source, read }
 }
 
 /// One secret, or a list of them.

@@ -86,6 +86,8 @@ pub struct DashboardConfig {
     pub drain_scope: Scope,
     /// Fewest characters of the drain secret.
     pub min_secret_chars: usize,
+    /// The drain secrets, unchecked: each is accepted, so that one can take over from the other.
+    pub drain_secrets: DrainSecrets,
     /// How old a marker may get; zero: as old as it likes.
     pub max_marker_age: Duration,
     /// Memory of all providers' calls together, in bytes. `None`: a quarter of what the machine or the container has.
@@ -95,6 +97,18 @@ pub struct DashboardConfig {
     /// Beside the built-in ones.
     pub token_routes: Vec<(String, Scope)>,
 }
+
+/// The drain secrets as they were found.
+#[derive(Clone, Debug)]
+pub struct DrainSecrets {
+    /// Where they are from, for people: a key, a variable or a file. `None`: there are none.
+    pub source: Option<String>,
+    /// The secrets, or why they cannot be read.
+    pub read: Result<Vec<Secret>, String>,
+}
+
+/// The drain secret's file in a home, for a secret that is neither configured nor in the environment.
+pub const DRAIN_SECRET_FILE: &str = "drain-secret";
 
 /// `dashboard.public_url`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,12 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
+    /// The same without white space around it.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
+        Self::new(self.0.trim().to_owned())
+    }
+
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0

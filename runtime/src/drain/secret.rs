@@ -135,21 +135,21 @@ fn is_sequence(chars: &[char]) -> bool {
     steady * 2 > steps.len()
 }
 
-/// The drain secret as a token provider: native, asked before any other.
+/// The drain secrets as a token provider: native, asked before any other.
 pub struct DrainSecretProvider {
-    secret: DrainSecret,
+    secrets: Vec<DrainSecret>,
     claims: Claims,
 }
 
 impl DrainSecretProvider {
-    /// Whoever holds the secret is [`DRAIN_PRINCIPAL`] with this scope.
+    /// A caller with one of the secrets is [`DRAIN_PRINCIPAL`] with this scope.
     ///
     /// # Panics
     /// Never: the claims are made of a constant and of a scope that was checked.
-    pub fn new(secret: DrainSecret, scope: &Scope) -> Self {
+    pub fn new(secrets: Vec<DrainSecret>, scope: &Scope) -> Self {
         let claims = Claims::new(DRAIN_PRINCIPAL.to_owned(), &[scope.as_str().to_owned()])
             .expect("a constant principal and a checked scope are within bounds");
-        Self { secret, claims }
+        Self { secrets, claims }
     }
 }
 
@@ -159,7 +159,9 @@ impl TokenProvider for DrainSecretProvider {
         token: &'a BearerToken,
         _: Instant,
     ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        let verdict = match self.secret.matches(token) {
+        // All are compared, so that the time does not tell which one matched.
+        let is_match = self.secrets.iter().fold(false, |found, secret| found | secret.matches(token));
+        let verdict = match is_match {
             true => TokenVerdict::Recognized(self.claims.clone()),
             false => TokenVerdict::NotRecognized,
         };
