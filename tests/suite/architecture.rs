@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 /// What each module of `runtime/src` may use of ours. `cli` and `main` are the binary, over the library.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("atomic_file", &[]),
+    ("flood_limit", &[]),
     ("home_lock", &[]),
     ("listen", &[]),
     ("parent_watch", &[]),
     ("auth", &[]),
-    ("audit", &["auth", "atomic_file"]),
+    ("audit", &["auth", "atomic_file", "flood_limit"]),
     ("sandbox", &["auth", "atomic_file"]),
     ("drain", &["auth", "atomic_file"]),
     ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
@@ -48,6 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "conformance",
             "drain",
+            "flood_limit",
             "gateway",
             "home_lock",
             "parent_watch",
