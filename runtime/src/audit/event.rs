@@ -28,6 +28,37 @@ pub enum EventName {
     ProviderQuarantined,
 }
 
+impl EventName {
+    /// Whether a caller can cause the event again and again: by each call, each attempt, or each fault of a provider.
+    pub(super) fn can_flood(self) -> bool {
+        match self {
+            Self::LoginStart
+            | Self::LoginFailure
+            | Self::RefreshSuccess
+            | Self::RefreshFailure
+            | Self::SessionVerifyFailure
+            | Self::WsTicketMinted
+            | Self::WsTicketRejected
+            | Self::TokenAuthSuccess
+            | Self::TokenAuthFailure
+            | Self::ProviderFault => true,
+            Self::LoginSuccess
+            | Self::Logout
+            | Self::Revoke
+            | Self::DrainBegin
+            | Self::DrainCancel
+            | Self::ProviderLoaded
+            | Self::ProviderRefused
+            | Self::ProviderQuarantined => false,
+        }
+    }
+
+    /// Whether the event must be found weeks later, however many others came meanwhile.
+    pub(super) fn is_important(self) -> bool {
+        !self.can_flood() || matches!(self, Self::LoginFailure | Self::ProviderFault)
+    }
+}
+
 /// One line of the log.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -52,6 +83,16 @@ impl Record {
             None => self.fields.push((key, value.into())),
         }
         self
+    }
+
+    pub(super) fn event(&self) -> EventName {
+        self.event
+    }
+
+    /// A field that is text.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        let (_, value) = self.fields.iter().find(|(known, _)| *known == key)?;
+        value.as_str()
     }
 
     /// What is written: without any field that may hold a secret.

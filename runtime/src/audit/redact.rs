@@ -14,7 +14,10 @@ const SECRET_KEYS: &[&str] = &[
     "secret",
 ];
 
-/// Drops every field that may hold a secret, at any depth.
+/// Longest text in a line, in bytes.
+const MAX_TEXT_BYTES: usize = 2_000;
+
+/// Drops every field that may hold a secret, at any depth, and cuts text that is too long.
 pub(super) fn redact(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -22,6 +25,7 @@ pub(super) fn redact(value: &mut Value) {
             fields.values_mut().for_each(redact);
         }
         Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::String(text) => text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES)),
         _ => {}
     }
 }
@@ -54,5 +58,13 @@ mod tests {
         let text = value.to_string();
         assert!(!text.contains(canary), "{text}");
         assert!(text.contains("nas") && text.contains("kept"));
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        let mut value = json!({"path": "é".repeat(5_001), "list": ["short"]});
+        redact(&mut value);
+        assert_eq!(value["path"].as_str().map(str::len), Some(MAX_TEXT_BYTES));
+        assert_eq!(value["list"][0], "short");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Dashboard;
 use super::context::Context;
+use super::excerpt::excerpt;
 use super::forward_auth;
 use super::respond::{self, Audience};
 use super::session_cookie::{self, RequestCookies};
@@ -131,6 +132,8 @@ fn cookies(dashboard: &Dashboard, judgement: &Judgement, context: &Context) -> V
 }
 
 fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, context: &Context) {
+    let is_socket = path == WS_PATH;
+    let path = excerpt(path);
     for (provider, fault) in &judgement.faults {
         if let Some(registered) = gate.registry().named(provider) {
             dashboard.tell_fault(registered, fault);
@@ -142,9 +145,9 @@ fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, c
     match &judgement.decision {
         Decision::Permitted(permit) => tell_success(dashboard, permit, path, context),
         Decision::Refused(denial) if judgement.token_route => tell_failure(dashboard, denial, path, context),
-        Decision::Refused(denial) if path == WS_PATH => {
+        Decision::Refused(denial) if is_socket => {
             let record = Record::now(EventName::WsTicketRejected).with("reason", denial.reason);
-            dashboard.audit.write_of_stranger(record.with("ip", context.ip()));
+            dashboard.audit.write(record.with("ip", context.ip()));
         }
         Decision::Refused(denial) => {
             tracing::debug!(path, reason = denial.reason, detail = denial.detail, "refused");
@@ -176,7 +179,7 @@ fn tell_session(dashboard: &Dashboard, gate: &Gate, event: &SessionEvent, contex
                 .with("reason", *reason)
         }
     };
-    dashboard.audit.write_of_stranger(record.with("ip", context.ip()));
+    dashboard.audit.write(record.with("ip", context.ip()));
 }
 
 /// Machines' calls are told one by one; people's were told when they signed in.
@@ -200,5 +203,5 @@ fn tell_failure(dashboard: &Dashboard, denial: &Denial, path: &str, context: &Co
         .with("provider", denial.unreachable.as_ref().map(ProviderName::as_str))
         .with("path", path)
         .with("ip", context.ip());
-    dashboard.audit.write_of_stranger(record);
+    dashboard.audit.write(record);
 }

@@ -1,6 +1,7 @@
 //! Before any question of who calls: does the request speak to this dashboard, plainly, and not from a page
 //! of another site?
 
+use super::excerpt::excerpt;
 use super::respond;
 use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN, UPGRADE};
@@ -77,7 +78,7 @@ fn host_of(authority: &Authority) -> &str {
 #[expect(clippy::result_large_err, reason = "made once, where a request is refused")]
 pub(super) fn check(hosts: &HostPolicy, request: &Request) -> Result<(), Response> {
     check_parts(hosts, request.method(), request.uri(), request.headers()).map_err(|(status, why)| {
-        tracing::info!(%status, why, path = request.uri().path(), "refused before the gate");
+        tracing::info!(%status, why, path = excerpt(request.uri().path()), "refused before the gate");
         let code = if status == StatusCode::FORBIDDEN { "forbidden" } else { "bad_request" };
         respond::error(status, code, why)
     })

@@ -9,6 +9,7 @@ mod client;
 mod context;
 mod door;
 mod drain;
+mod excerpt;
 mod fault_log;
 mod forward_auth;
 mod gate_layer;

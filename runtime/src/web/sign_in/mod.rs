@@ -12,6 +12,7 @@ pub(super) use redirect::{callback, start};
 pub(super) use sign_out::logout;
 
 use super::context::Context;
+use super::excerpt::excerpt;
 use super::{Dashboard, session_cookie};
 use crate::audit::{EventName, Record};
 use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Throttle};
@@ -53,11 +54,17 @@ struct Failure {
     reason: &'static str,
     /// Why, for the log.
     detail: String,
+    /// The account that was tried, as it was typed.
+    account: Option<String>,
 }
 
 impl Failure {
     fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), account: None }
+    }
+
+    fn at_account(self, account: &str) -> Self {
+        Self { account: Some(excerpt(account).to_owned()), ..self }
     }
 }
 
@@ -95,7 +102,7 @@ pub(super) fn about(event: EventName, session: &Session) -> Record {
 }
 
 fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Registered>, failure: &Failure) {
-    let Failure { reason, detail } = failure;
+    let Failure { reason, detail, account } = failure;
     let name = provider.map(|provider| provider.name.as_str());
     dashboard.metrics.sign_in(reason);
     tracing::info!(provider = name, reason, detail, "sign-in failed");
@@ -104,7 +111,13 @@ fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Regi
         .with("component", provider.and_then(|provider| provider.component.as_deref()))
         .with("reason", *reason)
         .with("ip", context.ip());
-    dashboard.audit.write_of_stranger(record);
+    // Which account is under attack is the first question of an operator, so that the name is told although a person may
+    // have typed a password into its field. The audit log is readable by its owner alone; the log on stderr, which often
+    // goes elsewhere, does not have it.
+    dashboard.audit.write(match account {
+        Some(account) => record.with("account", account.as_str()),
+        None => record,
+    });
 }
 
 /// Counts and tells a provider's fault, and names it as the reason of a failure.

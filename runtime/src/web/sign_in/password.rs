@@ -74,22 +74,20 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
     let is_too_long = username.len() > MAX_NAME_BYTES || password.len() > MAX_PASSWORD_BYTES;
     let account = by.map(|by| (by.name.to_string(), username.clone())).filter(|_| !is_too_long);
     if let Err(wait) = dashboard.sign_ins.throttle.attempt(context.client, account.as_ref()) {
-        tell_failure(dashboard, context, by, &Failure::new("too_many_attempts", "the throttle"));
+        let failure = Failure::new("too_many_attempts", "the throttle").at_account(username);
+        tell_failure(dashboard, context, by, &failure);
         return Outcome::TooMany(wait);
     }
     let Some(by) = by else {
         pad(serving.gate.registry().iter().find(takes_passwords)).await;
-        tell_failure(
-            dashboard,
-            context,
-            None,
-            &Failure::new("no_such_provider", "no provider of that name takes passwords"),
-        );
+        let failure = Failure::new("no_such_provider", "no provider of that name takes passwords");
+        tell_failure(dashboard, context, None, &failure.at_account(username));
         return Outcome::NoSuchProvider;
     };
     let Some(account) = account else {
         pad(Some(by)).await;
-        tell_failure(dashboard, context, Some(by), &Failure::new("invalid_credentials", "longer than any"));
+        let failure = Failure::new("invalid_credentials", "longer than any").at_account(username);
+        tell_failure(dashboard, context, Some(by), &failure);
         return Outcome::Refused;
     };
     match ask(dashboard, context, by, username, password).await {
@@ -98,7 +96,7 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
             Outcome::SignedIn(cookies)
         }
         Err((failure, outcome)) => {
-            tell_failure(dashboard, context, Some(by), &failure);
+            tell_failure(dashboard, context, Some(by), &failure.at_account(username));
             outcome
         }
     }

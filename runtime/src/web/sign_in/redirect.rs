@@ -59,7 +59,7 @@ pub(in crate::web) async fn start(
                 .with("provider", by.name.as_str())
                 .with("component", by.component.as_deref())
                 .with("ip", context.ip());
-            dashboard.audit.write_of_stranger(record);
+            dashboard.audit.write(record);
             let mut response = (StatusCode::FOUND, [(LOCATION, url)]).into_response();
             session_cookie::set(response.headers_mut(), [cookie]);
             response
