@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** a name is only ever changed by a rename within its folder, and no read blocks.
 
+use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,8 +47,20 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// # Errors
 /// It is not there, is no regular file, or may not be read.
 pub fn open(path: &Path) -> io::Result<File> {
-    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    open_regular(OpenOptions::new().read(true), path, OFlags::NONBLOCK)
+}
+
+/// Opens a regular file of our own with these options, and makes it for its owner alone (0600) where they say so. A link
+/// at its name is an error: what it points to is not ours to write, or to change the mode of.
+///
+/// # Errors
+/// It is no regular file, or may not be opened so.
+pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    open_regular(options.mode(0o600), path, OFlags::NONBLOCK | OFlags::NOFOLLOW)
+}
+
+fn open_regular(options: &mut OpenOptions, path: &Path, flags: OFlags) -> io::Result<File> {
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
 }
 
@@ -56,9 +69,17 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// It cannot be opened, or is too long to be one of these.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(path, MAX_BYTES)
+}
+
+/// Reads a file of at most `max_bytes`.
+///
+/// # Errors
+/// It cannot be opened, or is longer.
+pub fn read_at_most(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_BYTES {
+    open(path)?.take(max_bytes + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max_bytes {
         return Err(io::Error::other("it is too long"));
     }
     Ok(content)
@@ -119,6 +140,38 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(replace(&path, b"new", Durability::Renamed).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn neither_a_fifo_nor_a_folder_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [fifo.as_path(), folder.path()] {
+            assert!(read(path).is_err());
+            assert!(open_own(OpenOptions::new().append(true), path).is_err());
+        }
+        let _reader = rustix::fs::open(&fifo, OFlags::RDONLY | OFlags::NONBLOCK, 0o600.into()).unwrap();
+        assert!(open_own(OpenOptions::new().append(true), &fifo).is_err(), "with a reader as well");
+    }
+
+    #[test]
+    fn links_lead_to_nothing_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        fs::write(&target, "theirs").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(open_own(OpenOptions::new().append(true).create(true), &link).is_err());
+        assert_eq!(read(&link).unwrap(), b"theirs", "configuration may be a link");
+    }
+
+    #[test]
+    fn what_is_too_long_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "12345").unwrap();
+        assert!(read_at_most(&path, 4).is_err());
+        assert_eq!(read_at_most(&path, 5).unwrap(), b"12345");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A world that does not cooperate: nobody reads the log, callers hang up, descendants hide, time is spent.
 
-use portcullis_tests::{DRAIN_SECRET, Home, SOON, binary, eventually, get, post};
+use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, binary, eventually, get, post};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -142,4 +143,48 @@ fn wait_does_not_believe_a_status_that_is_not_written() {
     assert_eq!(waited.code, Some(1), "{}{}", waited.stdout, waited.stderr);
     gate.open();
     turn.join().expect("an answer");
+}
+
+fn fifo(path: &Path) {
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
+}
+
+#[test]
+fn audit_log_that_is_a_fifo_holds_nothing_up() {
+    let home = Home::new();
+    fs::create_dir(home.file("logs")).expect("a folder in the home");
+    fifo(&home.file("logs/dashboard-auth.log"));
+    let mut dashboard = home.dashboard();
+    let authorization = format!("Bearer {DRAIN_SECRET}");
+    for _ in 0..3 {
+        let url = dashboard.url("/api/gateway/drain");
+        assert_eq!(post(&url, &[("authorization", &authorization)], "{}").status, 200);
+        let important =
+            || fs::read_to_string(home.file("logs/dashboard-auth-important.log")).unwrap_or_default();
+        eventually("the other file is written", SOON, || important().contains("drain_begin").then_some(()));
+    }
+    assert_eq!(dashboard.terminate().code(), Some(0));
+    let complaints = dashboard.log().matches("the audit log cannot be written").count();
+    assert_eq!(complaints, 1, "{}", dashboard.log());
+}
+
+#[test]
+fn configuration_that_is_a_fifo_is_refused_at_once_and_mended_later() {
+    let home = Home::with_config("dashboard: {providers: []}");
+    let mut dashboard = home.dashboard();
+    let config = home.file("portcullis.yaml");
+    fs::remove_file(&config).expect("the configuration");
+    fifo(&config);
+    let logged = |text: &str| {
+        eventually(text, SOON, || dashboard.log().contains(text).then_some(()));
+    };
+    logged("it is not a file");
+    let check = Process::run(&home, &["config", "check"], &[]);
+    assert!(check.code != Some(0) && check.stderr.contains("it is not a file"), "{check:?}");
+    home.write("mended", "dashboard: {providers: []}");
+    fs::rename(home.file("mended"), &config).expect("a file over the FIFO");
+    logged("providers reloaded");
+    fs::remove_file(&config).expect("the configuration");
+    fifo(&config);
+    assert_eq!(dashboard.terminate().code(), Some(0));
 }

@@ -1,9 +1,10 @@
 //! A log file that is moved aside when it is full. (The rotation crates looked at either panic when the
 //! folder is gone, or report a write as done that was not.)
 
+use crate::atomic_file;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub(super) struct RotatingFile {
@@ -19,14 +20,12 @@ impl RotatingFile {
         Self { path, max_bytes, kept, open: None }
     }
 
-    /// Appends whole lines. A file that was moved away or could not be opened is opened anew.
+    /// Appends whole lines. A file that was moved away or replaced, or could not be opened, is opened anew.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.open.as_ref().is_some_and(|(_, len)| *len > 0 && len + lines.len() as u64 > self.max_bytes) {
             self.rotate()?;
         }
-        if !self.path.exists() {
-            self.open = None;
-        }
+        drop(self.open.take_if(|(file, _)| !is_still_at(file, &self.path)));
         let (file, len) = match &mut self.open {
             Some(open) => open,
             None => self.open.insert(open(&self.path)?),
@@ -58,10 +57,15 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let file = atomic_file::open_own(OpenOptions::new().create(true).append(true), path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     let len = file.metadata()?.len();
     Ok((file, len))
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(found)) = (file.metadata(), fs::symlink_metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (found.dev(), found.ino())
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
@@ -101,6 +105,26 @@ mod tests {
         fs::remove_file(&path).unwrap();
         log.append(b"two\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two\n");
+    }
+
+    #[test]
+    fn file_that_was_replaced_is_opened_anew_unless_it_is_a_fifo_or_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.log"), folder.path().join("other"));
+        let mut log = RotatingFile::new(path.clone(), 1000, 2);
+        log.append(b"one\n").unwrap();
+        fs::write(&other, "").unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(0o644)).unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(log.append(b"two\n").is_err());
+        assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o644);
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(log.append(b"three\n").is_err());
+        fs::rename(&other, &path).unwrap();
+        log.append(b"four\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"four\n");
     }
 
     #[test]

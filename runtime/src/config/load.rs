@@ -12,11 +12,12 @@ use super::{
 use crate::atomic_file;
 use crate::auth::Scope;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Longest configuration file.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 const DEFAULT_PORT: u16 = 9119;
 const DEFAULT_GATEWAY: &str = "127.0.0.1:8642";
 const DEFAULT_MAX_TURNS: usize = 64;
@@ -34,7 +35,7 @@ const DEFAULT_MAX_AGE_SECONDS: u64 = 3600;
 pub fn load(home: PathBuf, file: Option<PathBuf>, environment: Environment) -> Result<Config, ConfigError> {
     let must_exist = file.is_some();
     let file = file.unwrap_or_else(|| home.join("portcullis.yaml"));
-    match fs::read_to_string(&file) {
+    match read_text(&file) {
         Ok(text) => load_text(home, Some(file), &text, environment),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
             load_text(home, None, "", environment)
@@ -44,6 +45,12 @@ pub fn load(home: PathBuf, file: Option<PathBuf>, environment: Environment) -> R
             Err(ConfigError { files: [file.clone()].into(), file, mistakes: vec![mistake] })
         }
     }
+}
+
+/// Also when the file became a FIFO or a device, this returns at once: a reload must not wait for a writer.
+fn read_text(file: &Path) -> io::Result<String> {
+    let text = atomic_file::read_at_most(file, MAX_FILE_BYTES)?;
+    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 /// Reads settings from text that stands, or would stand, in `file`.
@@ -221,6 +228,7 @@ fn read_gateway(root: &mut Section, reader: &mut Reader<'_>) -> GatewayConfig {
 mod tests {
     use super::super::ComponentRef;
     use super::*;
+    use std::fs;
 
     fn read(text: &str) -> Result<Config, String> {
         load_text("/home".into(), None, text, Environment::default()).map_err(|error| error.to_string())

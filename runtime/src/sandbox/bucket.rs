@@ -4,6 +4,7 @@
 
 use super::blocking::BlockingShare;
 use super::entries::{Changes, Entries, Entry, EntryError};
+use crate::atomic_file;
 use crate::auth::ProviderName;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -198,7 +199,7 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    atomic_file::open_own(OpenOptions::new().read(true).write(true).create(true).truncate(false), path)
 }
 
 /// Seconds since the Unix epoch.
