@@ -1,6 +1,8 @@
 //! The commands that a person types.
 
 use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, eventually, get, guest};
+use std::collections::BTreeSet;
+use std::fs;
 
 #[test]
 fn bad_usage_and_bad_configuration_exit_64() {
@@ -131,4 +133,21 @@ fn drain_commands_say_what_is_wrong() {
     let nobody = Process::run(&home, &["drain", "status", "--url", "http://127.0.0.1:1"], &[]);
     assert_eq!(nobody.code, Some(1));
     assert!(nobody.stderr.contains("cannot reach http://127.0.0.1:1"), "{}", nobody.stderr);
+}
+
+#[test]
+fn commands_that_only_look_leave_the_home_as_it_is() {
+    let home = Home::with_guests(&["known"]);
+    fs::remove_file(home.file("cache")).expect("the link to the shared cache");
+    let content = || {
+        let entries = fs::read_dir(home.path()).expect("the home");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| !name.to_string_lossy().starts_with("stderr.")).collect::<BTreeSet<_>>()
+    };
+    let before = content();
+    for arguments in [["config", "check"], ["provider", "list"]] {
+        let finished = Process::run(&home, &arguments, &[]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(content(), before, "{arguments:?}");
+    }
 }

@@ -68,7 +68,8 @@ pub(super) struct Observers {
 /// Loads sets of providers. What does not belong to one set lives on from one to the next: the engine, the
 /// buckets, and the health of providers that stay the same.
 pub(super) struct ProviderLoader {
-    cache: Option<PathBuf>,
+    cache: PathBuf,
+    cache_is_read_only: bool,
     buckets: Buckets,
     observers: Option<Observers>,
     sandbox: Option<(SandboxSettings, Arc<Sandbox>)>,
@@ -78,12 +79,10 @@ pub(super) struct ProviderLoader {
 /// What a command that loads providers once may touch in the home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
-    /// Nothing.
+    /// Nothing: compiled components are read where they are, and no file is written.
     Nothing,
-    /// Compiled components are kept.
-    Cache,
-    /// And the providers find what they have kept, which a dashboard that runs may hold.
-    Buckets,
+    /// Compiled components, and the buckets of the providers, which a running dashboard may hold.
+    Everything,
 }
 
 /// Loads all providers once, for a command that only looks at them.
@@ -93,9 +92,7 @@ pub enum Touch {
 pub async fn load_providers(config: &Config, touch: Touch) -> Result<Providers, SandboxError> {
     let mut loader = ProviderLoader::new(config, None);
     if touch == Touch::Nothing {
-        loader.cache = None;
-    }
-    if touch != Touch::Buckets {
+        loader.cache_is_read_only = true;
         loader.buckets = Buckets::in_memory();
     }
     loader.load(config).await
@@ -104,7 +101,8 @@ pub async fn load_providers(config: &Config, touch: Touch) -> Result<Providers, 
 impl ProviderLoader {
     pub(super) fn new(config: &Config, observers: Option<Observers>) -> Self {
         Self {
-            cache: Some(config.home.join(CACHE)),
+            cache: config.home.join(CACHE),
+            cache_is_read_only: false,
             buckets: Buckets::in_folder(config.home.join(BUCKETS)),
             observers,
             sandbox: None,
@@ -194,7 +192,8 @@ impl ProviderLoader {
             max_table_elements: largest(|limits| limits.table_elements),
             max_core_instances: largest(|limits| limits.core_instances),
             guest_memory_bytes: config.dashboard.guest_memory_bytes,
-            cache: self.cache.clone(),
+            cache: Some(self.cache.clone()),
+            cache_is_read_only: self.cache_is_read_only,
             compiler: Some(CompilerProcess::of_this_program()),
             ..SandboxSettings::default()
         };

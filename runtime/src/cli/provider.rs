@@ -57,7 +57,7 @@ pub(super) fn run(common: &Common, command: ProviderCommand) -> Result<ExitCode>
 
 fn list(common: &Common) -> Result<ExitCode> {
     let config = common.load()?;
-    let providers = runtime()?.block_on(load_providers(&config, Touch::Cache))?;
+    let providers = runtime()?.block_on(load_providers(&config, Touch::Nothing))?;
     let mut rows =
         vec![["NAME", "STATE", "TOKENS", "SCOPES", "SHA-256", "LAST FAULT"].map(str::to_owned).to_vec()];
     let scope = config.dashboard.drain_scope.to_string();
@@ -148,7 +148,7 @@ fn call(common: &Common, arguments: CallArgs) -> Result<ExitCode> {
         None => read_token()?,
     };
     runtime()?.block_on(async {
-        let providers = load_providers(&config, Touch::Buckets).await?;
+        let providers = load_providers(&config, Touch::Everything).await?;
         for report in &providers.reports {
             if let Err(error) = &report.outcome {
                 tell!("{}: provider `{}`: {error}", report.place, report.name);

@@ -55,6 +55,8 @@ pub struct SandboxSettings {
     pub tick: Duration,
     /// Where compiled components are kept; none: they are compiled at every start.
     pub cache: Option<PathBuf>,
+    /// Whether compiled components are only read, for commands that change nothing in the home.
+    pub cache_is_read_only: bool,
     /// The versions of the contract whose components are loaded, the newest first.
     pub contracts: &'static [&'static str],
 }
@@ -86,6 +88,7 @@ impl Default for SandboxSettings {
             compiler: None,
             tick: Duration::from_millis(1),
             cache: None,
+            cache_is_read_only: false,
             contracts: CONTRACT_VERSIONS,
         }
     }
@@ -126,7 +129,7 @@ impl Sandbox {
         let (engine, codegen) = start_engine(settings).map_err(SandboxError::Engine)?;
         let mut linker = Linker::new(&engine);
         host::link(&mut linker).map_err(SandboxError::Engine)?;
-        let compilers = Compilers::new(&engine, codegen, settings.cache.clone(), settings.compiler.clone());
+        let compilers = Compilers::new(&engine, codegen, settings);
         let checks = GuestRuntime::start("guest").map_err(SandboxError::Thread)?;
         let sign_ins = GuestRuntime::start("sign-in").map_err(SandboxError::Thread)?;
         let ticker = Ticker::start(engine.clone(), settings.tick).map_err(SandboxError::Thread)?;

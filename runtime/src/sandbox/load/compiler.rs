@@ -6,7 +6,7 @@ use super::child::{ChildLimits, compile_in_child};
 use super::compile::compile;
 use super::error::{LoadError, Unloadable};
 use super::survey::Facts;
-use crate::sandbox::engine::Codegen;
+use crate::sandbox::engine::{Codegen, SandboxSettings};
 use crate::sandbox::fault::words;
 use crate::sandbox::guest_runtime::cores;
 use crate::sandbox::machine;
@@ -65,16 +65,16 @@ pub(in crate::sandbox) struct Compilers {
 }
 
 impl Compilers {
-    pub(in crate::sandbox) fn new(
-        engine: &Engine,
-        codegen: Codegen,
-        cache: Option<PathBuf>,
-        process: Option<CompilerProcess>,
-    ) -> Self {
+    pub(in crate::sandbox) fn new(engine: &Engine, codegen: Codegen, settings: &SandboxSettings) -> Self {
+        let process = settings.compiler.clone();
+        let cache = match settings.cache_is_read_only {
+            true => ArtifactCache::open_to_read(settings.cache.clone(), engine),
+            false => ArtifactCache::open(settings.cache.clone(), engine),
+        };
         Self {
             engine: engine.clone(),
             codegen,
-            cache: ArtifactCache::open(cache, engine),
+            cache,
             turns: Semaphore::new(compilations(process.as_ref())),
             process,
             under_way: Mutex::default(),
@@ -173,7 +173,8 @@ mod tests {
     const COMPONENT: &[u8] = include_bytes!(env!("BUNDLED_SERVICE_KEYS"));
 
     fn compilers(cache: Option<PathBuf>) -> Arc<Compilers> {
-        Arc::new(Compilers::new(&Engine::default(), Codegen::default(), cache, None))
+        let settings = SandboxSettings { cache, ..SandboxSettings::default() };
+        Arc::new(Compilers::new(&Engine::default(), Codegen::default(), &settings))
     }
 
     #[tokio::test]
