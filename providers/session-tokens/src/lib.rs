@@ -2,10 +2,12 @@
 //! (RFC 7519) signed with HMAC-SHA-256 by a key that nobody else has.
 //!
 //! A refresh token is good once: exchanging it twice is taken for theft, and ends the session (RFC 9700, section
-//! 4.14.2). What is over, and which exchange is next, stands in the provider's bucket.
+//! 4.14.2). What is over, and which exchange is next, stands in the provider's bucket: one small entry per session that
+//! was refreshed or ended. Several sessions do not share an entry: the bucket has no compare-and-swap, so that of two
+//! sign-outs at the same time one would be lost.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use portcullis_guest::{Bucket, RefreshError, Session, Unavailable};
+use portcullis_guest::{Bucket, RefreshError, Session, Unavailable, base64url};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -104,7 +106,7 @@ impl Signer<'_> {
         let mut sid = [0; 16];
         getrandom::fill(&mut sid).map_err(|error| Unavailable(format!("random numbers: {error}")))?;
         self.session(
-            Checked { person, notes, expires_at: ends.access, sid: hex::encode(sid), generation: 0 },
+            Checked { person, notes, expires_at: ends.access, sid: base64url(&sid), generation: 0 },
             ends,
         )
     }
@@ -232,8 +234,13 @@ enum Remembered {
 /// In the place of the number.
 const OVER: &[u8] = b"over";
 
+/// Short, since a bucket of 4 MiB has to hold the sessions of a week.
 fn key_of(sid: &str) -> String {
-    format!("session:{sid}")
+    match sid.len() {
+        // Sessions that were opened by a version with 32 hex digits are remembered under this key.
+        32 => format!("session:{sid}"),
+        _ => format!("s:{sid}"),
+    }
 }
 
 impl Checked {
@@ -249,6 +256,8 @@ impl Checked {
 mod tests {
     use super::*;
     use portcullis_guest::MockBucket;
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
 
     const KEY: &[u8] = b"a key of thirty-two bytes, no less";
     const ENDS: Ends = Ends { access: 100, refresh: Some(1000) };
@@ -286,6 +295,58 @@ mod tests {
         assert_eq!(signer.look_at(&first.refresh_token), Err(RefreshError::Expired));
         assert_eq!(signer.look_at(&second.refresh_token), Err(RefreshError::Expired));
         assert_eq!(signer.verify(&second.access_token).unwrap(), None);
+    }
+
+    /// Counts what its entries take.
+    #[derive(Default)]
+    struct Measured {
+        inner: MockBucket,
+        sizes: RefCell<BTreeMap<String, usize>>,
+    }
+
+    impl Bucket for Measured {
+        fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+            self.inner.get(key)
+        }
+
+        fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
+            self.sizes.borrow_mut().insert(key.to_owned(), key.len() + value.len());
+            self.inner.set(key, value)
+        }
+
+        fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
+            let number = self.inner.increment(key, by)?;
+            self.sizes.borrow_mut().insert(key.to_owned(), key.len() + number.to_string().len());
+            Ok(number)
+        }
+    }
+
+    #[test]
+    fn bucket_has_room_for_a_hundred_thousand_sign_outs_in_a_week() {
+        let bucket = Measured::default();
+        let signer = Signer { key: KEY, bucket: &bucket, now: 0 };
+        for _ in 0..100 {
+            let session = signer.open(ada(), Notes::default(), ENDS).unwrap();
+            let spent = signer.spend(signer.look_at(&session.refresh_token).unwrap()).unwrap();
+            let session = signer.renew(spent, ENDS).unwrap();
+            signer.revoke(&session.refresh_token).unwrap();
+            assert_eq!(signer.verify(&session.access_token).unwrap(), None);
+        }
+        let sizes = bucket.sizes.borrow();
+        assert_eq!(sizes.len(), 100, "one entry per session");
+        // `MAX_BUCKET_BYTES` and `MAX_KEYS` of the host are 4 MiB and 131,072.
+        assert!(sizes.values().all(|size| size * 100_000 < 4 * 1024 * 1024), "{sizes:?}");
+    }
+
+    #[test]
+    fn sessions_of_the_version_before_are_remembered_where_they_were() {
+        let bucket = MockBucket::default();
+        let signer = signer(&bucket, 0);
+        let sid = "0123456789abcdef0123456789abcdef".to_owned();
+        let before = Checked { person: ada(), notes: Notes::default(), expires_at: 100, sid, generation: 0 };
+        let session = signer.session(before, ENDS).unwrap();
+        bucket.set("session:0123456789abcdef0123456789abcdef", OVER).unwrap();
+        assert_eq!(signer.verify(&session.access_token).unwrap(), None);
     }
 
     #[test]
