@@ -188,3 +188,40 @@ fn configuration_that_is_a_fifo_is_refused_at_once_and_mended_later() {
     fifo(&config);
     assert_eq!(dashboard.terminate().code(), Some(0));
 }
+
+#[test]
+fn stranger_fills_no_disk_with_log_lines() {
+    let home = Home::new();
+    let dashboard = home.dashboard();
+    let url = dashboard.url(&format!("/a%2f{}", "x".repeat(5_000)));
+    for _ in 0..2_000 {
+        assert_eq!(get(&url, &[]).status, 400);
+    }
+    let log = dashboard.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("refused before the gate")).collect();
+    assert!((200..1_500).contains(&lines.len()), "{} lines", lines.len());
+    assert!(lines.iter().all(|line| line.len() < 600), "{}", lines[0]);
+}
+
+#[test]
+fn flood_of_calls_is_thinned_and_counted_in_the_audit_log() {
+    let home = Home::with_guests(&["known"]);
+    let dashboard = home.dashboard();
+    let authorization = format!("Bearer {DRAIN_SECRET}");
+    assert_eq!(
+        post(&dashboard.url("/api/gateway/drain"), &[("authorization", &authorization)], "{}").status,
+        200
+    );
+    let call = || {
+        let reply = get(&dashboard.url("/api/auth/whoami"), &[("authorization", "Bearer good-token")]);
+        assert_eq!(reply.status, 200, "{reply:?}");
+    };
+    (0..1_200).for_each(|_| call());
+    let left_out = eventually("a line says how many were left out", SOON, || {
+        call();
+        home.audit().iter().find_map(|line| line["left_out"].as_u64())
+    });
+    assert!(left_out > 0);
+    let important = fs::read_to_string(home.file("logs/dashboard-auth-important.log")).expect("a file");
+    assert!(important.contains("drain_begin") && !important.contains("token_auth_success"), "{important}");
+}

@@ -26,6 +26,7 @@ mod second_attack;
 mod secrets;
 mod sessions;
 mod status_file;
+mod ten_years;
 mod turns;
 mod up;
 mod verification_cache;
