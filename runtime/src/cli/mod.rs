@@ -112,8 +112,7 @@ enum Command {
     /// Run the gateway
     Gateway(gateway::GatewayArgs),
     /// Begin, cancel, watch or await a drain, as a platform service does
-    #[command(subcommand)]
-    Drain(drain::DrainCommand),
+    Drain(drain::DrainArgs),
     /// Look at, and try out, auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -180,7 +179,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(arguments) => up::run(&common, &arguments),
         Command::Serve(arguments) => serve::run(&common, arguments),
         Command::Gateway(arguments) => gateway::run(&common, &arguments),
-        Command::Drain(command) => drain::run(&common, command),
+        Command::Drain(arguments) => drain::run(&common, &arguments),
         Command::Provider(command) => provider::run(&common, command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),

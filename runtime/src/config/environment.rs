@@ -33,6 +33,12 @@ impl Environment {
         let fallback = || self.user_home.clone().unwrap_or_else(|| ".".into()).join(".hermes");
         flag.or_else(|| self.hermes_home.clone()).unwrap_or_else(fallback)
     }
+
+    /// A secret from the variable that a file outside the configuration names, without white space around it.
+    /// `None` when the variable is unset or empty.
+    pub fn secret_named(name: &str) -> Option<Secret> {
+        secret(name)
+    }
 }
 
 /// A variable that a secret in the configuration refers to.

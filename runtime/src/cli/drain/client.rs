@@ -1,0 +1,254 @@
+//! One dashboard over HTTP, and what its answers mean.
+//!
+//! **Invariant:** the secret goes to the address that was given and to no other: no redirect is followed and no
+//! proxy is used.
+
+use super::failure::{Failure, Kind};
+use super::status::Status;
+use portcullis::config::Secret;
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+use ureq::http::Response;
+use ureq::http::header::LOCATION;
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Body};
+
+/// Longest time that one request may take.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for the question how old the turns are, which decides nothing.
+const AGES_TIMEOUT: Duration = Duration::from_secs(2);
+/// Largest answer that is read. A status has some 500 bytes.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
+/// Longest text of a dashboard that is repeated to a person, in characters.
+const MAX_ECHO: usize = 300;
+
+/// Asks one dashboard.
+pub(super) struct Client {
+    agent: Agent,
+    url: String,
+    /// The gateway of this machine, if the dashboard is the local one.
+    gateway: Option<String>,
+    /// The sentence says why there is none: not every request needs it.
+    secret: Result<Secret, String>,
+}
+
+#[derive(Deserialize)]
+struct TurnList {
+    turns: Vec<TurnAge>,
+}
+
+#[derive(Deserialize)]
+struct TurnAge {
+    seconds: Option<u64>,
+}
+
+impl Client {
+    pub(super) fn new(
+        url: &str,
+        gateway: Option<String>,
+        secret: Result<Secret, String>,
+        tls: Option<TlsConfig>,
+    ) -> Self {
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .timeout_global(Some(REQUEST_TIMEOUT));
+        if let Some(tls) = tls {
+            config = config.tls_config(tls);
+        }
+        Self { agent: config.build().into(), url: url.trim_end_matches('/').to_owned(), gateway, secret }
+    }
+
+    /// Fails without a secret, so that a command can check it before it does anything.
+    pub(super) fn secret(&self) -> Result<&Secret, Failure> {
+        self.secret.as_ref().map_err(|missing| Failure::usage(missing.as_str()))
+    }
+
+    /// The dashboard's answer to a begin. It says that the drain is on.
+    pub(super) fn begin(&self, body: &Value, within: Duration) -> Result<Value, Failure> {
+        let answer = self.control(body, within)?;
+        match answer["draining"] == true {
+            true => Ok(answer),
+            false => Err(Failure::failed(format!(
+                "{} answered without `\"draining\": true`: the drain is not on",
+                self.url
+            ))),
+        }
+    }
+
+    /// The dashboard's answer to a cancel. It says `"ok": true`.
+    pub(super) fn cancel(&self, body: &Value, within: Duration) -> Result<Value, Failure> {
+        self.control(body, within)
+    }
+
+    fn control(&self, body: &Value, within: Duration) -> Result<Value, Failure> {
+        let secret = self.secret()?;
+        let url = format!("{}/api/gateway/drain", self.url);
+        let response = self
+            .agent
+            .post(url.as_str())
+            .header("Authorization", bearer(secret))
+            .header("Content-Type", "application/json")
+            .config()
+            .timeout_global(Some(within))
+            .build()
+            .send(body.to_string())
+            .map_err(|error| no_answer(&url, &error))?;
+        let answer = read(response, &url)?;
+        match answer["ok"].as_bool() {
+            Some(true) => Ok(answer),
+            Some(false) => {
+                let detail = answer["detail"].as_str().unwrap_or("it gives no reason");
+                Err(Failure::failed(format!("{url} answered `\"ok\": false`: {}", shown(detail))))
+            }
+            None => Err(not_a_dashboard(&url, "the answer has no `ok`")),
+        }
+    }
+
+    /// The status as the dashboard sends it.
+    pub(super) fn status_json(&self, within: Duration) -> Result<Value, Failure> {
+        let url = format!("{}/api/status", self.url);
+        let answer = self.get(&url, None, within)?;
+        if answer.get("gateway_state").is_none() {
+            return Err(not_a_dashboard(&url, "the answer has no `gateway_state`"));
+        }
+        Ok(answer)
+    }
+
+    /// The keys of the status that a wait judges by.
+    pub(super) fn status(&self, within: Duration) -> Result<Status, Failure> {
+        let answer = self.status_json(within)?;
+        Status::deserialize(answer)
+            .map_err(|error| not_a_dashboard(&self.url, &format!("the status cannot be read: {error}")))
+    }
+
+    /// How many turns the gateway of this machine has in flight. `None` when the dashboard is not the local one, or
+    /// the gateway cannot be asked.
+    pub(super) fn local_turns(&self, within: Duration) -> Option<usize> {
+        Some(self.local_turn_list(within)?.turns.len())
+    }
+
+    /// Seconds since the oldest turn in flight began; `None` when neither the local gateway nor the dashboard can be
+    /// asked.
+    pub(super) fn oldest_turn(&self, within: Duration) -> Option<u64> {
+        let within = within.min(AGES_TIMEOUT);
+        let list = self.local_turn_list(within).or_else(|| {
+            let secret = self.secret.as_ref().ok()?;
+            // Servers before the leases answer 404 or 405.
+            let url = format!("{}/api/gateway/drain", self.url);
+            turn_list(self.get(&url, Some(secret), within).ok()?)
+        })?;
+        list.turns.iter().filter_map(|turn| turn.seconds).max()
+    }
+
+    fn local_turn_list(&self, within: Duration) -> Option<TurnList> {
+        let url = format!("{}/v1/turns", self.gateway.as_ref()?);
+        turn_list(self.get(&url, None, within).ok()?)
+    }
+
+    fn get(&self, url: &str, secret: Option<&Secret>, within: Duration) -> Result<Value, Failure> {
+        let mut request = self.agent.get(url);
+        if let Some(secret) = secret {
+            request = request.header("Authorization", bearer(secret));
+        }
+        let response = request
+            .config()
+            .timeout_global(Some(within))
+            .build()
+            .call()
+            .map_err(|error| no_answer(url, &error))?;
+        read(response, url)
+    }
+}
+
+fn bearer(secret: &Secret) -> String {
+    format!("Bearer {}", secret.expose())
+}
+
+fn turn_list(answer: Value) -> Option<TurnList> {
+    TurnList::deserialize(answer).ok()
+}
+
+/// The JSON object of a 2xx answer. Everything else is a failure of the kind that its status means.
+fn read(mut response: Response<Body>, url: &str) -> Result<Value, Failure> {
+    let status = response.status();
+    let code = status.as_u16();
+    if status.is_redirection() {
+        let location = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+        let to = location.map(|to| format!(" to {}", shown(to))).unwrap_or_default();
+        return Err(not_a_dashboard(url, &format!("it answered {code}, a redirect{to}")));
+    }
+    let body = read_object(&mut response);
+    let detail = body.as_ref().ok().and_then(|body| body["detail"].as_str()).map(shown);
+    match (code, body) {
+        (401, _) => Err(Failure::new(
+            Kind::Refused,
+            format!("{url} does not accept the drain secret (401): is it this agent's?"),
+        )),
+        (403, _) => {
+            let detail = detail.unwrap_or_else(|| "it gives no reason".to_owned());
+            Err(Failure::new(Kind::Refused, format!("{url} refused the request (403): {detail}")))
+        }
+        (_, Ok(body)) if status.is_success() => Ok(body),
+        (_, Err(why)) if status.is_success() => Err(not_a_dashboard(url, &why)),
+        _ => match detail {
+            Some(detail) => Err(Failure::failed(format!("{url} answered {code}: {detail}"))),
+            None => Err(not_a_dashboard(url, &format!("it answered {code} without a `detail`"))),
+        },
+    }
+}
+
+fn read_object(response: &mut Response<Body>) -> Result<Value, String> {
+    // The reader reports an error when it reaches its limit, so a body of exactly the limit needs one byte more.
+    let limited = response.body_mut().with_config().limit(MAX_ANSWER_BYTES + 1);
+    let bytes = limited.read_to_vec().map_err(|error| match error {
+        ureq::Error::BodyExceedsLimit(_) => format!("the answer has more than {MAX_ANSWER_BYTES} bytes"),
+        error => format!("the answer is cut short: {}", described(&error)),
+    })?;
+    if bytes.trim_ascii().is_empty() {
+        return Err(format!("it answered {} without a body", response.status().as_u16()));
+    }
+    match serde_json::from_slice::<Value>(&bytes) {
+        Ok(body) if body.is_object() => Ok(body),
+        _ => Err("the answer is not a JSON object".to_owned()),
+    }
+}
+
+fn not_a_dashboard(url: &str, why: &str) -> Failure {
+    Failure::unreachable(format!("{url} is not a Portcullis or Hermes dashboard: {why}"))
+}
+
+fn no_answer(url: &str, error: &ureq::Error) -> Failure {
+    Failure::unreachable(format!("cannot reach {url}: {}", described(error)))
+}
+
+fn described(error: &ureq::Error) -> String {
+    let text = match error {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    match text.contains("UnknownIssuer") {
+        true => format!("{text} (--cacert FILE names the authority that signed its certificate)"),
+        false => text,
+    }
+}
+
+/// Text of a server, fit for a terminal.
+pub(super) fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_ECHO).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_server_moves_no_cursor() {
+        assert_eq!(shown("a\x1b[2Jb\nc"), "a [2Jb c");
+        assert_eq!(shown(&"x".repeat(1_000)).len(), MAX_ECHO);
+    }
+}

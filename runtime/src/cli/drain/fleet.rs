@@ -1,0 +1,240 @@
+//! One action at many agents.
+//!
+//! **Invariant:** every agent of the file gets exactly one result, whatever happens to the others.
+
+use super::action::{Action, Done};
+use super::client::shown;
+use super::failure::{Failure, Kind};
+use super::fleet_file::{self, Agent};
+use super::status::in_flight;
+use crate::cli::{say, table};
+use serde_json::{Map, Value};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+/// Most rows of the live table. A table that is longer than the screen cannot be written over.
+const MAX_ROWS: usize = 20;
+/// Longest result in the live table, in characters, so that a row stays on one line.
+const MAX_RESULT: usize = 60;
+
+/// What a worker found out about the agent at this index.
+struct Event {
+    agent: usize,
+    news: News,
+}
+
+enum News {
+    Look { state: String, turns: Option<u64> },
+    End(Result<Done, Failure>),
+}
+
+/// What is known of one agent.
+#[derive(Default)]
+struct Row {
+    name: String,
+    look: Option<(String, Option<u64>)>,
+    end: Option<End>,
+}
+
+/// How the action ended at one agent.
+struct End {
+    code: u8,
+    failure: Option<Failure>,
+}
+
+/// Acts on every agent of the file. Mistakes in the file or the flags end the command before it acts on any.
+pub(super) fn run(file: &Path, parallel: u16, action: &Action) -> ExitCode {
+    let target = action.target();
+    if target.url.is_some() || target.secret_file.is_some() {
+        let mistake =
+            "--url and --secret-file cannot be used with --fleet: its file names both for each agent";
+        return super::fail(&Failure::usage(mistake), target.json);
+    }
+    let agents = match fleet_file::read(file, target.cacert.as_deref()) {
+        Ok(agents) => agents,
+        Err(mistake) => return super::fail(&Failure::usage(mistake), target.json),
+    };
+    let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let mut view = View::new(&agents, is_terminal && !target.json);
+    drive(&agents, usize::from(parallel), action, &mut view);
+    view.finish(action.goal())
+}
+
+/// Hands the agents to the workers and shows what they report.
+fn drive(agents: &[Agent], parallel: usize, action: &Action, view: &mut View) {
+    let next = AtomicUsize::new(0);
+    let next = &next;
+    let (sender, events) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..parallel.min(agents.len()) {
+            let sender = sender.clone();
+            let worker = move || work(agents, next, action, &sender);
+            // With fewer threads than asked for, the others do the work.
+            if thread::Builder::new().spawn_scoped(scope, worker).is_err() {
+                break;
+            }
+        }
+        // The loop ends when the last worker drops its sender.
+        drop(sender);
+        for event in events {
+            view.take(event);
+        }
+    });
+}
+
+fn work(agents: &[Agent], next: &AtomicUsize, action: &Action, events: &Sender<Event>) {
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        let Some(agent) = agents.get(index) else { return };
+        let done = action.perform(&agent.client, &mut |look| {
+            let state = look.status.state().to_owned();
+            let news = News::Look { state, turns: look.status.turns() };
+            let _ = events.send(Event { agent: index, news });
+        });
+        let _ = events.send(Event { agent: index, news: News::End(done) });
+    }
+}
+
+/// Shows the agents: a table that is redrawn on a terminal, elsewhere one JSON line per change on stdout.
+struct View {
+    rows: Vec<Row>,
+    is_table: bool,
+    /// Lines of the table that stands on the terminal.
+    drawn: usize,
+}
+
+impl View {
+    fn new(agents: &[Agent], is_table: bool) -> Self {
+        let row = |agent: &Agent| Row { name: agent.name.clone(), ..Row::default() };
+        Self { rows: agents.iter().map(row).collect(), is_table, drawn: 0 }
+    }
+
+    fn take(&mut self, event: Event) {
+        let Some(row) = self.rows.get_mut(event.agent) else { return };
+        let line = match event.news {
+            News::Look { state, turns } => {
+                let look = Some((state, turns));
+                if row.look == look {
+                    return;
+                }
+                row.look = look;
+                row.change()
+            }
+            News::End(done) => row.end(done),
+        };
+        match self.is_table {
+            true => self.draw(),
+            false => say(&format!("{}\n", Value::Object(line))),
+        }
+    }
+
+    /// Agents that are under way come first, since the table may not hold all.
+    fn draw(&mut self) {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_by_key(|row| (row.end.is_some(), row.look.is_none()));
+        let heading = ["AGENT", "STATE", "TURNS", "RESULT"].map(str::to_owned).to_vec();
+        let cells: Vec<Vec<String>> =
+            std::iter::once(heading).chain(rows.iter().take(MAX_ROWS).map(|row| row.cells())).collect();
+        let mut text = table::render(&cells);
+        if rows.len() > MAX_ROWS {
+            text += &format!("\nand {} more", rows.len() - MAX_ROWS);
+        }
+        let up = match self.drawn {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A"),
+        };
+        self.drawn = text.lines().count();
+        let _ = writeln!(io::stderr(), "{up}\r\x1b[J{text}");
+    }
+
+    /// Prints the summary and returns the exit code: the highest among the agents.
+    fn finish(mut self, goal: &str) -> ExitCode {
+        for row in self.rows.iter_mut().filter(|row| row.end.is_none()) {
+            // No worker thread could be started.
+            let line = row.end(Err(Failure::new(Kind::Failed, "there is no thread to ask it")));
+            if !self.is_table {
+                say(&format!("{}\n", Value::Object(line)));
+            }
+        }
+        let ends = || self.rows.iter().filter_map(|row| Some((&row.name, row.end.as_ref()?)));
+        for (name, failure) in ends().filter_map(|(name, end)| Some((name, end.failure.as_ref()?))) {
+            if self.is_table {
+                tell!("portcullis: {name}: {}", failure.detail);
+            }
+        }
+        let done = ends().filter(|(_, end)| end.code == 0).count();
+        tell!("{done} of {} agents are {goal}", self.rows.len());
+        ExitCode::from(ends().map(|(_, end)| end.code).max().unwrap_or_default())
+    }
+}
+
+impl Row {
+    /// The JSON line for a look that differs from the one before.
+    fn change(&self) -> Map<String, Value> {
+        let mut line = Map::new();
+        line.insert("name".to_owned(), self.name.as_str().into());
+        if let Some((state, turns)) = &self.look {
+            line.insert("gateway_state".to_owned(), state.as_str().into());
+            line.insert("active_agents".to_owned(), (*turns).into());
+        }
+        line
+    }
+
+    /// Notes the end and returns its JSON line.
+    fn end(&mut self, done: Result<Done, Failure>) -> Map<String, Value> {
+        let (code, result, failure) = match done {
+            Ok(done) => (0, done.to_json(), None),
+            Err(failure) => (failure.kind.exit_code(), failure.to_json(), Some(failure)),
+        };
+        let mut line = Map::new();
+        line.insert("name".to_owned(), self.name.as_str().into());
+        line.insert("ok".to_owned(), (code == 0).into());
+        line.insert("exit".to_owned(), code.into());
+        // What a dashboard sends cannot stand in for the name or the result.
+        for (key, value) in result {
+            line.entry(key).or_insert(value);
+        }
+        self.end = Some(End { code, failure });
+        line
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let (state, turns) = match &self.look {
+            Some((state, Some(turns))) => (shown(state), in_flight(*turns, None)),
+            Some((state, None)) => (shown(state), "unknown".to_owned()),
+            None => (String::new(), String::new()),
+        };
+        let result = match &self.end {
+            None => String::new(),
+            Some(End { failure: None, .. }) => "done".to_owned(),
+            Some(End { failure: Some(failure), .. }) => failure.detail.chars().take(MAX_RESULT).collect(),
+        };
+        vec![self.name.clone(), state, turns, result]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_of_an_end_names_the_agent_and_its_exit_code() {
+        let mut row = Row { name: "a".to_owned(), ..Row::default() };
+        let line = row.end(Err(Failure::new(Kind::Refused, "no")));
+        let expected = r#"{"name":"a","ok":false,"exit":3,"error":"refused","detail":"no"}"#;
+        assert_eq!(Value::Object(line).to_string(), expected);
+        assert_eq!(row.end.map(|end| end.code), Some(3));
+    }
+
+    #[test]
+    fn look_that_changes_nothing_is_not_shown() {
+        let mut row = Row { name: "a".to_owned(), ..Row::default() };
+        row.look = Some(("draining".to_owned(), Some(2)));
+        let expected = r#"{"name":"a","gateway_state":"draining","active_agents":2}"#;
+        assert_eq!(Value::Object(row.change()).to_string(), expected);
+    }
+}
