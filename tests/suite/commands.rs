@@ -99,8 +99,8 @@ fn drain_commands_do_what_the_platform_does() {
     assert!(drain(&["status"]).stdout.contains("gateway_state"));
 
     let gave_up = drain(&["wait", "--timeout", "1", "--cancel-on-timeout"]);
-    assert_eq!(gave_up.code, Some(1), "{}", gave_up.stderr);
-    assert!(gave_up.stderr.contains("1 turns in flight"), "{}", gave_up.stderr);
+    assert_eq!(gave_up.code, Some(2), "{}", gave_up.stderr);
+    assert!(gave_up.stderr.contains("1 turn in flight"), "{}", gave_up.stderr);
     assert!(gave_up.stderr.contains("the drain is cancelled"), "{}", gave_up.stderr);
     assert!(!home.file(".drain_request.json").exists());
 
@@ -114,7 +114,7 @@ fn drain_commands_do_what_the_platform_does() {
     eventually("running again", SOON, || drain(&["status"]).stdout.contains(r#""running""#).then_some(()));
 
     let no_drain = drain(&["wait", "--timeout", "30"]);
-    assert_eq!(no_drain.code, Some(1));
+    assert_eq!(no_drain.code, Some(5));
     assert!(no_drain.stderr.contains("no drain is on"), "{}", no_drain.stderr);
 }
 
@@ -128,10 +128,10 @@ fn drain_commands_say_what_is_wrong() {
     assert!(without.stderr.contains("no drain secret"), "{}", without.stderr);
     let wrong = [("HERMES_DASHBOARD_DRAIN_SECRET", "wrong")];
     let refused = Process::run(&home, &["drain", "begin", "--url", &url], &wrong);
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(refused.code, Some(3));
     assert!(refused.stderr.contains("does not accept the drain secret"), "{}", refused.stderr);
     let nobody = Process::run(&home, &["drain", "status", "--url", "http://127.0.0.1:1"], &[]);
-    assert_eq!(nobody.code, Some(1));
+    assert_eq!(nobody.code, Some(4));
     assert!(nobody.stderr.contains("cannot reach http://127.0.0.1:1"), "{}", nobody.stderr);
 }
 

@@ -7,6 +7,7 @@ mod bad_components;
 mod commands;
 mod contract;
 mod docs;
+mod drain_command;
 mod drain_endpoint;
 mod edge;
 mod fail_closed;

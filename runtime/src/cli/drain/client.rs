@@ -96,7 +96,7 @@ impl Client {
             .build()
             .send(body.to_string())
             .map_err(|error| no_answer(&url, &error))?;
-        let answer = read(response, &url)?;
+        let answer = read(response, &url, true)?;
         match answer["ok"].as_bool() {
             Some(true) => Ok(answer),
             Some(false) => {
@@ -159,7 +159,7 @@ impl Client {
             .build()
             .call()
             .map_err(|error| no_answer(url, &error))?;
-        read(response, url)
+        read(response, url, secret.is_some())
     }
 }
 
@@ -172,7 +172,7 @@ fn turn_list(answer: Value) -> Option<TurnList> {
 }
 
 /// The JSON object of a 2xx answer. Everything else is a failure of the kind that its status means.
-fn read(mut response: Response<Body>, url: &str) -> Result<Value, Failure> {
+fn read(mut response: Response<Body>, url: &str, has_secret: bool) -> Result<Value, Failure> {
     let status = response.status();
     let code = status.as_u16();
     if status.is_redirection() {
@@ -183,10 +183,13 @@ fn read(mut response: Response<Body>, url: &str) -> Result<Value, Failure> {
     let body = read_object(&mut response);
     let detail = body.as_ref().ok().and_then(|body| body["detail"].as_str()).map(shown);
     match (code, body) {
-        (401, _) => Err(Failure::new(
-            Kind::Refused,
-            format!("{url} does not accept the drain secret (401): is it this agent's?"),
-        )),
+        (401, _) => {
+            let why = match has_secret {
+                true => "does not accept the drain secret (401): is it this agent's?",
+                false => "asks for a sign-in (401), but a dashboard shows its status to everyone",
+            };
+            Err(Failure::new(Kind::Refused, format!("{url} {why}")))
+        }
         (403, _) => {
             let detail = detail.unwrap_or_else(|| "it gives no reason".to_owned());
             Err(Failure::new(Kind::Refused, format!("{url} refused the request (403): {detail}")))
