@@ -49,7 +49,7 @@ impl Oldest {
         }
         let since = self.asked.map(|asked| asked.elapsed()).filter(|since| *since < AGE_POLL);
         if let (Some(since), true) = (since, self.turns == turns) {
-            return self.seconds.map(|seconds| seconds + since.as_secs());
+            return self.seconds.map(|seconds| seconds.saturating_add(since.as_secs()));
         }
         self.seconds = client.oldest_turn(within);
         self.asked = Some(Instant::now());
