@@ -72,7 +72,11 @@ impl Status {
     /// Success needs a state that this program knows: a word of a later gateway may mean that turns run.
     pub(super) fn judge(&self, history: History) -> Outlook {
         let is_stopped = self.state() == "stopped" && self.gateway_running == Some(false);
-        let is_quiesced = self.quiesced.or(self.drained) == Some(true);
+        let is_quiesced = match self.quiesced.or(self.drained) {
+            Some(told) => told,
+            // The original has neither key. It drains by state and count.
+            None => self.state() == "draining" && self.active_agents == Some(0),
+        };
         if KNOWN_STATES.contains(&self.state()) && (is_stopped || is_quiesced) {
             return if self.state() == "stopped" { Outlook::Stopped } else { Outlook::Drained };
         }
@@ -141,6 +145,9 @@ mod tests {
             (json!({"gateway_state": "draining", "drained": true}), Outlook::Drained),
             (json!({"gateway_state": "draining", "quiesced": false, "drained": true}), Outlook::Wait),
             (json!({"gateway_state": "draining", "drained": false, "active_agents": 0}), Outlook::Wait),
+            (json!({"gateway_state": "draining", "active_agents": 0}), Outlook::Drained),
+            (json!({"gateway_state": "draining", "active_agents": 1}), Outlook::Wait),
+            (json!({"gateway_state": "draining"}), Outlook::Wait),
             (json!({"gateway_state": "stopped", "gateway_running": false}), Outlook::Stopped),
             (json!({"gateway_state": "stopped", "gateway_running": true}), Outlook::Wait),
             (json!({"gateway_state": "stopped"}), Outlook::Wait),
