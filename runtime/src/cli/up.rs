@@ -224,12 +224,15 @@ async fn tend(
     }
 }
 
-/// Passes on the signal, and a second one after it.
+/// Asks the process to end with a SIGTERM, and once more with a SIGINT at each further signal.
 async fn end(pid: Option<Pid>, child: &mut Child, signals: &watch::Receiver<u32>) {
+    let mut signal = Signal::TERM;
     for count in 2.. {
         if let Some(pid) = pid {
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
+        // What the whole control group gets, a process gets twice: see `signals::count`.
+        signal = Signal::INT;
         tokio::select! {
             _ = child.wait() => return,
             () = signals::reached(signals.clone(), count) => {}

@@ -3,6 +3,8 @@
 //! **Invariant:** a turn is admitted in the same step that reads whether turns are admitted, so none starts
 //! after a drain was entered; and nothing here knows who asked for the drain.
 
+mod children;
+mod custody;
 mod runner;
 mod server;
 mod state;

@@ -1,5 +1,6 @@
 //! Runs a turn's command: the message on its stdin, the reply from its stdout.
 
+use super::custody::{Custody, Guard, Pipes};
 use super::turns::TurnPermit;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
@@ -14,7 +15,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -44,6 +45,8 @@ pub(super) enum TurnEnd {
     Exited(i32),
     /// It could not be run.
     NotRun(String),
+    /// This signal killed its guard, and what was left of the turn was killed.
+    GuardKilled(i32),
 }
 
 /// What every turn runs.
@@ -52,6 +55,7 @@ pub(super) struct TurnCommand {
     /// This very binary, which guards the turn.
     pub guard: PathBuf,
     pub command: Vec<OsString>,
+    pub custody: Custody,
 }
 
 impl TurnCommand {
@@ -81,7 +85,12 @@ impl TurnCommand {
         listener
     }
 
-    fn spawn(&self, session: &str) -> io::Result<Child> {
+    /// Kills every turn in flight.
+    pub(super) fn kill_turns(&self) {
+        self.custody.kill_guards();
+    }
+
+    fn spawn(&self, session: &str) -> io::Result<Guard> {
         let mut command = Command::new(&self.guard);
         for secret in SECRETS {
             command.env_remove(secret);
@@ -95,19 +104,18 @@ impl TurnCommand {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C in a terminal is for the gateway, which lets turns finish.
-            .process_group(0)
-            .spawn()
+            .process_group(0);
+        self.custody.spawn(&mut command)
     }
 }
 
-/// Runs the turn to its end. The guard ends only when nothing of the turn is left, and kills what is left of it
-/// when this process dies.
-async fn run(spawned: io::Result<Child>, text: String, output: &mut Output) -> TurnEnd {
-    let mut child = match spawned {
-        Ok(child) => child,
+/// Runs the turn until nothing of it is left.
+async fn run(spawned: io::Result<Guard>, text: String, output: &mut Output) -> TurnEnd {
+    let mut guard = match spawned {
+        Ok(guard) => guard,
         Err(error) => return TurnEnd::NotRun(error.to_string()),
     };
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let Pipes { stdin, stdout } = guard.take_pipes();
     let feed = async move {
         if let Some(mut stdin) = stdin {
             // A command that does not read its input is a command that does not want it.
@@ -115,7 +123,7 @@ async fn run(spawned: io::Result<Child>, text: String, output: &mut Output) -> T
         }
     };
     let is_empty = AtomicBool::new(false);
-    let (ended, listen) = (pin!(child.wait()), pin!(forward(stdout, output, &is_empty)));
+    let (ended, listen) = (pin!(guard.wait()), pin!(forward(stdout, output, &is_empty)));
     let finish = async {
         match select(ended, listen).await {
             Either::Left((status, mut listen)) => {
@@ -132,7 +140,7 @@ async fn run(spawned: io::Result<Child>, text: String, output: &mut Output) -> T
         Either::Right(((), finish)) => finish.await,
     };
     match status {
-        Ok(status) => TurnEnd::Exited(exit_code(status)),
+        Ok(status) => end_of_guard(status),
         Err(error) => TurnEnd::NotRun(error.to_string()),
     }
 }
@@ -165,6 +173,10 @@ async fn forward(stdout: Option<ChildStdout>, output: &mut Output, is_empty: &At
     }
 }
 
-fn exit_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+/// A guard exits with the command's exit code.
+fn end_of_guard(status: ExitStatus) -> TurnEnd {
+    match status.signal() {
+        Some(signal) => TurnEnd::GuardKilled(signal),
+        None => TurnEnd::Exited(status.code().unwrap_or_default()),
+    }
 }

@@ -213,6 +213,9 @@ fn event_stream(events: mpsc::Receiver<TurnEvent>) -> impl Stream<Item = Result<
                 sse("end", &json!({"exit_code": code, "text": decoder.finish()}))
             }
             TurnEvent::Ended(TurnEnd::NotRun(error)) => sse("end", &json!({"error": error})),
+            TurnEvent::Ended(TurnEnd::GuardKilled(signal)) => {
+                sse("end", &json!({"error": guard_killed(signal)}))
+            }
         })
     })
 }
@@ -269,10 +272,15 @@ fn failed_turn(end: &TurnEnd, reply: &[u8]) -> Response {
     let (detail, exit_code) = match end {
         TurnEnd::Exited(code) => (format!("the turn's command ended with exit code {code}"), Some(code)),
         TurnEnd::NotRun(error) => (format!("the turn's command could not be run: {error}"), None),
+        TurnEnd::GuardKilled(signal) => (guard_killed(*signal), None),
     };
     let body = json!({"error": "turn_failed", "code": "turn_failed", "detail": detail, "exit_code": exit_code,
                       "output": String::from_utf8_lossy(reply)});
     (StatusCode::BAD_GATEWAY, Json(body)).into_response()
+}
+
+fn guard_killed(signal: i32) -> String {
+    format!("signal {signal} killed the process that guards the turn, so the turn was killed")
 }
 
 fn refuse_turn(session: &str, refused: Refusal) -> Response {

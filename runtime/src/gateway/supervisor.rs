@@ -1,5 +1,6 @@
 //! The gateway's process: start-up, the watcher, the doors, the status file, and the way out.
 
+use super::custody::Custody;
 use super::runner::TurnCommand;
 use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
@@ -25,6 +26,8 @@ use tokio::sync::{Notify, watch};
 
 /// How long turns in flight may go on after the process was told to end.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
+/// How long killed turns may take to be gone.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to write a status that could not be written.
 const STATUS_RETRY: Duration = Duration::from_millis(250);
 
@@ -116,7 +119,8 @@ impl Gateway {
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "whoever reaches this address runs turns: the gateway asks nobody who they are");
         }
-        let command = TurnCommand { guard: settings.binary, command: settings.command };
+        let command =
+            TurnCommand { guard: settings.binary, command: settings.command, custody: Custody::start() };
         let service = TurnService {
             turns: Turns::new(settings.max_turns),
             command: (!command.command.is_empty()).then(|| Arc::new(command)),
@@ -139,14 +143,14 @@ impl Gateway {
     }
 
     /// Serves until `shutdown`, then lets the turns in flight finish, and leaves `stopped` in the status
-    /// file. A second `shutdown` event ends the wait; the guards of turns still in flight kill them when this
-    /// process ends.
+    /// file. A second `shutdown` event ends the wait, and the turns still in flight are killed.
     ///
     /// # Errors
     /// The watcher's thread cannot be started.
     pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<()> {
         let Self { tcp, unix, socket_path, service, lifecycle, watch, status_landed, lock } = self;
         let door = Door::at(tcp.local_addr()?);
+        let command = service.command.clone();
         let (closing, closed) = watch::channel(false);
         let publisher = tokio::spawn(lifecycle.clone().publish(status_landed, closed.clone()));
         let (stop_watch, stop) = stop_channel();
@@ -174,6 +178,10 @@ impl Gateway {
             () = all_ended => {}
             _ = shutdown.wait_for(|signals| *signals >= 2) => tracing::warn!("told twice to end: killing turns"),
             () = tokio::time::sleep(SHUTDOWN_GRACE) => tracing::warn!("turns outlived the grace: killing them"),
+        }
+        if let Some(command) = command {
+            command.kill_turns();
+            let _ = tokio::time::timeout(KILL_PATIENCE, lifecycle.wait_for_turns()).await;
         }
         end_watcher(&stop_watch, watcher);
         closing.send_replace(true);
