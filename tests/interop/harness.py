@@ -113,6 +113,8 @@ class Process:
         self.namespace = namespace
         if namespace:
             args = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *args]
+        if shutil.which("setpriv"):  # ended even if these tests are killed
+            args = ["setpriv", "--pdeathsig", "KILL", *args]
         self.log = Path(log)
         with open(self.log, "ab") as out:
             self.from_byte = out.tell()
@@ -162,7 +164,7 @@ class Process:
 
 
 atexit.register(Process.end_all)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Turn(threading.Thread):
@@ -257,6 +259,7 @@ class Home:
         }))
         self.marker = self.path / MARKER
         self.used = []
+        atexit.register(self.close)
 
     def env(self, **more):
         """Nothing of ours, and no way out but loopback."""
@@ -272,6 +275,12 @@ class Home:
         except (OSError, ValueError):
             return {}
 
+    def mark(self, content):
+        """Writes a marker at once: bytes as they are, anything else as JSON."""
+        temporary = self.path / "marker-being-written"
+        temporary.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        temporary.rename(self.marker)
+
     def clear(self):
         if self.marker.is_dir() and not self.marker.is_symlink():
             self.marker.rmdir()
@@ -286,6 +295,7 @@ class Home:
         self.model.go.set()
 
     def close(self):
+        atexit.unregister(self.close)
         self.release()
         for part in reversed(self.used):
             if part.process:

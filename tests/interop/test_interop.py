@@ -140,14 +140,14 @@ class Checklist:
         self.drains_until_cancelled(b'{"action":"drain","epoch":""}')
 
     def drains_until_cancelled(self, content):
-        self.home.marker.write_bytes(content)
+        self.home.mark(content)
         self.status_is(gateway_state="draining")
         self.refuses()
         self.assertTrue(self.dashboard.cancel()["was_draining"])
         self.takes_turns_again()
 
     def test_a_marker_of_another_epoch_is_ignored(self):
-        self.home.marker.write_text(json.dumps({"action": "drain", "requested_at": from_now(0), "epoch": "another:1"}))
+        self.home.mark({"action": "drain", "requested_at": from_now(0), "epoch": "another:1"})
         time.sleep(1.5)  # more than one look at it
         self.assertTrue(self.gateway.takes_turns())
         self.assertEqual(self.dashboard.status()["gateway_state"], "running")
@@ -182,7 +182,7 @@ class OurDashboardTheirGateway(Checklist, Pair):
         """The original takes these for no drain. Ours must not say "drained" while turns are taken, nor begin in vain."""
         kinds = {
             "directory": lambda: self.home.marker.mkdir(),
-            "not UTF-8": lambda: self.home.marker.write_bytes(b'{"a":"\xff"}'),
+            "not UTF-8": lambda: self.home.mark(b'{"a":"\xff"}'),
             "dangling link": lambda: self.home.marker.symlink_to(self.home.path / "nowhere"),
         }
         for kind, make in kinds.items():
@@ -224,7 +224,7 @@ class OurDashboardTheirGateway(Checklist, Pair):
 
     @new
     def test_a_marker_that_expired_while_no_dashboard_ran_is_removed(self):
-        self.home.marker.write_text(json.dumps({"action": "drain", "requested_at": from_now(-60), "expires_at": from_now(-30)}))
+        self.home.mark({"action": "drain", "requested_at": from_now(-60), "expires_at": from_now(-30)})
         eventually("the marker is removed", lambda: not self.home.marker.exists(), 6.0)
         self.takes_turns_again()
 
@@ -282,7 +282,7 @@ class TheirDashboardOurGateway(Checklist, Pair):
     def test_what_ours_cannot_read_drains(self):
         kinds = {
             "directory": lambda: self.home.marker.mkdir(),
-            "not UTF-8": lambda: self.home.marker.write_bytes(b'{"a":"\xff"}'),
+            "not UTF-8": lambda: self.home.mark(b'{"a":"\xff"}'),
             "dangling link": lambda: self.home.marker.symlink_to(self.home.path / "nowhere"),
         }
         for kind, make in kinds.items():
@@ -297,7 +297,7 @@ class TheirDashboardOurGateway(Checklist, Pair):
 
     def test_our_gateway_goes_by_expires_at(self):
         marker = {"action": "drain", "requested_at": from_now(0), "principal": "x", "expires_at": from_now(2)}
-        self.home.marker.write_text(json.dumps(marker))
+        self.home.mark(marker)
         self.status_is(gateway_state="draining")
         self.refuses()
         self.status_is(gateway_state="running", within=6.0)
@@ -306,9 +306,8 @@ class TheirDashboardOurGateway(Checklist, Pair):
     def test_one_lease_of_two_is_enough(self):
         holders = [{"owner": owner, "principal": "x", "requested_at": from_now(-9), "expires_at": from_now(end)}
                    for owner, end in (("over", -3), ("alive", 60))]
-        self.home.marker.write_text(json.dumps({
-            "action": "drain", "requested_at": from_now(-9), "principal": "x", "expires_at": from_now(60),
-            "holders": holders, "generation": 7}))
+        self.home.mark({"action": "drain", "requested_at": from_now(-9), "principal": "x", "expires_at": from_now(60),
+                        "holders": holders, "generation": 7})
         self.status_is(gateway_state="draining")
         self.refuses()
         # Theirs knows of no owners: its begin writes over the leases, its cancel ends them all.
@@ -459,7 +458,7 @@ class AnotherPidNamespace(Alone):
         """Their dashboard's own marker names the epoch of another namespace; both gateways take that for an old one."""
         gateway, dashboard = OurGateway(self.home, namespace=True), TheirDashboard(self.home)
         turn = gateway.held_turn()
-        self.home.marker.write_text(json.dumps({"action": "drain", "requested_at": from_now(0)}))
+        self.home.mark({"action": "drain", "requested_at": from_now(0)})
         eventually("turns are refused", lambda: not gateway.takes_turns(), 3.0)
         self.home.release()
         self.assertEqual(turn.result()[0], 200)

@@ -1,4 +1,6 @@
 use super::Secret;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What the environment says, read once.
@@ -14,6 +16,8 @@ pub struct Environment {
     pub session_token: Option<Secret>,
     /// `RUST_LOG`: what is logged.
     pub log_filter: Option<String>,
+    /// The names of all variables that start with `HERMES_DASHBOARD_`.
+    pub dashboard_variables: BTreeSet<OsString>,
 }
 
 impl Environment {
@@ -25,6 +29,7 @@ impl Environment {
             drain_secret: secret("HERMES_DASHBOARD_DRAIN_SECRET"),
             session_token: secret("HERMES_DASHBOARD_SESSION_TOKEN"),
             log_filter: variable("RUST_LOG"),
+            dashboard_variables: names_that_start_with(b"HERMES_DASHBOARD_"),
         }
     }
 
@@ -45,6 +50,11 @@ impl Environment {
 #[expect(clippy::disallowed_methods, reason = "config is the one reader of the environment")]
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+fn names_that_start_with(prefix: &[u8]) -> BTreeSet<OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.as_encoded_bytes().starts_with(prefix)).collect()
 }
 
 fn path(name: &str) -> Option<PathBuf> {

@@ -1,16 +1,16 @@
 //! From the file's text to [`Config`].
 
 use super::forms::{host_name, network, parse_bind_host, public_url, served_path};
-use super::mistakes::Mistakes;
 use super::providers::read_providers;
-use super::section::{Reader, Section, values};
+use super::section::{Reader, References, Section, collect_variables, values};
 use super::yaml::{Node, Place, Yaml};
 use super::{
     Config, ConfigError, DRAIN_SECRET_FILE, DashboardConfig, DrainSecrets, Environment, GatewayConfig,
-    Mistake, Secret,
+    GatewayView, Mistake, Secret,
 };
 use crate::atomic_file;
 use crate::auth::Scope;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,10 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 const DEFAULT_PORT: u16 = 9119;
 const DEFAULT_GATEWAY: &str = "127.0.0.1:8642";
 const DEFAULT_MAX_TURNS: usize = 64;
+const DEFAULT_GRACE_SECONDS: u64 = 60;
+/// A day: the longest time that may be set for turns.
+const MAX_TURN_SECONDS: i64 = 86_400;
+const MIN_API_KEY_CHARS: usize = 16;
 const DEFAULT_MIN_SECRET_CHARS: usize = 43;
 /// 256 random bits are 43 characters; fewer than 32 are no key.
 const MIN_SESSION_KEY_CHARS: usize = 32;
@@ -28,23 +32,30 @@ const MIN_SESSION_KEY_CHARS: usize = 32;
 const MAX_DRAIN_SECRETS: usize = 2;
 const DEFAULT_MAX_AGE_SECONDS: u64 = 3600;
 
-/// Reads the settings of a home. No file at the usual place: the defaults.
+/// Reads the settings of a home. No file at the usual place: the defaults. `gateway.api_key` is not read.
 ///
 /// # Errors
 /// Every mistake in the file, or that it cannot be read.
 pub fn load(home: PathBuf, file: Option<PathBuf>, environment: Environment) -> Result<Config, ConfigError> {
-    let must_exist = file.is_some();
-    let file = file.unwrap_or_else(|| home.join("portcullis.yaml"));
-    match read_text(&file) {
-        Ok(text) => load_text(home, Some(file), &text, environment),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
-            load_text(home, None, "", environment)
-        }
-        Err(error) => {
-            let mistake = Mistake { place: Place::default(), text: format!("cannot be read: {error}") };
-            Err(ConfigError { files: [file.clone()].into(), file, mistakes: vec![mistake] })
-        }
-    }
+    let (file, text) = read_file(&home, file)?;
+    load_text(home, file, &text, environment)
+}
+
+/// Reads the gateway's settings of a home. The whole file is checked, but references to secrets outside `gateway` are not
+/// followed.
+///
+/// # Errors
+/// Every mistake in the file, or that it cannot be read.
+pub fn load_for_gateway(
+    home: PathBuf,
+    file: Option<PathBuf>,
+    environment: Environment,
+) -> Result<GatewayView, ConfigError> {
+    let (file, text) = read_file(&home, file)?;
+    let shown = file.unwrap_or_else(|| default_file(&home));
+    let Settings { dashboard, gateway, mut variables, .. } = read_settings(&shown, &text, Process::Gateway)?;
+    variables.extend(environment.dashboard_variables);
+    Ok(GatewayView { home, gateway, max_marker_age: dashboard.max_marker_age, secret_variables: variables })
 }
 
 /// Also when the file became a FIFO or a device, this returns at once: a reload must not wait for a writer.
@@ -63,27 +74,75 @@ pub fn load_text(
     text: &str,
     environment: Environment,
 ) -> Result<Config, ConfigError> {
-    let shown = file.clone().unwrap_or_else(|| home.join("portcullis.yaml"));
-    let base = shown.parent().unwrap_or(Path::new(".")).to_owned();
-    let mut reader = Reader { base: &base, files: [shown.clone()].into(), mistakes: Mistakes::default() };
+    let shown = file.clone().unwrap_or_else(|| default_file(&home));
+    let Settings { mut dashboard, gateway, mut files, .. } = read_settings(&shown, text, Process::Dashboard)?;
+    if dashboard.drain_secrets.source.is_none() {
+        dashboard.drain_secrets = default_drain_secret(&home, &environment, &mut files);
+    }
+    Ok(Config { home, file, files, dashboard, gateway, environment })
+}
+
+fn default_file(home: &Path) -> PathBuf {
+    home.join("portcullis.yaml")
+}
+
+/// The text of the file, and where it was found. `None` and no text when there is none at the usual place.
+fn read_file(home: &Path, file: Option<PathBuf>) -> Result<(Option<PathBuf>, String), ConfigError> {
+    let must_exist = file.is_some();
+    let file = file.unwrap_or_else(|| default_file(home));
+    match read_text(&file) {
+        Ok(text) => Ok((Some(file), text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => Ok((None, String::new())),
+        Err(error) => {
+            let mistake = Mistake { place: Place::default(), text: format!("cannot be read: {error}") };
+            Err(ConfigError { files: [file.clone()].into(), file, mistakes: vec![mistake] })
+        }
+    }
+}
+
+/// Which process reads. Each follows the references to its own secrets alone, so it starts without the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Process {
+    Dashboard,
+    Gateway,
+}
+
+/// What a file says.
+struct Settings {
+    dashboard: DashboardConfig,
+    gateway: GatewayConfig,
+    files: BTreeSet<PathBuf>,
+    /// The variables that it names.
+    variables: BTreeSet<OsString>,
+}
+
+fn read_settings(file: &Path, text: &str, process: Process) -> Result<Settings, ConfigError> {
+    let base = file.parent().unwrap_or(Path::new("."));
+    let (of_dashboard, of_gateway) = match process {
+        Process::Dashboard => (References::Follow, References::Leave),
+        Process::Gateway => (References::Leave, References::Follow),
+    };
     let root = Node::parse(text).map_err(|(place, text)| ConfigError {
-        files: [shown.clone()].into(),
-        file: shown.clone(),
+        files: [file.to_owned()].into(),
+        file: file.to_owned(),
         mistakes: vec![Mistake { place, text }],
     })?;
+    let mut variables = BTreeSet::new();
+    collect_variables(&root, &mut variables);
+
+    let mut reader = Reader::new(base, file, of_dashboard);
     let mut root = Section::open("", root, &mut reader);
-    let mut dashboard = read_dashboard(&mut root, &shown, &mut reader);
-    if dashboard.drain_secrets.source.is_none() {
-        dashboard.drain_secrets = default_drain_secret(&home, &environment, &mut reader);
-    }
-    let gateway = read_gateway(&mut root, &mut reader);
+    let dashboard = read_dashboard(&mut root, file, &mut reader);
+    reader.references = References::Follow;
+    let gateway = read_gateway(&mut root, of_gateway, &mut reader);
     root.finish(&mut reader);
+
     let Reader { files, mistakes, .. } = reader;
     let mistakes = mistakes.into_sorted();
     if mistakes.is_empty() {
-        return Ok(Config { home, file, files, dashboard, gateway, environment });
+        return Ok(Settings { dashboard, gateway, files, variables });
     }
-    Err(ConfigError { file: shown, mistakes, files })
+    Err(ConfigError { file: file.to_owned(), mistakes, files })
 }
 
 fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> DashboardConfig {
@@ -138,7 +197,11 @@ fn read_drain_secrets(section: &mut Section, reader: &mut Reader<'_>) -> DrainSe
 }
 
 /// The environment's, else the one in the home.
-fn default_drain_secret(home: &Path, environment: &Environment, reader: &mut Reader<'_>) -> DrainSecrets {
+fn default_drain_secret(
+    home: &Path,
+    environment: &Environment,
+    files: &mut BTreeSet<PathBuf>,
+) -> DrainSecrets {
     if let Some(secret) = &environment.drain_secret {
         let source = Some("HERMES_DASHBOARD_DRAIN_SECRET".to_owned());
         return DrainSecrets { source, read: Ok(vec![secret.clone()]) };
@@ -149,12 +212,12 @@ fn default_drain_secret(home: &Path, environment: &Environment, reader: &mut Rea
     let read = match atomic_file::read(&path) {
         Ok(text) => Ok(vec![Secret::new(String::from_utf8_lossy(&text).trim().to_owned())]),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            reader.files.insert(path);
+            files.insert(path);
             return DrainSecrets { source: None, read: Ok(Vec::new()) };
         }
         Err(error) => Err(format!("it cannot be read: {error}")),
     };
-    reader.files.insert(path);
+    files.insert(path);
     DrainSecrets { source, read }
 }
 
@@ -205,7 +268,7 @@ fn read_token_routes(section: &mut Section, reader: &mut Reader<'_>) -> Vec<(Str
     routes
 }
 
-fn read_gateway(root: &mut Section, reader: &mut Reader<'_>) -> GatewayConfig {
+fn read_gateway(root: &mut Section, secrets: References, reader: &mut Reader<'_>) -> GatewayConfig {
     let mut section = root.section("gateway", reader);
     let listen = section.parsed("listen", reader, |text| {
         text.parse().map_err(|_| format!("{text:?} is no address and port like {DEFAULT_GATEWAY}"))
@@ -215,13 +278,34 @@ fn read_gateway(root: &mut Section, reader: &mut Reader<'_>) -> GatewayConfig {
         text if text.contains('\0') => Err("must not contain NUL"),
         text => Ok(OsString::from(text)),
     });
+    let shutdown_grace = section.integer("shutdown_grace_seconds", reader, 0..=MAX_TURN_SECONDS);
+    let turn_timeout: Option<u64> = section.integer("turn_timeout_seconds", reader, 1..=MAX_TURN_SECONDS);
+    reader.references = secrets;
+    let api_key = read_api_key(&mut section, reader);
+    reader.references = References::Follow;
     let config = GatewayConfig {
         listen: listen.unwrap_or_else(|| DEFAULT_GATEWAY.parse().expect("a constant that is an address")),
         command: values(command),
         max_turns: section.integer("max_turns", reader, 1..=10_000).unwrap_or(DEFAULT_MAX_TURNS),
+        shutdown_grace: Duration::from_secs(shutdown_grace.unwrap_or(DEFAULT_GRACE_SECONDS)),
+        turn_timeout: turn_timeout.map(Duration::from_secs),
+        api_key,
     };
     section.finish(reader);
     config
+}
+
+fn read_api_key(section: &mut Section, reader: &mut Reader<'_>) -> Option<Secret> {
+    let name = section.full("api_key");
+    let node = section.take("api_key")?;
+    let key = reader.text(&name, &node)?;
+    if key.expose().len() >= MIN_API_KEY_CHARS {
+        return Some(key);
+    }
+    let mistake =
+        format!("`{name}` must have at least {MIN_API_KEY_CHARS} characters (portcullis secret generate)");
+    reader.mistakes.add(node.place, mistake);
+    None
 }
 
 #[cfg(test)]
@@ -363,6 +447,9 @@ gateway:
             ("gateway: {listen: here}", "is no address and port"),
             ("gateway: {command: my-agent}", "`gateway.command` must be a list"),
             ("gateway: {max_turns: 0}", "must be an integer from 1"),
+            ("gateway: {shutdown_grace_seconds: -1}", "must be an integer from 0 to 86400"),
+            ("gateway: {turn_timeout_seconds: 0}", "must be an integer from 1 to 86400"),
+            ("gateway: {api_key: short}", "at least 16 characters"),
             ("dashboard: {port: 1, port: 2}", "duplicate"),
             ("dashboard: [", "1:12: unclosed bracket"),
         ] {
@@ -381,6 +468,50 @@ gateway:
         let config = load_text("/home".into(), Some(file), text, Environment::default()).unwrap();
         let settings = &config.dashboard.providers[0].settings;
         assert_eq!((settings["one"].as_str(), settings["list"].as_str()), ("s3cret", "[\"s3cret\"]"));
+    }
+
+    #[test]
+    fn each_process_starts_without_the_secrets_of_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"
+dashboard:
+  session_key: {env: PORTCULLIS_NO_SESSION_KEY}
+  drain: {max_age_seconds: 7}
+  providers:
+    - name: a
+      component: x
+      config: {secret: {env: PORTCULLIS_NO_SETTING}, list: [{file: no-such}]}
+      grants:
+        http: [{origin: "https://a", headers: {authorization: {basic: {username: u, password: {env: PORTCULLIS_NO_PASSWORD}}}}}]
+gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
+"#;
+        let home = folder.path().to_owned();
+        let errors = |error: ConfigError| error.to_string();
+        let refusal =
+            load_text(home.clone(), None, text, Environment::default()).map_err(errors).unwrap_err();
+        assert!(refusal.contains("PORTCULLIS_NO_SETTING") && !refusal.contains("NO_API_KEY"), "{refusal}");
+        fs::write(folder.path().join("portcullis.yaml"), text).unwrap();
+        let refusal =
+            load_for_gateway(home.clone(), None, Environment::default()).map_err(errors).unwrap_err();
+        assert!(refusal.contains("PORTCULLIS_NO_API_KEY") && refusal.lines().count() == 1, "{refusal}");
+
+        let text = text.replace("{env: PORTCULLIS_NO_API_KEY}", "0123456789abcdef");
+        fs::write(folder.path().join("portcullis.yaml"), text).unwrap();
+        let environment = Environment {
+            dashboard_variables: ["HERMES_DASHBOARD_X".into()].into(),
+            ..Environment::default()
+        };
+        let view = load_for_gateway(home, None, environment).unwrap();
+        assert_eq!(view.max_marker_age, Duration::from_secs(7));
+        assert_eq!(view.gateway.api_key.unwrap().expose(), "0123456789abcdef");
+        let names: Vec<_> = view.secret_variables.iter().map(|name| name.to_str().unwrap()).collect();
+        let expected = [
+            "HERMES_DASHBOARD_X",
+            "PORTCULLIS_NO_PASSWORD",
+            "PORTCULLIS_NO_SESSION_KEY",
+            "PORTCULLIS_NO_SETTING",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

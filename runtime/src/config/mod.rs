@@ -14,7 +14,7 @@ mod yaml;
 
 pub use environment::Environment;
 pub use forms::parse_bind_host;
-pub use load::{load, load_text};
+pub use load::{load, load_for_gateway, load_text};
 pub use mistakes::{ConfigError, Mistake};
 pub use secret::Secret;
 
@@ -175,6 +175,26 @@ pub struct GatewayConfig {
     pub command: Vec<OsString>,
     /// Most turns in flight.
     pub max_turns: usize,
+    /// How long turns in flight may go on after the gateway was told to end.
+    pub shutdown_grace: Duration,
+    /// How long a turn may take. `None`: as long as it needs.
+    pub turn_timeout: Option<Duration>,
+    /// What callers of the HTTP door present. `None`: nothing is asked, or the dashboard reads.
+    pub api_key: Option<Secret>,
+}
+
+/// What the gateway needs of a home's settings. The secrets of the dashboard and its providers are not read for it, so
+/// the gateway starts without them.
+#[derive(Clone, Debug)]
+pub struct GatewayView {
+    /// Where everything stands.
+    pub home: PathBuf,
+    /// The gateway's own settings.
+    pub gateway: GatewayConfig,
+    /// How old a marker may get; zero: as old as it likes.
+    pub max_marker_age: Duration,
+    /// The environment variables that may hold a secret: those that the file names, and those of the dashboard.
+    pub secret_variables: BTreeSet<OsString>,
 }
 
 impl DashboardConfig {

@@ -6,15 +6,28 @@ use super::mistakes::Mistakes;
 use super::yaml::{Key, Node, Place, Yaml};
 use crate::atomic_file;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// What is done with `{env: NAME}` and `{file: PATH}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum References {
+    /// They are followed. One that leads nowhere is a mistake.
+    Follow,
+    /// They are left unread, since only another process needs what they lead to.
+    Leave,
+}
 
 /// What readers share: where relative paths start, the files that were read on the way, and the mistakes so far.
 pub(super) struct Reader<'a> {
     pub(super) base: &'a Path,
     pub(super) files: BTreeSet<PathBuf>,
     pub(super) mistakes: Mistakes,
+    pub(super) references: References,
+    /// Full names of the values that were left unread.
+    left: BTreeSet<String>,
 }
 
 /// A map that is being read. `name` is its full name, like `dashboard.drain_auth`.
@@ -163,11 +176,29 @@ impl Section {
     }
 }
 
+impl<'a> Reader<'a> {
+    /// A reader of `file`; relative paths start in `base`.
+    pub(super) fn new(base: &'a Path, file: &Path, references: References) -> Self {
+        Self {
+            base,
+            files: [file.to_owned()].into(),
+            mistakes: Mistakes::default(),
+            references,
+            left: BTreeSet::new(),
+        }
+    }
+}
+
 impl Reader<'_> {
-    /// A string as it stands, or from where `{env: NAME}` or `{file: PATH}` says.
+    /// A string as it stands, or from where `{env: NAME}` or `{file: PATH}` says. `None` for a reference that is left
+    /// unread.
     pub(super) fn text(&mut self, name: &str, node: &Node) -> Option<Secret> {
         if let Yaml::Text(text) = &node.value {
             return Some(Secret::new(text.clone()));
+        }
+        if self.references == References::Leave && reference_of(node).is_some() {
+            self.left.insert(name.to_owned());
+            return None;
         }
         match self.reference(node) {
             Some(Ok(secret)) => Some(secret),
@@ -188,9 +219,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Follows `{env: NAME}` and `{file: PATH}`; `None` for anything else.
+    /// Follows `{env: NAME}` and `{file: PATH}`; `None` for anything else. A reference that is left unread is empty.
     pub(super) fn reference(&mut self, node: &Node) -> Option<Result<Secret, String>> {
         match reference_of(node)? {
+            _ if self.references == References::Leave => Some(Ok(Secret::new(String::new()))),
             ("env", name) => Some(
                 variable(name)
                     .map(Secret::new)
@@ -228,7 +260,19 @@ impl Reader<'_> {
     }
 
     fn complained_of(&self, name: &str) -> bool {
-        self.mistakes.mentions(&format!("`{name}`"))
+        self.left.contains(name) || self.mistakes.mentions(&format!("`{name}`"))
+    }
+}
+
+/// Adds the name of every variable that an `{env: NAME}` names, at any depth.
+pub(super) fn collect_variables(node: &Node, names: &mut BTreeSet<OsString>) {
+    if let Some(("env", name)) = reference_of(node) {
+        names.insert(name.into());
+    }
+    match &node.value {
+        Yaml::List(items) => items.iter().for_each(|item| collect_variables(item, names)),
+        Yaml::Map(entries) => entries.iter().for_each(|(_, item)| collect_variables(item, names)),
+        _ => {}
     }
 }
 
