@@ -1,8 +1,8 @@
-use super::{Common, announce_ready, privacy, runtime, signals};
+use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
 use anyhow::{Context, Result};
 use clap::Args;
-use portcullis::config::Config;
-use portcullis::gateway::{Gateway, GatewaySettings};
+use portcullis::config::GatewayView;
+use portcullis::gateway::{ApiKey, Gateway, GatewayError, GatewaySettings};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -15,11 +15,10 @@ pub(super) struct GatewayArgs {
 
 pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
-    let config = common.load()?;
-    let settings = settings(&config, arguments)?;
+    let settings = settings(common.load_for_gateway()?, arguments)?;
     runtime()?.block_on(async {
         let signals = signals::count(common.parent)?;
-        let gateway = Gateway::start(settings).await?;
+        let gateway = Gateway::start(settings).await.map_err(as_usage)?;
         let port = gateway.port()?;
         announce_ready("gateway", port);
         gateway.serve(signals).await?;
@@ -27,13 +26,23 @@ pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> 
     })
 }
 
-fn settings(config: &Config, arguments: &GatewayArgs) -> Result<GatewaySettings> {
+fn settings(view: GatewayView, arguments: &GatewayArgs) -> Result<GatewaySettings> {
+    let GatewayView { home, gateway, max_marker_age, secret_variables } = view;
     Ok(GatewaySettings {
-        home: config.home.clone(),
-        listen: arguments.listen.unwrap_or(config.gateway.listen),
-        command: config.gateway.command.clone(),
-        max_turns: config.gateway.max_turns,
-        max_marker_age: config.dashboard.max_marker_age,
+        home,
+        listen: arguments.listen.unwrap_or(gateway.listen),
+        command: gateway.command,
+        secret_variables,
+        max_turns: gateway.max_turns,
+        turn_timeout: gateway.turn_timeout,
+        shutdown_grace: gateway.shutdown_grace,
+        api_key: gateway.api_key.map(|key| ApiKey::of(key.expose())),
+        max_marker_age,
         binary: std::env::current_exe().context("this binary cannot be found")?,
     })
+}
+
+/// A mistake in the settings has an exit code of its own.
+fn as_usage(error: GatewayError) -> anyhow::Error {
+    if error.is_usage() { UsageError(error.to_string()).into() } else { error.into() }
 }

@@ -38,7 +38,7 @@ mod up;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use portcullis::config::{self, Config, ConfigError, Environment};
+use portcullis::config::{self, Config, ConfigError, Environment, GatewayView};
 use portcullis::sandbox::CONTRACT_VERSIONS;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -140,9 +140,17 @@ pub(crate) struct UsageError(String);
 impl Common {
     fn load(&self) -> Result<Config> {
         let environment = Environment::read();
-        let home =
-            std::path::absolute(environment.home(self.home.clone())).context("the working folder is gone")?;
-        Ok(config::load(home, self.config.clone(), environment)?)
+        Ok(config::load(self.home(&environment)?, self.config.clone(), environment)?)
+    }
+
+    /// The gateway's settings, without the secrets of the dashboard.
+    fn load_for_gateway(&self) -> Result<GatewayView> {
+        let environment = Environment::read();
+        Ok(config::load_for_gateway(self.home(&environment)?, self.config.clone(), environment)?)
+    }
+
+    fn home(&self, environment: &Environment) -> Result<PathBuf> {
+        std::path::absolute(environment.home(self.home.clone())).context("the working folder is gone")
     }
 }
 

@@ -15,7 +15,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 /// Pause between two looks for orphans.
@@ -96,6 +96,7 @@ impl Custody {
 pub(super) struct Pipes {
     pub stdin: Option<ChildStdin>,
     pub stdout: Option<ChildStdout>,
+    pub stderr: Option<ChildStderr>,
 }
 
 /// The guard of one turn, registered for as long as it is not known to have ended.
@@ -108,8 +109,8 @@ pub(super) struct Guard {
 impl Guard {
     /// Takes the pipes that it was started with.
     pub(super) fn take_pipes(&mut self) -> Pipes {
-        let Child { stdin, stdout, .. } = &mut self.child;
-        Pipes { stdin: stdin.take(), stdout: stdout.take() }
+        let Child { stdin, stdout, stderr, .. } = &mut self.child;
+        Pipes { stdin: stdin.take(), stdout: stdout.take(), stderr: stderr.take() }
     }
 
     /// Waits until nothing of the turn is left, and returns the guard's status.

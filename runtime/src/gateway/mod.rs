@@ -3,18 +3,24 @@
 //! **Invariant:** a turn is admitted in the same step that reads whether turns are admitted, so none starts
 //! after a drain was entered; and nothing here knows who asked for the drain.
 
+mod api_key;
 mod children;
 mod custody;
+mod metrics;
+mod records;
 mod runner;
 mod server;
 mod state;
 mod status_file;
 mod supervisor;
 mod sync;
+mod turn_end;
 mod turn_guard;
+mod turn_log;
 pub mod turns;
 mod watcher;
 
+pub use api_key::ApiKey;
 pub use server::INTERNAL_SOCKET;
 pub use state::{Demand, GatewayState};
 pub use status_file::{

@@ -1,23 +1,26 @@
 //! Runs a turn's command: the message on its stdin, the reply from its stdout.
 
 use super::custody::{Custody, Guard, Pipes};
-use super::turns::TurnPermit;
+use super::records::TurnRecord;
+use super::turn_end::TurnEnd;
+use super::turn_log::log_stderr;
+use super::turns::{TurnId, TurnPermit};
 use futures_util::FutureExt;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, pending, select};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdout, Command};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 /// How long a listener may leave the output unread before the turn goes on without it.
 const LISTENER_PATIENCE: Duration = Duration::from_secs(30);
@@ -25,28 +28,13 @@ const LISTENER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an empty pipe is looked at once the turn has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Variables of the dashboard that no turn may see.
-const SECRETS: &[&str] =
-    &["HERMES_DASHBOARD_DRAIN_SECRET", "HERMES_DASHBOARD_SESSION_KEY", "HERMES_DASHBOARD_SESSION_TOKEN"];
-
 /// A piece of a turn, as it happens.
 #[derive(Debug)]
 pub(super) enum TurnEvent {
     /// Bytes that the command wrote.
     Output(Vec<u8>),
-    /// The command ended.
+    /// The turn ended.
     Ended(TurnEnd),
-}
-
-/// How a turn ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum TurnEnd {
-    /// With this exit code.
-    Exited(i32),
-    /// It could not be run.
-    NotRun(String),
-    /// This signal killed its guard, and what was left of the turn was killed.
-    GuardKilled(i32),
 }
 
 /// What every turn runs.
@@ -55,7 +43,21 @@ pub(super) struct TurnCommand {
     /// This very binary, which guards the turn.
     pub guard: PathBuf,
     pub command: Vec<OsString>,
+    /// Variables that no turn may see.
+    pub secret_variables: BTreeSet<OsString>,
+    /// How long a turn may take. `None`: as long as it needs.
+    pub time_limit: Option<Duration>,
     pub custody: Custody,
+}
+
+/// A turn that was admitted and is to be run.
+pub(super) struct AdmittedTurn {
+    pub permit: TurnPermit<Timestamp>,
+    pub record: TurnRecord,
+    /// Gets the request to end the turn.
+    pub stopped: oneshot::Receiver<()>,
+    pub session: String,
+    pub text: String,
 }
 
 impl TurnCommand {
@@ -64,20 +66,21 @@ impl TurnCommand {
     /// something.
     pub(super) fn start(
         &self,
-        permit: TurnPermit<Timestamp>,
-        session: &str,
-        text: String,
+        turn: AdmittedTurn,
         on_end: impl FnOnce() + Send + 'static,
     ) -> mpsc::Receiver<TurnEvent> {
+        let AdmittedTurn { permit, record, stopped, session, text } = turn;
         let (events, listener) = mpsc::channel(16);
-        let spawned = self.spawn(session);
+        let spawned = self.spawn(&session);
+        let limits = Limits { time: self.time_limit, stopped };
         tokio::spawn(async move {
             let id = permit.id();
-            let mut output = Output { listener: Some(events) };
+            let mut output = Output { listener: Some(events), record };
             // A panic of ours must not keep the turn counted for ever.
-            let run = AssertUnwindSafe(run(spawned, text, &mut output)).catch_unwind().await;
+            let run = AssertUnwindSafe(run(id, spawned, text, &mut output, limits)).catch_unwind().await;
             let end = run.unwrap_or_else(|_| TurnEnd::NotRun("internal error".into()));
             tracing::info!(turn = id, ?end, "turn ended");
+            output.record.end(end.clone());
             drop(permit);
             on_end();
             output.send(TurnEvent::Ended(end)).await;
@@ -92,7 +95,7 @@ impl TurnCommand {
 
     fn spawn(&self, session: &str) -> io::Result<Guard> {
         let mut command = Command::new(&self.guard);
-        for secret in SECRETS {
+        for secret in &self.secret_variables {
             command.env_remove(secret);
         }
         command
@@ -103,19 +106,56 @@ impl TurnCommand {
             .env("HERMES_SESSION", session)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             // Ctrl-C in a terminal is for the gateway, which lets turns finish.
             .process_group(0);
         self.custody.spawn(&mut command)
     }
 }
 
+/// What may end a turn before its command does.
+struct Limits {
+    time: Option<Duration>,
+    stopped: oneshot::Receiver<()>,
+}
+
+impl Limits {
+    /// Waits until the turn has to be ended, and says why.
+    async fn reached(self) -> TurnEnd {
+        let Self { time, stopped } = self;
+        let overtime = async {
+            let Some(limit) = time else { return pending::<TurnEnd>().await };
+            sleep(limit).await;
+            TurnEnd::TimedOut(limit)
+        };
+        let requested = async {
+            if stopped.await.is_err() {
+                // Without a sender there is no such request.
+                pending::<()>().await;
+            }
+            TurnEnd::Stopped
+        };
+        tokio::select! {
+            reason = overtime => reason,
+            reason = requested => reason,
+        }
+    }
+}
+
 /// Runs the turn until nothing of it is left.
-async fn run(spawned: io::Result<Guard>, text: String, output: &mut Output) -> TurnEnd {
+async fn run(
+    id: TurnId,
+    spawned: io::Result<Guard>,
+    text: String,
+    output: &mut Output,
+    limits: Limits,
+) -> TurnEnd {
     let mut guard = match spawned {
         Ok(guard) => guard,
         Err(error) => return TurnEnd::NotRun(error.to_string()),
     };
-    let Pipes { stdin, stdout } = guard.take_pipes();
+    let Pipes { stdin, stdout, stderr } = guard.take_pipes();
+    let mut log = tokio::spawn(log_stderr(id, stderr));
     let feed = async move {
         if let Some(mut stdin) = stdin {
             // A command that does not read its input is a command that does not want it.
@@ -123,34 +163,53 @@ async fn run(spawned: io::Result<Guard>, text: String, output: &mut Output) -> T
         }
     };
     let is_empty = AtomicBool::new(false);
-    let (ended, listen) = (pin!(guard.wait()), pin!(forward(stdout, output, &is_empty)));
+    let (ended, listen) = (pin!(end_of(&mut guard, limits)), pin!(forward(stdout, output, &is_empty)));
     let finish = async {
         match select(ended, listen).await {
-            Either::Left((status, mut listen)) => {
+            Either::Left((end, mut listen)) => {
                 // What is in the pipe is still passed on, however slowly it is taken. But whoever else was handed
                 // the pipe must not keep the turn in flight by keeping it open.
                 while timeout(LAST_WORDS, &mut listen).await.is_err() && !is_empty.load(Ordering::Relaxed) {}
-                status
+                end
             }
             Either::Right(((), ended)) => ended.await,
         }
     };
-    let status = match select(pin!(finish), pin!(feed)).await {
-        Either::Left((status, _)) => status,
+    let end = match select(pin!(finish), pin!(feed)).await {
+        Either::Left((end, _)) => end,
         Either::Right(((), finish)) => finish.await,
     };
-    match status {
-        Ok(status) => end_of_guard(status),
-        Err(error) => TurnEnd::NotRun(error.to_string()),
+    if timeout(LAST_WORDS, &mut log).await.is_err() {
+        log.abort();
     }
+    end
 }
 
-/// Where a turn's events go, for as long as somebody takes them.
+/// Waits until nothing of the turn is left. A turn that reaches a limit is ended.
+async fn end_of(guard: &mut Guard, limits: Limits) -> TurnEnd {
+    let reason = tokio::select! {
+        biased;
+        status = guard.wait() => return TurnEnd::of_guard(status),
+        reason = limits.reached() => reason,
+    };
+    if let Err(error) = guard.end().await {
+        tracing::warn!(%error, "the status of a turn's guard is not known");
+    }
+    reason
+}
+
+/// Where a turn's output goes: into its record, and to the listener for as long as it takes it.
 struct Output {
     listener: Option<mpsc::Sender<TurnEvent>>,
+    record: TurnRecord,
 }
 
 impl Output {
+    async fn pass_on(&mut self, bytes: &[u8]) {
+        self.record.keep(bytes);
+        self.send(TurnEvent::Output(bytes.to_vec())).await;
+    }
+
     /// A listener that leaves, or does not read for too long, is given up: it never sees an end that would
     /// make the part it has look whole.
     async fn send(&mut self, event: TurnEvent) {
@@ -169,14 +228,6 @@ async fn forward(stdout: Option<ChildStdout>, output: &mut Output, is_empty: &At
         is_empty.store(true, Ordering::Relaxed);
         let Ok(read @ 1..) = stdout.read(&mut buffer).await else { return };
         is_empty.store(false, Ordering::Relaxed);
-        output.send(TurnEvent::Output(buffer[..read].to_vec())).await;
-    }
-}
-
-/// A guard exits with the command's exit code.
-fn end_of_guard(status: ExitStatus) -> TurnEnd {
-    match status.signal() {
-        Some(signal) => TurnEnd::GuardKilled(signal),
-        None => TurnEnd::Exited(status.code().unwrap_or_default()),
+        output.pass_on(&buffer[..read]).await;
     }
 }

@@ -1,9 +1,13 @@
 //! The gateway's two doors: HTTP for everyone, and the internal channel, a Unix socket in the home.
 
-use super::runner::{TurnCommand, TurnEnd, TurnEvent};
-use super::turns::{Origin, Refusal, TurnPermit, Turns};
+use super::ApiKey;
+use super::metrics::{Metrics, TEXT_FORMAT};
+use super::records::TurnRecords;
+use super::runner::{AdmittedTurn, TurnCommand, TurnEvent};
+use super::turn_end::TurnEnd;
+use super::turns::{Origin, Refusal, TurnId, TurnPermit, Turns};
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -32,7 +36,7 @@ const MAX_SESSION_BYTES: usize = 256;
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 
 const DRAINING: &str = "This agent is being prepared for maintenance and is not accepting new turns right now. \
-                        It will be back in a moment; please send your message again shortly.";
+                        Please send your message again later.";
 
 /// What the doors share.
 #[derive(Clone)]
@@ -41,6 +45,10 @@ pub(super) struct TurnService {
     pub command: Option<Arc<TurnCommand>>,
     /// Told of every change of the number of turns.
     pub changed: Arc<Notify>,
+    pub records: TurnRecords,
+    pub metrics: Arc<Metrics>,
+    /// What callers of the HTTP door present. `None`: nothing is asked.
+    pub api_key: Option<ApiKey>,
 }
 
 /// By which way somebody comes in.
@@ -70,11 +78,14 @@ impl Door {
 /// The routes behind one door.
 pub(super) fn router(service: TurnService, door: Door) -> Router {
     let origin = door.origin();
+    let api_key = service.api_key.clone().filter(|_| door != Door::Internal);
     let turns = Router::new()
         .route(
             "/v1/turns",
             get(list_turns).post(move |state, headers, request| start_turn(state, origin, headers, request)),
         )
+        .route("/v1/turns/{id}", get(show_turn).delete(stop_turn))
+        .route("/metrics", get(metrics))
         .route("/health", get(health))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .method_not_allowed_fallback(|| async {
@@ -86,7 +97,30 @@ pub(super) fn router(service: TurnService, door: Door) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(service);
-    turns.layer(middleware::from_fn_with_state(door, refuse_foreign_pages))
+    turns
+        .layer(middleware::from_fn_with_state(api_key, refuse_strangers))
+        .layer(middleware::from_fn_with_state(door, refuse_foreign_pages))
+}
+
+/// With a key, everything but `/health` needs it.
+async fn refuse_strangers(State(api_key): State<Option<ApiKey>>, request: Request, next: Next) -> Response {
+    let may_pass = match &api_key {
+        Some(key) => request.uri().path() == "/health" || presents(request.headers(), key),
+        None => true,
+    };
+    if may_pass {
+        return next.run(request).await;
+    }
+    let detail = "present gateway.api_key as `Authorization: Bearer KEY`";
+    let response = refusal(StatusCode::UNAUTHORIZED, "unauthenticated", detail);
+    ([(header::WWW_AUTHENTICATE, "Bearer")], response).into_response()
+}
+
+/// Two `Authorization` headers are as good as none: which one counts is not defined.
+fn presents(headers: &HeaderMap, key: &ApiKey) -> bool {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    value.to_str().is_ok_and(|value| key.is_in(value))
 }
 
 /// A page of another site must neither start nor list turns through somebody's browser. Browsers name the page
@@ -136,6 +170,34 @@ async fn list_turns(State(service): State<TurnService>) -> Json<Value> {
     Json(json!({"turns": turns}))
 }
 
+async fn show_turn(State(service): State<TurnService>, Path(id): Path<String>) -> Response {
+    let turn = id.parse::<TurnId>().ok().and_then(|id| service.records.describe(id));
+    match turn {
+        Some(turn) => Json(turn).into_response(),
+        None => no_such_turn("no turn with this id is in flight or ended in the last ten minutes"),
+    }
+}
+
+/// Ends one turn. The answer does not wait for the end.
+async fn stop_turn(State(service): State<TurnService>, Path(id): Path<String>) -> Response {
+    match id.parse::<TurnId>() {
+        Ok(id) if service.records.stop(id) => {
+            tracing::info!(turn = id, "a request ends the turn");
+            (StatusCode::ACCEPTED, Json(json!({"ok": true, "id": id}))).into_response()
+        }
+        _ => no_such_turn("no turn with this id is in flight"),
+    }
+}
+
+fn no_such_turn(detail: &str) -> Response {
+    refusal(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+async fn metrics(State(service): State<TurnService>) -> Response {
+    let text = service.metrics.exposition(&service.turns);
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TurnRequest {
@@ -174,28 +236,48 @@ async fn start_turn(
         let detail = "no command is configured: set gateway.command in portcullis.yaml";
         return refusal(StatusCode::NOT_IMPLEMENTED, "no_command", detail);
     };
-    match service.turns.admit(&request.session, origin, Timestamp::now()) {
-        Ok(permit) => run_turn(&service, &command, permit, request, wants_stream(&headers)).await,
-        Err(refused) => refuse_turn(&request.session, refused),
+    let since = Timestamp::now();
+    match service.turns.admit(&request.session, origin, since) {
+        Ok(permit) => {
+            let turn = admitted(&service, permit, request, since);
+            run_turn(&service, &command, turn, wants_stream(&headers)).await
+        }
+        Err(refused) => {
+            service.metrics.turn_refused(refused);
+            refuse_turn(&request.session, refused)
+        }
     }
+}
+
+fn admitted(
+    service: &TurnService,
+    permit: TurnPermit<Timestamp>,
+    request: TurnRequest,
+    since: Timestamp,
+) -> AdmittedTurn {
+    let TurnRequest { session, text } = request;
+    let (record, stopped) = service.records.begin(permit.id(), &session, since);
+    AdmittedTurn { permit, record, stopped, session, text }
 }
 
 async fn run_turn(
     service: &TurnService,
     command: &TurnCommand,
-    permit: TurnPermit<Timestamp>,
-    request: TurnRequest,
+    turn: AdmittedTurn,
     stream: bool,
 ) -> Response {
-    tracing::info!(turn = permit.id(), session = request.session, "turn started");
+    let id = turn.permit.id();
+    tracing::info!(turn = id, session = turn.session, "turn started");
     service.changed.notify_one();
     let changed = service.changed.clone();
-    let events = command.start(permit, &request.session, request.text, move || changed.notify_one());
-    if stream {
+    let events = command.start(turn, move || changed.notify_one());
+    let mut response = if stream {
         Sse::new(event_stream(events)).keep_alive(KeepAlive::default()).into_response()
     } else {
         collect(events).await
-    }
+    };
+    response.headers_mut().insert("x-turn-id", HeaderValue::from(id));
+    response
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
@@ -212,10 +294,7 @@ fn event_stream(events: mpsc::Receiver<TurnEvent>) -> impl Stream<Item = Result<
             TurnEvent::Ended(TurnEnd::Exited(code)) => {
                 sse("end", &json!({"exit_code": code, "text": decoder.finish()}))
             }
-            TurnEvent::Ended(TurnEnd::NotRun(error)) => sse("end", &json!({"error": error})),
-            TurnEvent::Ended(TurnEnd::GuardKilled(signal)) => {
-                sse("end", &json!({"error": guard_killed(signal)}))
-            }
+            TurnEvent::Ended(end) => sse("end", &json!({"error": end.error()})),
         })
     })
 }
@@ -265,22 +344,22 @@ async fn collect(mut events: mpsc::Receiver<TurnEvent>) -> Response {
             TurnEvent::Ended(end) => return failed_turn(&end, &reply),
         }
     }
-    refusal(StatusCode::BAD_GATEWAY, "turn_failed", "the turn ended without a word")
+    refusal(
+        StatusCode::BAD_GATEWAY,
+        "turn_failed",
+        "the turn's output stream closed before it reported a result",
+    )
 }
 
 fn failed_turn(end: &TurnEnd, reply: &[u8]) -> Response {
-    let (detail, exit_code) = match end {
-        TurnEnd::Exited(code) => (format!("the turn's command ended with exit code {code}"), Some(code)),
-        TurnEnd::NotRun(error) => (format!("the turn's command could not be run: {error}"), None),
-        TurnEnd::GuardKilled(signal) => (guard_killed(*signal), None),
+    let status = match end {
+        TurnEnd::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
     };
-    let body = json!({"error": "turn_failed", "code": "turn_failed", "detail": detail, "exit_code": exit_code,
+    let code = end.code();
+    let body = json!({"error": code, "code": code, "detail": end.error(), "exit_code": end.exit_code(),
                       "output": String::from_utf8_lossy(reply)});
-    (StatusCode::BAD_GATEWAY, Json(body)).into_response()
-}
-
-fn guard_killed(signal: i32) -> String {
-    format!("signal {signal} killed the process that guards the turn, so the turn was killed")
+    (status, Json(body)).into_response()
 }
 
 fn refuse_turn(session: &str, refused: Refusal) -> Response {

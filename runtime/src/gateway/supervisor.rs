@@ -1,16 +1,19 @@
 //! The gateway's process: start-up, the watcher, the doors, the status file, and the way out.
 
 use super::custody::Custody;
+use super::metrics::{LifeView, Metrics};
+use super::records::TurnRecords;
 use super::runner::TurnCommand;
 use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
 use super::watcher::{MarkerWatch, Signal, stop_channel};
-use super::{Demand, GatewayState, Status, StatusFile, TurnInFlight};
+use super::{ApiKey, Demand, GatewayState, Status, StatusFile, TurnInFlight};
 use crate::drain::{MarkerFile, Verdict, process_start_time};
 use crate::home_lock::{GATEWAY_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use jiff::Timestamp;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -24,8 +27,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 
-/// How long turns in flight may go on after the process was told to end.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
 /// How long killed turns may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries to write a status that could not be written.
@@ -40,8 +41,16 @@ pub struct GatewaySettings {
     pub listen: SocketAddr,
     /// What a turn runs; none: turns are refused.
     pub command: Vec<OsString>,
+    /// Environment variables that no turn may see.
+    pub secret_variables: BTreeSet<OsString>,
     /// Most turns in flight.
     pub max_turns: usize,
+    /// How long a turn may take. `None`: as long as it needs.
+    pub turn_timeout: Option<Duration>,
+    /// How long turns in flight may go on after the process was told to end.
+    pub shutdown_grace: Duration,
+    /// What callers of the HTTP door present. `None`: nothing is asked, and only a loopback address may be listened on.
+    pub api_key: Option<ApiKey>,
     /// How old a marker may get; zero: as old as it likes.
     pub max_marker_age: Duration,
     /// This very binary, which guards each turn.
@@ -51,6 +60,12 @@ pub struct GatewaySettings {
 /// The gateway did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
+    /// Everyone who reaches the address could run turns.
+    #[error(
+        "gateway.listen is {0}, which other machines reach: set gateway.api_key (portcullis secret generate makes one), \
+         or listen on 127.0.0.1"
+    )]
+    KeyMissing(SocketAddr),
     /// Another gateway holds the home.
     #[error("another gateway runs over {0}: end it first, or use another --home")]
     HomeTaken(PathBuf),
@@ -72,6 +87,13 @@ pub enum GatewayError {
     },
 }
 
+impl GatewayError {
+    /// Is it a mistake in the settings?
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::KeyMissing(_))
+    }
+}
+
 /// A gateway that is up: its doors are bound, and the marker has been looked at.
 pub struct Gateway {
     tcp: TcpListener,
@@ -81,6 +103,7 @@ pub struct Gateway {
     lifecycle: Arc<Lifecycle>,
     watch: MarkerWatch,
     status_landed: bool,
+    shutdown_grace: Duration,
     lock: HomeLock,
 }
 
@@ -88,9 +111,12 @@ impl Gateway {
     /// Takes the home, looks at the marker, binds both doors. No turn is accepted before that look.
     ///
     /// # Errors
-    /// The home is taken, or a door cannot be bound; the status file then says `startup_failed`, unless the
-    /// home is another gateway's.
+    /// The settings want a network address without a key, the home is taken, or a door cannot be bound; in the last case
+    /// the status file says `startup_failed`.
     pub async fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
+        if !settings.listen.ip().is_loopback() && settings.api_key.is_none() {
+            return Err(GatewayError::KeyMissing(settings.listen));
+        }
         let home = settings.home.clone();
         let lock = take_home(&home)?;
         let status_file = StatusFile::new(&home);
@@ -116,22 +142,28 @@ impl Gateway {
         let address = settings.listen;
         let tcp =
             TcpListener::bind(address).await.map_err(|cause| GatewayError::Listen { address, cause })?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "whoever reaches this address runs turns: the gateway asks nobody who they are");
-        }
-        let command =
-            TurnCommand { guard: settings.binary, command: settings.command, custody: Custody::start() };
+        let command = TurnCommand {
+            guard: settings.binary,
+            command: settings.command,
+            secret_variables: settings.secret_variables,
+            time_limit: settings.turn_timeout,
+            custody: Custody::start(),
+        };
         let service = TurnService {
             turns: Turns::new(settings.max_turns),
             command: (!command.command.is_empty()).then(|| Arc::new(command)),
             changed: Arc::new(Notify::new()),
+            records: TurnRecords::default(),
+            metrics: Arc::default(),
+            api_key: settings.api_key,
         };
-        let lifecycle = Lifecycle::new(service.turns.clone(), service.changed.clone(), status_file);
+        let lifecycle = Lifecycle::new(&service, status_file);
         let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
         lifecycle.apply_verdict(&watch.look());
         // Whoever is told that the gateway is ready finds it so in the file.
         let status_landed = lifecycle.write(lifecycle.status()).await;
-        Ok(Self { status_landed, tcp, unix, socket_path, service, lifecycle, watch, lock })
+        let shutdown_grace = settings.shutdown_grace;
+        Ok(Self { status_landed, shutdown_grace, tcp, unix, socket_path, service, lifecycle, watch, lock })
     }
 
     /// The port of the HTTP door.
@@ -148,7 +180,8 @@ impl Gateway {
     /// # Errors
     /// The watcher's thread cannot be started.
     pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<()> {
-        let Self { tcp, unix, socket_path, service, lifecycle, watch, status_landed, lock } = self;
+        let Self { tcp, unix, socket_path, service, lifecycle, watch, status_landed, shutdown_grace, lock } =
+            self;
         let door = Door::at(tcp.local_addr()?);
         let command = service.command.clone();
         let (closing, closed) = watch::channel(false);
@@ -177,7 +210,7 @@ impl Gateway {
         tokio::select! {
             () = all_ended => {}
             _ = shutdown.wait_for(|signals| *signals >= 2) => tracing::warn!("told twice to end: killing turns"),
-            () = tokio::time::sleep(SHUTDOWN_GRACE) => tracing::warn!("turns outlived the grace: killing them"),
+            () = tokio::time::sleep(shutdown_grace) => tracing::warn!("turns outlived the grace: killing them"),
         }
         if let Some(command) = command {
             command.kill_turns();
@@ -249,6 +282,7 @@ fn bind_internal(home: &Path) -> io::Result<UnixListener> {
 struct Lifecycle {
     turns: Turns<Timestamp>,
     changed: Arc<Notify>,
+    metrics: Arc<Metrics>,
     state: watch::Sender<Life>,
     status_file: StatusFile,
 }
@@ -261,10 +295,24 @@ struct Life {
     drain: Option<Timestamp>,
 }
 
+impl Life {
+    fn view(self) -> LifeView {
+        let is_draining = self.demand.drain;
+        // A marker names one owner.
+        LifeView { state: self.state, drain_active: is_draining, drain_holders: usize::from(is_draining) }
+    }
+}
+
 impl Lifecycle {
-    fn new(turns: Turns<Timestamp>, changed: Arc<Notify>, status_file: StatusFile) -> Arc<Self> {
+    fn new(service: &TurnService, status_file: StatusFile) -> Arc<Self> {
         let life = Life { state: GatewayState::Starting, demand: Demand::default(), drain: None };
-        Arc::new(Self { turns, changed, state: watch::Sender::new(life), status_file })
+        Arc::new(Self {
+            turns: service.turns.clone(),
+            changed: service.changed.clone(),
+            metrics: service.metrics.clone(),
+            state: watch::Sender::new(life),
+            status_file,
+        })
     }
 
     fn apply_verdict(&self, verdict: &Verdict) {
@@ -290,6 +338,7 @@ impl Lifecycle {
                 self.turns.set_admittance(admittance(life.state));
                 before = Some(old.state);
             }
+            self.metrics.set_life(life.view());
             *life != old
         });
         if changed {

@@ -1,0 +1,147 @@
+//! What the gateway counts, and the text of `GET /metrics`.
+
+use super::GatewayState;
+use super::turns::{Refusal, Turns};
+use jiff::Timestamp;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The content type of the text: what every Prometheus reads.
+pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const STATES: [(&str, GatewayState); 6] = [
+    ("starting", GatewayState::Starting),
+    ("running", GatewayState::Running),
+    ("draining", GatewayState::Draining),
+    ("stopping", GatewayState::Stopping),
+    ("stopped", GatewayState::Stopped),
+    ("startup_failed", GatewayState::StartupFailed),
+];
+
+type Label = [(&'static str, &'static str); 1];
+
+/// Where the gateway is in its life, as its metrics show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LifeView {
+    pub state: GatewayState,
+    /// Is a drain acted on?
+    pub drain_active: bool,
+    /// Owners of that drain.
+    pub drain_holders: usize,
+}
+
+/// The gateway's counters, and the last [`LifeView`] that was set.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    refused: Family<Label, Counter>,
+    life: Mutex<LifeView>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let refused = Family::<Label, Counter>::default();
+        // A counter that is there from the start shows its first increase.
+        for reason in ["draining", "session_busy", "max_turns"] {
+            drop(refused.get_or_create(&[("reason", reason)]));
+        }
+        let life = LifeView { state: GatewayState::Starting, drain_active: false, drain_holders: 0 };
+        Self { refused, life: Mutex::new(life) }
+    }
+}
+
+impl Metrics {
+    pub(super) fn set_life(&self, life: LifeView) {
+        *self.life() = life;
+    }
+
+    pub(super) fn turn_refused(&self, refusal: Refusal) {
+        let reason = match refusal {
+            Refusal::Draining => "draining",
+            Refusal::SessionBusy => "session_busy",
+            Refusal::Full { .. } => "max_turns",
+        };
+        self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// The metrics at this moment, as [`TEXT_FORMAT`] says.
+    pub(super) fn exposition(&self, turns: &Turns<Timestamp>) -> String {
+        let life = *self.life();
+        let in_flight = turns.in_flight();
+        let now = Timestamp::now();
+        let oldest = in_flight.iter().map(|(_, turn)| now.duration_since(turn.since).as_secs()).max();
+
+        let state = Family::<Label, Gauge>::default();
+        for (name, known) in STATES {
+            state.get_or_create(&[("state", name)]).set((life.state == known).into());
+        }
+        let mut registry = Registry::with_prefix("portcullis");
+        registry.register("gateway_state", "1 for the present state of the gateway, 0 for the others", state);
+        registry.register("turns_in_flight", "Turns in flight", count(in_flight.len()));
+        registry.register(
+            "oldest_turn_seconds",
+            "Age of the oldest turn in flight, 0 without one",
+            gauge(oldest.unwrap_or_default()),
+        );
+        registry.register("drain_active", "1 while a drain is acted on", gauge(life.drain_active.into()));
+        registry.register("drain_holders", "Owners of the drain", count(life.drain_holders));
+        registry.register("turns_refused", "Turns that were refused, by reason", self.refused.clone());
+
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode_registry(&mut text, &registry);
+        // The crate writes OpenMetrics, where a counter's name has no suffix in HELP and TYPE. In the older format, which
+        // more programs read, it has.
+        text.replace("portcullis_turns_refused ", "portcullis_turns_refused_total ")
+    }
+
+    fn life(&self) -> MutexGuard<'_, LifeView> {
+        // It is replaced as a whole.
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(number: usize) -> Gauge {
+    gauge(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn gauge(number: i64) -> Gauge {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(number);
+    gauge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::turns::{Admittance, Origin};
+    use super::*;
+
+    #[test]
+    fn every_metric_is_told_with_its_type() {
+        let turns = Turns::new(8);
+        turns.set_admittance(Admittance::Open);
+        let permit = turns.admit("s", Origin::User, Timestamp::now());
+        let metrics = Metrics::default();
+        metrics.set_life(LifeView { state: GatewayState::Draining, drain_active: true, drain_holders: 2 });
+        metrics.turn_refused(Refusal::SessionBusy);
+        let text = metrics.exposition(&turns);
+        for line in [
+            "# TYPE portcullis_gateway_state gauge",
+            r#"portcullis_gateway_state{state="draining"} 1"#,
+            r#"portcullis_gateway_state{state="running"} 0"#,
+            "portcullis_turns_in_flight 1",
+            "portcullis_oldest_turn_seconds 0",
+            "portcullis_drain_active 1",
+            "portcullis_drain_holders 2",
+            "# TYPE portcullis_turns_refused_total counter",
+            r#"portcullis_turns_refused_total{reason="session_busy"} 1"#,
+            r#"portcullis_turns_refused_total{reason="max_turns"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+        drop(permit);
+    }
+}
