@@ -28,6 +28,8 @@ mod secrets;
 mod sessions;
 mod status_file;
 mod ten_years;
+mod turn_api;
+mod turn_processes;
 mod turns;
 mod up;
 mod verification_cache;

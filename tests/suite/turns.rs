@@ -43,11 +43,11 @@ pub(crate) fn start_turn_in_background(gateway: &Process, session: &str) -> Join
     std::thread::spawn(move || post(&url, &[], &body))
 }
 
-fn in_flight(gateway: &Process) -> usize {
+pub(crate) fn in_flight(gateway: &Process) -> usize {
     get(&gateway.url("/v1/turns"), &[]).json()["turns"].as_array().map_or(0, Vec::len)
 }
 
-fn wait_for_turns(gateway: &Process, count: usize) {
+pub(crate) fn wait_for_turns(gateway: &Process, count: usize) {
     eventually(&format!("{count} turns in flight"), SOON, || (in_flight(gateway) == count).then_some(()));
 }
 
@@ -258,7 +258,7 @@ fn turn_dies_whole_when_the_gateway_is_killed_or_told_twice() {
     }
 }
 
-fn is_gone(pid: u32) -> bool {
+pub(crate) fn is_gone(pid: u32) -> bool {
     // A zombie that nobody reaped yet runs no more.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
