@@ -169,7 +169,7 @@ impl App {
             marker: MarkerFile::new(&config.home),
             max_marker_age: dashboard.max_marker_age,
             generation: drain.generation(),
-            shutdown_grace: std::time::Duration::from_secs(60),
+            shutdown_grace: config.gateway.shutdown_grace,
             last_trouble: Arc::default(),
         };
         let feed = Feed::new(FeedSources { gateway: gateway.clone(), live: live.clone(), auth_required });

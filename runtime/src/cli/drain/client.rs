@@ -28,9 +28,15 @@ pub(super) struct Client {
     agent: Agent,
     url: String,
     /// The gateway of this machine, if the dashboard is the local one.
-    gateway: Option<String>,
+    gateway: Option<LocalGateway>,
     /// The sentence says why there is none: not every request needs it.
     secret: Result<Secret, String>,
+}
+
+/// The gateway over the same home as the dashboard.
+pub(super) struct LocalGateway {
+    pub(super) url: String,
+    pub(super) api_key: Option<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +52,7 @@ struct TurnAge {
 impl Client {
     pub(super) fn new(
         url: &str,
-        gateway: Option<String>,
+        gateway: Option<LocalGateway>,
         secret: Result<Secret, String>,
         tls: Option<TlsConfig>,
     ) -> Self {
@@ -144,8 +150,9 @@ impl Client {
     }
 
     fn local_turn_list(&self, within: Duration) -> Option<TurnList> {
-        let url = format!("{}/v1/turns", self.gateway.as_ref()?);
-        turn_list(self.get(&url, None, within).ok()?)
+        let gateway = self.gateway.as_ref()?;
+        let url = format!("{}/v1/turns", gateway.url);
+        turn_list(self.get(&url, gateway.api_key.as_ref(), within).ok()?)
     }
 
     fn get(&self, url: &str, secret: Option<&Secret>, within: Duration) -> Result<Value, Failure> {

@@ -1,6 +1,6 @@
 //! Which dashboard a command speaks to, and with which secret.
 
-use super::client::Client;
+use super::client::{Client, LocalGateway};
 use super::failure::Failure;
 use super::{SECRET_FILE, local_url, roots};
 use crate::cli::Common;
@@ -37,7 +37,11 @@ impl Target {
                     false => Failure::failed(format!("{error:#}")),
                 })?;
                 let url = local_url(&config.dashboard.host, config.dashboard.port);
-                (url, Some(format!("http://{}", config.gateway.listen)))
+                let gateway = LocalGateway {
+                    url: format!("http://{}", config.gateway.listen),
+                    api_key: common.load_for_gateway().ok().and_then(|view| view.gateway.api_key),
+                };
+                (url, Some(gateway))
             }
         };
         check_address(&url).map_err(|mistake| Failure::usage(format!("--url: {mistake}")))?;
