@@ -13,7 +13,7 @@ use portcullis::auth::{
     Required, TokenRoutes, TokenVerdict,
 };
 use portcullis::config::{Environment, load_text};
-use portcullis::drain::{Marker, MarkerFile};
+use portcullis::drain::{Lease, Leases, Marker, MarkerFile};
 use portcullis::sandbox::{
     ComponentSource, Limits, LoadedProvider, Powers, ProviderSpec, Sandbox, SandboxSettings,
 };
@@ -217,7 +217,17 @@ fn host(criterion: &mut Criterion) {
     });
     let home = tempfile::tempdir().expect("a temporary folder");
     let marker = MarkerFile::new(home.path());
-    let content = Marker::begin(Timestamp::now(), "nas".into(), None, false, None);
+    let mut leases = Leases::default();
+    let lease = Lease {
+        owner: "nas".into(),
+        principal: "nas".into(),
+        reason: None,
+        requested_at: Timestamp::now(),
+        expires_at: None,
+        suppress_notification: false,
+    };
+    leases.begin(lease).expect("it is the only one");
+    let content = Marker::of(&leases, None, 1).expect("it has a lease");
     criterion.bench_function("host/drain marker, write with fsync", |bencher| {
         bencher.iter(|| marker.write(black_box(&content)).expect("a folder of ours"));
     });
