@@ -86,7 +86,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "Instant::now",
         &["sandbox/", "conformance/", "torture/", "web/", "cli/", "gateway/runner.rs", "gateway/watcher.rs"],
     ),
-    ("Timestamp::now", &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs"]),
+    ("Timestamp::now", &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs", "web/drain.rs"]),
     ("unsafe", &["sandbox/load/compiler.rs"]),
 ];
 

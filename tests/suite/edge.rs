@@ -77,13 +77,13 @@ fn loopback_api_needs_the_token_that_the_page_carries() {
 
 #[test]
 fn page_without_a_token_of_ours_makes_one_for_each_process() {
-    let home = Home::new();
+    let homes = [Home::new(), Home::new()];
     let token = |dashboard: &Process| {
         let page = get(&dashboard.url("/"), &[]).body;
         let (_, rest) = page.split_once("__HERMES_SESSION_TOKEN__=\"").expect("the page carries it");
         rest.split('"').next().expect("its end").to_owned()
     };
-    let (first, second) = (home.dashboard(), home.dashboard());
+    let (first, second) = (homes[0].dashboard(), homes[1].dashboard());
     assert_ne!(token(&first), token(&second));
     assert_eq!(get(&first.url("/metrics"), &[("x-hermes-session-token", &token(&first))]).status, 200);
     assert_eq!(get(&first.url("/metrics"), &[("x-hermes-session-token", &token(&second))]).status, 401);

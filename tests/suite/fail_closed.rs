@@ -116,9 +116,17 @@ const CASES: &[Case] = &[
     case("a wrong token, a provider out of reach", &["unreachable"], DRAIN, WRONG, 401, UNAUTHORIZED),
     case("the drain secret", &["loops"], DRAIN, DrainSecret, 200, r#""draining":true"#),
     case(
-        "the drain secret, another method",
+        "the drain secret, a look at the drain",
         &["known"],
         ("GET", "/api/gateway/drain"),
+        DrainSecret,
+        200,
+        r#""draining":false"#,
+    ),
+    case(
+        "the drain secret, another method",
+        &["known"],
+        ("PUT", "/api/gateway/drain"),
         DrainSecret,
         405,
         "Method Not Allowed",
