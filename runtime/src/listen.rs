@@ -6,6 +6,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -33,10 +34,20 @@ pub struct Limits {
     pub shutdown_grace: Duration,
 }
 
+/// Most connections where there are descriptors enough.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Half of the descriptors are for connections. The rest is for files: without any left, the dashboard could not tell how
+/// the gateway is.
+fn connections() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    descriptors.map_or(MAX_CONNECTIONS, |descriptors| (descriptors / 2).clamp(1, MAX_CONNECTIONS))
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: connections(),
             header_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(5),

@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 
@@ -9,7 +10,23 @@ use std::thread;
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    let started = thread::Builder::new().name("main".into()).stack_size(STACK_BYTES).spawn(cli::main);
-    let Ok(main) = started else { return cli::main() };
-    main.join().unwrap_or(ExitCode::FAILURE)
+    match on_large_stack(cli::parse) {
+        Some(Ok(cli)) => {
+            cli.take_known_name();
+            on_large_stack(|| cli::main(cli)).unwrap_or(ExitCode::FAILURE)
+        }
+        Some(Err(code)) => code,
+        None => ExitCode::FAILURE,
+    }
+}
+
+/// Runs a function on a thread of its own; `None` if it panicked, or there is no thread.
+fn on_large_stack<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match thread::Builder::new().name("main".into()).stack_size(STACK_BYTES).spawn(function) {
+        Ok(thread) => thread.join().ok(),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "portcullis: no thread can be started: {error}");
+            None
+        }
+    }
 }

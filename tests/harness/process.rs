@@ -1,5 +1,6 @@
 use super::{Home, SOON, eventually};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -44,8 +45,19 @@ impl Process {
     /// # Panics
     /// It cannot be started.
     pub fn start(home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_by(&[], home, arguments, variables)
+    }
+
+    /// Starts the binary by way of another program, such as `prlimit`, which runs what follows its own arguments.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_by(wrapper: &[&str], home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = home.file(&format!("stderr.{}", STARTED.fetch_add(1, Ordering::Relaxed)));
-        let mut command = Command::new(binary());
+        let binary = binary();
+        let mut words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let mut command = Command::new(words.next().expect("the binary at least"));
+        command.args(words);
         for name in
             ["HERMES_HOME", "HERMES_DASHBOARD_DRAIN_SECRET", "HERMES_DASHBOARD_SESSION_TOKEN", "RUST_LOG"]
         {

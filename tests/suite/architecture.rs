@@ -66,7 +66,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("wasmtime", &["sandbox/"]),
     ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
     ("hyper", &["listen.rs"]),
-    ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs"]),
+    ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs", "cli/known_name.rs"]),
     (
         "std::fs",
         &[
@@ -86,7 +86,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "Instant::now",
         &["sandbox/", "conformance/", "torture/", "web/", "cli/", "gateway/runner.rs", "gateway/watcher.rs"],
     ),
-    ("Timestamp::now", &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs", "web/drain.rs"]),
+    (
+        "Timestamp::now",
+        &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs", "web/drain.rs"],
+    ),
     ("unsafe", &["sandbox/load/compiler.rs"]),
 ];
 

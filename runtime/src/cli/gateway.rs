@@ -3,14 +3,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use portcullis::config::GatewayView;
 use portcullis::gateway::{ApiKey, Gateway, GatewayError, GatewaySettings};
-use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, ExitCode};
-
-/// What the original calls a gateway.
-const KNOWN_NAME: &str = "hermes-gateway";
+use std::process::ExitCode;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct GatewayArgs {
@@ -20,7 +14,6 @@ pub(super) struct GatewayArgs {
 }
 
 pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> {
-    take_known_name()?;
     privacy::keep_secrets();
     let settings = settings(common.load_for_gateway()?, arguments)?;
     runtime()?.block_on(async {
@@ -31,18 +24,6 @@ pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> 
         gateway.serve(signals).await?;
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// The original takes a process for a gateway by its command line, and removes the lock of one that it does not recognise.
-/// So this program starts itself again, in the same process, under the name that the original knows.
-fn take_known_name() -> Result<()> {
-    let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|name| Path::new(&name).file_name() == Some(OsStr::new(KNOWN_NAME))) {
-        return Ok(());
-    }
-    let binary = std::env::current_exe().context("this binary cannot be found")?;
-    Err(Command::new(binary).arg0(KNOWN_NAME).args(arguments).exec())
-        .context("this binary cannot be started again")
 }
 
 fn settings(view: GatewayView, arguments: &GatewayArgs) -> Result<GatewaySettings> {

@@ -18,9 +18,11 @@ macro_rules! tell {
 
 mod compile_component;
 mod config_check;
+mod descriptors;
 mod drain;
 mod gateway;
 mod hash_password;
+mod known_name;
 mod logging;
 mod privacy;
 mod progress;
@@ -154,17 +156,18 @@ impl Common {
     }
 }
 
+/// What was typed; for a mistake and for help, what is left is the exit code.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        // Help and version are no mistakes.
+        let code = if error.use_stderr() { USAGE } else { 0 };
+        let _ = error.print();
+        ExitCode::from(code)
+    })
+}
+
 /// Runs what was typed and says what became of it.
-pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no mistakes.
-            let code = if error.use_stderr() { USAGE } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
-    };
+pub(crate) fn main(cli: Cli) -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -1,4 +1,4 @@
-use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
+use super::{Common, UsageError, announce_ready, descriptors, privacy, runtime, signals};
 use anyhow::Result;
 use clap::Args;
 use portcullis::app::{App, AppError, ReloadRequest};
@@ -21,6 +21,7 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
+    descriptors::raise_limit();
     let host = arguments.host.as_deref().map(parse_bind_host).transpose();
     let host = host.map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
     let overrides = Overrides { host, port: arguments.port };

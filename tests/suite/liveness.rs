@@ -1,0 +1,399 @@
+//! What the status, a drain and its client say of a gateway in every situation. `docs/liveness.md` is made of these cases.
+
+use crate::turns::{Gate, start_turn_in_background};
+use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, binary, eventually, get, post};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const SECRET: (&str, &str) = ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET);
+const NEW_NAMESPACE: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+fn status(dashboard: &Process) -> Value {
+    get(&dashboard.url("/api/status"), &[]).json()
+}
+
+fn begin(dashboard: &Process) -> u16 {
+    let authorization = format!("Bearer {DRAIN_SECRET}");
+    post(&dashboard.url("/api/gateway/drain"), &[("authorization", &authorization)], "").status
+}
+
+fn wait(home: &Home, dashboard: &Process) -> Option<i32> {
+    let url = dashboard.url("");
+    Process::run(home, &["drain", "wait", "--timeout", "1", "--url", &url], &[SECRET]).code
+}
+
+fn start_time(pid: u32) -> u64 {
+    portcullis::drain::process_start_time(pid).expect("it runs")
+}
+
+/// One situation: what is done, and what is said of it.
+struct Situation {
+    says: &'static str,
+    /// Does it take rights that only root has?
+    needs_root: bool,
+    make: fn(&Home) -> Vec<Process>,
+    state: &'static str,
+    /// `gateway_running`, as JSON.
+    running: &'static str,
+    /// After a begin, while no turn runs: `drained` and `quiesced`.
+    drained: bool,
+    quiesced: bool,
+    /// The exit code of `portcullis drain wait`.
+    wait: i32,
+    /// Does another gateway start?
+    starts: bool,
+}
+
+const PLAIN: Situation = Situation {
+    says: "",
+    needs_root: false,
+    make: |_| Vec::new(),
+    state: "stopped",
+    running: "false",
+    drained: false,
+    quiesced: true,
+    wait: 0,
+    starts: true,
+};
+
+const UNKNOWN: Situation = Situation { state: "unknown", running: "null", quiesced: false, wait: 2, ..PLAIN };
+
+const RUNS: Situation =
+    Situation { state: "running", running: "true", drained: true, wait: 0, starts: false, ..PLAIN };
+
+const SITUATIONS: &[Situation] = &[
+    Situation { says: "no gateway was ever here", ..PLAIN },
+    Situation { says: "it runs", make: |home| vec![home.gateway()], ..RUNS },
+    Situation {
+        says: "it has stopped",
+        make: |home| {
+            home.gateway().terminate();
+            Vec::new()
+        },
+        ..PLAIN
+    },
+    Situation {
+        says: "it was killed",
+        make: |home| {
+            home.gateway().kill();
+            Vec::new()
+        },
+        ..PLAIN
+    },
+    Situation {
+        says: "it runs in another pid namespace",
+        needs_root: true,
+        make: |home| vec![namespaced(home)],
+        ..RUNS
+    },
+    Situation {
+        says: "it was killed in another pid namespace",
+        needs_root: true,
+        make: |home| {
+            namespaced(home).kill();
+            eventually("the lock is released", SOON, || (!is_held(home)).then_some(()));
+            Vec::new()
+        },
+        ..PLAIN
+    },
+    Situation {
+        says: "its process id belongs to another process by now",
+        make: |home| {
+            write_status(home, std::process::id(), "1", "running");
+            Vec::new()
+        },
+        ..PLAIN
+    },
+    Situation {
+        says: "its process id is in use, and the file does not say since when",
+        make: |home| {
+            write_status(home, std::process::id(), "null", "running");
+            Vec::new()
+        },
+        ..UNKNOWN
+    },
+    Situation {
+        says: "the start time in the file is no whole number",
+        make: |home| {
+            write_status(home, std::process::id(), "12.5", "running");
+            Vec::new()
+        },
+        ..UNKNOWN
+    },
+    Situation {
+        says: "it is in a state that is not known here (`degraded`)",
+        make: |home| {
+            let pid = std::process::id();
+            write_status(home, pid, &start_time(pid).to_string(), "degraded");
+            Vec::new()
+        },
+        state: "degraded",
+        running: "true",
+        quiesced: false,
+        wait: 2,
+        starts: false,
+        ..PLAIN
+    },
+    Situation {
+        says: "the status file is damaged",
+        make: |home| {
+            home.write("gateway_state.json", "{\"pid\":");
+            Vec::new()
+        },
+        ..UNKNOWN
+    },
+    Situation {
+        says: "the status file is empty",
+        make: |home| {
+            home.write("gateway_state.json", "");
+            Vec::new()
+        },
+        ..UNKNOWN
+    },
+    Situation {
+        says: "a folder stands in the place of the status file",
+        make: |home| {
+            fs::create_dir(home.file("gateway_state.json")).expect("a folder");
+            Vec::new()
+        },
+        ..UNKNOWN
+    },
+    Situation {
+        says: "a FIFO stands in the place of the status file",
+        make: |home| {
+            fifo(&home.file("gateway_state.json"));
+            Vec::new()
+        },
+        ..UNKNOWN
+    },
+    Situation {
+        says: "another process holds the lock, and there is no status file",
+        make: |home| {
+            hold_lock(home);
+            Vec::new()
+        },
+        starts: false,
+        ..UNKNOWN
+    },
+    Situation {
+        says: "another process holds the lock, and the status file is of a process that is gone",
+        make: |home| {
+            home.gateway().kill();
+            hold_lock(home);
+            Vec::new()
+        },
+        starts: false,
+        ..UNKNOWN
+    },
+];
+
+fn namespaced(home: &Home) -> Process {
+    Process::start_by(NEW_NAMESPACE, home, &["gateway", "--listen", "127.0.0.1:0"], &[]).ready("gateway")
+}
+
+fn fifo(path: &Path) {
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, 0o600.into(), 0).expect("a FIFO");
+}
+
+/// As the original holds it. Until the test's process ends.
+fn hold_lock(home: &Home) {
+    let file = fs::File::create(home.file("gateway.lock")).expect("a file in the home");
+    file.lock().expect("the lock is free");
+    std::mem::forget(file);
+}
+
+fn is_held(home: &Home) -> bool {
+    let file = fs::File::open(home.file("gateway.lock")).expect("it is there");
+    file.try_lock_shared().is_err()
+}
+
+fn write_status(home: &Home, pid: u32, start_time: &str, state: &str) {
+    let text = format!(
+        r#"{{"pid":{pid},"kind":"hermes-gateway","start_time":{start_time},"gateway_state":"{state}","active_agents":3}}"#
+    );
+    home.write("gateway_state.json", &text);
+}
+
+fn can_unshare() -> bool {
+    let tried = Command::new("unshare").args(&NEW_NAMESPACE[1..]).arg("true").status();
+    tried.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn every_situation_is_told_as_it_is() {
+    let is_root = can_unshare();
+    std::thread::scope(|scope| {
+        for situation in SITUATIONS {
+            if situation.needs_root && !is_root {
+                eprintln!("SKIPPED: {}: no pid namespace can be made here", situation.says);
+                continue;
+            }
+            scope.spawn(|| check(situation));
+        }
+    });
+}
+
+fn check(situation: &Situation) {
+    let says = situation.says;
+    let home = Home::with_config("gateway: {command: [cat]}");
+    let processes = (situation.make)(&home);
+    let dashboard = home.dashboard();
+    let before = status(&dashboard);
+    assert_eq!(before["gateway_state"], situation.state, "{says}: {before}");
+    assert_eq!(before["gateway_running"].to_string(), situation.running, "{says}: {before}");
+
+    assert_eq!(begin(&dashboard), 200, "{says}");
+    if situation.drained {
+        eventually(&format!("{says}: drained"), SOON, || {
+            (status(&dashboard)["drained"] == true).then_some(())
+        });
+    }
+    let after = status(&dashboard);
+    assert_eq!(
+        (&after["drained"], &after["quiesced"]),
+        (&json!(situation.drained), &json!(situation.quiesced)),
+        "{says}: {after}"
+    );
+    assert_eq!(wait(&home, &dashboard), Some(situation.wait), "{says}");
+    if situation.state == "unknown" {
+        assert!(
+            dashboard.log().contains("the state of the gateway is unknown"),
+            "{says}: {}",
+            dashboard.log()
+        );
+    }
+
+    let written = fs::read(home.file("gateway_state.json")).ok();
+    let mut second = Process::start(&home, &["gateway", "--listen", "127.0.0.1:0"], &[]);
+    let line = second.line();
+    assert_eq!(line.starts_with("PORTCULLIS_READY"), situation.starts, "{says}: {}", second.log());
+    if !situation.starts {
+        assert_eq!(second.wait().code(), Some(1), "{says}");
+        assert!(second.log().contains("another gateway runs over"), "{says}: {}", second.log());
+        if processes.is_empty() {
+            assert_eq!(
+                fs::read(home.file("gateway_state.json")).ok(),
+                written,
+                "{says}: its file is left alone"
+            );
+        }
+    }
+}
+
+#[test]
+fn table_in_the_docs_is_made_of_these_cases() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/liveness.md");
+    let table = document();
+    if fs::read_to_string(&path).unwrap_or_default() == table {
+        return;
+    }
+    fs::write(&path, table).expect("docs/ is there");
+    panic!("docs/liveness.md was not made of these cases; it is now: commit it");
+}
+
+fn document() -> String {
+    let mut text = String::from(
+        "# What is said of the gateway\n\nMade from the cases in `tests/suite/liveness.rs`, which run against the real binary. \
+         `drained`, `quiesced` and the exit\ncode of `portcullis drain wait` are those after a drain was begun, with no turn in \
+         flight. The last column says whether\nanother `portcullis gateway` starts over the same home.\n\n\
+         | situation | `gateway_state` | `gateway_running` | `drained` | `quiesced` | `drain wait` | another gateway |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for Situation { says, state, running, drained, quiesced, wait, starts, .. } in SITUATIONS {
+        let starts = if *starts { "starts" } else { "exit 1" };
+        writeln!(text, "| {says} | `{state}` | {running} | {drained} | {quiesced} | {wait} | {starts} |")
+            .expect("writing to a string");
+    }
+    text
+}
+
+#[test]
+fn drain_holds_across_pid_namespaces_while_a_turn_runs() {
+    if !can_unshare() {
+        eprintln!("SKIPPED: no pid namespace can be made here");
+        return;
+    }
+    let gate = Gate::new();
+    let home = Home::with_config(&gate.config());
+    let (dashboard, gateway) = (home.dashboard(), namespaced(&home));
+    let turn = start_turn_in_background(&gateway, "long");
+    eventually("the turn is counted", SOON, || (status(&dashboard)["active_agents"] == 1).then_some(()));
+    assert_eq!(begin(&dashboard), 200);
+    eventually("draining", SOON, || (status(&dashboard)["gateway_state"] == "draining").then_some(()));
+    assert_eq!(status(&dashboard)["quiesced"], false);
+    assert_eq!(wait(&home, &dashboard), Some(2));
+    let body = json!({"session": "new", "text": "hi"}).to_string();
+    assert_eq!(post(&gateway.url("/v1/turns"), &[], &body).status, 503);
+    gate.open();
+    assert_eq!(turn.join().expect("an answer").status, 200);
+    eventually("drained", SOON, || (status(&dashboard)["drained"] == true).then_some(()));
+}
+
+#[test]
+fn lock_that_was_removed_is_taken_again() {
+    let home = Home::new();
+    let _gateway = home.gateway();
+    fs::remove_file(home.file("gateway.lock")).expect("it is there");
+    eventually("the lock is there and held", SOON, || {
+        (home.file("gateway.lock").exists() && is_held(&home)).then_some(())
+    });
+}
+
+#[test]
+fn one_process_of_each_kind_runs_over_a_home() {
+    let home = Home::new();
+    let (_dashboard, _gateway) = (home.dashboard(), home.gateway());
+    for (arguments, says) in [
+        (&["serve", "--port", "0"][..], "another dashboard runs over"),
+        (&["gateway", "--listen", "127.0.0.1:0"], "another gateway runs over"),
+        (&["up", "--port", "0", "--listen", "127.0.0.1:0"], "another gateway runs over"),
+    ] {
+        let refused = Process::run(&home, arguments, &[SECRET]);
+        assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.stderr);
+        assert_eq!(refused.stderr.matches(says).count(), 1, "{arguments:?}: {}", refused.stderr);
+        assert!(!refused.stdout.contains("READY"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn status_is_told_while_strangers_use_up_the_connections() {
+    let home = Home::new();
+    let gateway = home.gateway();
+    let wrapper = ["prlimit", "--nofile=256:256"];
+    let arguments = ["serve", "--port", "0"];
+    let dashboard = Process::start_by(&wrapper, &home, &arguments, &[SECRET]).ready("dashboard");
+    assert_eq!(status(&dashboard)["gateway_state"], "running");
+    let silent: Vec<_> =
+        (0..300).map_while(|_| std::net::TcpStream::connect(("127.0.0.1", dashboard.port())).ok()).collect();
+    assert!(silent.len() > 200);
+    // The slots of silent connections are given back after their time, so an answer comes.
+    let told = status(&dashboard);
+    assert_eq!(
+        (&told["gateway_state"], &told["gateway_running"]),
+        (&json!("running"), &json!(true)),
+        "{told}"
+    );
+    drop((silent, gateway));
+}
+
+#[test]
+fn disk_that_is_full_is_told() {
+    let home = Home::with_config("dashboard: {session_key: 0123456789abcdef0123456789abcdefX}");
+    let mut gateway = home.gateway();
+    home.dashboard().terminate();
+    let arguments = ["serve", "--port", "0"];
+    let dashboard =
+        Process::start_by(&["prlimit", "--fsize=0"], &home, &arguments, &[SECRET]).ready("dashboard");
+    assert_eq!(status(&dashboard)["gateway_state"], "running");
+    assert_eq!(begin(&dashboard), 500, "no drain is begun that does not stand on the disk");
+    assert_eq!(status(&dashboard)["drain"]["active"], false);
+    gateway.signal(Signal::TERM);
+    gateway.wait();
+    assert_eq!(status(&dashboard)["quiesced"], true);
+    assert_eq!(binary().is_file(), true);
+}
