@@ -94,8 +94,12 @@ fn marker_of_the_original_is_one_lease_of_its_principal() {
         .to_string(),
     );
     assert_eq!(owners(&drain(&dashboard, &json!({"owner": "upgrade"}))), ["drain-control", "upgrade"]);
-    home.write(".drain_request.json", "not json");
-    assert_eq!(drain(&dashboard, &json!({"action": "cancel"}))["draining"], false, "it belongs to no owner");
+    for marker in ["not json", "", "[]", "{}", r#"{"action":"drain","epoch":""}"#] {
+        home.write(".drain_request.json", marker);
+        let cancelled = drain(&dashboard, &json!({"action": "cancel"}));
+        assert_eq!(cancelled["was_draining"], true, "{marker}");
+        assert_eq!(cancelled["draining"], false, "{marker}: it belongs to no owner");
+    }
 }
 
 #[test]

@@ -345,6 +345,14 @@ fn lock_that_was_removed_is_taken_again() {
 }
 
 #[test]
+fn status_file_that_was_removed_is_written_again() {
+    let home = Home::new();
+    let (dashboard, _gateway) = (home.dashboard(), home.gateway());
+    fs::remove_file(home.file("gateway_state.json")).expect("it is there");
+    eventually("running", SOON, || (status(&dashboard)["gateway_state"] == "running").then_some(()));
+}
+
+#[test]
 fn one_process_of_each_kind_runs_over_a_home() {
     let home = Home::new();
     let (_dashboard, _gateway) = (home.dashboard(), home.gateway());

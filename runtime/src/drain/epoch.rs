@@ -1,6 +1,7 @@
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use std::fs;
+use std::sync::LazyLock;
 
 /// Which boot of which machine or container this is: `<boot_id>:<start time of process 1>`. A marker from
 /// another epoch was left by an instance that is gone.
@@ -39,6 +40,9 @@ pub enum ProcessState {
 
 /// Looks at a process. Its start time is field 22 of `/proc/PID/stat`.
 pub fn process_state(pid: u32) -> ProcessState {
+    if !has_own_proc() {
+        return ProcessState::Unknown;
+    }
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => parse_stat(&stat).unwrap_or(ProcessState::Unknown),
         Err(_) => match i32::try_from(pid).ok().and_then(Pid::from_raw).map(test_kill_process) {
@@ -46,6 +50,15 @@ pub fn process_state(pid: u32) -> ProcessState {
             Some(_) => ProcessState::Unknown,
         },
     }
+}
+
+/// Is `/proc` that of this pid namespace? In another's, the ids are those of other processes.
+pub fn has_own_proc() -> bool {
+    static IS_OWN: LazyLock<bool> = LazyLock::new(|| {
+        let shown = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse::<u32>().ok());
+        shown.is_none_or(|pid| pid == std::process::id())
+    });
+    *IS_OWN
 }
 
 fn parse_stat(stat: &str) -> Option<ProcessState> {

@@ -47,7 +47,8 @@ pub struct Leases(Vec<Lease>);
 pub struct TooManyLeases;
 
 impl Leases {
-    /// The leases that a marker holds. A marker without any, as the original writes it, is one lease of its principal.
+    /// The leases that a marker holds. A marker without any, as the original writes it, is one lease of its principal; without
+    /// a principal it belongs to no owner, and any caller may end it.
     /// `max_age` bounds a marker that does not say when it ends; zero: it does not end.
     pub fn of(state: &MarkerState, max_age: Duration) -> Self {
         let MarkerState::Present { content, modified } = state else { return Self::default() };
@@ -56,7 +57,7 @@ impl Leases {
         }
         let MarkerContent { principal, expires_at, suppress_notification, .. } = content;
         let Some(requested_at) = content.requested_at.or(*modified) else { return Self::default() };
-        let owner = principal.clone().unwrap_or_else(|| "unknown".to_owned());
+        let Some(owner) = principal.clone() else { return Self::default() };
         let by_age = || (!max_age.is_zero()).then(|| expiry_after(requested_at, max_age)).flatten();
         Self(vec![Lease {
             principal: owner.clone(),

@@ -11,7 +11,7 @@ mod secret;
 mod verdict;
 
 pub use control::{BeginRequest, Cancel, Changed, DrainControl, DrainError, EpochSource, MAX_TTL_SECONDS};
-pub use epoch::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
+pub use epoch::{Epoch, ProcessState, has_own_proc, pid_namespace, process_start_time, process_state};
 pub use leases::{Lease, Leases, MAX_LEASES, MAX_OWNER_CHARS, MAX_REASON_CHARS, TooManyLeases};
 pub use marker::{MARKER_FILE, Marker, MarkerContent, MarkerFile, MarkerState};
 pub use secret::{

@@ -5,6 +5,7 @@ use crate::home_lock::{self, GATEWAY_LOCK, LockState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -196,6 +197,11 @@ impl StatusFile {
             }
         }
         atomic_file::replace(&self.path, &serde_json::to_vec(&object)?, Durability::Renamed)
+    }
+
+    /// Does something stand at its name?
+    pub fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
     }
 
     /// Reads it, and looks whether the process that wrote it lives.
@@ -401,7 +407,6 @@ fn cut(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     fn status_file() -> (tempfile::TempDir, StatusFile) {
         let home = tempfile::tempdir().unwrap();

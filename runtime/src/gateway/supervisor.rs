@@ -8,7 +8,7 @@ use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
 use super::watcher::{MarkerWatch, Signal, stop_channel};
 use super::{ApiKey, Demand, GatewayState, Status, StatusFile, TurnInFlight};
-use crate::drain::{MarkerFile, Verdict, process_start_time};
+use crate::drain::{MarkerFile, Verdict, has_own_proc, process_start_time};
 use crate::home_lock::{GATEWAY_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use jiff::Timestamp;
@@ -69,6 +69,12 @@ pub enum GatewayError {
     /// Another gateway holds the home.
     #[error("another gateway runs over {0}: end it first, or use another --home")]
     HomeTaken(PathBuf),
+    /// A turn's processes could not be counted.
+    #[error(
+        "/proc is that of another pid namespace: mount one for this namespace (unshare --mount-proc), since the processes of \
+         turns are counted by it"
+    )]
+    ForeignProc,
     /// The address is taken or not ours.
     #[error("cannot listen on {address} (gateway.listen): {cause}")]
     Listen {
@@ -116,6 +122,9 @@ impl Gateway {
     pub async fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
         if !settings.listen.ip().is_loopback() && settings.api_key.is_none() {
             return Err(GatewayError::KeyMissing(settings.listen));
+        }
+        if !has_own_proc() {
+            return Err(GatewayError::ForeignProc);
         }
         let home = settings.home.clone();
         let lock = take_home(&home)?;
@@ -193,6 +202,7 @@ impl Gateway {
         let kept = lock.clone();
         let watcher = watch.run(stop, move |verdict| {
             on_verdict.apply_verdict(verdict);
+            on_verdict.restore_status();
             keep_home(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         })?;
         let http = tokio::spawn(listen::serve(
@@ -321,6 +331,13 @@ impl Lifecycle {
             life.demand.drain = verdict.is_draining();
             life.drain = drain;
         });
+    }
+
+    /// Has the status written again if its file was removed.
+    fn restore_status(&self) {
+        if !self.status_file.exists() {
+            self.changed.notify_one();
+        }
     }
 
     fn begin_shutdown(&self) {
