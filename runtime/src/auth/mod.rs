@@ -47,4 +47,4 @@ pub use session::{BadSession, PresentedSession, Session, SessionClaims, SessionI
 pub use sessions::{Followed, LastFew, MAX_ENDED, Sessions};
 pub use throttle::{ATTEMPTS_A_MINUTE, Account, REDIRECTS_A_MINUTE, Throttle};
 pub use ticket::{MAX_TICKETS, MAX_TICKETS_A_SESSION, NoTicket, TICKET_LIFE, TicketHolder, Tickets};
-pub use visible_text::is_visible as is_visible_text;
+pub use visible_text::is_visible_line;

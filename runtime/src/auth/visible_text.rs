@@ -1,11 +1,17 @@
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
 use icu_properties::{CodePointMapData, CodePointSetData};
+use std::ops::RangeInclusive;
 
 /// Whether a name consists of characters that a person can see, and of single spaces between them: letters, marks, numbers,
 /// punctuation and symbols (Unicode's general categories), without those that are shown as nothing. What is invisible or
 /// reorders its surroundings makes one name look like another.
-pub fn is_visible(text: &str) -> bool {
+pub(super) fn is_visible(text: &str) -> bool {
     text.chars().all(|c| c == ' ' || is_visible_char(c))
+}
+
+/// Whether a text has so many characters, each of them visible or a space, and no space around it.
+pub fn is_visible_line(text: &str, chars: &RangeInclusive<usize>) -> bool {
+    chars.contains(&text.chars().count()) && text.trim() == text && is_visible(text)
 }
 
 fn is_visible_char(c: char) -> bool {

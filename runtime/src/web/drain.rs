@@ -2,6 +2,7 @@
 
 use super::body::BoundedBody;
 use super::context::Context;
+use super::fields::{self, echo, flag_in, present, seconds_in, text_in};
 use super::parameters::Parameters;
 use super::status::Observed;
 use super::whoami::Permitted;
@@ -14,19 +15,15 @@ use crate::drain::{
 use crate::gateway::GatewayState;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
+use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest unknown action or field that is repeated to the caller, in characters.
-const MAX_ECHO: usize = 64;
-/// Unknown fields that are named to the caller.
-const MAX_IGNORED: usize = 16;
 /// Longest that a caller may wait for the gateway or for a change, in seconds.
 const MAX_WAIT_SECONDS: u64 = 30;
 /// Between two looks at the gateway, for a caller that waits.
@@ -84,30 +81,20 @@ pub(super) async fn from_page(
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    let form = headers
-        .get(CONTENT_TYPE)
-        .filter(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    let body = match form {
-        None => body,
-        Some(_) => match serde_urlencoded::from_bytes::<Map<String, Value>>(&body) {
-            Ok(mut fields) => {
-                let is_forced = fields.get("force").is_some_and(|force| force == "true");
-                if is_forced {
-                    fields.insert("force".to_owned(), true.into());
-                }
-                Value::Object(fields).to_string().into()
+    let (is_form, body) = match fields::form(&headers, &body) {
+        None => (false, body),
+        Some(Ok(mut fields)) => {
+            let is_forced = fields.get("force").is_some_and(|force| force == "true");
+            if is_forced {
+                fields.insert("force".to_owned(), true.into());
             }
-            Err(mistake) => return respond::bad_request(&format!("The form cannot be read: {mistake}")),
-        },
+            (true, Value::Object(fields).to_string().into())
+        }
+        Some(Err(mistake)) => return respond::bad_request(&mistake),
     };
     let home = context.site.path("/");
     let answer = control(State(dashboard), context, Permitted(permit), BoundedBody(body)).await;
-    match form {
-        Some(_) if answer.status().is_success() => {
-            (StatusCode::SEE_OTHER, [(LOCATION, home)]).into_response()
-        }
-        _ => answer,
-    }
+    if is_form { respond::back_to(home, answer) } else { answer }
 }
 
 /// The drain as it stands, and the turns in flight. `?wait=SECONDS&generation=N` answers when the generation is no longer
@@ -257,7 +244,7 @@ async fn complete(dashboard: &Dashboard, mut body: Value, wait: Duration, ignore
 }
 
 /// Who drains, and from where: a name means little without the provider that verified it.
-fn record_of(event: EventName, permit: &Permit, ip: Option<String>) -> Record {
+pub(super) fn record_of(event: EventName, permit: &Permit, ip: Option<String>) -> Record {
     let provider = permit.provider().map(ProviderName::as_str);
     Record::now(event).with("principal", permit.name()).with("provider", provider).with("ip", ip)
 }
@@ -305,27 +292,10 @@ struct Body {
     unknown: Map<String, Value>,
 }
 
-/// Tells `null` from a field that is absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
-
 impl Request {
     /// An empty body or object begins a drain.
     fn parse(body: &[u8]) -> Result<Self, String> {
-        let body: Body = match body.trim_ascii() {
-            b"" => Body::default(),
-            [b'{', ..] => serde_json::from_slice(body).map_err(|error| match error.is_data() {
-                true => format!("The body cannot be read: {error}"),
-                false => format!("The body is not JSON: {error}"),
-            })?,
-            other => {
-                let other = serde_json::from_slice::<Value>(other);
-                let not_json = |error| format!("The body is not JSON: {error}");
-                return Err(other.map_or_else(not_json, |_| "The body must be a JSON object".to_owned()));
-            }
-        };
-
+        let body: Body = fields::parse(body)?;
         let action = action_in(body.action)?;
         let owner = text_in(body.owner, "owner", 1, MAX_OWNER_CHARS)?;
         let reason = text_in(body.reason, "reason", 0, MAX_REASON_CHARS)?;
@@ -341,13 +311,8 @@ impl Request {
                 return Err(format!("Unknown drain action '{}'; expected 'drain' or 'cancel'", echo(other)));
             }
         };
-        let ignored = body.unknown.keys().take(MAX_IGNORED).map(|name| echo(name)).collect();
-        Ok(Self { command, wait, ignored })
+        Ok(Self { command, wait, ignored: fields::ignored(&body.unknown) })
     }
-}
-
-fn echo(text: &str) -> String {
-    text.chars().take(MAX_ECHO).collect()
 }
 
 fn action_in(field: Option<Value>) -> Result<String, String> {
@@ -355,36 +320,6 @@ fn action_in(field: Option<Value>) -> Result<String, String> {
         None => Ok("drain".to_owned()),
         Some(Value::String(action)) => Ok(action.trim().to_lowercase()),
         Some(_) => Err("'action' must be a string".to_owned()),
-    }
-}
-
-/// Text of visible characters; a space within it is one.
-fn text_in(field: Option<Value>, name: &str, min: usize, max: usize) -> Result<Option<String>, String> {
-    match field {
-        None => Ok(None),
-        Some(Value::String(text)) if is_visible(&text, min, max) => Ok(Some(text)),
-        Some(_) => Err(format!(
-            "'{name}' must be a string of {min} to {max} visible characters, without space around it"
-        )),
-    }
-}
-
-fn is_visible(text: &str, min: usize, max: usize) -> bool {
-    (min..=max).contains(&text.chars().count()) && text.trim() == text && crate::auth::is_visible_text(text)
-}
-
-fn seconds_in(field: Option<Value>, name: &str, min: u64, max: u64) -> Result<Option<Duration>, String> {
-    let Some(value) = field else { return Ok(None) };
-    let seconds = value.as_u64().filter(|seconds| (min..=max).contains(seconds));
-    let mistake = || format!("'{name}' must be an integer from {min} to {max}");
-    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(mistake)
-}
-
-fn flag_in(field: Option<Value>, name: &str) -> Result<bool, String> {
-    match field {
-        None => Ok(false),
-        Some(Value::Bool(value)) => Ok(value),
-        Some(_) => Err(format!("'{name}' must be true or false")),
     }
 }
 

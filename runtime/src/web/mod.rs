@@ -11,6 +11,7 @@ mod door;
 mod drain;
 mod excerpt;
 mod fault_log;
+mod fields;
 mod forward_auth;
 mod gate_layer;
 mod guard;

@@ -41,6 +41,14 @@ pub(super) fn bad_request(detail: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({"detail": detail}))).into_response()
 }
 
+/// The answer to a form: success sends the browser to `url`.
+pub(super) fn back_to(url: String, answer: Response) -> Response {
+    if answer.status().is_success() {
+        return (StatusCode::SEE_OTHER, [(header::LOCATION, url)]).into_response();
+    }
+    answer
+}
+
 /// A provider could not be asked, and nobody else can answer for it.
 pub(super) fn unreachable(name: &str) -> Response {
     let body = json!({"detail": format!("Auth provider '{name}' unreachable")});
