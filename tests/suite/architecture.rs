@@ -84,7 +84,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     (
         "Instant::now",
-        &["sandbox/", "conformance/", "torture/", "web/", "cli/", "gateway/runner.rs", "gateway/watcher.rs"],
+        &[
+            "sandbox/",
+            "conformance/",
+            "torture/",
+            "web/",
+            "cli/",
+            "gateway/restart_watch.rs",
+            "gateway/runner.rs",
+            "gateway/watcher.rs",
+        ],
     ),
     (
         "Timestamp::now",

@@ -22,6 +22,7 @@ pub enum EventName {
     TokenAuthFailure,
     DrainBegin,
     DrainCancel,
+    GatewayRestart,
     ProviderLoaded,
     ProviderRefused,
     ProviderFault,
@@ -47,6 +48,7 @@ impl EventName {
             | Self::Revoke
             | Self::DrainBegin
             | Self::DrainCancel
+            | Self::GatewayRestart
             | Self::ProviderLoaded
             | Self::ProviderRefused
             | Self::ProviderQuarantined => false,

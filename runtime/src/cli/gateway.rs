@@ -2,7 +2,7 @@ use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use portcullis::config::GatewayView;
-use portcullis::gateway::{ApiKey, Gateway, GatewayError, GatewaySettings};
+use portcullis::gateway::{ApiKey, ExitReason, Gateway, GatewayError, GatewaySettings};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -21,8 +21,10 @@ pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> 
         let gateway = Gateway::start(settings).await.map_err(as_usage)?;
         let port = gateway.port()?;
         announce_ready("gateway", port);
-        gateway.serve(signals).await?;
-        Ok(ExitCode::SUCCESS)
+        Ok(match gateway.serve(signals).await? {
+            ExitReason::Signal => ExitCode::SUCCESS,
+            ExitReason::Restart => ExitCode::from(super::RESTART),
+        })
     })
 }
 

@@ -21,6 +21,7 @@ mod config_check;
 mod descriptors;
 mod drain;
 mod gateway;
+mod gateway_restart;
 mod hash_password;
 mod known_name;
 mod logging;
@@ -49,6 +50,8 @@ use std::sync::LazyLock;
 
 /// Bad usage or configuration (sysexits' EX_USAGE).
 const USAGE: u8 = 64;
+/// The gateway has to be started again (sysexits' EX_TEMPFAIL, as the original exits for a restart).
+const RESTART: u8 = 75;
 
 static ACCEPTS: LazyLock<String> = LazyLock::new(|| {
     let contracts: Vec<_> =
@@ -113,6 +116,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Run the gateway
     Gateway(gateway::GatewayArgs),
+    /// End the gateway so that it is started again, whoever drains it
+    GatewayRestart(gateway_restart::GatewayRestartArgs),
     /// Begin, cancel, watch or await a drain, as a platform service does
     Drain(drain::DrainArgs),
     /// Look at, and try out, auth providers
@@ -190,6 +195,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(arguments) => up::run(&common, &arguments),
         Command::Serve(arguments) => serve::run(&common, arguments),
         Command::Gateway(arguments) => gateway::run(&common, &arguments),
+        Command::GatewayRestart(arguments) => gateway_restart::run(&common, &arguments),
         Command::Drain(arguments) => drain::run(&common, &arguments),
         Command::Provider(command) => provider::run(&common, command),
         Command::Torture(arguments) => torture::run(&common, &arguments),

@@ -159,6 +159,17 @@ enum Ended {
     Refused,
 }
 
+/// The end of one life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LifeEnd {
+    /// It is not started again.
+    Last(Ended),
+    /// It asked to be started again.
+    Restart,
+    /// It failed.
+    Died,
+}
+
 /// Keeps a process alive until we are told to end.
 async fn supervise(
     component: &'static str,
@@ -171,9 +182,14 @@ async fn supervise(
         let started = Instant::now();
         match command.spawn() {
             Ok(child) => match tend(component, child, &ready, &signals).await {
-                Some(ended) => return ended,
-                None if started.elapsed() >= SETTLED => backoff = FIRST_BACKOFF,
-                None => {}
+                LifeEnd::Last(ended) => return ended,
+                LifeEnd::Restart if *signals.borrow() > 0 => return Ended::Told,
+                LifeEnd::Restart => {
+                    tracing::info!(component, "starting it again, as it asked");
+                    continue;
+                }
+                LifeEnd::Died if started.elapsed() >= SETTLED => backoff = FIRST_BACKOFF,
+                LifeEnd::Died => {}
             },
             Err(error) => tracing::error!(component, %error, "cannot be started"),
         }
@@ -186,13 +202,13 @@ async fn supervise(
     }
 }
 
-/// Watches one life of a process; `None`: it died and should live.
+/// Watches one life of a process.
 async fn tend(
     component: &'static str,
     mut child: Child,
     ready: &mpsc::Sender<(&'static str, u16)>,
     signals: &watch::Receiver<u32>,
-) -> Option<Ended> {
+) -> LifeEnd {
     if let Some(stdout) = child.stdout.take() {
         let ready = ready.clone();
         tokio::spawn(async move {
@@ -212,14 +228,17 @@ async fn tend(
             if code == Some(i32::from(super::USAGE)) {
                 // The other one must not run on alone.
                 let _ = kill_process(rustix::process::getpid(), Signal::TERM);
-                return Some(Ended::Refused);
+                return LifeEnd::Last(Ended::Refused);
+            }
+            if code == Some(i32::from(super::RESTART)) {
+                return LifeEnd::Restart;
             }
             tracing::error!(component, ?code, "it died");
-            None
+            LifeEnd::Died
         }
         () = signals::reached(signals.clone(), 1) => {
             end(pid, &mut child, signals).await;
-            Some(Ended::Told)
+            LifeEnd::Last(Ended::Told)
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct LifeView {
 #[derive(Debug)]
 pub(super) struct Metrics {
     refused: Family<Label, Counter>,
+    restarts: Counter,
     life: Mutex<LifeView>,
 }
 
@@ -49,13 +50,18 @@ impl Default for Metrics {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
         let life = LifeView { state: GatewayState::Starting, drain_active: false, drain_holders: 0 };
-        Self { refused, life: Mutex::new(life) }
+        Self { refused, restarts: Counter::default(), life: Mutex::new(life) }
     }
 }
 
 impl Metrics {
     pub(super) fn set_life(&self, life: LifeView) {
         *self.life() = life;
+    }
+
+    /// Counts restarts by request that led to this process.
+    pub(super) fn restarted(&self, restarts: u64) {
+        self.restarts.inc_by(restarts);
     }
 
     pub(super) fn turn_refused(&self, refusal: Refusal) {
@@ -89,13 +95,20 @@ impl Metrics {
         registry.register("drain_active", "1 while a drain is acted on", gauge(life.drain_active.into()));
         registry.register("drain_holders", "Owners of the drain", count(life.drain_holders));
         registry.register("turns_refused", "Turns that were refused, by reason", self.refused.clone());
+        registry.register(
+            "gateway_restarts",
+            "Restarts by request over this home, up to the start of the process",
+            self.restarts.clone(),
+        );
 
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode_registry(&mut text, &registry);
         // The crate writes OpenMetrics, where a counter's name has no suffix in HELP and TYPE. In the older format, which
         // more programs read, it has.
-        text.replace("portcullis_turns_refused ", "portcullis_turns_refused_total ")
+        ["portcullis_turns_refused", "portcullis_gateway_restarts"]
+            .iter()
+            .fold(text, |text, name| text.replace(&format!("{name} "), &format!("{name}_total ")))
     }
 
     fn life(&self) -> MutexGuard<'_, LifeView> {
@@ -127,6 +140,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.set_life(LifeView { state: GatewayState::Draining, drain_active: true, drain_holders: 2 });
         metrics.turn_refused(Refusal::SessionBusy);
+        metrics.restarted(3);
         let text = metrics.exposition(&turns);
         for line in [
             "# TYPE portcullis_gateway_state gauge",
@@ -139,6 +153,8 @@ mod tests {
             "# TYPE portcullis_turns_refused_total counter",
             r#"portcullis_turns_refused_total{reason="session_busy"} 1"#,
             r#"portcullis_turns_refused_total{reason="max_turns"} 0"#,
+            "# TYPE portcullis_gateway_restarts_total counter",
+            "portcullis_gateway_restarts_total 3",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }

@@ -8,6 +8,8 @@ mod children;
 mod custody;
 mod metrics;
 mod records;
+mod restart_request;
+mod restart_watch;
 mod runner;
 mod server;
 mod state;
@@ -21,8 +23,9 @@ pub mod turns;
 mod watcher;
 
 pub use api_key::ApiKey;
+pub use restart_request::{MAX_RESTART_GRACE_SECONDS, RESTART_FILE, RestartFile, RestartRequest};
 pub use server::INTERNAL_SOCKET;
-pub use state::{Demand, GatewayState};
+pub use state::{Demand, ExitReason, GatewayState};
 pub use status_file::{
     MAX_TURNS_TOLD, ObservedState, STATUS_FILE, Status, StatusFile, StatusReading, TurnInFlight,
 };

@@ -29,6 +29,25 @@ pub struct Demand {
     pub shutdown: bool,
 }
 
+/// Why the gateway's process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// A signal, or the end of the process that started it.
+    Signal,
+    /// A restart request: its supervisor starts it again.
+    Restart,
+}
+
+impl ExitReason {
+    /// The word in the status file.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 impl GatewayState {
     /// The state with this name in the status file.
     pub fn named(word: &str) -> Option<Self> {

@@ -1,4 +1,4 @@
-use super::GatewayState;
+use super::{ExitReason, GatewayState};
 use crate::atomic_file::{self, Durability};
 use crate::drain::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
 use crate::home_lock::{self, GATEWAY_LOCK, LockState};
@@ -37,6 +37,8 @@ pub struct Status {
     /// Why it ended.
     pub exit_reason: Option<String>,
     restart_requested: bool,
+    /// Restarts by request over this home, up to the start of this process.
+    restarts: u64,
     /// Turns in flight.
     pub active_agents: usize,
     /// The first of them, for people to see which is stuck.
@@ -74,6 +76,7 @@ impl Status {
             gateway_state,
             exit_reason,
             restart_requested: false,
+            restarts: 0,
             active_agents,
             turns: Vec::new(),
             drain_requested_at: None,
@@ -91,6 +94,18 @@ impl Status {
     #[must_use]
     pub fn acting_on(self, drain_requested_at: Option<Timestamp>) -> Self {
         Self { drain_requested_at, ..self }
+    }
+
+    /// The same, with whether the process ends so that it is started again.
+    #[must_use]
+    pub fn restarting(self, restart_requested: bool) -> Self {
+        Self { restart_requested, ..self }
+    }
+
+    /// The same, with the restarts by request over this home, as [`StatusFile::restarts`] counts them.
+    #[must_use]
+    pub fn after_restarts(self, restarts: u64) -> Self {
+        Self { restarts, ..self }
     }
 
     /// The same, with its turns in flight; no more than [`MAX_TURNS_TOLD`].
@@ -202,6 +217,14 @@ impl StatusFile {
     /// Does something stand at its name?
     pub fn exists(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    /// Restarts by request that gateways over this home have carried out. For a gateway that starts.
+    pub fn restarts(&self) -> u64 {
+        let object = self.read_object().unwrap_or_default();
+        let counted = object.get("restarts").and_then(Value::as_u64).unwrap_or_default();
+        let exit_reason = object.get("exit_reason").and_then(Value::as_str);
+        counted.saturating_add(u64::from(exit_reason == Some(ExitReason::Restart.as_str())))
     }
 
     /// Reads it, and looks whether the process that wrote it lives.
@@ -435,6 +458,25 @@ mod tests {
         assert_eq!(object["platforms"]["telegram"]["state"], "up");
         assert_eq!(object["pid"], std::process::id());
         assert!(!text.contains('\n') && !text.contains(": "), "compact: {text}");
+    }
+
+    #[test]
+    fn restarts_are_counted_when_the_next_gateway_starts() {
+        let (_home, file) = status_file();
+        assert_eq!(file.restarts(), 0);
+        let write = |state, reason: Option<ExitReason>, restarts| {
+            let reason = reason.map(|reason| reason.as_str().to_owned());
+            let status = Status::of_this_process(state, 0, reason).after_restarts(restarts);
+            file.write(&status.restarting(true)).unwrap();
+        };
+        write(GatewayState::Stopping, None, 0);
+        assert_eq!(file.restarts(), 0, "it was killed before its end");
+        write(GatewayState::Stopped, Some(ExitReason::Restart), 0);
+        assert_eq!(file.restarts(), 1);
+        write(GatewayState::Running, None, 1);
+        assert_eq!(file.restarts(), 1);
+        write(GatewayState::Stopped, Some(ExitReason::Signal), 1);
+        assert_eq!(file.restarts(), 1);
     }
 
     fn read(file: &StatusFile, text: &str) -> StatusReading {

@@ -3,11 +3,13 @@
 use super::custody::Custody;
 use super::metrics::{LifeView, Metrics};
 use super::records::TurnRecords;
+use super::restart_request::RestartRequest;
+use super::restart_watch::RestartWatch;
 use super::runner::TurnCommand;
 use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
 use super::watcher::{MarkerWatch, Signal, stop_channel};
-use super::{ApiKey, Demand, GatewayState, Status, StatusFile, TurnInFlight};
+use super::{ApiKey, Demand, ExitReason, GatewayState, Status, StatusFile, TurnInFlight};
 use crate::drain::{MarkerFile, Verdict, has_own_proc, process_start_time};
 use crate::home_lock::{GATEWAY_LOCK, HomeLock};
 use crate::listen::{self, Limits};
@@ -25,7 +27,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// How long killed turns may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -108,6 +110,7 @@ pub struct Gateway {
     service: TurnService,
     lifecycle: Arc<Lifecycle>,
     watch: MarkerWatch,
+    restart: RestartWatch,
     status_landed: bool,
     shutdown_grace: Duration,
     lock: HomeLock,
@@ -130,13 +133,14 @@ impl Gateway {
         let lock = take_home(&home)?;
         let status_file = StatusFile::new(&home);
         status_file.sweep();
-        let starting = Status::of_this_process(GatewayState::Starting, 0, None);
-        if let Err(error) = status_file.write(&starting) {
+        let restarts = status_file.restarts();
+        let status =
+            |state, exit_reason| Status::of_this_process(state, 0, exit_reason).after_restarts(restarts);
+        if let Err(error) = status_file.write(&status(GatewayState::Starting, None)) {
             tracing::warn!(%error, "the status file could not be written yet");
         }
-        Self::bind(settings, status_file.clone(), lock).await.inspect_err(|error| {
-            let failed = Status::of_this_process(GatewayState::StartupFailed, 0, Some(error.to_string()));
-            let _ = status_file.write(&failed);
+        Self::bind(settings, status_file.clone(), lock, restarts).await.inspect_err(|error| {
+            let _ = status_file.write(&status(GatewayState::StartupFailed, Some(error.to_string())));
         })
     }
 
@@ -144,6 +148,7 @@ impl Gateway {
         settings: GatewaySettings,
         status_file: StatusFile,
         lock: HomeLock,
+        restarts: u64,
     ) -> Result<Self, GatewayError> {
         let socket_path = settings.home.join(INTERNAL_SOCKET);
         let unix = bind_internal(&settings.home)
@@ -166,13 +171,26 @@ impl Gateway {
             metrics: Arc::default(),
             api_key: settings.api_key,
         };
-        let lifecycle = Lifecycle::new(&service, status_file);
+        service.metrics.restarted(restarts);
+        let lifecycle = Lifecycle::new(&service, status_file, restarts);
+        let restart = RestartWatch::start(&settings.home);
         let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
         lifecycle.apply_verdict(&watch.look());
         // Whoever is told that the gateway is ready finds it so in the file.
         let status_landed = lifecycle.write(lifecycle.status()).await;
         let shutdown_grace = settings.shutdown_grace;
-        Ok(Self { status_landed, shutdown_grace, tcp, unix, socket_path, service, lifecycle, watch, lock })
+        Ok(Self {
+            tcp,
+            unix,
+            socket_path,
+            service,
+            lifecycle,
+            watch,
+            restart,
+            status_landed,
+            shutdown_grace,
+            lock,
+        })
     }
 
     /// The port of the HTTP door.
@@ -183,14 +201,25 @@ impl Gateway {
         Ok(self.tcp.local_addr()?.port())
     }
 
-    /// Serves until `shutdown`, then lets the turns in flight finish, and leaves `stopped` in the status
-    /// file. A second `shutdown` event ends the wait, and the turns still in flight are killed.
+    /// Serves until `shutdown` or a restart request, then lets the turns in flight finish, and leaves `stopped` in the
+    /// status file. A second `shutdown` event ends the wait, and the turns still in flight are killed. Returns why it ended:
+    /// after [`ExitReason::Restart`] the supervisor of the process has to start it again.
     ///
     /// # Errors
     /// The watcher's thread cannot be started.
-    pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<()> {
-        let Self { tcp, unix, socket_path, service, lifecycle, watch, status_landed, shutdown_grace, lock } =
-            self;
+    pub async fn serve(self, mut shutdown: watch::Receiver<u32>) -> io::Result<ExitReason> {
+        let Self {
+            tcp,
+            unix,
+            socket_path,
+            service,
+            lifecycle,
+            watch,
+            mut restart,
+            status_landed,
+            shutdown_grace,
+            lock,
+        } = self;
         let door = Door::at(tcp.local_addr()?);
         let command = service.command.clone();
         let (closing, closed) = watch::channel(false);
@@ -200,9 +229,14 @@ impl Gateway {
         // Held until the status file says that the gateway has stopped.
         let lock = Arc::new(Mutex::new(lock));
         let kept = lock.clone();
+        let (ask_restart, mut restarts) = mpsc::channel(1);
         let watcher = watch.run(stop, move |verdict| {
             on_verdict.apply_verdict(verdict);
             on_verdict.restore_status();
+            if let Some(request) = restart.look() {
+                // Full: another request waits to be acted on.
+                let _ = ask_restart.try_send(request);
+            }
             keep_home(&mut kept.lock().unwrap_or_else(PoisonError::into_inner));
         })?;
         let http = tokio::spawn(listen::serve(
@@ -214,14 +248,8 @@ impl Gateway {
         let internal =
             tokio::spawn(listen::serve(unix, router(service, Door::Internal), Limits::default(), closed));
 
-        let _ = shutdown.wait_for(|signals| *signals >= 1).await;
-        lifecycle.begin_shutdown();
-        let all_ended = lifecycle.wait_for_turns();
-        tokio::select! {
-            () = all_ended => {}
-            _ = shutdown.wait_for(|signals| *signals >= 2) => tracing::warn!("told twice to end: killing turns"),
-            () = tokio::time::sleep(shutdown_grace) => tracing::warn!("turns outlived the grace: killing them"),
-        }
+        let mut ending = Ending { shutdown: &mut shutdown, restarts: &mut restarts, shutdown_grace };
+        let exit_reason = ending.wait(&lifecycle).await;
         if let Some(command) = command {
             command.kill_turns();
             let _ = tokio::time::timeout(KILL_PATIENCE, lifecycle.wait_for_turns()).await;
@@ -230,9 +258,61 @@ impl Gateway {
         closing.send_replace(true);
         let _ = tokio::join!(http, internal, publisher);
         let _ = fs::remove_file(&socket_path);
-        lifecycle.finish().await;
+        // A signal wins over a restart to the last moment.
+        let exit_reason = if *shutdown.borrow() > 0 { ExitReason::Signal } else { exit_reason };
+        lifecycle.finish(exit_reason).await;
         drop(lock);
-        Ok(())
+        Ok(exit_reason)
+    }
+}
+
+/// What may end a gateway.
+struct Ending<'a> {
+    /// Counts signals.
+    shutdown: &'a mut watch::Receiver<u32>,
+    restarts: &'a mut mpsc::Receiver<RestartRequest>,
+    shutdown_grace: Duration,
+}
+
+impl Ending<'_> {
+    /// Waits until the gateway has to end, and then until no turn is in flight or the turns have had their grace. A signal
+    /// wins over a restart, and a later restart request over an earlier one.
+    async fn wait(&mut self, lifecycle: &Lifecycle) -> ExitReason {
+        let Self { shutdown, restarts, shutdown_grace } = self;
+        let mut restart = tokio::select! {
+            biased;
+            _ = shutdown.wait_for(|signals| *signals >= 1) => None,
+            Some(request) = restarts.recv() => Some(request),
+        };
+        while let Some(request) = restart {
+            let grace = request.grace().unwrap_or(*shutdown_grace);
+            tracing::warn!(
+                id = request.id(),
+                principal = request.principal(),
+                reason = request.reason(),
+                grace_seconds = grace.as_secs(),
+                "ending for a restart"
+            );
+            lifecycle.begin_shutdown(ExitReason::Restart);
+            restart = tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|signals| *signals >= 1) => None,
+                Some(later) = restarts.recv() => Some(later),
+                () = lifecycle.wait_for_turns() => return ExitReason::Restart,
+                () = tokio::time::sleep(grace) => {
+                    tracing::warn!("turns outlived the grace of the restart: killing them");
+                    return ExitReason::Restart;
+                }
+            };
+        }
+
+        lifecycle.begin_shutdown(ExitReason::Signal);
+        tokio::select! {
+            () = lifecycle.wait_for_turns() => {}
+            _ = shutdown.wait_for(|signals| *signals >= 2) => tracing::warn!("told twice to end: killing turns"),
+            () = tokio::time::sleep(*shutdown_grace) => tracing::warn!("turns outlived the grace: killing them"),
+        }
+        ExitReason::Signal
     }
 }
 
@@ -295,12 +375,16 @@ struct Lifecycle {
     metrics: Arc<Metrics>,
     state: watch::Sender<Life>,
     status_file: StatusFile,
+    /// Restarts by request up to the start of this process.
+    restarts: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Life {
     state: GatewayState,
     demand: Demand,
+    /// Does it end so that it is started again?
+    is_restart: bool,
     /// The time of the marker that is acted on.
     drain: Option<Timestamp>,
 }
@@ -314,14 +398,16 @@ impl Life {
 }
 
 impl Lifecycle {
-    fn new(service: &TurnService, status_file: StatusFile) -> Arc<Self> {
-        let life = Life { state: GatewayState::Starting, demand: Demand::default(), drain: None };
+    fn new(service: &TurnService, status_file: StatusFile, restarts: u64) -> Arc<Self> {
+        let (state, demand) = (GatewayState::Starting, Demand::default());
+        let life = Life { state, demand, is_restart: false, drain: None };
         Arc::new(Self {
             turns: service.turns.clone(),
             changed: service.changed.clone(),
             metrics: service.metrics.clone(),
             state: watch::Sender::new(life),
             status_file,
+            restarts,
         })
     }
 
@@ -340,8 +426,11 @@ impl Lifecycle {
         }
     }
 
-    fn begin_shutdown(&self) {
-        self.change(|life| life.demand.shutdown = true);
+    fn begin_shutdown(&self, reason: ExitReason) {
+        self.change(|life| {
+            life.demand.shutdown = true;
+            life.is_restart = reason == ExitReason::Restart;
+        });
     }
 
     /// The door is moved while the state is held, so that nobody sees `draining` with an open door.
@@ -367,11 +456,12 @@ impl Lifecycle {
     }
 
     fn status(&self) -> Status {
-        let Life { state, drain, .. } = *self.state.borrow();
+        let Life { state, is_restart, drain, .. } = *self.state.borrow();
         let Snapshot { active, .. } = self.turns.snapshot();
         let in_flight = self.turns.in_flight().into_iter();
         let turns = in_flight.map(|(_, turn)| TurnInFlight { session: turn.session, since: turn.since });
-        Status::of_this_process(state, active, None).acting_on(drain).with_turns(turns)
+        let status = Status::of_this_process(state, active, None).restarting(is_restart);
+        status.after_restarts(self.restarts).acting_on(drain).with_turns(turns)
     }
 
     /// Writes the status on every change, and again until it lands.
@@ -408,8 +498,10 @@ impl Lifecycle {
         }
     }
 
-    async fn finish(&self) {
-        let stopped = Status::of_this_process(GatewayState::Stopped, 0, Some("signal".into()));
+    async fn finish(&self, reason: ExitReason) {
+        let stopped = Status::of_this_process(GatewayState::Stopped, 0, Some(reason.as_str().to_owned()))
+            .restarting(reason == ExitReason::Restart)
+            .after_restarts(self.restarts);
         for _ in 0..20 {
             if self.write(stopped.clone()).await {
                 return;

@@ -1,6 +1,7 @@
-//! Watches the marker: on every change in the home, and once a second whatever happens.
+//! Watches the marker and the restart request: on every change of them, and once a second without one.
 
-use crate::drain::{DrainView, Epoch, MAX_TTL_SECONDS, MarkerFile, StaleReason, Verdict, judge};
+use super::restart_request::RESTART_FILE;
+use crate::drain::{DrainView, Epoch, MARKER_FILE, MAX_TTL_SECONDS, MarkerFile, StaleReason, Verdict, judge};
 use jiff::Timestamp;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::ffi::OsStr;
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// Between two looks, when no event comes.
 const FLOOR: Duration = Duration::from_secs(1);
+
+/// Files in the home whose changes call for a look.
+const WATCHED: [&str; 2] = [MARKER_FILE, RESTART_FILE];
 
 /// Looks at the marker and judges it; says once of each stale marker that it is ignored.
 pub(super) struct MarkerWatch {
@@ -66,7 +70,7 @@ impl MarkerWatch {
         Verdict::Stale(StaleReason::Expired(view.expires_at.unwrap_or(now)))
     }
 
-    /// Looks again and again on a thread of its own, until `stop` is dropped.
+    /// Looks again and again on a thread of its own, until `stop` is dropped. Calls `apply` at each look.
     pub(super) fn run(
         mut self,
         stop: Stop,
@@ -83,7 +87,7 @@ impl MarkerWatch {
                 }
                 // Nothing that goes wrong in one look may end the looking.
                 if catch_unwind(AssertUnwindSafe(|| apply(&self.look()))).is_err() {
-                    tracing::error!("a look at the drain marker failed: looking again");
+                    tracing::error!("a look at the home failed: looking again");
                 }
             }
         })
@@ -91,10 +95,9 @@ impl MarkerWatch {
 
     /// File events make the reaction fast; without them the floor still bounds it.
     fn watch_folder(&self, changes: SyncSender<Signal>) -> Option<RecommendedWatcher> {
-        let name = self.marker.path().file_name()?.to_owned();
         let folder = self.marker.path().parent()?;
         let report = move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| is_change_of(&event, &name)) {
+            if event.is_ok_and(|event| is_change(&event)) {
                 // Full: a look is due anyway.
                 let _ = changes.try_send(Signal::Changed);
             }
@@ -110,9 +113,10 @@ impl MarkerWatch {
 }
 
 /// Reading a file is an event too, and a look reads: only changes count.
-fn is_change_of(event: &Event, name: &OsStr) -> bool {
+fn is_change(event: &Event) -> bool {
+    let is_watched = |name: &OsStr| WATCHED.iter().any(|watched| name == OsStr::new(watched));
     !matches!(event.kind, EventKind::Access(_))
-        && event.paths.iter().any(|path| path.file_name() == Some(name))
+        && event.paths.iter().filter_map(|path| path.file_name()).any(is_watched)
 }
 
 /// What wakes the watcher.
