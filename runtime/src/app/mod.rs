@@ -20,14 +20,14 @@ use crate::auth::{
 };
 use crate::config::{Config, DashboardConfig, Overrides, PublicUrl};
 use crate::drain::{DrainControl, MarkerFile, generate_secret};
-use crate::gateway::StatusFile;
+use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
     DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics,
-    PAGE_DRAIN_PATH, PageSettings, PublicSite, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies,
-    WHOAMI_PATH, router,
+    PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH, SecurityHeaders, Serving,
+    SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
 use drain_secret::{drain_provider, drain_secrets};
@@ -164,9 +164,12 @@ impl App {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
         }
         let drain = drain_control(config);
+        let restart = RestartFile::new(&config.home);
+        restart.sweep();
         let gateway = GatewayView {
             status: StatusFile::new(&config.home),
             marker: MarkerFile::new(&config.home),
+            restart,
             max_marker_age: dashboard.max_marker_age,
             generation: drain.generation(),
             shutdown_grace: config.gateway.shutdown_grace,
@@ -332,13 +335,17 @@ fn live_gate(
 /// The drain secret's provider stands before every other, so no guest ever sees a drain token that matches.
 ///
 /// Where the gate for people is open, anyone can read this process's token: the drain routes then are token routes
-/// even without a secret, and so shut.
+/// even without a secret, and so shut. The restart routes are shut there for the drain secret as well, unless the
+/// configuration makes one a token route.
 fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) -> Result<Gate, AppError> {
     let scope = &config.dashboard.drain_scope;
     let mut routes = TokenRoutes::default().with(WHOAMI_PATH, Required::NoScope);
     if entry.is_open {
         for path in [DRAIN_PATH, PAGE_DRAIN_PATH] {
             routes = routes.with(path, Required::Scope(scope.clone()));
+        }
+        for path in [RESTART_PATH, PAGE_RESTART_PATH] {
+            routes = routes.with(path, Required::Nobody);
         }
     }
     for (path, scope) in &config.dashboard.token_routes {

@@ -45,6 +45,10 @@ impl Denial {
         Self::new(DenialStatus::BearerUnauthorized, "no_provider_recognises_token", detail)
     }
 
+    pub(super) fn route_closed() -> Self {
+        Self::new(DenialStatus::BearerUnauthorized, "route_closed", "no token opens the route")
+    }
+
     pub(super) fn missing_scope(principal: &Principal) -> Self {
         let detail = format!("{} of {} lacks the route's scope", principal.name(), principal.provider());
         Self::new(DenialStatus::Forbidden, "missing_scope", detail)

@@ -8,6 +8,8 @@ pub enum Required {
     Scope(Scope),
     /// Nothing: the route only says who the caller is.
     NoScope,
+    /// What no token has: the route is closed.
+    Nobody,
 }
 
 /// The paths that bearer tokens guard, whatever the method. Exact: `/x/` is not `/x`.

@@ -119,5 +119,21 @@
     }
     at("drain-button").disabled = false;
   });
+  at("restart-form")?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    at("restart-button").disabled = true;
+    const grace = at("restart-grace").value, reason = at("restart-reason").value.trim();
+    try {
+      const answer = await api("/api/restart", {
+        ...(grace !== "" && { grace_seconds: Number(grace) }), ...(reason !== "" && { reason }),
+      });
+      const body = await answer.json();
+      show("restart-message", answer.ok ? "The gateway restarts." : body.detail ?? "It failed.");
+      if (answer.ok) at("restart").open = false;
+    } catch {
+      show("restart-message", "The dashboard does not answer.");
+    }
+    at("restart-button").disabled = false;
+  });
   connect();
 })();

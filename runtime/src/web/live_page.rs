@@ -5,6 +5,8 @@ use super::live::Moment;
 use super::site::Site;
 use super::{Dashboard, PageSettings};
 use crate::auth::Session;
+use crate::drain::MAX_REASON_CHARS;
+use crate::gateway::MAX_RESTART_GRACE_SECONDS;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
@@ -39,6 +41,7 @@ pub(super) fn body(site: &Site, session: Option<&Session>, moment: &Moment, dash
             (gateway(&moment.status))
             @if !dashboard.page.insecure {
                 (drain(site, &moment.status))
+                (restart(site, &moment.status))
             }
             (turns(&moment.status))
             (providers(&moment.providers))
@@ -95,6 +98,28 @@ fn drain(site: &Site, status: &Value) -> Markup {
                 button #drain-button type="submit" { (label) }
                 p #drain-message role="status" { "" }
             }
+        }
+    }
+}
+
+/// The button opens the form, and the form's own button confirms.
+fn restart(site: &Site, status: &Value) -> Markup {
+    let configured = status["restart_drain_timeout"].as_f64().unwrap_or_default();
+    html! {
+        section.card aria-labelledby="restart-title" {
+            h2 #restart-title { "Restart" }
+            details #restart {
+                summary.button { "Restart the gateway" }
+                form #restart-form method="post" action=(site.path(super::PAGE_RESTART_PATH)) {
+                    p { "This ends every drain, and every turn in flight after a grace. The gateway then accepts turns again." }
+                    label for="restart-grace" { "Grace in seconds (empty: " (configured) ")" }
+                    input #restart-grace type="number" name="grace_seconds" min="0" max=(MAX_RESTART_GRACE_SECONDS) autocomplete="off";
+                    label for="restart-reason" { "Reason" }
+                    input #restart-reason type="text" name="reason" maxlength=(MAX_REASON_CHARS) autocomplete="off";
+                    button #restart-button type="submit" { "Restart now" }
+                }
+            }
+            p #restart-message role="status" { "" }
         }
     }
 }

@@ -79,6 +79,7 @@ pub struct Metrics {
     quarantined: Family<Labels<1>, Gauge>,
     reloads: Family<Labels<1>, Counter>,
     drain: Family<Labels<2>, Counter>,
+    gateway_restarts: Counter,
     audit_dropped: Gauge,
 }
 
@@ -97,6 +98,7 @@ impl Default for Metrics {
             quarantined: Family::default(),
             reloads: Family::default(),
             drain: Family::default(),
+            gateway_restarts: Counter::default(),
             audit_dropped: Gauge::default(),
             registry: Registry::default(),
         };
@@ -131,6 +133,11 @@ impl Default for Metrics {
         );
         registry.register("reloads", "Reloads of the providers by outcome", metrics.reloads.clone());
         registry.register("drain", "Drain requests by action and outcome", metrics.drain.clone());
+        registry.register(
+            "gateway_restarts",
+            "Restarts of the gateway that were requested here",
+            metrics.gateway_restarts.clone(),
+        );
         registry.register(
             "audit_dropped",
             "Audit lines that were not written",
@@ -187,6 +194,10 @@ impl Metrics {
     pub fn reload(&self, ok: bool) {
         let outcome = if ok { "ok" } else { "failed" };
         self.reloads.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    pub(super) fn gateway_restart(&self) {
+        self.gateway_restarts.inc();
     }
 
     pub(super) fn drain(&self, action: &str, ok: bool) {

@@ -21,6 +21,7 @@ mod metrics;
 mod page;
 mod parameters;
 mod respond;
+mod restart;
 mod routes;
 mod session_cookie;
 mod sign_in;
@@ -35,7 +36,8 @@ pub use live::{Feed, FeedSources, Live, Serving};
 pub use metrics::Metrics;
 pub use respond::SecurityHeaders;
 pub use routes::{
-    BUILT_IN_TOKEN_ROUTES, DRAIN_PATH, PAGE_DRAIN_PATH, PEOPLE_PATHS, SERVED_PATHS, WHOAMI_PATH, router,
+    BUILT_IN_TOKEN_ROUTES, DRAIN_PATH, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PEOPLE_PATHS, RESTART_PATH,
+    SERVED_PATHS, WHOAMI_PATH, router,
 };
 pub use session_cookie::CookieSealer;
 pub use sign_in::SignIns;
@@ -44,7 +46,7 @@ pub use site::{PublicSite, Sites};
 use crate::audit::AuditLog;
 use crate::auth::{BoxFuture, CallFault, Registered, SessionId};
 use crate::drain::{DrainControl, MarkerFile};
-use crate::gateway::StatusFile;
+use crate::gateway::{RestartFile, StatusFile};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -101,6 +103,8 @@ pub struct GatewayView {
     pub status: StatusFile,
     /// The marker.
     pub marker: MarkerFile,
+    /// Where a restart is requested.
+    pub restart: RestartFile,
     /// How old a marker may get.
     pub max_marker_age: Duration,
     /// How many changes of the drain there were.

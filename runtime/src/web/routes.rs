@@ -1,7 +1,8 @@
 //! Every path that the dashboard serves.
 
 use super::{
-    Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, sign_in, status, whoami,
+    Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, restart, sign_in, status,
+    whoami,
 };
 use crate::auth::{RESUME_PATH, VERIFY_PATH, WS_PATH};
 use axum::middleware::from_fn_with_state;
@@ -11,14 +12,19 @@ use std::sync::Arc;
 
 /// Begins and cancels a drain, and shows it.
 pub const DRAIN_PATH: &str = "/api/gateway/drain";
+/// Restarts the gateway.
+pub const RESTART_PATH: &str = "/api/gateway/restart";
 /// Says who the caller is.
 pub const WHOAMI_PATH: &str = "/api/auth/whoami";
 
 /// Begins and cancels a drain from the page, for a person with a session.
 pub const PAGE_DRAIN_PATH: &str = "/api/drain";
+/// Restarts the gateway from the page, for a person with a session, also where [`RESTART_PATH`] is a token route.
+pub const PAGE_RESTART_PATH: &str = "/api/restart";
 
 /// Paths that the configuration can guard with a scope of its own.
-pub const SERVED_PATHS: &[&str] = &["/metrics", VERIFY_PATH, "/api/status", "/readyz", "/healthz", "/"];
+pub const SERVED_PATHS: &[&str] =
+    &["/metrics", VERIFY_PATH, RESTART_PATH, "/api/status", "/readyz", "/healthz", "/"];
 /// Paths that bearer tokens guard without any configuration.
 pub const BUILT_IN_TOKEN_ROUTES: &[&str] = &[DRAIN_PATH, WHOAMI_PATH];
 
@@ -35,6 +41,7 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/api/auth/ws-ticket",
     WS_PATH,
     PAGE_DRAIN_PATH,
+    PAGE_RESTART_PATH,
     "/favicon.ico",
 ];
 
@@ -45,6 +52,7 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
     vec![
         ("/", get(page::index)),
         (DRAIN_PATH, get(drain::picture).post(drain::control)),
+        (RESTART_PATH, post(restart::control)),
         (WHOAMI_PATH, get(whoami::whoami)),
         ("/login", get(sign_in::login)),
         ("/auth/login", get(sign_in::start)),
@@ -58,6 +66,7 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
         ("/api/auth/ws-ticket", post(account::ws_ticket)),
         (WS_PATH, get(live::socket)),
         (PAGE_DRAIN_PATH, post(drain::from_page)),
+        (PAGE_RESTART_PATH, post(restart::from_page)),
         ("/favicon.ico", get(page::icon)),
         ("/api/status", get(status::status)),
         ("/metrics", get(metrics::exposition)),

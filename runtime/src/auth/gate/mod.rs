@@ -200,6 +200,9 @@ impl Gate {
         let scope = match required {
             Required::Scope(scope) => Some(scope),
             Required::NoScope => None,
+            Required::Nobody => {
+                return Judgement::token(Decision::Refused(Denial::route_closed()), Vec::new());
+            }
         };
         let ChainReport { verified, faults } =
             chain::verify_token(&self.registry, &token, scope, facts.by).await;
