@@ -40,6 +40,7 @@ const fn case(
 
 const METRICS: (&str, &str) = ("GET", "/metrics");
 const DRAIN: (&str, &str) = ("POST", "/api/gateway/drain");
+const RESTART: (&str, &str) = ("POST", "/api/gateway/restart");
 const WHOAMI: (&str, &str) = ("GET", "/api/auth/whoami");
 const UNAUTHORIZED: &str = r#"{"error":"unauthenticated","detail":"Unauthorized"}"#;
 const FORBIDDEN: &str = r#"{"error":"forbidden","detail":"Forbidden"}"#;
@@ -140,6 +141,9 @@ const CASES: &[Case] = &[
         401,
         UNAUTHORIZED,
     ),
+    case("no token", &["known"], RESTART, Nothing, 401, UNAUTHORIZED),
+    case("the drain secret", &["known"], RESTART, DrainSecret, 401, UNAUTHORIZED),
+    case("a good token of a provider", &["known"], RESTART, GOOD, 401, UNAUTHORIZED),
     case("no token", &["known"], WHOAMI, Nothing, 401, UNAUTHORIZED),
     case(
         "a good token",
@@ -228,6 +232,13 @@ const PEOPLE_CASES: &[PersonCase] = &[
     person("traps", "POST", "/api/drain", 503, UNREACHABLE),
     person("gone", "POST", "/api/drain", 401, OVER),
     person("ada", "POST", "/api/drain", 200, r#""draining":true"#),
+    person(NOBODY, "POST", "/api/restart", 401, NO_SESSION),
+    person("traps", "POST", "/api/restart", 503, UNREACHABLE),
+    person("gone", "POST", "/api/restart", 401, OVER),
+    person("ada", "POST", "/api/restart", 409, "no gateway runs"),
+    person(NOBODY, "POST", "/api/gateway/restart", 401, NO_SESSION),
+    person("gone", "POST", "/api/gateway/restart", 401, OVER),
+    person("ada", "POST", "/api/gateway/restart", 409, "no gateway runs"),
     person(NOBODY, "GET", "/auth/verify", 401, NO_SESSION),
     person("ada", "GET", "/auth/verify", 200, ""),
     person("traps", "GET", "/auth/verify", 503, UNREACHABLE),

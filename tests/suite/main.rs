@@ -25,6 +25,7 @@ mod people;
 mod properties;
 mod quarantine;
 mod reload;
+mod restart;
 mod second_attack;
 mod secrets;
 mod sessions;

@@ -5,9 +5,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-/// Starts it over an empty home; the ports of the dashboard and the gateway.
+/// Starts it over a home; the ports of the dashboard and the gateway, and the greeting.
 fn up(home: &Home) -> (Process, u16, u16, String) {
-    let mut up = Process::start(home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], &[]);
+    up_with(home, &[])
+}
+
+/// The same with these variables.
+pub(crate) fn up_with(home: &Home, variables: &[(&str, &str)]) -> (Process, u16, u16, String) {
+    let mut up = Process::start(home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], variables);
     let mut ports = (None, None);
     let mut text = String::new();
     loop {
