@@ -32,6 +32,8 @@ fn changed(parent: &Path, name: &str, file: &str, from: &str, to: &str) -> Scaff
 #[test]
 fn files_that_are_no_component_of_ours() {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let instances = "(core instance (instantiate $m))".repeat(17);
+    let of_many_instances = format!("(component (core module $m (memory 1)) {instances})");
     for (text, expected) in [
         ("(module)", "it is a core module, not a component: build for wasm32-wasip2"),
         (
@@ -42,6 +44,11 @@ fn files_that_are_no_component_of_ours() {
             r#"(component (component $inner) (instance $i (instantiate $inner)) (export "other:world/thing@1.0.0" (instance $i)))"#,
             "is it built for the world of wit/provider.wit? It exports other:world/thing@1.0.0",
         ),
+        (
+            "(component (core module $m (memory 2000)) (core instance (instantiate $m)))",
+            "`limits.memory_mib` allows (64)",
+        ),
+        (&of_many_instances, "`limits.core_instances` allows (16)"),
     ] {
         let path = folder.path().join("mistake.wasm");
         fs::write(&path, wat::parse_str(text).expect("the text is WebAssembly")).expect("a file");

@@ -118,6 +118,25 @@ fn component_that_the_compiler_cannot_finish_neither_delays_the_start_nor_the_en
     eventually("its compiler is gone", SOON, || compilers_of(home.path()).is_empty().then_some(()));
 }
 
+#[test]
+fn reload_that_compiles_for_minutes_gives_way_to_its_correction() {
+    let home = home_under(&[]);
+    fs::remove_file(home.file("cache")).expect("the link to the shared cache");
+    let good = fs::read_to_string(home.file("portcullis.yaml")).expect("the configuration");
+    let other = home_under(&["carries_locals_through_nested_loops"]);
+    let slow = fs::read_to_string(other.file("portcullis.yaml")).expect("the configuration");
+    let dashboard = home.dashboard();
+
+    home.write("portcullis.yaml", &slow);
+    eventually("it compiles", SOON, || (!compilers_of(home.path()).is_empty()).then_some(()));
+    home.write("portcullis.yaml", &format!("{good}# mended\n"));
+    eventually("the correction serves", SOON, || {
+        dashboard.log().contains("providers reloaded").then_some(())
+    });
+    eventually("the compiler ends", SOON, || compilers_of(home.path()).is_empty().then_some(()));
+    assert_eq!(get(&dashboard.url("/metrics"), GOOD).status, 200);
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.local_addr().expect("its address").port()

@@ -25,6 +25,8 @@ pub(super) struct FileWatch {
     events: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
+    /// A change was seen that has not been returned yet.
+    is_settling: bool,
 }
 
 impl FileWatch {
@@ -40,7 +42,8 @@ impl FileWatch {
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "no file events: changes are looked for every 2 s"))
             .ok();
-        let mut watch = Self { seen: BTreeMap::new(), events, watcher, folders: BTreeSet::new() };
+        let mut watch =
+            Self { seen: BTreeMap::new(), events, watcher, folders: BTreeSet::new(), is_settling: false };
         watch.watch(files);
         watch
     }
@@ -72,16 +75,15 @@ impl FileWatch {
         self.seen.iter_mut().for_each(|(file, seen)| *seen = trace(file));
     }
 
-    /// Returns when a file has changed and come to rest.
+    /// Returns when a file has changed and come to rest. Can be dropped and called again without missing a change.
     pub(super) async fn changed(&mut self) {
-        loop {
+        while !self.is_settling {
             // Without an event it is time for a look all the same.
             let _ = tokio::time::timeout(FLOOR, self.events.notified()).await;
-            if self.differs() {
-                self.settle().await;
-                return;
-            }
+            self.is_settling = self.differs();
         }
+        self.settle().await;
+        self.is_settling = false;
     }
 
     /// Ends with every file noted as it is.

@@ -81,26 +81,34 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads when asked and when a file changes, until `closed` turns true.
+    /// Reloads when asked and when a file changes, until `closed` turns true. A change while a reload is under way begins it
+    /// anew: a component that takes minutes to compile does not hold up its own removal.
     pub(super) async fn run(
         mut self,
         mut files: FileWatch,
         request: ReloadRequest,
         mut closed: watch::Receiver<bool>,
     ) {
+        let mut superseding = None;
         loop {
-            let cause = tokio::select! {
-                _ = closed.wait_for(|closed| *closed) => return,
-                () = request.asked() => {
-                    files.note();
-                    "asked"
-                }
-                () = files.changed() => "a file has changed",
+            let cause = match superseding.take() {
+                Some(cause) => cause,
+                None => tokio::select! {
+                    _ = closed.wait_for(|closed| *closed) => return,
+                    cause = next_cause(&mut files, &request) => cause,
+                },
             };
             let next = self.read().await;
             // Before they are loaded: a change meanwhile is a change, and may mend what is wrong.
             files.watch(self.files_to_watch(&next));
-            self.reload(next, cause).await;
+            tokio::select! {
+                () = self.reload(next, cause) => {}
+                _ = closed.wait_for(|closed| *closed) => return,
+                cause = next_cause(&mut files, &request) => {
+                    tracing::info!(cause, "a reload under way begins anew");
+                    superseding = Some(cause);
+                }
+            }
         }
     }
 
@@ -233,6 +241,17 @@ impl Reloader {
             }
             other => self.audit.write(record.with("reason", other.to_string())),
         }
+    }
+}
+
+/// Waits until there is a reason for a reload.
+async fn next_cause(files: &mut FileWatch, request: &ReloadRequest) -> &'static str {
+    tokio::select! {
+        () = request.asked() => {
+            files.note();
+            "asked"
+        }
+        () = files.changed() => "a file has changed",
     }
 }
 

@@ -79,7 +79,8 @@ impl Sandbox {
     /// # Errors
     /// It is not loaded, and why.
     pub async fn load(self: &Arc<Self>, spec: ProviderSpec) -> Result<LoadedProvider, LoadError> {
-        let (code, inspection) = self.code_of(&spec.source, spec.sha256.as_deref()).await?;
+        let (code, inspection) =
+            self.code_of(&spec.source, spec.sha256.as_deref(), Some(&spec.limits)).await?;
         let sandbox = self.clone();
         let checked = inspection.clone();
         let linking = tokio::task::spawn_blocking(move || sandbox.link(spec, code, &checked));
@@ -98,7 +99,7 @@ impl Sandbox {
     /// # Errors
     /// It is not a component, or it does not compile.
     pub async fn inspect(&self, source: &ComponentSource) -> Result<Inspection, LoadError> {
-        self.code_of(source, None).await.map(|(_, inspection)| inspection)
+        self.code_of(source, None, None).await.map(|(_, inspection)| inspection)
     }
 
     /// Reads a component, checks its digest, and finds or makes its native code.
@@ -106,6 +107,7 @@ impl Sandbox {
         &self,
         source: &ComponentSource,
         expected_digest: Option<&str>,
+        limits: Option<&Limits>,
     ) -> Result<(Code, Inspection), LoadError> {
         let (source, expected) = (source.clone(), expected_digest.map(str::to_owned));
         let reading = tokio::task::spawn_blocking(move || {
@@ -117,13 +119,13 @@ impl Sandbox {
         });
         let (bytes, digest) = reading.await.map_err(|lost| Unloadable::CompilerFailed(words(lost)))??;
         let length = bytes.len();
-        let code = self.compilers.code(bytes, &digest).await?;
+        let check = |facts: &Facts| limits.map_or(Ok(()), |limits| check_limits(facts, limits));
+        let code = self.compilers.code(bytes, &digest, check).await?;
         let inspection = Inspection::new(length, digest, &code.facts, self.contracts);
         Ok((code, inspection))
     }
 
     fn link(&self, spec: ProviderSpec, code: Code, inspection: &Inspection) -> Result<Prelinked, LoadError> {
-        check_limits(&code.facts, &spec.limits)?;
         let version = inspection.check(&spec.powers, self.contracts)?;
         let unfit = |error: wasmtime::Error| LoadError::Unfit(words(format_args!("{error:#}")));
         let linked = self

@@ -82,14 +82,18 @@ impl Compilers {
     }
 
     /// Finds or makes the native code of the component with this digest. Code that came with the binary does not wait for
-    /// other compilations.
+    /// other compilations. `check` refuses a component by what was counted of it: also one that is too large for the engine,
+    /// which does not load.
     pub(in crate::sandbox) async fn code(
         self: &Arc<Self>,
         bytes: Cow<'static, [u8]>,
         digest: &str,
+        check: impl Fn(&Facts) -> Result<(), LoadError>,
     ) -> Result<Code, LoadError> {
         let cell = self.cell(digest);
-        cell.get_or_try_init(|| self.find_or_make(bytes, digest)).await.cloned()
+        let code = cell.get_or_try_init(|| self.find_or_make(bytes, digest, &check)).await?;
+        check(&code.facts)?;
+        Ok(code.clone())
     }
 
     /// The place of this component's code. It lives as long as someone holds it.
@@ -108,6 +112,7 @@ impl Compilers {
         self: &Arc<Self>,
         bytes: Cow<'static, [u8]>,
         digest: &str,
+        check: impl Fn(&Facts) -> Result<(), LoadError>,
     ) -> Result<Code, LoadError> {
         let (compilers, key) = (self.clone(), digest.to_owned());
         let cached = spawn_blocking(move || compilers.find(&key)).await;
@@ -119,12 +124,13 @@ impl Compilers {
         let turn = if is_bundled { None } else { self.turns.acquire().await.ok() };
         let artifact = self.make(bytes).await?;
         drop(turn);
+        check(&artifact.facts)?;
 
         let (compilers, key) = (self.clone(), digest.to_owned());
         let stored = spawn_blocking(move || {
-            let code = compilers.load(&artifact);
+            let code = compilers.load(&artifact)?;
             compilers.cache.store(&artifact, &key);
-            code
+            Ok::<_, Unloadable>(code)
         });
         Ok(stored.await.map_err(|lost| Unloadable::CompilerFailed(words(lost)))??)
     }
@@ -180,11 +186,12 @@ mod tests {
     #[tokio::test]
     async fn all_that_ask_at_a_time_share_one_compilation() {
         let compilers = compilers(None);
-        let asked = join_all([(); 8].map(|()| compilers.code(Cow::Borrowed(COMPONENT), "digest"))).await;
+        let asked =
+            join_all([(); 8].map(|()| compilers.code(Cow::Borrowed(COMPONENT), "digest", |_| Ok(())))).await;
         let codes: Vec<_> = asked.into_iter().map(Result::unwrap).collect();
         assert!(codes.iter().all(|code| Arc::ptr_eq(&code.facts, &codes[0].facts)));
         drop(codes);
-        assert!(compilers.code(Cow::Borrowed(b"none"), "other").await.is_err());
+        assert!(compilers.code(Cow::Borrowed(b"none"), "other", |_| Ok(())).await.is_err());
         assert_eq!(compilers.under_way.lock().unwrap().len(), 1, "the first is forgotten");
     }
 
@@ -193,8 +200,8 @@ mod tests {
         let compilers = compilers(None);
         let all = u32::try_from(compilers.turns.available_permits()).unwrap();
         let others = compilers.turns.acquire_many(all).await.unwrap();
-        assert!(compilers.code(Cow::Borrowed(COMPONENT), "bundled").await.is_ok());
-        let mut waits = std::pin::pin!(compilers.code(Cow::Owned(COMPONENT.to_vec()), "file"));
+        assert!(compilers.code(Cow::Borrowed(COMPONENT), "bundled", |_| Ok(())).await.is_ok());
+        let mut waits = std::pin::pin!(compilers.code(Cow::Owned(COMPONENT.to_vec()), "file", |_| Ok(())));
         assert!(tokio::time::timeout(std::time::Duration::from_millis(100), &mut waits).await.is_err());
         drop(others);
         assert!(waits.await.is_ok());
@@ -204,7 +211,10 @@ mod tests {
     async fn what_is_cached_is_not_compiled_again() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("cache");
-        let first = compilers(Some(folder.clone())).code(Cow::Borrowed(COMPONENT), "digest").await.unwrap();
+        let first = compilers(Some(folder.clone()))
+            .code(Cow::Borrowed(COMPONENT), "digest", |_| Ok(()))
+            .await
+            .unwrap();
         assert!(first.facts.is_fit_for_fast_path, "as every good provider that is quick");
         let cached = compilers(Some(folder)).find("digest").unwrap();
         assert_eq!(cached.facts, first.facts);
