@@ -1,9 +1,9 @@
 //! Locks in a home: one process per role.
 //!
-//! They are `flock` locks on small files, as the original's. The kernel releases one when its process ends, however it
-//! ends, and shows it to processes in other pid namespaces and of other users.
+//! They are `flock` locks on small files, as the original's lock is. The kernel releases a lock when its process ends for any
+//! reason, and shows it to processes of other users and in other pid namespaces.
 //!
-//! **Invariant:** a lock file is never removed by us, and nothing at its name is followed or waited for.
+//! **Invariant:** this program never removes a lock file, follows no link at its path, and waits for no FIFO there.
 
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -18,7 +18,7 @@ pub const DASHBOARD_LOCK: &str = "dashboard.lock";
 /// Held by `up`.
 pub const UP_LOCK: &str = "up.lock";
 
-/// Longest content of a lock file that is read, in bytes.
+/// Maximum number of bytes that are read from a lock file.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// A lock that this process holds, until it is dropped.
@@ -28,24 +28,24 @@ pub struct HomeLock {
     file: File,
 }
 
-/// What is known of a lock.
+/// The state of a lock.
 #[derive(Debug)]
 pub enum LockState {
-    /// A process holds it. This is what the file says.
+    /// A process holds the lock. The bytes are the content of the file.
     Held(Vec<u8>),
-    /// No process holds it.
+    /// No process holds the lock.
     Free,
-    /// There is no such file.
+    /// There is no lock file.
     Absent,
-    /// It cannot be looked at.
+    /// The lock cannot be probed.
     Unknown(io::Error),
 }
 
 impl HomeLock {
-    /// Takes the lock and writes `record` into its file. `None`: another process holds it.
+    /// Takes the lock and writes `record` into its file. Returns `None` if another process holds the lock.
     ///
     /// # Errors
-    /// The file cannot be opened for writing, or is no regular file.
+    /// The file cannot be opened for writing, or is not a regular file.
     pub fn take(path: &Path, record: &[u8]) -> io::Result<Option<Self>> {
         loop {
             let mut options = OpenOptions::new();
@@ -56,19 +56,19 @@ impl HomeLock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // The original removes a lock file whose holder it does not recognise: the lock must be on the file that
-            // stands there.
+            // The original removes a lock file whose holder it does not recognise, so the lock must be on the file that is at
+            // the path now.
             if is_at(&file, path)? {
                 file.set_len(0)?;
                 file.rewind()?;
-                // The record only tells people who holds the lock.
+                // The lock is held without its record as well: readers then cannot identify the holder.
                 let _ = file.write_all(record);
                 return Ok(Some(Self { path: path.to_owned(), file }));
             }
         }
     }
 
-    /// Takes the lock again if its file was removed. False: another process holds it by now.
+    /// Takes the lock again if its file was removed. Returns false if another process holds the lock by then.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -82,7 +82,7 @@ impl HomeLock {
     }
 }
 
-/// Looks whether a process holds the lock. Takes it for an instant where none does.
+/// Returns whether a process holds the lock. Holds a shared lock for an instant if none does.
 pub fn probe(path: &Path) -> LockState {
     match look(path) {
         Ok(state) => state,
@@ -113,7 +113,7 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// Is this open file the one that stands at the path?
+/// Returns whether this open file is the one at the path.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let opened = file.metadata()?;
     match fs::symlink_metadata(path) {

@@ -14,49 +14,49 @@ use tokio::sync::{oneshot, watch};
 /// Longest life that a caller may ask for, in seconds.
 pub const MAX_TTL_SECONDS: u64 = 86_400;
 
-/// How often the marker is looked at: for leases that have ended, and for changes by other programs.
+/// Interval at which the marker is read, for leases that have ended and for changes by other programs.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What a caller asks of a drain.
+/// A request to begin or renew a lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BeginRequest {
-    /// The caller's name for itself; `None`: the name of its permit.
+    /// Name of the owner. `None`: the name of the caller's permit.
     pub owner: Option<String>,
-    /// Why it drains.
+    /// Why the owner drains.
     pub reason: Option<String>,
-    /// The life of its lease instead of the greatest age, 1 to [`MAX_TTL_SECONDS`] seconds.
+    /// Life of the lease, 1 to [`MAX_TTL_SECONDS`] seconds. `None`: the maximum age of a marker.
     pub ttl: Option<Duration>,
-    /// Should people be spared a message about it?
+    /// Whether people get no message about the drain.
     pub suppress_notification: bool,
 }
 
 /// Which leases to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cancel {
-    /// This owner's; `None`: the one in the name of the caller's permit.
+    /// The lease of this owner. `None`: of the owner with the name of the caller's permit.
     Own(Option<String>),
-    /// All of them.
+    /// All leases.
     Force,
 }
 
 /// A change that is on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// The caller's own lease, where it began or renewed one.
+    /// The lease that was begun or renewed; `None` after a cancel.
     pub lease: Option<Lease>,
     /// All leases after the change, the newest last.
     pub holders: Vec<Lease>,
-    /// The leases of others that it ended.
+    /// Leases of other owners that were ended by force.
     pub overridden: Vec<Lease>,
-    /// Was a marker there before?
+    /// Whether the marker file existed before.
     pub was_draining: bool,
-    /// Is a marker there now?
+    /// Whether the marker file exists now.
     pub is_draining: bool,
-    /// How many changes there were, with this one.
+    /// Number of changes so far, including this one.
     pub generation: u64,
 }
 
-/// The marker is not as the caller asked for it.
+/// The marker was not changed as the caller asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DrainError {
     /// The marker could not be written.
@@ -65,7 +65,7 @@ pub enum DrainError {
     /// The marker could not be removed.
     #[error("the drain marker could not be removed: {0}")]
     NotRemoved(Arc<io::Error>),
-    /// As many owners drain already as may.
+    /// [`MAX_LEASES`](super::MAX_LEASES) owners hold a lease already.
     #[error("{} owners drain already, as many as may", super::MAX_LEASES)]
     TooManyOwners,
     /// The process is ending.
@@ -73,14 +73,14 @@ pub enum DrainError {
     Stopped,
 }
 
-/// The epoch to write into a marker: the one of the gateway that is to act on it. `None`: it is not known, so the marker
-/// counts in every epoch.
+/// Returns the epoch of the gateway that will act on the marker. `None`: it is not known, and the marker then counts in every
+/// epoch.
 pub type EpochSource = Box<dyn Fn() -> Option<Epoch> + Send>;
 
 /// Begins and cancels drains for holders of a permit, and removes leases that have ended.
 ///
-/// One thread owns the marker. What arrives while it waits for the disk is done together: consecutive begins share one
-/// write, since the sync is what costs.
+/// One thread owns the marker. Consecutive begins that arrive while it waits for the disk share one write, since the fsync is
+/// what costs.
 #[derive(Clone, Debug)]
 pub struct DrainControl {
     operations: mpsc::Sender<Operation>,
@@ -96,10 +96,10 @@ enum Operation {
 }
 
 impl DrainControl {
-    /// Control over this marker. `max_age` of zero: a drain without a life of its own never ends by itself.
+    /// Starts the thread that owns this marker. With a `max_age` of zero, a lease without a TTL never ends by itself.
     ///
     /// # Panics
-    /// The thread cannot be started.
+    /// If the thread cannot be started.
     pub fn start(marker: MarkerFile, max_age: Duration, epoch: EpochSource) -> Self {
         let (operations, inbox) = mpsc::channel();
         let (published, generation) = watch::channel(0);
@@ -112,24 +112,24 @@ impl DrainControl {
         Self { operations, generation }
     }
 
-    /// How many changes of the drain there were. Followers see each new number.
+    /// Returns the number of changes of the drain, as a channel that receives each new number.
     pub fn generation(&self) -> watch::Receiver<u64> {
         self.generation.clone()
     }
 
-    /// Begins or renews the caller's lease. When this returns, the marker is on the disk.
+    /// Begins or renews the caller's lease. Returns when the marker is on the disk.
     ///
     /// # Errors
-    /// The marker is not as asked: the caller must not be told that it drains.
+    /// The marker could not be written, or too many owners hold a lease. The caller must not report that the agent drains.
     pub async fn begin(&self, permit: &Permit, request: BeginRequest) -> Result<Changed, DrainError> {
         let principal = permit.name().to_owned();
         self.carry_out(|reply| Operation::Begin { principal, request, reply }).await
     }
 
-    /// Ends the caller's lease, or all of them. The marker goes with the last lease.
+    /// Ends the caller's lease, or all leases. The marker is removed with the last lease.
     ///
     /// # Errors
-    /// The marker is still there as it was.
+    /// The marker is unchanged.
     pub async fn cancel(&self, permit: &Permit, cancel: Cancel) -> Result<Changed, DrainError> {
         let principal = permit.name().to_owned();
         self.carry_out(|reply| Operation::Cancel { principal, cancel, reply }).await
@@ -147,13 +147,13 @@ struct MarkerKeeper {
     marker: MarkerFile,
     max_age: Duration,
     epoch: EpochSource,
-    /// The marker at the last look, to notice what other programs do.
+    /// The marker when it was last read, to detect changes by other programs.
     last_seen: MarkerState,
     generation: u64,
     published: watch::Sender<u64>,
 }
 
-/// A begin that waits for the common write.
+/// A begin that waits for the shared write.
 struct WaitingBegin {
     reply: Reply,
     lease: Lease,
@@ -198,12 +198,12 @@ impl MarkerKeeper {
         self.finish_begins(&mut leases, &mut waiting);
     }
 
-    /// Removes leases that have ended, also from the disk: the original knows nothing of their ends.
+    /// Removes leases that have ended, also from the disk, since the original ignores `expires_at`.
     fn tidy(&mut self) {
         self.notice_others();
         let now = Timestamp::now();
         let is_over = match judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now) {
-            // Every gateway ignores it, the original as well.
+            // Every gateway ignores such a marker, the original included.
             Verdict::NotDraining | Verdict::Stale(StaleReason::OtherEpoch(_)) => return,
             Verdict::Stale(StaleReason::Expired(_) | StaleReason::TooOld { .. }) => true,
             Verdict::Draining(_) => false,
@@ -252,7 +252,7 @@ impl MarkerKeeper {
         self.published.send_replace(self.generation);
     }
 
-    /// Those of the marker that count. Leases of a gateway that is gone do not.
+    /// Returns the leases of the marker that are in force. Leases from another epoch are not.
     fn living_leases(&self) -> Leases {
         let now = Timestamp::now();
         let verdict = judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now);
@@ -279,7 +279,7 @@ impl MarkerKeeper {
         }
     }
 
-    /// One write for all begins since the last cancel.
+    /// Stores all begins since the last cancel with one write.
     fn finish_begins(&mut self, leases: &mut Leases, waiting: &mut Vec<WaitingBegin>) {
         if waiting.is_empty() {
             return;
@@ -332,7 +332,7 @@ impl MarkerKeeper {
         }
     }
 
-    /// Makes the marker hold exactly these leases. Removes it if there are none.
+    /// Writes a marker with exactly these leases, or removes the marker if there are none.
     fn store(&mut self, leases: &Leases) -> Result<(), DrainError> {
         let epoch = (self.epoch)();
         let stored = match Marker::of(leases, epoch.as_ref(), self.generation + 1) {
@@ -351,7 +351,7 @@ impl MarkerKeeper {
     }
 }
 
-/// The caller may have gone. The change stands all the same.
+/// Sends the result. If the caller has disconnected, the change remains.
 fn answer(reply: Reply, result: Result<Changed, DrainError>) {
     let _ = reply.send(result);
 }

@@ -3,42 +3,42 @@ use rustix::process::{Pid, test_kill_process};
 use std::fs;
 use std::sync::LazyLock;
 
-/// Which boot of which machine or container this is: `<boot_id>:<start time of process 1>`. A marker from
-/// another epoch was left by an instance that is gone.
+/// One boot of a machine or container, as `<boot_id>:<start time of process 1>`. A marker from another epoch was left by an
+/// instance that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch(String);
 
 impl Epoch {
-    /// The present one; `None` where the kernel does not tell.
+    /// Returns the epoch of this process; `None` if `/proc` cannot be read.
     pub fn present() -> Option<Self> {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let init_start = process_start_time(1)?;
         Some(Self(format!("{}:{init_start}", boot_id.trim())))
     }
 
-    /// One that is known already.
+    /// Makes an epoch from the text of a marker or status file.
     pub fn known(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text that stands in a marker.
+    /// Returns the text for a marker.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What is known of a process id in this pid namespace.
+/// The state of a process id in this pid namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessState {
-    /// A process has it that started then, in clock ticks since boot. Both together name a process beyond doubt.
+    /// A process with this id runs and started at this time, in clock ticks since boot. Id and time together identify a process.
     Started(u64),
-    /// No process has it.
+    /// No process has this id.
     Gone,
-    /// It cannot be looked at: no descriptors are left, or the system hides other users' processes.
+    /// The process cannot be read: no descriptors are left, or the system hides other users' processes.
     Unknown,
 }
 
-/// Looks at a process. Its start time is field 22 of `/proc/PID/stat`.
+/// Reads the state of a process. The start time is field 22 of `/proc/PID/stat`.
 pub fn process_state(pid: u32) -> ProcessState {
     if !has_own_proc() {
         return ProcessState::Unknown;
@@ -62,7 +62,7 @@ pub fn has_own_proc() -> bool {
 }
 
 fn parse_stat(stat: &str) -> Option<ProcessState> {
-    // The second field is the command in parentheses, which may itself hold spaces and parentheses.
+    // The second field is the command in parentheses, which may itself contain spaces and parentheses.
     let (_, after_command) = stat.rsplit_once(')')?;
     let mut fields = after_command.split_ascii_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
@@ -71,7 +71,7 @@ fn parse_stat(stat: &str) -> Option<ProcessState> {
     fields.nth(18)?.parse().ok().map(ProcessState::Started)
 }
 
-/// When a process started, in clock ticks since boot; `None` if that is not known.
+/// Returns when a process started, in clock ticks since boot; `None` if that is not known.
 pub fn process_start_time(pid: u32) -> Option<u64> {
     match process_state(pid) {
         ProcessState::Started(start) => Some(start),
@@ -79,7 +79,7 @@ pub fn process_start_time(pid: u32) -> Option<u64> {
     }
 }
 
-/// The name of this process's pid namespace, such as `pid:[4026531836]`; `None` where the kernel does not tell.
+/// Returns the name of this process's pid namespace, such as `pid:[4026531836]`; `None` if `/proc` cannot be read.
 pub fn pid_namespace() -> Option<String> {
     fs::read_link("/proc/self/ns/pid").ok()?.into_os_string().into_string().ok()
 }

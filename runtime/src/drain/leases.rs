@@ -1,4 +1,4 @@
-//! Who holds a drain: one lease per owner, each with its own end. The drain is on while any lease lives.
+//! The leases of a drain: one per owner, each with its own end. The drain is on while any lease lives.
 
 use super::verdict::expiry_after;
 use super::{MarkerContent, MarkerState};
@@ -6,34 +6,34 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Most owners of one drain. The marker with all of them stays within what is read of it.
+/// Maximum number of owners. A marker with all of them stays below the size that is read.
 pub const MAX_LEASES: usize = 24;
 /// Longest name of an owner, in characters.
 pub const MAX_OWNER_CHARS: usize = 128;
 /// Longest reason, in characters.
 pub const MAX_REASON_CHARS: usize = 256;
 
-/// How far a clock may be behind the one that a lease was written by. A lease that begins later than this was written by
-/// a clock that has been corrected since.
+/// Tolerated difference between two clocks. A lease that begins further in the future was written by a clock that has been
+/// corrected since.
 pub(super) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// One owner's share in a drain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The owner's name for itself, by which it renews and cancels.
+    /// The name under which the owner renews and cancels.
     pub owner: String,
-    /// The caller that the gate verified.
+    /// Name of the caller's permit.
     #[serde(default)]
     pub principal: String,
-    /// Why the owner drains, in its own words.
+    /// Why the owner drains, in the owner's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it was begun or renewed.
+    /// When the lease was begun or renewed.
     pub requested_at: Timestamp,
-    /// When it ends by itself.
+    /// When the lease ends by itself.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
-    /// Should people be spared a message about it?
+    /// Whether people get no message about the drain.
     #[serde(default)]
     pub suppress_notification: bool,
 }
@@ -42,14 +42,14 @@ pub struct Lease {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases(Vec<Lease>);
 
-/// As many owners drain already as may.
+/// [`MAX_LEASES`] owners hold a lease already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyLeases;
 
 impl Leases {
-    /// The leases that a marker holds. A marker without any, as the original writes it, is one lease of its principal; without
-    /// a principal it belongs to no owner, and any caller may end it.
-    /// `max_age` bounds a marker that does not say when it ends; zero: it does not end.
+    /// Returns the leases of a marker. A marker without `holders`, as the original writes it, is one lease of its principal.
+    /// Without `expires_at`, such a lease ends after `max_age`; with a `max_age` of zero it does not end.
+    /// Without a principal it belongs to no owner, and any caller may end it.
     pub fn of(state: &MarkerState, max_age: Duration) -> Self {
         let MarkerState::Present { content, modified } = state else { return Self::default() };
         if !content.holders.is_empty() {
@@ -69,10 +69,10 @@ impl Leases {
         }])
     }
 
-    /// Begins or renews the lease of its owner, and touches no other.
+    /// Adds the lease, in place of an earlier one of the same owner. Other leases do not change.
     ///
     /// # Errors
-    /// It is a new owner, and there are [`MAX_LEASES`].
+    /// The owner is new, and there are [`MAX_LEASES`] leases.
     pub fn begin(&mut self, lease: Lease) -> Result<(), TooManyLeases> {
         let others = self.0.iter().filter(|other| other.owner != lease.owner).count();
         if others >= MAX_LEASES {
@@ -83,14 +83,14 @@ impl Leases {
         Ok(())
     }
 
-    /// Ends the lease of this owner. False: it had none.
+    /// Ends the lease of this owner. Returns false if the owner has none.
     pub fn cancel(&mut self, owner: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|lease| lease.owner != owner);
         self.0.len() < before
     }
 
-    /// Removes and returns those that have ended by now.
+    /// Removes and returns the leases that have ended.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Lease> {
         let has_ended = |lease: &Lease| lease.expires_at.is_some_and(|end| end <= now);
         let (ended, living) = std::mem::take(&mut self.0).into_iter().partition(has_ended);
@@ -98,7 +98,7 @@ impl Leases {
         ended
     }
 
-    /// Gives leases from a clock that was ahead their length from now on. Returns whether there were any.
+    /// Restarts each lease that begins in the future: it then begins now and keeps its length. Returns whether there were any.
     pub fn correct_clock(&mut self, now: Timestamp) -> bool {
         let mut is_changed = false;
         for lease in &mut self.0 {
@@ -112,17 +112,17 @@ impl Leases {
         is_changed
     }
 
-    /// All of them, the newest last.
+    /// Returns all leases, the newest last.
     pub fn all(&self) -> &[Lease] {
         &self.0
     }
 
-    /// The one that was begun or renewed last.
+    /// Returns the lease that was begun or renewed last.
     pub fn newest(&self) -> Option<&Lease> {
         self.0.last()
     }
 
-    /// When the last of them ends; `None` if one has no end, or there is none.
+    /// Returns when the last lease ends; `None` if one has no end, or there is none.
     pub fn ends_at(&self) -> Option<Timestamp> {
         let ends: Option<Vec<_>> = self.0.iter().map(|lease| lease.expires_at).collect();
         ends?.into_iter().max()

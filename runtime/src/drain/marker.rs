@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The marker's name in the home. The original's `gateway/drain_control.py` uses the same.
 pub const MARKER_FILE: &str = ".drain_request.json";
 
-/// A marker as it is written: the original's keys for the newest lease and the latest end, and all leases beside them.
+/// A marker as it is written. The original's keys hold the newest lease and the latest end; `holders` has all leases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Marker {
     action: &'static str,
@@ -26,7 +26,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// A marker with these leases; `None` if there are none. `epoch`: the one of the gateway that it is for, if known.
+    /// Returns a marker with these leases; `None` if there are none. `epoch` is the one of the gateway that it is for, if known.
     pub fn of(leases: &Leases, epoch: Option<&Epoch>, generation: u64) -> Option<Self> {
         let newest = leases.newest()?;
         Some(Self {
@@ -42,28 +42,28 @@ impl Marker {
     }
 }
 
-/// What was found in a marker that someone, perhaps another program, wrote. A field of another type than it
-/// should have is a field that is not there; unknown keys are ignored.
+/// The content of a marker, which another program may have written. A field of a wrong type counts as absent, and unknown keys
+/// are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MarkerContent {
-    /// When the drain was asked for.
+    /// When the drain began.
     pub requested_at: Option<Timestamp>,
-    /// When it stops counting.
+    /// When the drain ends.
     pub expires_at: Option<Timestamp>,
-    /// The epoch in which it counts.
+    /// The epoch in which the marker is valid.
     pub epoch: Option<String>,
-    /// Who asked.
+    /// Principal of the newest lease.
     pub principal: Option<String>,
-    /// Should people be spared a message about it?
+    /// Whether people get no message about the drain.
     pub suppress_notification: bool,
-    /// Its leases; empty in a marker of the original.
+    /// Its leases; empty in a marker that the original wrote.
     pub holders: Vec<Lease>,
-    /// How many changes there were before it; zero in a marker of the original.
+    /// The generation that it was written as; zero in a marker that the original wrote.
     pub generation: u64,
 }
 
 impl MarkerContent {
-    /// `None`: this is no JSON object.
+    /// Returns `None` if the text is not a JSON object.
     fn parse(text: &[u8]) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return None };
         let text = |key: &str| fields.get(key).and_then(Value::as_str);
@@ -73,7 +73,7 @@ impl MarkerContent {
         Some(Self {
             requested_at: time("requested_at"),
             expires_at: time("expires_at"),
-            // The original writes an empty one where it cannot tell.
+            // The original writes an empty epoch where it cannot read `/proc`.
             epoch: text("epoch").filter(|epoch| !epoch.is_empty()).map(str::to_owned),
             principal: text("principal").map(str::to_owned),
             suppress_notification: fields.get("suppress_notification") == Some(&Value::Bool(true)),
@@ -89,22 +89,22 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| without_zone().map(|time| time.timestamp()))
 }
 
-/// What stands at the marker's name. Presence is the signal: whatever is there but cannot be read means
-/// "draining", since a begin that was damaged on its way must not be ignored.
+/// What is at the marker's path. Presence is the signal: anything there that cannot be read means "draining", since a damaged
+/// begin must not be ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MarkerState {
-    /// Nothing.
+    /// There is no such file.
     Absent,
-    /// Something without content: empty, garbage, not an object, a folder, unreadable, a dangling link.
+    /// A file without content (empty, garbage, not an object, unreadable), a folder, or a dangling link.
     Unreadable {
-        /// When it was last changed, if that is known.
+        /// Modification time, if it is known.
         modified: Option<Timestamp>,
     },
     /// A marker.
     Present {
-        /// What it says.
+        /// Its content.
         content: MarkerContent,
-        /// When it was last changed, if that is known.
+        /// Modification time, if it is known.
         modified: Option<Timestamp>,
     },
 }
@@ -121,12 +121,12 @@ impl MarkerFile {
         Self { path: home.join(MARKER_FILE) }
     }
 
-    /// Where it stands.
+    /// Path of the marker.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Looks. Never fails and never blocks: what cannot be read is [`MarkerState::Unreadable`].
+    /// Reads the marker. Never fails and never blocks: a marker that cannot be read is [`MarkerState::Unreadable`].
     pub fn read(&self) -> MarkerState {
         let found = match fs::symlink_metadata(&self.path) {
             Ok(found) => found,
@@ -138,7 +138,7 @@ impl MarkerFile {
         match content.map(|text| MarkerContent::parse(&text)) {
             Ok(Some(content)) => MarkerState::Present { content, modified },
             Ok(None) => MarkerState::Unreadable { modified },
-            // Removed between the two looks, unless a dangling link still stands there.
+            // Removed between the two calls, unless it is a dangling link.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !found.is_symlink() => {
                 MarkerState::Absent
             }
@@ -146,17 +146,16 @@ impl MarkerFile {
         }
     }
 
-    /// Writes the marker whole, so that it survives a loss of power. A symbolic link is written through, as the original
-    /// does.
+    /// Replaces the marker durably: it survives a loss of power. A symbolic link is written through, as the original does.
     ///
     /// # Errors
-    /// It could not be written, and what stood there before still stands.
+    /// The marker could not be written. The previous one remains.
     pub fn write(&self, marker: &Marker) -> io::Result<()> {
         let text = serde_json::to_vec(marker)?;
         atomic_file::replace(&self.target(), &text, Durability::Synced)
     }
 
-    /// The file to write: the marker itself, or where the link at its name leads.
+    /// Returns the path to write: the marker's, or the target of a symbolic link there.
     fn target(&self) -> PathBuf {
         let dangling = || {
             let leads_to = fs::read_link(&self.path).ok()?;
@@ -165,10 +164,10 @@ impl MarkerFile {
         fs::canonicalize(&self.path).ok().or_else(dangling).unwrap_or_else(|| self.path.clone())
     }
 
-    /// Removes whatever stands there. Nothing there is fine.
+    /// Removes the marker. Does nothing if there is none.
     ///
     /// # Errors
-    /// It is still there: a folder that is not empty, or one that may not be written.
+    /// The marker remains: it is a folder that is not empty, or the home may not be written.
     pub fn clear(&self) -> io::Result<()> {
         let removed = match fs::symlink_metadata(&self.path) {
             Ok(found) if found.is_dir() => fs::remove_dir(&self.path),
@@ -182,7 +181,7 @@ impl MarkerFile {
         }
     }
 
-    /// Removes what a process that was killed while it wrote left beside the marker.
+    /// Removes temporary files that a killed process left beside the marker.
     pub fn sweep(&self) {
         atomic_file::sweep(&self.path);
     }

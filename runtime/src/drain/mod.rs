@@ -1,4 +1,4 @@
-//! Draining: the secret that guards it, the marker that carries it, and what a marker means.
+//! Draining: the secret, the leases, the marker, and its meaning.
 //!
 //! **Invariant:** no marker is written without a [`Permit`](crate::auth::Permit), and no provider in a
 //! sandbox is ever asked about the drain secret.

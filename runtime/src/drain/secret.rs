@@ -6,12 +6,12 @@ use std::time::Instant;
 
 /// The name under which the drain secret's provider is registered.
 pub const DRAIN_PROVIDER: &str = "drain-secret";
-/// The principal that the drain secret stands for.
+/// Principal of a caller with the drain secret.
 pub const DRAIN_PRINCIPAL: &str = "drain-control";
 
 const MIN_DISTINCT: usize = 16;
 const MIN_BITS: f64 = 128.0;
-/// `openssl rand -hex 32` gives 64 digits, of which 24 % of values miss at least one of the sixteen.
+/// `openssl rand -hex 32` prints 64 digits. 24 % of its values lack at least one of the sixteen digits.
 const HEX_DIGITS: usize = 64;
 const MIN_DISTINCT_HEX: usize = 10;
 
@@ -44,7 +44,7 @@ pub enum WeakSecret {
         /// How many it has.
         bits: f64,
     },
-    /// One block over and over.
+    /// One block is repeated.
     #[error("it repeats a block of {0} characters")]
     Repeats(usize),
     /// Characters that follow from one another, like `0123` or `aceg`.
@@ -57,7 +57,7 @@ impl DrainSecret {
     /// no repetition and no sequence. 64 or more hex digits pass with 10 distinct ones.
     ///
     /// # Errors
-    /// Says what is weak about it.
+    /// Why the secret is weak.
     pub fn new(secret: &str, min_chars: usize) -> Result<Self, WeakSecret> {
         let chars: Vec<char> = secret.chars().collect();
         if chars.len() < min_chars {
@@ -82,13 +82,13 @@ impl DrainSecret {
         Ok(Self(SecretDigest::of(secret.as_bytes())))
     }
 
-    /// The one comparison, in constant time over digests.
+    /// Returns whether the token is the secret. Compares digests in constant time, so that no length shows.
     pub fn matches(&self, token: &BearerToken) -> bool {
         self.0.matches(token.expose().as_bytes())
     }
 }
 
-/// A secret that passes the gate: 32 random bytes as 64 hex digits.
+/// Returns a secret that passes the strength gate: 32 random bytes as 64 hex digits.
 ///
 /// # Errors
 /// The operating system has no random numbers.
@@ -118,8 +118,8 @@ fn shannon_bits(counts: &BTreeMap<char, usize>, len: usize) -> f64 {
     counts.values().map(|&count| -(count as f64) * (count as f64 / len).log2()).sum()
 }
 
-/// The length of a block that most of the value repeats. Of random values, one in sixteen characters at the
-/// most is the one that stands a given way before it, so a half of them tells, whatever pads the block.
+/// Returns the length of a block that at least half of the value repeats. In a random value, at most one character in sixteen
+/// equals the one at a given distance before it.
 fn period(chars: &[char]) -> Option<usize> {
     (1..=chars.len() / 2).find(|&period| {
         let pairs = chars.iter().zip(&chars[period..]);
@@ -127,7 +127,7 @@ fn period(chars: &[char]) -> Option<usize> {
     })
 }
 
-/// Does most of the value follow from the two characters before, by the same step up or down?
+/// Returns whether more than half of the characters continue the step between the two before.
 fn is_sequence(chars: &[char]) -> bool {
     let steps: Vec<i64> =
         chars.windows(2).map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32)).collect();
@@ -135,7 +135,7 @@ fn is_sequence(chars: &[char]) -> bool {
     steady * 2 > steps.len()
 }
 
-/// The drain secrets as a token provider: native, asked before any other.
+/// The token provider for the drain secrets. It is native and is asked before any other.
 pub struct DrainSecretProvider {
     secrets: Vec<DrainSecret>,
     claims: Claims,
@@ -159,7 +159,7 @@ impl TokenProvider for DrainSecretProvider {
         token: &'a BearerToken,
         _: Instant,
     ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
-        // All are compared, so that the time does not tell which one matched.
+        // All are compared, so that the time does not reveal which one matched.
         let is_match = self.secrets.iter().fold(false, |found, secret| found | secret.matches(token));
         let verdict = match is_match {
             true => TokenVerdict::Recognized(self.claims.clone()),

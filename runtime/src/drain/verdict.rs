@@ -3,52 +3,52 @@ use super::{Epoch, Lease, MarkerContent, MarkerState};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// What a marker means at a moment.
+/// The meaning of a marker at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// No marker.
     NotDraining,
-    /// A marker that no longer counts.
+    /// A marker that is ignored.
     Stale(StaleReason),
-    /// A marker that counts.
+    /// A marker that drains.
     Draining(DrainView),
 }
 
-/// Why a marker no longer counts.
+/// Why a marker is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StaleReason {
-    /// Left by an instance that is gone.
+    /// It was written in another epoch, which is the one that is named.
     #[error("it was written in another epoch ({0})")]
     OtherEpoch(String),
-    /// Its own time is up.
+    /// Its `expires_at` has passed.
     #[error("it expired at {0}")]
     Expired(Timestamp),
-    /// Older than any drain may get.
+    /// It has no `expires_at` and is older than the maximum age.
     #[error("it is older than {} seconds (dashboard.drain.max_age_seconds)", max_age.as_secs())]
     TooOld {
-        /// How old a marker may get.
+        /// The maximum age.
         max_age: Duration,
     },
 }
 
-/// A drain that is on, as it is shown.
+/// A drain that is on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainView {
-    /// Since when, if that is known.
+    /// Start of the drain, if it is known.
     pub requested_at: Option<Timestamp>,
-    /// Until when, if it ends by itself.
+    /// End of the drain, if it ends by itself.
     pub expires_at: Option<Timestamp>,
-    /// On whose behalf, if that is known.
+    /// Principal of the newest lease, if it is known.
     pub principal: Option<String>,
-    /// Who holds it; empty for a marker of the original or without content.
+    /// Its leases; empty for a marker that the original wrote or that has no content.
     pub holders: Vec<Lease>,
-    /// Should people be spared a message about it?
+    /// Whether people get no message about the drain.
     pub suppress_notification: bool,
 }
 
 impl DrainView {
-    /// How long a drain may last from now on that was written by a clock which was ahead of this one; `None`: it was not.
-    /// No honest drain begins in the future, or ends later than `longest` from now.
+    /// Returns how long the drain may still last if the clock that wrote it was ahead of this one; `None` if it was not. A clock
+    /// was ahead if the drain begins in the future, or ends later than `longest` from now.
     pub fn overlong(&self, now: Timestamp, longest: Duration) -> Option<Duration> {
         let left = Duration::try_from(self.expires_at?.duration_since(now)).ok()?;
         match self.requested_at {
@@ -62,12 +62,12 @@ impl DrainView {
 }
 
 impl Verdict {
-    /// Are new turns refused?
+    /// Returns whether new turns are refused.
     pub fn is_draining(&self) -> bool {
         matches!(self, Self::Draining(_))
     }
 
-    /// The drain that is on.
+    /// Returns the drain that is on.
     pub fn drain(&self) -> Option<&DrainView> {
         match self {
             Self::Draining(view) => Some(view),
@@ -76,8 +76,8 @@ impl Verdict {
     }
 }
 
-/// Judges a marker. `epoch` is the present one (`None`: unknown, so no marker is from another);
-/// `max_age` of zero lets no marker grow too old. Times in the future are honoured.
+/// Judges a marker. `epoch` is the gateway's (`None`: unknown, and the marker's is not compared). With a `max_age` of zero, a
+/// marker without `expires_at` never expires. Times in the future are honoured.
 pub fn judge(state: &MarkerState, epoch: Option<&Epoch>, max_age: Duration, now: Timestamp) -> Verdict {
     let empty = MarkerContent::default();
     let (content, modified) = match state {
@@ -113,7 +113,7 @@ fn living(holders: &[Lease], now: Timestamp) -> Vec<Lease> {
     holders.iter().filter(|lease| lease.expires_at.is_none_or(|end| end > now)).cloned().collect()
 }
 
-/// `None`: beyond the end of time.
+/// Returns `None` if the result is later than the last time that can be represented.
 pub(super) fn expiry_after(since: Timestamp, life: Duration) -> Option<Timestamp> {
     since.checked_add(SignedDuration::try_from(life).ok()?).ok()
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// Longest that a caller may wait for the gateway or for a change, in seconds.
 const MAX_WAIT_SECONDS: u64 = 30;
-/// Between two looks at the gateway, for a caller that waits.
+/// Poll interval for a caller that waits for the gateway.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ enum Command {
     Cancel(Cancel),
 }
 
-/// A request, and what of it was not understood.
+/// A parsed request, with the names of its unknown fields.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     command: Command,
@@ -57,7 +57,7 @@ pub(super) async fn control(
     if !request.ignored.is_empty() {
         tracing::info!(fields = ?request.ignored, "unknown fields of a drain request are ignored");
     }
-    // In a task of its own: a caller that hangs up must not leave a drain without its audit line.
+    // In a task of its own: a caller that disconnects must not leave a drain without its audit line.
     let ip = context.ip();
     let carried_out = tokio::spawn(async move {
         let Request { command, wait, ignored } = request;
@@ -73,7 +73,7 @@ pub(super) async fn control(
     carried_out.await.unwrap_or_else(|_| respond::internal_error())
 }
 
-/// The same for a person, from the page: JSON from its script, a form without it.
+/// `POST /api/drain`: the same for a person. The page's script sends JSON; without scripts the page sends a form.
 pub(super) async fn from_page(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
@@ -97,8 +97,8 @@ pub(super) async fn from_page(
     if is_form { respond::back_to(home, answer) } else { answer }
 }
 
-/// The drain as it stands, and the turns in flight. `?wait=SECONDS&generation=N` answers when the generation is no longer
-/// `N`, or when the time is up.
+/// `GET /api/gateway/drain`: the drain and the turns in flight. `?wait=SECONDS&generation=N` answers when the generation is no
+/// longer `N`, or when the time is up.
 pub(super) async fn picture(
     State(dashboard): State<Arc<Dashboard>>,
     parameters: Parameters,
@@ -144,7 +144,7 @@ pub(super) async fn picture(
     ([(ETAG, tag)], Json(body)).into_response()
 }
 
-/// A list of tags, weak ones included, or `*` (RFC 9110, section 13.1.2).
+/// Returns whether `If-None-Match` names the tag: a list of tags, weak ones included, or `*` (RFC 9110, section 13.1.2).
 fn names_tag(sent: &[u8], tag: &str) -> bool {
     let sent = String::from_utf8_lossy(sent);
     sent.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
@@ -205,7 +205,7 @@ async fn end(
     }))
 }
 
-/// Leases as callers see them.
+/// Returns the `holders` of an answer.
 fn holders_of(leases: &[Lease]) -> Vec<Value> {
     let holder = |lease: &Lease| {
         json!({
@@ -219,13 +219,13 @@ fn holders_of(leases: &[Lease]) -> Vec<Value> {
     leases.iter().map(holder).collect()
 }
 
-/// Adds whether the gateway acts on the change, after waiting for it if asked to.
+/// Adds `acknowledged` and `ignored` to an answer. Waits up to `wait` for the gateway to act on the change.
 async fn complete(dashboard: &Dashboard, mut body: Value, wait: Duration, ignored: Vec<String>) -> Value {
     let until = Instant::now() + wait;
     let is_draining = body["draining"] == true;
     let acts = |observed: &Observed| match is_draining {
         true => observed.is_acknowledged(),
-        // The turns that wait are let in again when the gateway says so.
+        // Turns are accepted again only when the gateway has left `draining`.
         false => observed.is_acknowledged() && !observed.reading.is(GatewayState::Draining),
     };
     let acknowledged = loop {
@@ -249,7 +249,7 @@ pub(super) fn record_of(event: EventName, permit: &Permit, ip: Option<String>) -
     Record::now(event).with("principal", permit.name()).with("provider", provider).with("ip", ip)
 }
 
-/// The caller is never told that it drains when it does not. Why is in the log.
+/// Logs and audits the error, and returns the error response. The cause is in the log alone.
 fn failed(dashboard: &Dashboard, action: &'static str, record: Record, error: &DrainError) -> Response {
     dashboard.metrics.drain(action, false);
     dashboard.audit.write(record.with("ok", false).with("reason", error.to_string()));
@@ -271,7 +271,7 @@ fn failed(dashboard: &Dashboard, action: &'static str, record: Record, error: &D
     respond::error(status, "drain_failed", &detail)
 }
 
-/// The fields that are understood, of whatever type they came. A field that stands twice is a mistake.
+/// The known fields, of any type. A field that occurs twice is an error.
 #[derive(Default, Deserialize)]
 struct Body {
     #[serde(default, deserialize_with = "present")]
@@ -293,7 +293,7 @@ struct Body {
 }
 
 impl Request {
-    /// An empty body or object begins a drain.
+    /// Parses a body. An empty body or object begins a drain.
     fn parse(body: &[u8]) -> Result<Self, String> {
         let body: Body = fields::parse(body)?;
         let action = action_in(body.action)?;

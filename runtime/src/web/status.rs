@@ -1,4 +1,4 @@
-//! What everyone may know: `GET /api/status`, `/healthz`, `/readyz`. No names, no paths, no pid.
+//! The public routes `GET /api/status`, `/healthz` and `/readyz`. They show no names, no paths and no pid.
 
 use super::{Dashboard, GatewayView, respond};
 use crate::auth::{HealthReport, Permit, ProviderState, Registered};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// The gateway and the drain at one moment.
+/// The gateway and the drain at one instant.
 pub(super) struct Observed {
     pub(super) reading: StatusReading,
     pub(super) verdict: Verdict,
@@ -22,7 +22,7 @@ pub(super) struct Observed {
 }
 
 impl GatewayView {
-    /// Reads the two files. For a thread that may wait for a disk.
+    /// Reads the status file and the marker. Blocks on the disk.
     pub(super) fn read(&self) -> Observed {
         let reading = self.status.read();
         self.log_trouble(&reading);
@@ -47,7 +47,7 @@ impl GatewayView {
         }
     }
 
-    /// The same, off the threads that serve requests.
+    /// The same, on a blocking thread.
     pub(super) async fn observe(&self) -> Option<Observed> {
         let view = self.clone();
         tokio::task::spawn_blocking(move || view.read()).await.ok()
@@ -55,7 +55,7 @@ impl GatewayView {
 }
 
 impl Observed {
-    /// Does the gateway act on the drain as it stands, or on its end?
+    /// Returns whether the gateway acts on the present drain, or, without a drain, accepts turns.
     pub(super) fn is_acknowledged(&self) -> bool {
         let is_draining = self.reading.is(GatewayState::Draining);
         let Some(drain) = self.verdict.drain() else {
@@ -68,7 +68,7 @@ impl Observed {
             )
     }
 
-    /// The original does not say which drain it acts on, and renews its status at every look while it drains.
+    /// The original's status does not name the drain that it acts on, but it is rewritten every second while it drains.
     fn was_updated_since(&self, requested_at: Option<Timestamp>) -> bool {
         let updated_at = self.reading.updated_at.as_ref().and_then(|time| time.parse::<Timestamp>().ok());
         match (updated_at, requested_at) {
@@ -77,12 +77,12 @@ impl Observed {
         }
     }
 
-    /// A drain is on, the gateway acts on it, and no turn is in flight.
+    /// Returns whether a drain is on, the gateway acts on it, and no turn is in flight.
     pub(super) fn is_drained(&self) -> bool {
         self.verdict.is_draining() && self.is_acknowledged() && self.reading.active_agents == Some(0)
     }
 
-    /// Nothing is in flight for certain, and nothing will be: what a script may act on.
+    /// Returns whether it is certain that no turn is in flight and none will start. Scripts act on this key.
     fn is_quiesced(&self) -> bool {
         self.is_drained() || self.reading.is_up() == Some(false)
     }
@@ -115,7 +115,7 @@ impl Observed {
         })
     }
 
-    /// The turns in flight that the gateway names, with their ages.
+    /// Returns the turns in flight that the status file names, with their ages in seconds.
     pub(super) fn turns(&self, now: Timestamp) -> Vec<Value> {
         let turn = |turn: &TurnInFlight| {
             let seconds = now.duration_since(turn.since).as_secs().max(0);
@@ -124,7 +124,7 @@ impl Observed {
         self.reading.turns.iter().map(turn).collect()
     }
 
-    /// The status, with what only people who are let in may know.
+    /// Returns the status with the details that only signed-in people see.
     pub(super) fn for_people(&self, auth_required: bool) -> Value {
         let mut status = self.status(auth_required);
         let drain = self.verdict.drain();
@@ -150,8 +150,8 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// 503 until the dashboard is ready. Numbers for everyone. Names, limits and faults for those who may see them: a caller with
-/// a permit, and on a loopback bind anyone, since the page there hands out this process's token.
+/// Answers 503 until the dashboard is ready. Every caller gets the counts. Names, limits and faults go to callers with a permit,
+/// and on a loopback bind to every caller, since the page there hands out this process's token.
 pub(super) async fn readyz(
     State(dashboard): State<Arc<Dashboard>>,
     permit: Option<Extension<Permit>>,
