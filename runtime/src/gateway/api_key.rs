@@ -1,10 +1,10 @@
-//! The key that callers of the gateway's HTTP door present.
+//! The key that callers of the gateway's HTTP port present.
 
 use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-/// The SHA-256 digest of the key. Digests are of one size, so comparing them does not tell the key's length.
+/// The SHA-256 digest of the key. Digests have one size, so a comparison does not reveal the key's length.
 #[derive(Clone)]
 pub struct ApiKey([u8; 32]);
 
@@ -19,7 +19,7 @@ impl ApiKey {
         self.0.ct_eq(&Self::of(presented).0).into()
     }
 
-    /// Is this `Authorization` header `Bearer KEY`, with this key?
+    /// Returns whether this `Authorization` header is `Bearer KEY` with this key.
     pub(super) fn is_in(&self, authorization: &str) -> bool {
         let parts = authorization.split_once(' ');
         parts.is_some_and(|(scheme, key)| {

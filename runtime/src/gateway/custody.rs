@@ -1,11 +1,11 @@
 //! The gateway as the parent of its turns' processes.
 //!
-//! Each turn has one guard (`turn_guard`), which ends by itself only when nothing of its turn is left. A guard can be
-//! killed all the same, by `kill -9` or by the OOM killer. The gateway is a child subreaper as the guards are, so what a
-//! killed guard leaves becomes a child of the gateway. A child that is not a live guard is then an orphan of a turn.
+//! Each turn has one guard (`turn_guard`), which ends by itself only when no process of its turn is left. `kill -9` and the OOM
+//! killer can still kill a guard. The gateway is a child subreaper as the guards are, so the processes that a killed guard
+//! leaves become children of the gateway. A child that is not a live guard is then an orphan of a turn.
 //!
-//! **Invariant:** one lock is held while a guard is started and registered, and while orphans are looked for and killed,
-//! so a guard is never taken for an orphan.
+//! **Invariant:** one lock is held while a guard is started and registered, and while orphans are listed and killed, so a guard
+//! is never taken for an orphan.
 
 use super::children::children;
 use super::turn_guard::{END_GRACE, END_TURN};
@@ -18,10 +18,10 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
-/// Pause between two looks for orphans.
+/// Pause between two scans for orphans.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Looks in a row without an orphan before there is none: one look may miss a child (see [`children`]).
+/// Consecutive scans without an orphan that prove that none is left: one scan may miss a child (see [`children`]).
 const CLEAR_LOOKS: u32 = 3;
 
 /// The guards of all turns in flight.
@@ -73,14 +73,14 @@ impl Custody {
         }
     }
 
-    /// Kills the orphans that there are, reaps those that have ended, and returns how many it found.
+    /// Kills all orphans, reaps those that have ended, and returns how many it found.
     fn kill_orphans(&self) -> usize {
         let guards = self.lock();
         let is_orphan = |child: &Pid| !guards.contains(child) && !self.strangers.contains(child);
         let orphans: Vec<Pid> = children().into_iter().filter(is_orphan).collect();
         for orphan in &orphans {
             let _ = kill_process(*orphan, Signal::KILL);
-            // By its id and never just any child: tokio reaps the guards.
+            // By its id: a wait for any child would reap the guards, which tokio waits for.
             let _ = waitpid(Some(*orphan), WaitOptions::NOHANG);
         }
         orphans.len()
@@ -99,7 +99,7 @@ pub(super) struct Pipes {
     pub stderr: Option<ChildStderr>,
 }
 
-/// The guard of one turn, registered for as long as it is not known to have ended.
+/// The guard of one turn. It is registered until it is known to have ended.
 pub(super) struct Guard {
     child: Child,
     pid: Pid,
@@ -134,7 +134,7 @@ impl Guard {
     /// # Errors
     /// The system does not tell the guard's status.
     pub(super) async fn end(&mut self) -> io::Result<ExitStatus> {
-        // Without an id it was reaped already, and another process may have its number.
+        // Without an id the guard was reaped already, and another process may have its number.
         if self.child.id().is_some() {
             let _ = kill_process(self.pid, END_TURN);
         }

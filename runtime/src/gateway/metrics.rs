@@ -1,4 +1,4 @@
-//! What the gateway counts, and the text of `GET /metrics`.
+//! The gateway's metrics, and the text of `GET /metrics`.
 
 use super::GatewayState;
 use super::turns::{Refusal, Turns};
@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The content type of the text: what every Prometheus reads.
+/// Content type of the text. Every version of Prometheus reads it.
 pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const STATES: [(&str, GatewayState); 6] = [
@@ -24,13 +24,13 @@ const STATES: [(&str, GatewayState); 6] = [
 
 type Label = [(&'static str, &'static str); 1];
 
-/// Where the gateway is in its life, as its metrics show it.
+/// The gateway's state, as the metrics show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LifeView {
     pub state: GatewayState,
-    /// Is a drain acted on?
+    /// Whether the gateway acts on a drain.
     pub drain_active: bool,
-    /// Owners of that drain.
+    /// Number of owners of that drain.
     pub drain_holders: usize,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let refused = Family::<Label, Counter>::default();
-        // A counter that is there from the start shows its first increase.
+        // A rate over a counter that exists from the start includes its first increase.
         for reason in ["draining", "session_busy", "max_turns"] {
             drop(refused.get_or_create(&[("reason", reason)]));
         }

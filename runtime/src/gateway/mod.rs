@@ -1,7 +1,7 @@
 //! The gateway: it runs turns, and stops starting new ones while a drain is on.
 //!
 //! **Invariant:** a turn is admitted in the same step that reads whether turns are admitted, so none starts
-//! after a drain was entered; and nothing here knows who asked for the drain.
+//! after a drain began; and nothing here depends on who began the drain.
 
 mod api_key;
 mod children;

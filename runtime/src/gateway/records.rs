@@ -1,4 +1,4 @@
-//! What is known of each turn by its number: whether it runs, and for a while after its end its output.
+//! The record of each turn: its state, and for ten minutes after its end its output.
 //!
 //! **Invariant:** at most [`MAX_ENDED`] ended turns are kept, each for [`KEPT_FOR`]; the output that is kept is at most
 //! [`MAX_TURN_BYTES`] per turn and [`MAX_BYTES`] in all.
@@ -63,7 +63,7 @@ impl TurnRecords {
     }
 
     fn lock(&self) -> MutexGuard<'_, Records> {
-        // Nothing in here panics between two changes, so the records are whole whatever happened.
+        // No code under this lock panics between two changes, so the records are consistent after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,13 +22,13 @@ use tokio::process::{ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
-/// How long a listener may leave the output unread before the turn goes on without it.
+/// How long a listener may leave the output unread before the turn continues without it.
 const LISTENER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long an empty pipe is looked at once the turn has ended.
+/// How long an empty pipe is read after the turn has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A piece of a turn, as it happens.
+/// An event of a turn.
 #[derive(Debug)]
 pub(super) enum TurnEvent {
     /// Bytes that the command wrote.
@@ -40,12 +40,12 @@ pub(super) enum TurnEvent {
 /// What every turn runs.
 #[derive(Clone, Debug)]
 pub(super) struct TurnCommand {
-    /// This very binary, which guards the turn.
+    /// Path of this binary, which is also the turn's guard.
     pub guard: PathBuf,
     pub command: Vec<OsString>,
-    /// Variables that no turn may see.
+    /// Variables that are removed from the environment of turns.
     pub secret_variables: BTreeSet<OsString>,
-    /// How long a turn may take. `None`: as long as it needs.
+    /// Maximum duration of a turn. `None`: no limit.
     pub time_limit: Option<Duration>,
     pub custody: Custody,
 }
@@ -61,9 +61,8 @@ pub(super) struct AdmittedTurn {
 }
 
 impl TurnCommand {
-    /// Starts the turn and returns its events. The turn runs to its end whether or not anyone listens; the
-    /// permit is given back only after nothing of the turn is left. Without an end event, the listener missed
-    /// something.
+    /// Starts the turn and returns its events. The turn runs to its end with or without a listener. The permit is dropped when
+    /// no process of the turn is left. If the events end without an end event, the listener has missed output.
     pub(super) fn start(
         &self,
         turn: AdmittedTurn,
@@ -120,7 +119,7 @@ struct Limits {
 }
 
 impl Limits {
-    /// Waits until the turn has to be ended, and says why.
+    /// Waits until the turn has to be ended, and returns the reason.
     async fn reached(self) -> TurnEnd {
         let Self { time, stopped } = self;
         let overtime = async {
@@ -158,7 +157,7 @@ async fn run(
     let mut log = tokio::spawn(log_stderr(id, stderr));
     let feed = async move {
         if let Some(mut stdin) = stdin {
-            // A command that does not read its input is a command that does not want it.
+            // A command may end without reading its input.
             let _ = stdin.write_all(text.as_bytes()).await;
         }
     };
@@ -167,8 +166,8 @@ async fn run(
     let finish = async {
         match select(ended, listen).await {
             Either::Left((end, mut listen)) => {
-                // What is in the pipe is still passed on, however slowly it is taken. But whoever else was handed
-                // the pipe must not keep the turn in flight by keeping it open.
+                // The content of the pipe is still passed on, also to a slow listener. But another process that has
+                // inherited the pipe must not keep the turn in flight by keeping the pipe open.
                 while timeout(LAST_WORDS, &mut listen).await.is_err() && !is_empty.load(Ordering::Relaxed) {}
                 end
             }
@@ -198,7 +197,7 @@ async fn end_of(guard: &mut Guard, limits: Limits) -> TurnEnd {
     reason
 }
 
-/// Where a turn's output goes: into its record, and to the listener for as long as it takes it.
+/// The receivers of a turn's output: its record, and the listener for as long as it reads.
 struct Output {
     listener: Option<mpsc::Sender<TurnEvent>>,
     record: TurnRecord,
@@ -210,8 +209,8 @@ impl Output {
         self.send(TurnEvent::Output(bytes.to_vec())).await;
     }
 
-    /// A listener that leaves, or does not read for too long, is given up: it never sees an end that would
-    /// make the part it has look whole.
+    /// Sends an event to the listener. A listener that disconnects or does not read for [`LISTENER_PATIENCE`] is dropped. It
+    /// gets no end event, since its part of the output would then look complete.
     async fn send(&mut self, event: TurnEvent) {
         let Some(listener) = &self.listener else { return };
         if listener.send_timeout(event, LISTENER_PATIENCE).await.is_err() {

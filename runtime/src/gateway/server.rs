@@ -1,4 +1,4 @@
-//! The gateway's two doors: HTTP for everyone, and the internal channel, a Unix socket in the home.
+//! The gateway's two listeners: the HTTP port, and the internal channel, a Unix socket in the home.
 
 use super::ApiKey;
 use super::metrics::{Metrics, TEXT_FORMAT};
@@ -38,25 +38,25 @@ const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 const DRAINING: &str = "This agent is being prepared for maintenance and is not accepting new turns right now. \
                         Please send your message again later.";
 
-/// What the doors share.
+/// State that both listeners share.
 #[derive(Clone)]
 pub(super) struct TurnService {
     pub turns: Turns<Timestamp>,
     pub command: Option<Arc<TurnCommand>>,
-    /// Told of every change of the number of turns.
+    /// Notified of each change of the number of turns.
     pub changed: Arc<Notify>,
     pub records: TurnRecords,
     pub metrics: Arc<Metrics>,
-    /// What callers of the HTTP door present. `None`: nothing is asked.
+    /// Key that callers of the HTTP port present. `None`: none is needed.
     pub api_key: Option<ApiKey>,
 }
 
-/// By which way somebody comes in.
+/// The listener that a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
-    /// The Unix socket in the home, which its owner alone can open: turns of the system itself.
+    /// The Unix socket in the home, which only its owner can open. Its turns are internal.
     Internal,
-    /// An address of this machine, which every page in a browser on it can reach as well.
+    /// A loopback address. Pages in a browser on this machine can reach it as well.
     Loopback,
     /// Any other address.
     Network,
@@ -75,7 +75,7 @@ impl Door {
     }
 }
 
-/// The routes behind one door.
+/// Returns the routes of one listener.
 pub(super) fn router(service: TurnService, door: Door) -> Router {
     let origin = door.origin();
     let api_key = service.api_key.clone().filter(|_| door != Door::Internal);
@@ -102,7 +102,7 @@ pub(super) fn router(service: TurnService, door: Door) -> Router {
         .layer(middleware::from_fn_with_state(door, refuse_foreign_pages))
 }
 
-/// With a key, everything but `/health` needs it.
+/// Checks the key, if there is one, on every path except `/health`.
 async fn refuse_strangers(State(api_key): State<Option<ApiKey>>, request: Request, next: Next) -> Response {
     let may_pass = match &api_key {
         Some(key) => request.uri().path() == "/health" || presents(request.headers(), key),
@@ -116,15 +116,15 @@ async fn refuse_strangers(State(api_key): State<Option<ApiKey>>, request: Reques
     ([(header::WWW_AUTHENTICATE, "Bearer")], response).into_response()
 }
 
-/// Two `Authorization` headers are as good as none: which one counts is not defined.
+/// Two `Authorization` headers count as none, since it is undefined which one applies.
 fn presents(headers: &HeaderMap, key: &ApiKey) -> bool {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     value.to_str().is_ok_and(|value| key.is_in(value))
 }
 
-/// A page of another site must neither start nor list turns through somebody's browser. Browsers name the page
-/// they act for, which programs do not.
+/// Refuses requests of web pages, which could otherwise start and list turns through a person's browser. Browsers send the
+/// origin of the page; programs send none.
 async fn refuse_foreign_pages(State(door): State<Door>, request: Request, next: Next) -> Response {
     if door == Door::Loopback && !request.headers().get_all(header::HOST).iter().all(names_no_domain) {
         return refusal(
@@ -140,7 +140,7 @@ async fn refuse_foreign_pages(State(door): State<Door>, request: Request, next: 
     next.run(request).await
 }
 
-/// A page that was led here by a false DNS answer names its own domain.
+/// Refuses other host names. After DNS rebinding, a page's requests name the page's own domain.
 fn names_no_domain(host: &HeaderValue) -> bool {
     let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
     host.is_some_and(|host| {
@@ -303,7 +303,7 @@ fn sse(name: &str, data: &Value) -> Event {
     Event::default().event(name).data(data.to_string())
 }
 
-/// Text out of pieces of bytes that may end within a character.
+/// Decodes UTF-8 from pieces that may end within a character.
 #[derive(Default)]
 struct Utf8Chunks(Vec<u8>);
 

@@ -2,7 +2,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
-/// Where the gateway is in its life, as it stands in the status file.
+/// The gateway's state, as it is written to the status file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GatewayState {
@@ -10,22 +10,22 @@ pub enum GatewayState {
     Starting,
     /// Accepting turns.
     Running,
-    /// Refusing new turns until the drain is cancelled; the process stays.
+    /// Refusing new turns until the drain ends; the process stays.
     Draining,
-    /// On the way out: one-way.
+    /// Ending. No other state than `Stopped` follows.
     Stopping,
-    /// Gone.
+    /// Ended.
     Stopped,
-    /// Never came up.
+    /// The start failed.
     StartupFailed,
 }
 
-/// What the outside asks of the gateway.
+/// What the marker and the signals ask of the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Does a marker count?
+    /// Whether a marker drains.
     pub drain: bool,
-    /// Was the process told to end?
+    /// Whether the process was asked to end.
     pub shutdown: bool,
 }
 

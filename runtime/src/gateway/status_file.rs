@@ -14,7 +14,7 @@ pub const STATUS_FILE: &str = "gateway_state.json";
 
 const KIND: &str = "hermes-gateway";
 
-/// Turns that the status file names. The number of all is told besides.
+/// Maximum number of turns that the status file names. `active_agents` counts all.
 pub const MAX_TURNS_TOLD: usize = 64;
 
 /// A turn that has not ended.
@@ -26,34 +26,34 @@ pub struct TurnInFlight {
     pub since: Timestamp,
 }
 
-/// What the gateway tells of itself.
+/// The status that the gateway writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     pid: u32,
     kind: &'static str,
     start_time: Option<u64>,
-    /// Where it is in its life.
+    /// Its state.
     pub gateway_state: GatewayState,
-    /// Why it ended.
+    /// Why the gateway ended.
     pub exit_reason: Option<String>,
     restart_requested: bool,
     /// Restarts by request over this home, up to the start of this process.
     restarts: u64,
     /// Turns in flight.
     pub active_agents: usize,
-    /// The first of them, for people to see which is stuck.
+    /// The oldest turns in flight, so that people can see which one is stuck.
     turns: Vec<TurnInFlight>,
-    /// The drain that it acts on: its marker's time.
+    /// `requested_at` of the marker that the gateway acts on.
     drain_requested_at: Option<Timestamp>,
     epoch: Option<String>,
     pid_namespace: Option<String>,
     updated_at: Timestamp,
     platforms: Map<String, Value>,
-    /// Which process wrote the keys that only Portcullis has: the original keeps them when it writes the file.
+    /// The process that wrote the keys that only Portcullis has. The original keeps them when it writes the file.
     portcullis: Writer,
 }
 
-/// A process, beyond doubt.
+/// A process, identified by its id and start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Writer {
     pid: u32,
@@ -61,7 +61,7 @@ struct Writer {
 }
 
 impl Status {
-    /// This process, now.
+    /// Returns the status of this process.
     pub fn of_this_process(
         gateway_state: GatewayState,
         active_agents: usize,
@@ -90,7 +90,7 @@ impl Status {
 }
 
 impl Status {
-    /// The same, with the drain that it acts on.
+    /// Sets the drain that the gateway acts on.
     #[must_use]
     pub fn acting_on(self, drain_requested_at: Option<Timestamp>) -> Self {
         Self { drain_requested_at, ..self }
@@ -115,14 +115,14 @@ impl Status {
     }
 }
 
-/// The state of a gateway as far as it is known.
+/// The state of a gateway, as a reader of the status file sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedState {
-    /// One of ours.
+    /// A state that Portcullis defines.
     Known(GatewayState),
-    /// A word of another program's, such as `degraded`.
+    /// Another program's word, such as `degraded`.
     Other(String),
-    /// It cannot be told, and why.
+    /// The state cannot be determined, for this reason.
     Unknown(String),
 }
 
@@ -136,21 +136,21 @@ impl Serialize for ObservedState {
     }
 }
 
-/// What a reader can tell of the gateway. A field of another type than it should have counts as absent.
+/// What a reader knows of the gateway. A field of a wrong type counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusReading {
-    /// Where the gateway is in its life. `Stopped` only where it is certain that no gateway runs.
+    /// State of the gateway. `Stopped` only if it is certain that no gateway runs.
     pub state: ObservedState,
     /// Turns in flight, if that is known.
     pub active_agents: Option<u64>,
-    /// The drain that the gateway acts on; `None` inside when its marker had no time, and outside when the gateway (the
-    /// original) does not tell.
+    /// `requested_at` of the marker that the gateway acts on. The inner `None`: the marker has no time. The outer `None`: the
+    /// status does not say, as the original's does not.
     pub drain_requested_at: Option<Option<Timestamp>>,
     /// When the gateway last wrote.
     pub updated_at: Option<String>,
-    /// The first of the turns in flight; none where the gateway (the original) does not tell.
+    /// The oldest turns in flight; none if the status does not name them, as the original's does not.
     pub turns: Vec<TurnInFlight>,
-    /// The epoch of the gateway that runs or will run next; `None`: not known, since it is in another pid namespace.
+    /// Epoch of the gateway that runs, or of the next one. `None`: it is in another pid namespace and not known.
     pub epoch: Option<Epoch>,
 }
 
@@ -171,7 +171,7 @@ impl StatusReading {
         }
     }
 
-    /// Does a gateway run? `None`: it cannot be told.
+    /// Returns whether a gateway runs; `None` if that cannot be determined.
     pub fn is_up(&self) -> Option<bool> {
         match &self.state {
             ObservedState::Known(GatewayState::Stopped | GatewayState::StartupFailed) => Some(false),
@@ -180,7 +180,7 @@ impl StatusReading {
         }
     }
 
-    /// Is it in this state?
+    /// Returns whether the gateway is in this state.
     pub fn is(&self, state: GatewayState) -> bool {
         self.state == ObservedState::Known(state)
     }
@@ -198,10 +198,10 @@ impl StatusFile {
         Self { path: home.join(STATUS_FILE) }
     }
 
-    /// Writes the status, keeping every key that is not ours and the `platforms` that someone else filled.
+    /// Writes the status. Keeps the keys of other programs, and `platforms` if another program filled it.
     ///
     /// # Errors
-    /// It could not be written; the old status still stands.
+    /// The status could not be written. The previous one remains.
     pub fn write(&self, status: &Status) -> io::Result<()> {
         let mut object = self.read_object().unwrap_or_default();
         let Value::Object(ours) = serde_json::to_value(status)? else { return Ok(()) };
@@ -258,7 +258,7 @@ impl StatusFile {
         }
     }
 
-    /// Does the process run that wrote the file?
+    /// Determines whether the process that wrote the file runs.
     fn life_of(&self, object: &Map<String, Value>, writer: &WrittenBy) -> Life {
         let Some(pid) = writer.pid else {
             return Life::Unknown("the status file names no process".to_owned());
@@ -279,7 +279,7 @@ impl StatusFile {
         }
     }
 
-    /// The process cannot be told apart from others: only a lock that it holds shows that it runs.
+    /// For a process that cannot be identified in `/proc`: it runs if it holds the lock, else `otherwise`.
     fn life_if_held(&self, object: &Map<String, Value>, otherwise: Life) -> Life {
         match self.lock() {
             LockState::Held(record) if is_of_holder(object, &record) => Life::Runs,
@@ -287,7 +287,7 @@ impl StatusFile {
         }
     }
 
-    /// There is no such process in this pid namespace. It may be in another, where it holds the lock.
+    /// For a process that is not in this pid namespace: it may run in another one, where it then holds the lock.
     fn life_by_lock(&self, object: &Map<String, Value>, without_lock: Life) -> Life {
         match self.lock() {
             LockState::Held(record) if is_of_holder(object, &record) => Life::Runs,
@@ -307,7 +307,7 @@ impl StatusFile {
         home_lock::probe(&self.path.with_file_name(GATEWAY_LOCK))
     }
 
-    /// Removes what a process that was killed while it wrote left beside the file.
+    /// Removes temporary files that a killed process left beside the file.
     pub fn sweep(&self) {
         atomic_file::sweep(&self.path);
     }
@@ -347,11 +347,11 @@ fn lock_trouble(error: &io::Error) -> String {
     format!("{GATEWAY_LOCK} cannot be looked at: {error}")
 }
 
-/// The process that wrote a status file, as the file has it.
+/// The process that wrote a status file, as the file names it.
 struct WrittenBy {
     pid: Option<u32>,
     start_time: Option<u64>,
-    /// Did a gateway of ours write it last? Its own keys are in the file then, and of this process.
+    /// Whether Portcullis wrote the file last: the `portcullis` key then names this process.
     is_ours: bool,
     epoch: Option<String>,
     pid_namespace: Option<String>,
@@ -372,22 +372,22 @@ impl WrittenBy {
         }
     }
 
-    /// Is it known to be in this pid namespace?
+    /// Returns whether the process is known to be in this pid namespace.
     fn is_here(&self) -> bool {
         self.is_ours && self.pid_namespace.is_some() && self.pid_namespace == pid_namespace()
     }
 
-    /// Is it known to be in another?
+    /// Returns whether the process is known to be in another pid namespace.
     fn is_elsewhere(&self) -> bool {
         self.is_ours && self.pid_namespace.is_some() && self.pid_namespace != pid_namespace()
     }
 
-    /// The epoch of a gateway that starts next, where this one ran.
+    /// Returns the epoch of the next gateway in the place of this one.
     fn epoch_of_next(&self) -> Option<Epoch> {
         if self.is_elsewhere() { None } else { Epoch::present() }
     }
 
-    /// The epoch of this process, which runs.
+    /// Returns the epoch of this process, which runs.
     fn epoch(&self) -> Option<Epoch> {
         let is_seen = || self.pid.map(process_state) == self.start_time.map(ProcessState::Started);
         match &self.epoch {
@@ -398,14 +398,14 @@ impl WrittenBy {
     }
 }
 
-/// Did the holder of the lock write this status?
+/// Returns whether the holder of the lock wrote this status.
 fn is_of_holder(object: &Map<String, Value>, record: &[u8]) -> bool {
     let Ok(Value::Object(record)) = serde_json::from_slice(record) else { return false };
     let same = |key: &str| record.get(key).is_some() && record.get(key) == object.get(key);
     same("pid") && same("start_time")
 }
 
-/// The content of a status file whose process runs.
+/// Reads the content of a status file whose process runs.
 fn running(object: &Map<String, Value>, writer: &WrittenBy, updated_at: Option<String>) -> StatusReading {
     let Some(word) = object.get("gateway_state").and_then(Value::as_str) else {
         return StatusReading::unknown("the status file names no state".to_owned(), updated_at);
@@ -422,7 +422,7 @@ fn running(object: &Map<String, Value>, writer: &WrittenBy, updated_at: Option<S
     }
 }
 
-/// A word of another program's, which is shown to people.
+/// Limits another program's word, which is shown to people, to 64 characters without control characters.
 fn cut(word: &str) -> String {
     word.chars().filter(|character| !character.is_control()).take(64).collect()
 }

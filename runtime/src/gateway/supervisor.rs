@@ -1,4 +1,4 @@
-//! The gateway's process: start-up, the watcher, the doors, the status file, and the way out.
+//! The gateway's process: start, watcher, listeners, status file and shutdown.
 
 use super::custody::Custody;
 use super::metrics::{LifeView, Metrics};
@@ -29,40 +29,40 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, mpsc, watch};
 
-/// How long killed turns may take to be gone.
+/// Maximum time that killed turns may take to end.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries to write a status that could not be written.
+/// Pause before a failed write of the status is retried.
 const STATUS_RETRY: Duration = Duration::from_millis(250);
 
-/// What a gateway needs to know.
+/// Settings of a gateway.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
-    /// Where the marker, the status file and the internal channel stand.
+    /// Directory with the marker, the status file and the internal channel.
     pub home: PathBuf,
-    /// Where turns are asked for. Port 0 picks one.
+    /// Address of the HTTP port. Port 0 picks one.
     pub listen: SocketAddr,
-    /// What a turn runs; none: turns are refused.
+    /// Command of a turn. If it is empty, turns are refused.
     pub command: Vec<OsString>,
-    /// Environment variables that no turn may see.
+    /// Environment variables that are removed from the environment of turns.
     pub secret_variables: BTreeSet<OsString>,
-    /// Most turns in flight.
+    /// Maximum number of turns in flight.
     pub max_turns: usize,
-    /// How long a turn may take. `None`: as long as it needs.
+    /// Maximum duration of a turn. `None`: no limit.
     pub turn_timeout: Option<Duration>,
-    /// How long turns in flight may go on after the process was told to end.
+    /// How long turns in flight may run on after the process was asked to end.
     pub shutdown_grace: Duration,
-    /// What callers of the HTTP door present. `None`: nothing is asked, and only a loopback address may be listened on.
+    /// Key that callers of the HTTP port present. `None`: none is needed, and `listen` must be a loopback address.
     pub api_key: Option<ApiKey>,
-    /// How old a marker may get; zero: as old as it likes.
+    /// Maximum age of a marker without `expires_at`; zero: no limit.
     pub max_marker_age: Duration,
-    /// This very binary, which guards each turn.
+    /// Path of this binary, which is also each turn's guard.
     pub binary: PathBuf,
 }
 
-/// The gateway did not come up.
+/// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// Everyone who reaches the address could run turns.
+    /// The address is not loopback, and there is no key.
     #[error(
         "gateway.listen is {0}, which other machines reach: set gateway.api_key (portcullis secret generate makes one), \
          or listen on 127.0.0.1"
@@ -82,27 +82,27 @@ pub enum GatewayError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// Error of the operating system.
         cause: io::Error,
     },
-    /// The home cannot be used.
+    /// A file in the home cannot be used.
     #[error("cannot use {path}: {cause}")]
     Home {
-        /// What in it.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         cause: io::Error,
     },
 }
 
 impl GatewayError {
-    /// Is it a mistake in the settings?
+    /// Returns whether it is a mistake in the settings.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::KeyMissing(_))
     }
 }
 
-/// A gateway that is up: its doors are bound, and the marker has been looked at.
+/// A gateway that has started: its listeners are bound, and the marker has been read.
 pub struct Gateway {
     tcp: TcpListener,
     unix: UnixListener,
@@ -117,11 +117,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Takes the home, looks at the marker, binds both doors. No turn is accepted before that look.
+    /// Takes the lock, binds both listeners and reads the marker. No turn is accepted before the marker has been read.
     ///
     /// # Errors
-    /// The settings want a network address without a key, the home is taken, or a door cannot be bound; in the last case
-    /// the status file says `startup_failed`.
+    /// The address is not loopback and there is no key, another gateway holds the home, or a listener cannot be bound. In the
+    /// last case the status file says `startup_failed`.
     pub async fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
         if !settings.listen.ip().is_loopback() && settings.api_key.is_none() {
             return Err(GatewayError::KeyMissing(settings.listen));
@@ -176,7 +176,7 @@ impl Gateway {
         let restart = RestartWatch::start(&settings.home);
         let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
         lifecycle.apply_verdict(&watch.look());
-        // Whoever is told that the gateway is ready finds it so in the file.
+        // The status is written before READY is printed, so a reader that has seen READY finds it in the file.
         let status_landed = lifecycle.write(lifecycle.status()).await;
         let shutdown_grace = settings.shutdown_grace;
         Ok(Self {
@@ -193,10 +193,10 @@ impl Gateway {
         })
     }
 
-    /// The port of the HTTP door.
+    /// Returns the HTTP port.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system does not report the address.
     pub fn port(&self) -> io::Result<u16> {
         Ok(self.tcp.local_addr()?.port())
     }
@@ -323,7 +323,7 @@ fn end_watcher(stop: &SyncSender<Signal>, watcher: std::thread::JoinHandle<()>) 
     }
 }
 
-/// One gateway a home, ours or the original: two would fight over the status file and both admit turns.
+/// Takes the home's lock. Two gateways, ours or the original, would both write the status file and admit turns.
 fn take_home(home: &Path) -> Result<HomeLock, GatewayError> {
     let path = home.join(GATEWAY_LOCK);
     let failed = |cause| GatewayError::Home { path: path.clone(), cause };
@@ -338,7 +338,7 @@ fn take_home(home: &Path) -> Result<HomeLock, GatewayError> {
     }
 }
 
-/// What the original writes into the lock file, so that its tools show who holds it.
+/// Returns the record that the original writes into the lock file, so that its tools can identify the holder.
 fn lock_record() -> Vec<u8> {
     let pid = std::process::id();
     let record =
@@ -346,7 +346,7 @@ fn lock_record() -> Vec<u8> {
     record.to_string().into_bytes()
 }
 
-/// Takes the lock again where its file was removed.
+/// Takes the lock again if its file was removed.
 fn keep_home(lock: &mut HomeLock) {
     match lock.renew(&lock_record()) {
         Ok(true) => {}
@@ -355,8 +355,8 @@ fn keep_home(lock: &mut HomeLock) {
     }
 }
 
-/// The socket appears in the home only once it is private. It is bound by way of the folder's descriptor: a
-/// socket's address holds 108 bytes, and a home's path may be longer.
+/// Binds the internal channel. The socket is renamed into place after its mode was set to 0600. It is bound through the
+/// folder's descriptor: a socket's address holds 108 bytes, and a home's path may be longer.
 fn bind_internal(home: &Path) -> io::Result<UnixListener> {
     let folder = File::open(home)?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
@@ -368,7 +368,7 @@ fn bind_internal(home: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Where the gateway is in its life, and the one place that changes it.
+/// The gateway's state, and the one place that changes it.
 struct Lifecycle {
     turns: Turns<Timestamp>,
     changed: Arc<Notify>,
@@ -433,7 +433,7 @@ impl Lifecycle {
         });
     }
 
-    /// The door is moved while the state is held, so that nobody sees `draining` with an open door.
+    /// Changes the admission while the state is locked, so that no reader sees `draining` while turns are admitted.
     fn change(&self, change: impl FnOnce(&mut Life)) {
         let mut before = None;
         let changed = self.state.send_if_modified(|life| {
@@ -491,7 +491,7 @@ impl Lifecycle {
     }
 
     async fn wait_for_turns(&self) {
-        // Turns tell the publisher, not us, so this looks often rather than fight over the notification.
+        // The notification of a turn's end wakes one waiter, which is the publisher, so this polls.
         let mut look = tokio::time::interval(Duration::from_millis(20));
         while self.turns.snapshot().active > 0 {
             look.tick().await;

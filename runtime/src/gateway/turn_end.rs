@@ -1,4 +1,4 @@
-//! How a turn ended, and what its client is told.
+//! How a turn ended, and how the answer to its client describes that.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;

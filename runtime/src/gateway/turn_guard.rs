@@ -1,6 +1,6 @@
-//! The process between the gateway and a turn's command. Whatever the command starts, and wherever that moves
-//! itself, becomes a child of this process when its parent ends; so a turn ends whole, when its command ends
-//! and when the gateway dies.
+//! The process between the gateway and a turn's command. Every process that the command starts becomes a child of this process
+//! when its parent ends, whatever its process group or session. So all of a turn ends when its command ends, and when the
+//! gateway dies.
 //!
 //! The command has a process group of its own, so `kill 0` in it reaches the turn and not this process.
 
@@ -91,7 +91,7 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
-/// Kills children until there are none: those of a child that dies become ours.
+/// Kills children until there are none: the children of a child that ends become children of this process.
 fn kill_descendants() {
     loop {
         for child in children() {

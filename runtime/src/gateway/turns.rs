@@ -4,39 +4,39 @@
 use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::collections::BTreeMap;
 
-/// Names a turn for as long as the process lives.
+/// Number of a turn, unique within the process.
 pub type TurnId = u64;
 
-/// Who asks for a turn.
+/// The origin of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A person: refused during a drain.
+    /// A user's turn. It is refused during a drain.
     User,
-    /// The system itself (a replay, a completion), over the internal channel: passes during a drain.
+    /// A turn over the internal channel (a replay, a completion). It passes a drain.
     Internal,
 }
 
 /// Which turns may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admittance {
-    /// All.
+    /// All turns.
     Open,
-    /// Internal ones only, until the drain is cancelled.
+    /// Internal turns only, until the drain ends.
     Draining,
-    /// None any more.
+    /// No turns, for the rest of the process's life.
     Shut,
 }
 
 /// Why a turn did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A drain is on, or the gateway is on its way out.
+    /// A drain is on, or the gateway is ending.
     Draining,
     /// The session has a turn in flight.
     SessionBusy,
-    /// As many turns as there may be.
+    /// The maximum number of turns is in flight.
     Full {
-        /// The cap.
+        /// The maximum.
         max_turns: usize,
     },
 }
@@ -48,11 +48,11 @@ pub struct Turn<S> {
     pub session: String,
     /// When it started.
     pub since: S,
-    /// Who asked for it.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// What the outside may know at one moment.
+/// The admission at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Which turns may start.
@@ -88,8 +88,7 @@ impl<S> Turns<S> {
         Self { ledger: Arc::new(Mutex::new(ledger)), max_turns }
     }
 
-    /// Opens or closes the door. After this returns, no turn that it excludes will start. A shut door stays
-    /// shut.
+    /// Sets which turns may start. After this returns, no turn that it excludes will start. `Shut` cannot be undone.
     pub fn set_admittance(&self, admittance: Admittance) {
         let mut ledger = self.lock();
         if ledger.admittance != Admittance::Shut {
@@ -97,10 +96,10 @@ impl<S> Turns<S> {
         }
     }
 
-    /// Claims a turn, or says why not: check and claim are one step.
+    /// Claims a turn. Check and claim are one step.
     ///
     /// # Errors
-    /// The turn may not start.
+    /// Why the turn may not start.
     pub fn admit(&self, session: &str, origin: Origin, since: S) -> Result<TurnPermit<S>, Refusal> {
         let mut ledger = self.lock();
         match (ledger.admittance, origin) {
@@ -119,26 +118,26 @@ impl<S> Turns<S> {
         Ok(TurnPermit { id, turns: self.clone() })
     }
 
-    /// The state at one moment.
+    /// Returns the admission at one instant.
     pub fn snapshot(&self) -> Snapshot {
         let ledger = self.lock();
         Snapshot { admittance: ledger.admittance, active: ledger.turns.len() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger<S>> {
-        // Nothing in here panics between two changes, so the ledger is whole whatever happened.
+        // No code under this lock panics between two changes, so the ledger is consistent after a panic elsewhere.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S: Clone> Turns<S> {
-    /// What is in flight, oldest first.
+    /// Returns the turns in flight, the oldest first.
     pub fn in_flight(&self) -> Vec<(TurnId, Turn<S>)> {
         self.lock().turns.iter().map(|(id, turn)| (*id, turn.clone())).collect()
     }
 }
 
-/// A turn in flight. It ends when this is dropped, and not before.
+/// A turn in flight. The turn ends when this is dropped.
 #[derive(Debug)]
 pub struct TurnPermit<S> {
     id: TurnId,
@@ -146,7 +145,7 @@ pub struct TurnPermit<S> {
 }
 
 impl<S> TurnPermit<S> {
-    /// The turn's name.
+    /// Returns the turn's number.
     pub fn id(&self) -> TurnId {
         self.id
     }

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Between two looks, when no event comes.
+/// Interval between two reads without a file event.
 const FLOOR: Duration = Duration::from_secs(1);
 
 /// Files in the home whose changes call for a look.
@@ -23,7 +23,7 @@ pub(super) struct MarkerWatch {
     epoch: Option<Epoch>,
     max_age: Duration,
     warned: Option<StaleReason>,
-    /// A drain that ends later than any may, and when it was first seen.
+    /// A drain that was written by a clock that was ahead, and when it was first seen.
     overlong: Option<(DrainView, Instant)>,
 }
 
@@ -47,7 +47,7 @@ impl MarkerWatch {
         verdict
     }
 
-    /// Ends a drain that a clock began which was ahead then: it lasts for its length from when it was first seen.
+    /// Bounds a drain that was written by a clock that was ahead: it lasts for its length from when it was first seen.
     fn bound(&mut self, verdict: Verdict, now: Timestamp) -> Verdict {
         let longest = self.max_age.max(Duration::from_secs(MAX_TTL_SECONDS));
         let Some((view, length)) =
@@ -85,7 +85,7 @@ impl MarkerWatch {
                     Ok(Signal::Changed) | Err(RecvTimeoutError::Timeout) => {}
                     Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
-                // Nothing that goes wrong in one look may end the looking.
+                // A panic in one iteration must not end the watcher.
                 if catch_unwind(AssertUnwindSafe(|| apply(&self.look()))).is_err() {
                     tracing::error!("a look at the home failed: looking again");
                 }
@@ -93,7 +93,7 @@ impl MarkerWatch {
         })
     }
 
-    /// File events make the reaction fast; without them the floor still bounds it.
+    /// Subscribes to file events. Without them the reaction takes up to [`FLOOR`].
     fn watch_folder(&self, changes: SyncSender<Signal>) -> Option<RecommendedWatcher> {
         let folder = self.marker.path().parent()?;
         let report = move |event: notify::Result<Event>| {
@@ -125,13 +125,13 @@ pub(super) enum Signal {
     Stop,
 }
 
-/// The watcher's ends of its channel.
+/// The watcher's ends of the channel.
 pub(super) struct Stop {
     changes: SyncSender<Signal>,
     events: mpsc::Receiver<Signal>,
 }
 
-/// A channel to wake and stop the watcher.
+/// Returns a channel to wake and stop the watcher.
 pub(super) fn stop_channel() -> (SyncSender<Signal>, Stop) {
     let (changes, events) = mpsc::sync_channel(1);
     (changes.clone(), Stop { changes, events })
