@@ -3,9 +3,10 @@
 //! They are `flock` locks on small files, as the original's lock is. The kernel releases a lock when its process ends for any
 //! reason, and shows it to processes of other users and in other pid namespaces.
 //!
-//! **Invariant:** this program never removes a lock file, follows no link at its path, and waits for no FIFO there.
+//! **Invariant:** this module never removes a lock file, follows no link at its path, and waits for no FIFO there.
 
 use rustix::fs::OFlags;
+use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -79,6 +80,15 @@ impl HomeLock {
         let Some(renewed) = Self::take(&self.path, record)? else { return Ok(false) };
         *self = renewed;
         Ok(true)
+    }
+
+    /// Lets every process that this one starts from now on inherit the lock. The kernel releases it when the last process
+    /// that has it ends.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub fn let_children_inherit(&self) -> io::Result<()> {
+        Ok(fcntl_setfd(&self.file, FdFlags::empty())?)
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct LifeView {
     pub drain_active: bool,
     /// Number of owners of that drain.
     pub drain_holders: usize,
+    /// Earlier runs of which a turn's process may be left; each counts as a turn.
+    pub leftovers: usize,
 }
 
 /// The gateway's counters, and the last [`LifeView`] that was set.
@@ -49,7 +51,8 @@ impl Default for Metrics {
         for reason in ["draining", "session_busy", "max_turns"] {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
-        let life = LifeView { state: GatewayState::Starting, drain_active: false, drain_holders: 0 };
+        let life =
+            LifeView { state: GatewayState::Starting, drain_active: false, drain_holders: 0, leftovers: 0 };
         Self { refused, restarts: Counter::default(), life: Mutex::new(life) }
     }
 }
@@ -73,6 +76,11 @@ impl Metrics {
         self.refused.get_or_create(&[("reason", reason)]).inc();
     }
 
+    /// Returns the number of turns in flight, with what is left of those of earlier runs.
+    pub(super) fn active(&self, turns: &Turns<Timestamp>) -> usize {
+        turns.snapshot().active + self.life().leftovers
+    }
+
     /// The metrics at this moment, as [`TEXT_FORMAT`] says.
     pub(super) fn exposition(&self, turns: &Turns<Timestamp>) -> String {
         let life = *self.life();
@@ -86,7 +94,7 @@ impl Metrics {
         }
         let mut registry = Registry::with_prefix("portcullis");
         registry.register("gateway_state", "1 for the present state of the gateway, 0 for the others", state);
-        registry.register("turns_in_flight", "Turns in flight", count(in_flight.len()));
+        registry.register("turns_in_flight", "Turns in flight", count(in_flight.len() + life.leftovers));
         registry.register(
             "oldest_turn_seconds",
             "Age of the oldest turn in flight, 0 without one",
@@ -138,7 +146,12 @@ mod tests {
         turns.set_admittance(Admittance::Open);
         let permit = turns.admit("s", Origin::User, Timestamp::now());
         let metrics = Metrics::default();
-        metrics.set_life(LifeView { state: GatewayState::Draining, drain_active: true, drain_holders: 2 });
+        metrics.set_life(LifeView {
+            state: GatewayState::Draining,
+            drain_active: true,
+            drain_holders: 2,
+            leftovers: 3,
+        });
         metrics.turn_refused(Refusal::SessionBusy);
         metrics.restarted(3);
         let text = metrics.exposition(&turns);
@@ -146,7 +159,7 @@ mod tests {
             "# TYPE portcullis_gateway_state gauge",
             r#"portcullis_gateway_state{state="draining"} 1"#,
             r#"portcullis_gateway_state{state="running"} 0"#,
-            "portcullis_turns_in_flight 1",
+            "portcullis_turns_in_flight 4",
             "portcullis_oldest_turn_seconds 0",
             "portcullis_drain_active 1",
             "portcullis_drain_holders 2",

@@ -6,10 +6,12 @@
 mod api_key;
 mod children;
 mod custody;
+mod leftovers;
 mod metrics;
 mod records;
 mod restart_request;
 mod restart_watch;
+mod run_lock;
 mod runner;
 mod server;
 mod state;

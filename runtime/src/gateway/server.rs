@@ -152,7 +152,7 @@ fn names_no_domain(host: &HeaderValue) -> bool {
 async fn health(State(service): State<TurnService>) -> Json<Value> {
     let snapshot = service.turns.snapshot();
     Json(json!({"ok": true, "accepting": snapshot.admittance == super::turns::Admittance::Open,
-                "active_agents": snapshot.active}))
+                "active_agents": service.metrics.active(&service.turns)}))
 }
 
 async fn list_turns(State(service): State<TurnService>) -> Json<Value> {

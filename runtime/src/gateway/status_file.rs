@@ -1,3 +1,4 @@
+use super::run_lock::{RUN_LOCKS, doubt_of_end};
 use super::{ExitReason, GatewayState};
 use crate::atomic_file::{self, Durability};
 use crate::drain::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
@@ -139,7 +140,7 @@ impl Serialize for ObservedState {
 /// What a reader knows of the gateway. A field of a wrong type counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusReading {
-    /// State of the gateway. `Stopped` only if it is certain that no gateway runs.
+    /// State of the gateway. `Stopped` only if it is certain that no gateway runs and no process of its turns is left.
     pub state: ObservedState,
     /// Turns in flight, if that is known.
     pub active_agents: Option<u64>,
@@ -227,8 +228,28 @@ impl StatusFile {
         counted.saturating_add(u64::from(exit_reason == Some(ExitReason::Restart.as_str())))
     }
 
-    /// Reads it, and looks whether the process that wrote it lives.
+    /// Reads it, and looks whether the process that wrote it runs. Where no gateway runs, it also looks whether a process of a
+    /// turn is left.
     pub fn read(&self) -> StatusReading {
+        let reading = self.look();
+        // A gateway may have started or ended between the looks at its files.
+        if reading.is_up().is_none() { self.look() } else { reading }
+    }
+
+    fn look(&self) -> StatusReading {
+        let reading = self.look_at_gateway();
+        if reading.is_up() != Some(false) {
+            return reading;
+        }
+        match doubt_of_end(&self.path.with_file_name(RUN_LOCKS)) {
+            Some(why) => {
+                StatusReading { epoch: reading.epoch, ..StatusReading::unknown(why, reading.updated_at) }
+            }
+            None => reading,
+        }
+    }
+
+    fn look_at_gateway(&self) -> StatusReading {
         let object = match self.content() {
             Content::Object(object) => object,
             Content::Damaged(why) => return StatusReading::unknown(why, None),

@@ -1,10 +1,12 @@
 //! The gateway's process: start, watcher, listeners, status file and shutdown.
 
 use super::custody::Custody;
+use super::leftovers::Leftovers;
 use super::metrics::{LifeView, Metrics};
 use super::records::TurnRecords;
 use super::restart_request::RestartRequest;
 use super::restart_watch::RestartWatch;
+use super::run_lock::{RUN_LOCKS, RunLock};
 use super::runner::TurnCommand;
 use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
@@ -114,10 +116,13 @@ pub struct Gateway {
     status_landed: bool,
     shutdown_grace: Duration,
     lock: HomeLock,
+    leftovers: Leftovers,
+    run_lock: RunLock,
 }
 
 impl Gateway {
-    /// Takes the lock, binds both listeners and reads the marker. No turn is accepted before the marker has been read.
+    /// Takes the lock, ends what an earlier run left of its turns, binds both listeners and reads the marker. No turn is accepted
+    /// before the marker has been read.
     ///
     /// # Errors
     /// The address is not loopback and there is no key, another gateway holds the home, or a listener cannot be bound. In the
@@ -150,6 +155,10 @@ impl Gateway {
         lock: HomeLock,
         restarts: u64,
     ) -> Result<Self, GatewayError> {
+        let run_locks = settings.home.join(RUN_LOCKS);
+        let (mut leftovers, run_lock) = take_turns(&run_locks)
+            .await
+            .map_err(|cause| GatewayError::Home { path: run_locks.clone(), cause })?;
         let socket_path = settings.home.join(INTERNAL_SOCKET);
         let unix = bind_internal(&settings.home)
             .map_err(|cause| GatewayError::Home { path: socket_path.clone(), cause })?;
@@ -172,7 +181,7 @@ impl Gateway {
             api_key: settings.api_key,
         };
         service.metrics.restarted(restarts);
-        let lifecycle = Lifecycle::new(&service, status_file, restarts);
+        let lifecycle = Lifecycle::new(&service, status_file, restarts, leftovers.count());
         let restart = RestartWatch::start(&settings.home);
         let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
         lifecycle.apply_verdict(&watch.look());
@@ -190,6 +199,8 @@ impl Gateway {
             status_landed,
             shutdown_grace,
             lock,
+            leftovers,
+            run_lock,
         })
     }
 
@@ -219,6 +230,8 @@ impl Gateway {
             status_landed,
             shutdown_grace,
             lock,
+            mut leftovers,
+            run_lock,
         } = self;
         let door = Door::at(tcp.local_addr()?);
         let command = service.command.clone();
@@ -233,6 +246,7 @@ impl Gateway {
         let watcher = watch.run(stop, move |verdict| {
             on_verdict.apply_verdict(verdict);
             on_verdict.restore_status();
+            on_verdict.set_leftovers(leftovers.count());
             if let Some(request) = restart.look() {
                 // Full: another request waits to be acted on.
                 let _ = ask_restart.try_send(request);
@@ -258,6 +272,8 @@ impl Gateway {
         closing.send_replace(true);
         let _ = tokio::join!(http, internal, publisher);
         let _ = fs::remove_file(&socket_path);
+        // Before the status says `stopped`: its readers then look at the locks, and this one would be held.
+        run_lock.end();
         // A signal wins over a restart to the last moment.
         let exit_reason = if *shutdown.borrow() > 0 { ExitReason::Signal } else { exit_reason };
         lifecycle.finish(exit_reason).await;
@@ -338,6 +354,12 @@ fn take_home(home: &Path) -> Result<HomeLock, GatewayError> {
     }
 }
 
+/// Ends what earlier runs left of their turns, and takes the lock of this run.
+async fn take_turns(run_locks: &Path) -> io::Result<(Leftovers, RunLock)> {
+    let leftovers = Leftovers::end(run_locks).await?;
+    Ok((leftovers, RunLock::take(run_locks)?))
+}
+
 /// Returns the record that the original writes into the lock file, so that its tools can identify the holder.
 fn lock_record() -> Vec<u8> {
     let pid = std::process::id();
@@ -387,20 +409,27 @@ struct Life {
     is_restart: bool,
     /// The time of the marker that is acted on.
     drain: Option<Timestamp>,
+    /// Owners of that drain.
+    holders: usize,
+    /// Earlier runs of which a turn's process may be left; each counts as a turn.
+    leftovers: usize,
 }
 
 impl Life {
     fn view(self) -> LifeView {
-        let is_draining = self.demand.drain;
-        // A marker names one owner.
-        LifeView { state: self.state, drain_active: is_draining, drain_holders: usize::from(is_draining) }
+        LifeView {
+            state: self.state,
+            drain_active: self.demand.drain,
+            drain_holders: self.holders,
+            leftovers: self.leftovers,
+        }
     }
 }
 
 impl Lifecycle {
-    fn new(service: &TurnService, status_file: StatusFile, restarts: u64) -> Arc<Self> {
+    fn new(service: &TurnService, status_file: StatusFile, restarts: u64, leftovers: usize) -> Arc<Self> {
         let (state, demand) = (GatewayState::Starting, Demand::default());
-        let life = Life { state, demand, is_restart: false, drain: None };
+        let life = Life { state, demand, is_restart: false, drain: None, holders: 0, leftovers };
         Arc::new(Self {
             turns: service.turns.clone(),
             changed: service.changed.clone(),
@@ -412,10 +441,12 @@ impl Lifecycle {
     }
 
     fn apply_verdict(&self, verdict: &Verdict) {
-        let drain = verdict.drain().and_then(|drain| drain.requested_at);
+        let drain = verdict.drain();
         self.change(|life| {
             life.demand.drain = verdict.is_draining();
-            life.drain = drain;
+            life.drain = drain.and_then(|drain| drain.requested_at);
+            // A marker of the original names one owner at most.
+            life.holders = drain.map_or(0, |drain| drain.holders.len().max(1));
         });
     }
 
@@ -424,6 +455,10 @@ impl Lifecycle {
         if !self.status_file.exists() {
             self.changed.notify_one();
         }
+    }
+
+    fn set_leftovers(&self, leftovers: usize) {
+        self.change(|life| life.leftovers = leftovers);
     }
 
     fn begin_shutdown(&self, reason: ExitReason) {
@@ -456,11 +491,11 @@ impl Lifecycle {
     }
 
     fn status(&self) -> Status {
-        let Life { state, is_restart, drain, .. } = *self.state.borrow();
+        let Life { state, is_restart, drain, leftovers, .. } = *self.state.borrow();
         let Snapshot { active, .. } = self.turns.snapshot();
         let in_flight = self.turns.in_flight().into_iter();
         let turns = in_flight.map(|(_, turn)| TurnInFlight { session: turn.session, since: turn.since });
-        let status = Status::of_this_process(state, active, None).restarting(is_restart);
+        let status = Status::of_this_process(state, active + leftovers, None).restarting(is_restart);
         status.after_restarts(self.restarts).acting_on(drain).with_turns(turns)
     }
 
