@@ -1,5 +1,6 @@
 //! What the status, a drain and its client say of a gateway in every situation. `docs/liveness.md` is made of these cases.
 
+use crate::leftovers::leave_work;
 use crate::turns::{Gate, start_turn_in_background};
 use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, eventually, get, post};
 use rustix::process::Signal;
@@ -12,21 +13,21 @@ use std::process::Command;
 const SECRET: (&str, &str) = ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET);
 const NEW_NAMESPACE: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
-fn status(dashboard: &Process) -> Value {
+pub(crate) fn status(dashboard: &Process) -> Value {
     get(&dashboard.url("/api/status"), &[]).json()
 }
 
-fn begin(dashboard: &Process) -> u16 {
+pub(crate) fn begin(dashboard: &Process) -> u16 {
     let authorization = format!("Bearer {DRAIN_SECRET}");
     post(&dashboard.url("/api/gateway/drain"), &[("authorization", &authorization)], "").status
 }
 
-fn wait(home: &Home, dashboard: &Process) -> Option<i32> {
+pub(crate) fn wait(home: &Home, dashboard: &Process) -> Option<i32> {
     let url = dashboard.url("");
     Process::run(home, &["drain", "wait", "--timeout", "1", "--url", &url], &[SECRET]).code
 }
 
-fn start_time(pid: u32) -> u64 {
+pub(crate) fn start_time(pid: u32) -> u64 {
     portcullis::drain::process_start_time(pid).expect("it runs")
 }
 
@@ -83,6 +84,14 @@ const SITUATIONS: &[Situation] = &[
             Vec::new()
         },
         ..PLAIN
+    },
+    Situation {
+        says: "it and the guard of a turn were killed together, and processes of the turn are left",
+        make: |home| {
+            leave_work(home);
+            Vec::new()
+        },
+        ..UNKNOWN
     },
     Situation {
         says: "it runs in another pid namespace",
@@ -191,7 +200,7 @@ const SITUATIONS: &[Situation] = &[
     },
 ];
 
-fn namespaced(home: &Home) -> Process {
+pub(crate) fn namespaced(home: &Home) -> Process {
     Process::start_by(NEW_NAMESPACE, home, &["gateway", "--listen", "127.0.0.1:0"], &[]).ready("gateway")
 }
 
@@ -219,7 +228,7 @@ fn write_status(home: &Home, pid: u32, start_time: &str, state: &str) {
     home.write("gateway_state.json", &text);
 }
 
-fn can_unshare() -> bool {
+pub(crate) fn can_unshare() -> bool {
     let tried = Command::new("unshare").args(&NEW_NAMESPACE[1..]).arg("true").status();
     tried.is_ok_and(|status| status.success())
 }

@@ -17,6 +17,7 @@ mod hostile;
 mod instructions;
 mod languages;
 mod leases;
+mod leftovers;
 mod live_validation;
 mod liveness;
 mod made_up_components;
