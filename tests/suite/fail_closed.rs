@@ -132,7 +132,15 @@ const CASES: &[Case] = &[
         405,
         "Method Not Allowed",
     ),
-    case("no token, another method", &["known"], ("GET", "/api/gateway/drain"), Nothing, 401, UNAUTHORIZED),
+    case(
+        "no token, a look at the drain",
+        &["known"],
+        ("GET", "/api/gateway/drain"),
+        Nothing,
+        401,
+        UNAUTHORIZED,
+    ),
+    case("no token, another method", &["known"], ("PUT", "/api/gateway/drain"), Nothing, 401, UNAUTHORIZED),
     case(
         "the drain secret, a longer path",
         &["known"],

@@ -91,7 +91,15 @@ pub fn judge(state: &MarkerState, epoch: Option<&Epoch>, max_age: Duration, now:
         return Verdict::Stale(StaleReason::OtherEpoch(written.clone()));
     }
     let since = content.requested_at.or(*modified);
-    let expires_at = match content.expires_at {
+    let holders = living(&content.holders, now);
+    // The drain is on while any lease lives, whatever the marker says of the last of them.
+    let own_expiry = match holders.iter().map(|lease| lease.expires_at).collect::<Option<Vec<_>>>() {
+        Some(ends) if !ends.is_empty() => ends.into_iter().max(),
+        None => None,
+        Some(_) => content.expires_at,
+    };
+    let expires_at = match own_expiry {
+        _ if !holders.is_empty() => own_expiry,
         Some(expiry) if expiry <= now => return Verdict::Stale(StaleReason::Expired(expiry)),
         Some(expiry) => Some(expiry),
         None if max_age.is_zero() => None,
@@ -103,7 +111,7 @@ pub fn judge(state: &MarkerState, epoch: Option<&Epoch>, max_age: Duration, now:
             requested_at: since,
             expires_at,
             principal: content.principal.clone(),
-            holders: living(&content.holders, now),
+            holders,
             suppress_notification: content.suppress_notification,
         }),
     }
@@ -184,6 +192,29 @@ mod tests {
     fn times_in_the_future_are_honoured() {
         let future = MarkerContent { requested_at: Some(at(1_000_000)), ..Default::default() };
         assert!(judge_at(&present(future, 0), 0).is_draining());
+    }
+
+    #[test]
+    fn drain_is_on_while_a_lease_lives() {
+        let lease = |owner: &str, end: Option<i64>| Lease {
+            owner: owner.to_owned(),
+            principal: "nas".to_owned(),
+            reason: None,
+            requested_at: at(0),
+            expires_at: end.map(at),
+            suppress_notification: false,
+        };
+        let marker = |holders: Vec<Lease>, expires_at: i64| {
+            let content = MarkerContent { expires_at: Some(at(expires_at)), holders, ..Default::default() };
+            present(content, 0)
+        };
+        let two = marker(vec![lease("over", Some(10)), lease("alive", Some(100))], 10);
+        let drain = judge_at(&two, 50).drain().cloned().expect("one lease lives");
+        assert_eq!((drain.holders.len(), drain.expires_at), (1, Some(at(100))));
+        assert!(!judge_at(&two, 100).is_draining());
+        let endless = marker(vec![lease("over", Some(10)), lease("alive", None)], 10);
+        assert_eq!(judge_at(&endless, 1_000_000).drain().and_then(|drain| drain.expires_at), None);
+        assert!(judge_at(&endless, 1_000_000).is_draining());
     }
 
     #[test]

@@ -508,7 +508,11 @@ impl Lifecycle {
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep(STATUS_RETRY), if !landed => {}
             }
-            landed = self.write(self.status()).await;
+            let has_landed = self.write(self.status()).await;
+            if landed && !has_landed {
+                tracing::warn!("the status file could not be written: trying again until it can");
+            }
+            landed = has_landed;
         }
     }
 
@@ -518,7 +522,7 @@ impl Lifecycle {
         match written {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the status file could not be written: trying again");
+                tracing::debug!(%error, "the status file could not be written");
                 false
             }
             Err(_) => false,

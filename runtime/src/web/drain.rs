@@ -83,6 +83,9 @@ pub(super) async fn from_page(
 ) -> Response {
     let (is_form, body) = match fields::form(&headers, &body) {
         None => (false, body),
+        Some(Ok(fields)) if !fields.contains_key("action") => {
+            return respond::bad_request("The form has no field 'action'");
+        }
         Some(Ok(mut fields)) => {
             let is_forced = fields.get("force").is_some_and(|force| force == "true");
             if is_forced {
@@ -166,7 +169,8 @@ async fn begin(
     let expires_at = lease.and_then(|lease| lease.expires_at);
     let record = record.with("ok", true).with("owner", owner);
     dashboard.audit.write(record.with("expires_at", expires_at.map(|time| time.to_string())));
-    tracing::info!(principal = permit.name(), owner, expires_at = ?expires_at, "drain begun");
+    let expires_at_text = expires_at.map_or_else(|| "never".to_owned(), |time| time.to_string());
+    tracing::info!(principal = permit.name(), owner, expires_at = expires_at_text, "drain begun");
     Ok(json!({
         "ok": true,
         "action": "drain",
@@ -185,7 +189,12 @@ async fn end(
     ip: Option<String>,
     cancel: Cancel,
 ) -> Result<Value, Response> {
+    let owner = match &cancel {
+        Cancel::Own(owner) => Some(owner.clone().unwrap_or_else(|| permit.name().to_owned())),
+        Cancel::Force => None,
+    };
     let record = record_of(EventName::DrainCancel, permit, ip).with("force", cancel == Cancel::Force);
+    let record = record.with("owner", owner);
     let cancelled = dashboard.drain.cancel(permit, cancel).await;
     let changed = cancelled.map_err(|error| failed(dashboard, "cancel", record.clone(), &error))?;
 

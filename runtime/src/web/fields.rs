@@ -32,9 +32,9 @@ pub(super) fn parse<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Str
     }
 }
 
-/// Reads a form, every field of which is text. `None`: the body is not a form.
+/// Reads a form, every field of which is text. `None`: the body is not a form. JSON is none, although `curl` calls it one.
 pub(super) fn form(headers: &HeaderMap, body: &[u8]) -> Option<Result<Map<String, Value>, String>> {
-    let kind = headers.get(CONTENT_TYPE)?;
+    let kind = headers.get(CONTENT_TYPE).filter(|_| !body.trim_ascii_start().starts_with(b"{"))?;
     kind.as_bytes().starts_with(b"application/x-www-form-urlencoded").then(|| {
         serde_urlencoded::from_bytes(body).map_err(|mistake| format!("The form cannot be read: {mistake}"))
     })

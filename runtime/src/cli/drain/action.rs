@@ -145,7 +145,8 @@ impl Action {
 }
 
 fn begin(client: &Client, arguments: &BeginArgs, watch: &mut dyn FnMut(&Look<'_>)) -> Result<Done, Failure> {
-    let answer = client.begin(&begin_body(arguments), REQUEST_TIMEOUT)?;
+    let timeout = arguments.timeout.map_or(REQUEST_TIMEOUT, Duration::from_secs);
+    let answer = client.begin(&begin_body(arguments), timeout.min(REQUEST_TIMEOUT))?;
     let drained = match arguments.wait {
         true => {
             let limit = Duration::from_secs(arguments.timeout.unwrap_or(DEFAULT_WAIT_SECONDS));

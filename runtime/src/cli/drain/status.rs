@@ -71,14 +71,15 @@ impl Status {
 
     /// Success needs a state that this program knows: a word of a later gateway may mean that turns run.
     pub(super) fn judge(&self, history: History) -> Outlook {
-        let is_stopped = self.state() == "stopped" && self.gateway_running == Some(false);
+        let is_stopped =
+            matches!(self.state(), "stopped" | "startup_failed") && self.gateway_running == Some(false);
         let is_quiesced = match self.quiesced.or(self.drained) {
             Some(told) => told,
             // The original has neither key. It drains by state and count.
             None => self.state() == "draining" && self.active_agents == Some(0),
         };
         if KNOWN_STATES.contains(&self.state()) && (is_stopped || is_quiesced) {
-            return if self.state() == "stopped" { Outlook::Stopped } else { Outlook::Drained };
+            return if is_stopped || self.state() == "stopped" { Outlook::Stopped } else { Outlook::Drained };
         }
         if !self.is_drain_off() {
             return Outlook::Wait;
@@ -149,6 +150,7 @@ mod tests {
             (json!({"gateway_state": "draining", "active_agents": 1}), Outlook::Wait),
             (json!({"gateway_state": "draining"}), Outlook::Wait),
             (json!({"gateway_state": "stopped", "gateway_running": false}), Outlook::Stopped),
+            (json!({"gateway_state": "startup_failed", "gateway_running": false}), Outlook::Stopped),
             (json!({"gateway_state": "stopped", "gateway_running": true}), Outlook::Wait),
             (json!({"gateway_state": "stopped"}), Outlook::Wait),
             (json!({"gateway_state": "running", "gateway_running": false}), Outlook::Wait),

@@ -15,7 +15,8 @@ pub(super) struct Target {
     /// Address of the dashboard [default: where the configuration says that it listens]
     #[arg(long)]
     pub(super) url: Option<String>,
-    /// File with the drain secret [default: $HERMES_DASHBOARD_DRAIN_SECRET, else drain-secret in the home]
+    /// File with the drain secret [default: without --url the configured one, else $HERMES_DASHBOARD_DRAIN_SECRET, else
+    /// drain-secret in the home]
     #[arg(long, value_name = "FILE")]
     pub(super) secret_file: Option<PathBuf>,
     /// PEM file with certificate authorities to trust besides the system's
@@ -29,6 +30,7 @@ pub(super) struct Target {
 impl Target {
     /// The client for this dashboard. The configuration is read only when `--url` is absent.
     pub(super) fn client(&self, common: &Common) -> Result<Client, Failure> {
+        let mut configured = None;
         let (url, gateway) = match &self.url {
             Some(url) => (url.clone(), None),
             None => {
@@ -41,18 +43,23 @@ impl Target {
                     url: format!("http://{}", config.gateway.listen),
                     api_key: common.load_for_gateway().ok().and_then(|view| view.gateway.api_key),
                 };
+                configured = config.dashboard.drain_secrets.read.ok().and_then(|all| all.into_iter().next());
                 (url, Some(gateway))
             }
         };
         check_address(&url).map_err(|mistake| Failure::usage(format!("--url: {mistake}")))?;
         let tls = roots::tls(&url, self.cacert.as_deref())
             .map_err(|mistake| Failure::usage(format!("--cacert: {mistake}")))?;
-        Ok(Client::new(&url, gateway, self.secret(common), tls))
+        Ok(Client::new(&url, gateway, self.secret(common, configured), tls))
     }
 
-    fn secret(&self, common: &Common) -> Result<Secret, String> {
+    /// `configured`: the secret of the dashboard whose configuration was read.
+    fn secret(&self, common: &Common, configured: Option<Secret>) -> Result<Secret, String> {
         if let Some(path) = &self.secret_file {
             return read_secret(path);
+        }
+        if let Some(secret) = configured {
+            return checked_secret(secret.expose()).map_err(|mistake| format!("the drain secret: {mistake}"));
         }
         let environment = Environment::read();
         if let Some(secret) = &environment.drain_secret {
