@@ -78,8 +78,10 @@ pub(super) fn until_drained(
     let mut first_status: Option<Instant> = None;
     let mut is_reached = false;
     let mut oldest = Oldest::default();
+    let mut last_known = None;
     loop {
-        let failure = match client.status(budget()) {
+        let within = budget();
+        let failure = match client.status(within) {
             Ok(status) => {
                 is_reached = true;
                 history.watched = first_status.get_or_insert_with(Instant::now).elapsed();
@@ -94,6 +96,7 @@ pub(super) fn until_drained(
                         let oldest = oldest.look(client, status.turns(), budget());
                         watch(&Look { status: &status, oldest, waited: start.elapsed() });
                         let reason = reason.unwrap_or_else(|| status.reason(oldest));
+                        last_known = Some(reason.clone());
                         Failure::new(Kind::TimedOut, reason)
                     }
                 }
@@ -106,7 +109,10 @@ pub(super) fn until_drained(
             }
         };
         if left().is_zero() {
-            return Err(gave_up(limit, is_reached, &failure.detail));
+            // A look that was cut short by the end of the time says less than the one before it.
+            let is_cut_short = within < REQUEST_TIMEOUT && failure.kind == Kind::Unreachable;
+            let reason = last_known.filter(|_| is_cut_short).unwrap_or(failure.detail);
+            return Err(gave_up(limit, is_reached, &reason));
         }
         pause(POLL.min(left()));
     }
