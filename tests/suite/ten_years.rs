@@ -193,7 +193,7 @@ fn broken_list_of_ended_sessions_stops_nothing_or_is_named() {
             "folder" => fs::create_dir(&path).expect("a folder in the home"),
             "FIFO" => {
                 rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)
-                    .expect("a FIFO")
+                    .expect("a FIFO");
             }
             _ => std::os::unix::fs::symlink(home.file("nowhere"), &path).expect("a link"),
         }

@@ -193,7 +193,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
     match command {
         Command::Up(arguments) => up::run(&common, &arguments),
-        Command::Serve(arguments) => serve::run(&common, arguments),
+        Command::Serve(arguments) => serve::run(&common, &arguments),
         Command::Gateway(arguments) => gateway::run(&common, &arguments),
         Command::GatewayRestart(arguments) => gateway_restart::run(&common, &arguments),
         Command::Drain(arguments) => drain::run(&common, &arguments),

@@ -19,7 +19,7 @@ pub(super) struct ServeArgs {
     pub insecure: bool,
 }
 
-pub(super) fn run(common: &Common, arguments: ServeArgs) -> Result<ExitCode> {
+pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
     descriptors::raise_limit();
     let host = arguments.host.as_deref().map(parse_bind_host).transpose();

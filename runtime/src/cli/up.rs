@@ -80,7 +80,7 @@ fn take_home(home: &Path) -> Result<HomeLock> {
         if Instant::now() >= until {
             return Err(taken(what));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
     Ok(lock)
 }

@@ -310,8 +310,8 @@ impl Request {
         let reason = text_in(body.reason, "reason", 0, MAX_REASON_CHARS)?;
         let ttl = seconds_in(body.ttl_seconds, "ttl_seconds", 1, MAX_TTL_SECONDS)?;
         let wait = seconds_in(body.wait_seconds, "wait_seconds", 0, MAX_WAIT_SECONDS)?.unwrap_or_default();
-        let suppress_notification = flag_in(body.suppress_notification, "suppress_notification")?;
-        let force = flag_in(body.force, "force")?;
+        let suppress_notification = flag_in(body.suppress_notification.as_ref(), "suppress_notification")?;
+        let force = flag_in(body.force.as_ref(), "force")?;
         let command = match action.as_str() {
             "drain" => Command::Begin(BeginRequest { owner, reason, ttl, suppress_notification }),
             "cancel" if force => Command::Cancel(Cancel::Force),

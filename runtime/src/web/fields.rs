@@ -85,10 +85,10 @@ pub(super) fn seconds_in(
 }
 
 /// A boolean, false where it is absent.
-pub(super) fn flag_in(field: Option<Value>, name: &str) -> Result<bool, String> {
+pub(super) fn flag_in(field: Option<&Value>, name: &str) -> Result<bool, String> {
     match field {
         None => Ok(false),
-        Some(Value::Bool(value)) => Ok(value),
+        Some(Value::Bool(value)) => Ok(*value),
         Some(_) => Err(format!("'{name}' must be true or false")),
     }
 }
