@@ -75,8 +75,8 @@ fn call(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Languages that bring their runtime with them, as `provider new` has them: without pause, and as calls come in life,
-/// when there is time to make the next instance.
+/// Languages that bring their runtime with them, as `provider new` has them: without pause, and with a pause between calls,
+/// when the caches are cold.
 fn heavy(criterion: &mut Criterion) {
     const PAUSE: Duration = Duration::from_millis(4);
     let runtime = Runtime::new().expect("a runtime");

@@ -344,21 +344,6 @@ fn drain_holds_across_pid_namespaces_while_a_turn_runs() {
 }
 
 #[test]
-fn drain_outlives_the_container_of_the_gateway() {
-    if !can_unshare() {
-        eprintln!("SKIPPED: no pid namespace can be made here");
-        return;
-    }
-    let home = Home::with_config("gateway: {command: [cat]}");
-    let (dashboard, mut gateway) = (home.dashboard(), namespaced(&home));
-    assert_eq!(begin(&dashboard), 200);
-    gateway.kill();
-    // Its namespace is new, and so is its epoch.
-    let _gateway = eventually("the lock is released", SOON, || (!is_held(&home)).then(|| namespaced(&home)));
-    eventually("it drains again", SOON, || (status(&dashboard)["drained"] == true).then_some(()));
-}
-
-#[test]
 fn lock_that_was_removed_is_taken_again() {
     let home = Home::new();
     let _gateway = home.gateway();

@@ -103,15 +103,8 @@ impl DrainControl {
     pub fn start(marker: MarkerFile, max_age: Duration, epoch: EpochSource) -> Self {
         let (operations, inbox) = mpsc::channel();
         let (published, generation) = watch::channel(0);
-        let keeper = MarkerKeeper {
-            marker,
-            max_age,
-            epoch,
-            last_seen: MarkerState::Absent,
-            generation: 0,
-            written: None,
-            published,
-        };
+        let keeper =
+            MarkerKeeper { marker, max_age, epoch, last_seen: MarkerState::Absent, generation: 0, published };
         thread::Builder::new()
             .name("drain-marker".into())
             .spawn(move || keeper.run(&inbox))
@@ -157,8 +150,6 @@ struct MarkerKeeper {
     /// The marker when it was last read, to detect changes by other programs.
     last_seen: MarkerState,
     generation: u64,
-    /// The generation that this process wrote last: those leases are known to live, whatever becomes of the gateway.
-    written: Option<u64>,
     published: watch::Sender<u64>,
 }
 
@@ -211,9 +202,7 @@ impl MarkerKeeper {
     fn tidy(&mut self) {
         self.notice_others();
         let now = Timestamp::now();
-        let is_moved = self.is_of_a_gateway_that_started_again();
-        let epoch = if is_moved { None } else { (self.epoch)() };
-        let is_over = match judge(&self.last_seen, epoch.as_ref(), self.max_age, now) {
+        let is_over = match judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now) {
             // Every gateway ignores such a marker, the original included.
             Verdict::NotDraining | Verdict::Stale(StaleReason::OtherEpoch(_)) => return,
             Verdict::Stale(StaleReason::Expired(_) | StaleReason::TooOld { .. }) => true,
@@ -223,7 +212,7 @@ impl MarkerKeeper {
         let mut leases = Leases::of(&self.last_seen, self.max_age);
         let ended = leases.expire(now);
         let is_corrected = leases.correct_clock(now);
-        if ended.is_empty() && !is_over && !is_corrected && !is_moved {
+        if ended.is_empty() && !is_over && !is_corrected {
             return;
         }
 
@@ -263,20 +252,10 @@ impl MarkerKeeper {
         self.published.send_replace(self.generation);
     }
 
-    /// A gateway in a pid namespace of its own gets another epoch when its container starts again, and ignores the marker. The
-    /// leases that this process wrote live all the same.
-    fn is_of_a_gateway_that_started_again(&self) -> bool {
-        let MarkerState::Present { content, .. } = &self.last_seen else { return false };
-        let present = (self.epoch)();
-        let is_other = content.epoch.as_deref() != present.as_ref().map(Epoch::as_str);
-        content.epoch.is_some() && present.is_some() && is_other && self.written == Some(content.generation)
-    }
-
     /// Returns the leases of the marker that are in force. Leases from another epoch are not.
     fn living_leases(&self) -> Leases {
         let now = Timestamp::now();
-        let epoch = if self.is_of_a_gateway_that_started_again() { None } else { (self.epoch)() };
-        if !judge(&self.last_seen, epoch.as_ref(), self.max_age, now).is_draining() {
+        if !judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now).is_draining() {
             return Leases::default();
         }
         let mut leases = Leases::of(&self.last_seen, self.max_age);
@@ -365,7 +344,6 @@ impl MarkerKeeper {
         if found != self.last_seen {
             self.last_seen = found;
             self.generation += 1;
-            self.written = stored.is_ok().then_some(self.generation);
             self.published.send_replace(self.generation);
         }
         stored

@@ -179,4 +179,132 @@ mod tests {
         assert!(leases.correct_clock(at(0)) && !leases.correct_clock(at(0)));
         assert_eq!(leases.all(), [lease("a", 0, 60)]);
     }
+
+    /// What may happen to a drain.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Begin(&'static str, i64),
+        Cancel(&'static str),
+        Force,
+        Pass(i64),
+        /// The gateway starts again. A machine or container that started again has another epoch, and no drain of the one
+        /// before.
+        RestartGateway {
+            new_epoch: bool,
+        },
+        /// The dashboard starts again, and knows only the marker.
+        RestartDashboard,
+    }
+
+    const STEPS: [Step; 11] = [
+        Step::Begin("a", 2),
+        Step::Begin("a", 5),
+        Step::Begin("b", 3),
+        Step::Cancel("a"),
+        Step::Cancel("b"),
+        Step::Force,
+        Step::Pass(1),
+        Step::Pass(3),
+        Step::RestartGateway { new_epoch: false },
+        Step::RestartGateway { new_epoch: true },
+        Step::RestartDashboard,
+    ];
+
+    /// The dashboard, the disk and the gateway, and beside them a model of who drains until when.
+    #[derive(Clone)]
+    struct World {
+        now: i64,
+        epoch: u32,
+        /// The marker on the disk.
+        marker: Option<Vec<u8>>,
+        generation: u64,
+        model: std::collections::BTreeMap<&'static str, i64>,
+    }
+
+    impl World {
+        fn state(&self) -> MarkerState {
+            let Some(text) = &self.marker else { return MarkerState::Absent };
+            MarkerState::Present {
+                content: MarkerContent::parse(text).unwrap(),
+                modified: Some(at(self.now)),
+            }
+        }
+
+        fn epoch(&self) -> super::super::Epoch {
+            super::super::Epoch::known(format!("boot:{}", self.epoch))
+        }
+
+        fn leases(&self) -> Leases {
+            if !self.is_draining() {
+                return Leases::default();
+            }
+            let mut leases = Leases::of(&self.state(), Duration::ZERO);
+            leases.expire(at(self.now));
+            leases
+        }
+
+        fn store(&mut self, leases: &Leases) {
+            self.generation += 1;
+            let marker = super::super::Marker::of(leases, Some(&self.epoch()), self.generation);
+            self.marker = marker.map(|marker| serde_json::to_vec(&marker).unwrap());
+        }
+
+        fn take(&mut self, step: Step) {
+            let mut leases = self.leases();
+            match step {
+                Step::Begin(owner, ttl) => {
+                    leases.begin(lease(owner, self.now, self.now + ttl)).unwrap();
+                    self.store(&leases);
+                    self.model.insert(owner, self.now + ttl);
+                }
+                Step::Cancel(owner) => {
+                    leases.cancel(owner);
+                    self.store(&leases);
+                    self.model.remove(owner);
+                }
+                Step::Force => {
+                    self.store(&Leases::default());
+                    self.model.clear();
+                }
+                Step::Pass(seconds) => self.now += seconds,
+                Step::RestartGateway { new_epoch } => {
+                    if new_epoch {
+                        self.epoch += 1;
+                        self.model.clear();
+                    }
+                }
+                Step::RestartDashboard => self.generation = 0,
+            }
+            self.model.retain(|_, end| *end > self.now);
+        }
+
+        /// What a gateway makes of the marker: the dashboard may not have removed what has ended.
+        fn is_draining(&self) -> bool {
+            super::super::judge(&self.state(), Some(&self.epoch()), Duration::ZERO, at(self.now))
+                .is_draining()
+        }
+    }
+
+    /// Tries every sequence of so many steps.
+    fn explore(world: &World, depth: usize, path: &mut Vec<Step>, checked: &mut usize) {
+        for step in STEPS {
+            let mut next = world.clone();
+            next.take(step);
+            path.push(step);
+            assert_eq!(next.is_draining(), !next.model.is_empty(), "{path:?}");
+            *checked += 1;
+            if depth > 1 {
+                explore(&next, depth - 1, path, checked);
+            }
+            path.pop();
+        }
+    }
+
+    #[test]
+    fn drain_is_on_exactly_while_a_lease_lives() {
+        let world = World { now: 0, epoch: 1, marker: None, generation: 0, model: Default::default() };
+        let mut checked = 0;
+        explore(&world, 5, &mut Vec::new(), &mut checked);
+        assert_eq!(checked, 177_155, "every sequence of up to five of eleven steps");
+    }
 }

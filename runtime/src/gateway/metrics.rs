@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Content type of the text. Every version of Prometheus reads it.
@@ -21,6 +22,9 @@ const STATES: [(&str, GatewayState); 6] = [
     ("stopped", GatewayState::Stopped),
     ("startup_failed", GatewayState::StartupFailed),
 ];
+
+/// Why turns are refused.
+pub(crate) const REASONS: [&str; 3] = ["draining", "session_busy", "max_turns"];
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -48,7 +52,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let refused = Family::<Label, Counter>::default();
         // A rate over a counter that exists from the start includes its first increase.
-        for reason in ["draining", "session_busy", "max_turns"] {
+        for reason in REASONS {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
         let life =
@@ -74,6 +78,12 @@ impl Metrics {
             Refusal::Full { .. } => "max_turns",
         };
         self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Returns how many turns were refused, by reason.
+    pub(super) fn refused(&self) -> BTreeMap<&'static str, u64> {
+        let count = |reason| (reason, self.refused.get_or_create(&[("reason", reason)]).get());
+        REASONS.map(count).into()
     }
 
     /// Returns the number of turns in flight, with what is left of those of earlier runs.

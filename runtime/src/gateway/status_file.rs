@@ -6,6 +6,7 @@ use crate::home_lock::{self, GATEWAY_LOCK, LockState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub struct Status {
     pub active_agents: usize,
     /// The oldest turns in flight, so that people can see which one is stuck.
     turns: Vec<TurnInFlight>,
+    /// How many turns this process refused, by reason.
+    turns_refused: BTreeMap<&'static str, u64>,
     /// `requested_at` of the marker that the gateway acts on.
     drain_requested_at: Option<Timestamp>,
     epoch: Option<String>,
@@ -80,6 +83,7 @@ impl Status {
             restarts: 0,
             active_agents,
             turns: Vec::new(),
+            turns_refused: BTreeMap::new(),
             drain_requested_at: None,
             epoch: Epoch::present().map(|epoch| epoch.as_str().to_owned()),
             pid_namespace: pid_namespace(),
@@ -107,6 +111,12 @@ impl Status {
     #[must_use]
     pub fn after_restarts(self, restarts: u64) -> Self {
         Self { restarts, ..self }
+    }
+
+    /// The same, with how many turns were refused, by reason.
+    #[must_use]
+    pub fn with_refused(self, turns_refused: BTreeMap<&'static str, u64>) -> Self {
+        Self { turns_refused, ..self }
     }
 
     /// The same, with its turns in flight; no more than [`MAX_TURNS_TOLD`].
@@ -151,6 +161,8 @@ pub struct StatusReading {
     pub updated_at: Option<String>,
     /// The oldest turns in flight; none if the status does not name them, as the original's does not.
     pub turns: Vec<TurnInFlight>,
+    /// How many turns the gateway refused, by reason; empty if it does not tell.
+    pub turns_refused: BTreeMap<String, u64>,
     /// Epoch of the gateway that runs, or of the next one. `None`: it is in another pid namespace and not known.
     pub epoch: Option<Epoch>,
 }
@@ -168,6 +180,7 @@ impl StatusReading {
             drain_requested_at: None,
             updated_at,
             turns: Vec::new(),
+            turns_refused: BTreeMap::new(),
             epoch: Epoch::present(),
         }
     }
@@ -439,6 +452,9 @@ fn running(object: &Map<String, Value>, writer: &WrittenBy, updated_at: Option<S
         drain_requested_at: ours("drain_requested_at").map(|time| time.as_str()?.parse().ok()),
         updated_at,
         turns: ours("turns").and_then(|turns| Vec::deserialize(turns).ok()).unwrap_or_default(),
+        turns_refused: ours("turns_refused")
+            .and_then(|refused| BTreeMap::deserialize(refused).ok())
+            .unwrap_or_default(),
         epoch: writer.epoch(),
     }
 }

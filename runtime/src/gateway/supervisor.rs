@@ -243,9 +243,10 @@ impl Gateway {
         let lock = Arc::new(Mutex::new(lock));
         let kept = lock.clone();
         let (ask_restart, mut restarts) = mpsc::channel(1);
+        let mut refused = 0;
         let watcher = watch.run(stop, move |verdict| {
             on_verdict.apply_verdict(verdict);
-            on_verdict.restore_status();
+            on_verdict.refresh_status(&mut refused);
             on_verdict.set_leftovers(leftovers.count());
             if let Some(request) = restart.look() {
                 // Full: another request waits to be acted on.
@@ -450,9 +451,11 @@ impl Lifecycle {
         });
     }
 
-    /// Has the status written again if its file was removed.
-    fn restore_status(&self) {
-        if !self.status_file.exists() {
+    /// Has the status written again if its file was removed, or if turns were refused since the last time.
+    fn refresh_status(&self, last_refused: &mut u64) {
+        let refused = self.metrics.refused().values().sum();
+        if *last_refused != refused || !self.status_file.exists() {
+            *last_refused = refused;
             self.changed.notify_one();
         }
     }
@@ -496,7 +499,8 @@ impl Lifecycle {
         let in_flight = self.turns.in_flight().into_iter();
         let turns = in_flight.map(|(_, turn)| TurnInFlight { session: turn.session, since: turn.since });
         let status = Status::of_this_process(state, active + leftovers, None).restarting(is_restart);
-        status.after_restarts(self.restarts).acting_on(drain).with_turns(turns)
+        let status = status.after_restarts(self.restarts).acting_on(drain).with_turns(turns);
+        status.with_refused(self.metrics.refused())
     }
 
     /// Writes the status on every change, and again until it lands.

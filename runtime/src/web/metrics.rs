@@ -1,6 +1,7 @@
 //! What is counted, and `GET /metrics`.
 
 use super::Dashboard;
+use super::status::Observed;
 use super::whoami::Permitted;
 use crate::auth::{ProviderFault, ProviderName, Spent};
 use axum::extract::{MatchedPath, Request, State};
@@ -16,7 +17,7 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -80,8 +81,67 @@ pub struct Metrics {
     reloads: Family<Labels<1>, Counter>,
     drain: Family<Labels<2>, Counter>,
     gateway_restarts: Counter,
+    gateway: GatewayGauges,
     audit_dropped: Gauge,
 }
+
+/// What the status file says of the gateway, as it was when the metrics were asked for. A number that is not known is NaN.
+#[derive(Default)]
+struct GatewayGauges {
+    state: Family<Labels<1>, Gauge>,
+    turns_in_flight: Seconds,
+    oldest_turn: Seconds,
+    drain_active: Gauge,
+    drain_holders: Gauge,
+    turns_refused: Family<Labels<1>, Counter>,
+}
+
+impl GatewayGauges {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "gateway_state",
+            "1 for the present state of the gateway, 0 for the others",
+            self.state.clone(),
+        );
+        registry.register("turns_in_flight", "Turns in flight", self.turns_in_flight.clone());
+        registry.register(
+            "oldest_turn_seconds",
+            "Age of the oldest turn in flight, 0 without one",
+            self.oldest_turn.clone(),
+        );
+        registry.register("drain_active", "1 while a drain is on", self.drain_active.clone());
+        registry.register("drain_holders", "Owners of the drain", self.drain_holders.clone());
+        registry.register(
+            "turns_refused",
+            "Turns that the gateway refused, by reason",
+            self.turns_refused.clone(),
+        );
+    }
+
+    fn set(&self, observed: &Observed) {
+        let present = observed.state_word();
+        let states =
+            STATES.iter().copied().filter(|state| *state != present).map(|state| (state.to_owned(), 0));
+        // A word of another gateway is a series only while it is the state.
+        self.state.clear();
+        for (state, value) in states.chain([(present.clone(), 1)]) {
+            self.state.get_or_create(&[("state", state)]).set(value);
+        }
+        self.turns_in_flight.set(observed.turns_in_flight().unwrap_or(f64::NAN));
+        self.oldest_turn.set(observed.oldest_turn().unwrap_or(f64::NAN));
+        let holders = observed.holders();
+        self.drain_active.set(i64::from(observed.verdict.is_draining()));
+        self.drain_holders.set(i64::try_from(holders).unwrap_or(i64::MAX));
+        for (reason, count) in &observed.reading.turns_refused {
+            let counter = self.turns_refused.get_or_create(&[("reason", reason.clone())]);
+            counter.inner().store(*count, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The states that a gateway of ours has, and the one of a gateway of which nothing is known.
+const STATES: [&str; 7] =
+    ["starting", "running", "draining", "stopping", "stopped", "startup_failed", "unknown"];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -99,6 +159,7 @@ impl Default for Metrics {
             reloads: Family::default(),
             drain: Family::default(),
             gateway_restarts: Counter::default(),
+            gateway: GatewayGauges::default(),
             audit_dropped: Gauge::default(),
             registry: Registry::default(),
         };
@@ -138,6 +199,7 @@ impl Default for Metrics {
             "Restarts of the gateway that were requested here",
             metrics.gateway_restarts.clone(),
         );
+        metrics.gateway.register(&mut registry);
         registry.register(
             "audit_dropped",
             "Audit lines that were not written",
@@ -219,6 +281,10 @@ pub(super) async fn exposition(State(dashboard): State<Arc<Dashboard>>, _: Permi
             dashboard.metrics.spent(&provider.name, health.report().spent);
         }
     }
+    if let Some(observed) = dashboard.gateway.observe().await {
+        dashboard.metrics.gateway.set(&observed);
+    }
+
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = encode(&mut text, &dashboard.metrics.registry);

@@ -87,6 +87,32 @@ impl Observed {
         self.is_drained() || self.reading.is_up() == Some(false)
     }
 
+    /// The state as one word.
+    pub(super) fn state_word(&self) -> String {
+        json!(self.reading.state).as_str().unwrap_or("unknown").to_owned()
+    }
+
+    /// `None`: it is not known.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 turns")]
+    pub(super) fn turns_in_flight(&self) -> Option<f64> {
+        self.reading.active_agents.map(|active| active as f64)
+    }
+
+    /// Seconds since the oldest turn in flight began; `None`: it is not known.
+    pub(super) fn oldest_turn(&self) -> Option<f64> {
+        let since = self.reading.turns.iter().map(|turn| turn.since).min();
+        match (since, self.reading.active_agents) {
+            (Some(since), _) => Some(Timestamp::now().duration_since(since).as_secs_f64().max(0.0)),
+            (None, Some(0)) => Some(0.0),
+            (None, _) => None,
+        }
+    }
+
+    /// Owners of the drain. A marker of the original names one at most.
+    pub(super) fn holders(&self) -> usize {
+        self.verdict.drain().map_or(0, |drain| drain.holders.len().max(1))
+    }
+
     fn status(&self, auth_required: bool) -> Value {
         let is_running = self.reading.is(GatewayState::Running);
         let drain = self.verdict.drain();
@@ -179,6 +205,7 @@ pub(super) async fn readyz(
 mod tests {
     use super::*;
     use crate::drain::DrainView;
+    use std::collections::BTreeMap;
 
     fn observed(state: GatewayState, active: u64, verdict: Verdict) -> Observed {
         let reading = StatusReading {
@@ -187,6 +214,7 @@ mod tests {
             drain_requested_at: verdict.drain().map(|drain| drain.requested_at),
             updated_at: None,
             turns: Vec::new(),
+            turns_refused: BTreeMap::new(),
             epoch: None,
         };
         Observed { reading, verdict, generation: 1, restart_grace: Duration::from_secs(60) }

@@ -8,6 +8,7 @@ use super::status::Status;
 use portcullis::config::Secret;
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::http::header::LOCATION;
@@ -31,6 +32,36 @@ pub(super) struct Client {
     gateway: Option<LocalGateway>,
     /// The sentence says why there is none: not every request needs it.
     secret: Result<Secret, String>,
+    slots: Option<Arc<Slots>>,
+}
+
+/// Bounds how many requests the clients of a fleet have under way at a time.
+pub(super) struct Slots {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Slots {
+    pub(super) fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::new(count), freed: Condvar::new() })
+    }
+
+    /// Waits for a free slot and holds it until the guard is dropped.
+    fn take(&self) -> Slot<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Slot(self)
+    }
+}
+
+struct Slot<'a>(&'a Slots);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
 }
 
 /// The gateway over the same home as the dashboard.
@@ -64,7 +95,22 @@ impl Client {
         if let Some(tls) = tls {
             config = config.tls_config(tls);
         }
-        Self { agent: config.build().into(), url: url.trim_end_matches('/').to_owned(), gateway, secret }
+        Self {
+            agent: config.build().into(),
+            url: url.trim_end_matches('/').to_owned(),
+            gateway,
+            secret,
+            slots: None,
+        }
+    }
+
+    /// The same, which shares these slots with other clients.
+    pub(super) fn with_slots(self, slots: &Arc<Slots>) -> Self {
+        Self { slots: Some(slots.clone()), ..self }
+    }
+
+    fn slot(&self) -> Option<Slot<'_>> {
+        self.slots.as_ref().map(|slots| slots.take())
     }
 
     /// Fails without a secret, so that a command can check it before it does anything.
@@ -91,6 +137,7 @@ impl Client {
 
     fn control(&self, body: &Value, within: Duration) -> Result<Value, Failure> {
         let secret = self.secret()?;
+        let _slot = self.slot();
         let url = format!("{}/api/gateway/drain", self.url);
         let response = self
             .agent
@@ -156,6 +203,7 @@ impl Client {
     }
 
     fn get(&self, url: &str, secret: Option<&Secret>, within: Duration) -> Result<Value, Failure> {
+        let _slot = self.slot();
         let mut request = self.agent.get(url);
         if let Some(secret) = secret {
             request = request.header("Authorization", bearer(secret));

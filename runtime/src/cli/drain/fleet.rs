@@ -3,7 +3,7 @@
 //! **Invariant:** every agent of the file gets exactly one result, whatever happens to the others.
 
 use super::action::{Action, Done};
-use super::client::shown;
+use super::client::{Slots, shown};
 use super::failure::{Failure, Kind};
 use super::fleet_file::{self, Agent};
 use super::status::in_flight;
@@ -12,10 +12,11 @@ use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
+/// Stack of the thread of one agent.
+const STACK_BYTES: usize = 1024 * 1024;
 /// Most rows of the live table. A table that is longer than the screen cannot be written over.
 const MAX_ROWS: usize = 20;
 /// Longest result in the live table, in characters, so that a row stays on one line.
@@ -60,23 +61,23 @@ pub(super) fn run(file: &Path, parallel: u16, action: &Action) -> ExitCode {
     };
     let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
     let mut view = View::new(&agents, is_terminal && !target.json);
-    drive(&agents, usize::from(parallel), action, &mut view);
+    let slots = Slots::new(usize::from(parallel));
+    let share = |agent: Agent| Agent { client: agent.client.with_slots(&slots), ..agent };
+    let agents: Vec<_> = agents.into_iter().map(share).collect();
+    drive(&agents, action, &mut view);
     view.finish(action.goal())
 }
 
-/// Hands the agents to the workers and shows what they report.
-fn drive(agents: &[Agent], parallel: usize, action: &Action, view: &mut View) {
-    let next = AtomicUsize::new(0);
-    let next = &next;
+/// Acts on every agent on a thread of its own, and shows what the threads report. An agent that is waited for so holds up no
+/// other; the slots bound the requests.
+fn drive(agents: &[Agent], action: &Action, view: &mut View) {
     let (sender, events) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..parallel.min(agents.len()) {
+        for (index, agent) in agents.iter().enumerate() {
             let sender = sender.clone();
-            let worker = move || work(agents, next, action, &sender);
-            // With fewer threads than asked for, the others do the work.
-            if thread::Builder::new().spawn_scoped(scope, worker).is_err() {
-                break;
-            }
+            let worker = move || work(index, agent, action, &sender);
+            // An agent without a thread gets its result in `View::finish`.
+            let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, worker);
         }
         // The loop ends when the last worker drops its sender.
         drop(sender);
@@ -86,17 +87,13 @@ fn drive(agents: &[Agent], parallel: usize, action: &Action, view: &mut View) {
     });
 }
 
-fn work(agents: &[Agent], next: &AtomicUsize, action: &Action, events: &Sender<Event>) {
-    loop {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(agent) = agents.get(index) else { return };
-        let done = action.perform(&agent.client, &mut |look| {
-            let state = look.status.state().to_owned();
-            let news = News::Look { state, turns: look.status.turns() };
-            let _ = events.send(Event { agent: index, news });
-        });
-        let _ = events.send(Event { agent: index, news: News::End(done) });
-    }
+fn work(index: usize, agent: &Agent, action: &Action, events: &Sender<Event>) {
+    let done = action.perform(&agent.client, &mut |look| {
+        let state = look.status.state().to_owned();
+        let news = News::Look { state, turns: look.status.turns() };
+        let _ = events.send(Event { agent: index, news });
+    });
+    let _ = events.send(Event { agent: index, news: News::End(done) });
 }
 
 /// Shows the agents: a table that is redrawn on a terminal, elsewhere one JSON line per change on stdout.
