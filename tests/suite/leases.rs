@@ -226,3 +226,39 @@ fn drain_secret_in_the_home_is_read() {
     let finished = Process::run(&home, &["drain", "status", "--url", &dashboard.url("")], &[]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
 }
+
+#[test]
+fn metrics_of_the_dashboard_say_what_the_gateway_does() {
+    let home = Home::with_config("gateway: {command: [cat]}");
+    let variables =
+        [("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET), ("HERMES_DASHBOARD_SESSION_TOKEN", "token")];
+    let dashboard = home.dashboard_with(&["--port", "0"], &variables);
+    let metrics = || get(&dashboard.url("/metrics"), &[("x-hermes-session-token", "token")]).body;
+    let says = |lines: &[&str]| {
+        let text = metrics();
+        lines.iter().all(|line| text.lines().any(|found| found == *line)).then_some(())
+    };
+    says(&[r#"portcullis_gateway_state{state="stopped"} 1"#, "portcullis_drain_active 0"]).expect("stopped");
+
+    let gateway = home.gateway();
+    drain(&dashboard, &json!({"owner": "a", "wait_seconds": 10}));
+    drain(&dashboard, &json!({"owner": "b"}));
+    let refused = post(&gateway.url("/v1/turns"), &[], r#"{"session":"s","text":"x"}"#);
+    assert_eq!(refused.status, 503);
+    eventually("the metrics say so", SOON, || {
+        says(&[
+            r#"portcullis_gateway_state{state="draining"} 1"#,
+            r#"portcullis_gateway_state{state="running"} 0"#,
+            "portcullis_turns_in_flight 0.0",
+            "portcullis_oldest_turn_seconds 0.0",
+            "portcullis_drain_active 1",
+            "portcullis_drain_holders 2",
+            r#"portcullis_turns_refused_total{reason="draining"} 1"#,
+        ])
+    });
+
+    drop(gateway);
+    home.write("gateway_state.json", "damaged");
+    says(&[r#"portcullis_gateway_state{state="unknown"} 1"#, "portcullis_turns_in_flight NaN"])
+        .expect("unknown");
+}

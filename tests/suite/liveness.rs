@@ -3,7 +3,6 @@
 use crate::leftovers::leave_work;
 use crate::turns::{Gate, start_turn_in_background};
 use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, eventually, get, post};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::fs;
@@ -37,6 +36,10 @@ struct Situation {
     /// Does it take rights that only root has?
     needs_root: bool,
     make: fn(&Home) -> Vec<Process>,
+    /// By way of which program the dashboard runs.
+    by: fn(&Home) -> Vec<String>,
+    /// The status of a begin.
+    begin: u16,
     state: &'static str,
     /// `gateway_running`, as JSON.
     running: &'static str,
@@ -53,6 +56,8 @@ const PLAIN: Situation = Situation {
     says: "",
     needs_root: false,
     make: |_| Vec::new(),
+    by: |_| Vec::new(),
+    begin: 200,
     state: "stopped",
     running: "false",
     drained: false,
@@ -148,6 +153,51 @@ const SITUATIONS: &[Situation] = &[
         ..PLAIN
     },
     Situation {
+        says: "it is the original's, and does not act on the drain",
+        make: |home| {
+            pretend_original(home);
+            Vec::new()
+        },
+        state: "running",
+        running: "true",
+        quiesced: false,
+        wait: 2,
+        starts: false,
+        ..PLAIN
+    },
+    Situation {
+        says: "it runs, and the dashboard cannot write: the disk is full",
+        make: |home| vec![home.gateway()],
+        by: |_| ["prlimit", "--fsize=0"].map(str::to_owned).to_vec(),
+        begin: 500,
+        drained: false,
+        quiesced: false,
+        wait: 2,
+        ..RUNS
+    },
+    Situation {
+        says: "it runs, and the dashboard cannot write: the home is read-only",
+        needs_root: true,
+        make: |home| vec![home.gateway()],
+        by: read_only,
+        begin: 500,
+        drained: false,
+        quiesced: false,
+        wait: 2,
+        ..RUNS
+    },
+    Situation {
+        says: "it has stopped, and the home is read-only",
+        needs_root: true,
+        make: |home| {
+            home.gateway().terminate();
+            Vec::new()
+        },
+        by: read_only,
+        begin: 500,
+        ..PLAIN
+    },
+    Situation {
         says: "the status file is damaged",
         make: |home| {
             home.write("gateway_state.json", "{\"pid\":");
@@ -200,6 +250,24 @@ const SITUATIONS: &[Situation] = &[
     },
 ];
 
+/// The running gateway of the original, with the lock, the record and the status file that it has.
+fn pretend_original(home: &Home) {
+    let pid = std::process::id();
+    let start_time = start_time(pid);
+    write_status(home, pid, &start_time.to_string(), "running");
+    hold_lock(home);
+    let record = json!({"pid": pid, "kind": "hermes-gateway", "argv": ["hermes", "gateway"], "start_time": start_time});
+    home.write("gateway.lock", &record.to_string());
+}
+
+/// Runs a program for which the home is on a file system that is read-only.
+fn read_only(home: &Home) -> Vec<String> {
+    let home = home.path().display();
+    let script =
+        format!("mount --bind {home} {home} && mount -o remount,bind,ro {home} && exec \"$0\" \"$@\"");
+    ["unshare", "--mount", "sh", "-c", &script].map(str::to_owned).to_vec()
+}
+
 pub(crate) fn namespaced(home: &Home) -> Process {
     Process::start_by(NEW_NAMESPACE, home, &["gateway", "--listen", "127.0.0.1:0"], &[]).ready("gateway")
 }
@@ -249,14 +317,18 @@ fn every_situation_is_told_as_it_is() {
 
 fn check(situation: &Situation) {
     let says = situation.says;
-    let home = Home::with_config("gateway: {command: [cat]}");
+    let key = "dashboard: {session_key: 0123456789abcdef0123456789abcdefX}";
+    let home = Home::with_config(&format!("{key}\ngateway: {{command: [cat]}}"));
     let processes = (situation.make)(&home);
-    let dashboard = home.dashboard();
+    let by = (situation.by)(&home);
+    let by: Vec<_> = by.iter().map(String::as_str).collect();
+    let arguments = ["serve", "--port", "0"];
+    let dashboard = Process::start_by(&by, &home, &arguments, &[SECRET]).ready("dashboard");
     let before = status(&dashboard);
     assert_eq!(before["gateway_state"], situation.state, "{says}: {before}");
     assert_eq!(before["gateway_running"].to_string(), situation.running, "{says}: {before}");
 
-    assert_eq!(begin(&dashboard), 200, "{says}");
+    assert_eq!(begin(&dashboard), situation.begin, "{says}");
     if situation.drained {
         eventually(&format!("{says}: drained"), SOON, || {
             (status(&dashboard)["drained"] == true).then_some(())
@@ -310,13 +382,16 @@ fn document() -> String {
         "# What is said of the gateway\n\nMade from the cases in `tests/suite/liveness.rs`, which run against the real binary. \
          `drained`, `quiesced` and the exit\ncode of `portcullis drain wait` are those after a drain was begun, with no turn in \
          flight. The last column says whether\nanother `portcullis gateway` starts over the same home.\n\n\
-         | situation | `gateway_state` | `gateway_running` | `drained` | `quiesced` | `drain wait` | another gateway |\n\
-         |---|---|---|---|---|---|---|\n",
+         | situation | `gateway_state` | `gateway_running` | begin | `drained` | `quiesced` | `drain wait` | another gateway |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
-    for Situation { says, state, running, drained, quiesced, wait, starts, .. } in SITUATIONS {
+    for Situation { says, state, running, begin, drained, quiesced, wait, starts, .. } in SITUATIONS {
         let starts = if *starts { "starts" } else { "exit 1" };
-        writeln!(text, "| {says} | `{state}` | {running} | {drained} | {quiesced} | {wait} | {starts} |")
-            .expect("writing to a string");
+        writeln!(
+            text,
+            "| {says} | `{state}` | {running} | {begin} | {drained} | {quiesced} | {wait} | {starts} |"
+        )
+        .expect("writing to a string");
     }
     text
 }
@@ -396,20 +471,4 @@ fn status_is_told_while_strangers_use_up_the_connections() {
         "{told}"
     );
     drop((silent, gateway));
-}
-
-#[test]
-fn disk_that_is_full_is_told() {
-    let home = Home::with_config("dashboard: {session_key: 0123456789abcdef0123456789abcdefX}");
-    let mut gateway = home.gateway();
-    home.dashboard().terminate();
-    let arguments = ["serve", "--port", "0"];
-    let dashboard =
-        Process::start_by(&["prlimit", "--fsize=0"], &home, &arguments, &[SECRET]).ready("dashboard");
-    assert_eq!(status(&dashboard)["gateway_state"], "running");
-    assert_eq!(begin(&dashboard), 500, "no drain is begun that does not stand on the disk");
-    assert_eq!(status(&dashboard)["drain"]["active"], false);
-    gateway.signal(Signal::TERM);
-    gateway.wait();
-    assert_eq!(status(&dashboard)["quiesced"], true);
 }
