@@ -32,7 +32,7 @@ pub(super) struct DrainArgs {
     /// YAML list of agents to act on, each {name, url, secret: {env: NAME} or {file: PATH}, cacert}
     #[arg(long, value_name = "FILE")]
     fleet: Option<PathBuf>,
-    /// Agents of the fleet that are acted on at the same time (1 to 1024)
+    /// Requests to agents of the fleet that are under way at the same time (1 to 1024)
     #[arg(long, value_name = "N", default_value_t = 32, requires = "fleet",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     parallel: u16,
