@@ -6,7 +6,7 @@
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
 /// What a finished [`replace`] promises.
@@ -28,6 +28,7 @@ pub fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Resul
     let folder = folder_of(path);
     let mut file =
         tempfile::Builder::new().prefix(&temporary_prefix(path)).suffix(TEMPORARY).tempfile_in(folder)?;
+    give_to_owner_of(folder, file.as_file())?;
     file.write_all(content)?;
     if durability == Durability::Synced {
         file.as_file().sync_all()?;
@@ -103,6 +104,15 @@ pub fn sweep(path: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// What root writes into another user's home is that user's: the processes over the home run as that user.
+fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
+    let owner = fs::metadata(folder)?;
+    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
+        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -11,6 +11,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Held by the gateway, ours or the original's.
 pub const GATEWAY_LOCK: &str = "gateway.lock";
@@ -21,6 +23,10 @@ pub const UP_LOCK: &str = "up.lock";
 
 /// Maximum number of bytes that are read from a lock file.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
+
+/// How long a lock that another process holds is tried again.
+const PATIENCE: Duration = Duration::from_millis(250);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A lock that this process holds, until it is dropped.
 #[derive(Debug)]
@@ -48,12 +54,18 @@ impl HomeLock {
     /// # Errors
     /// The file cannot be opened for writing, or is not a regular file.
     pub fn take(path: &Path, record: &[u8]) -> io::Result<Option<Self>> {
+        let until = Instant::now() + PATIENCE;
         loop {
             let mut options = OpenOptions::new();
             let mut file =
                 open(options.create(true).truncate(false).read(true).write(true).mode(0o600), path)?;
             match file.try_lock() {
                 Ok(()) => {}
+                // A look at the lock takes it for an instant.
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    thread::park_timeout(RETRY_INTERVAL);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }

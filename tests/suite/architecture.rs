@@ -93,6 +93,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "gateway/restart_watch.rs",
             "gateway/runner.rs",
             "gateway/watcher.rs",
+            "home_lock.rs",
         ],
     ),
     (

@@ -1,5 +1,6 @@
 //! The whole system by one command.
 
+use crate::turns::Gate;
 use portcullis_tests::{Home, Process, SOON, eventually, get, post};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -106,4 +107,27 @@ fn wrong_configuration_ends_it() {
     let finished = Process::run(&home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], &[]);
     assert_eq!(finished.code, Some(64), "{}", finished.stderr);
     assert!(finished.stderr.contains("Add a password or redirect provider"), "{}", finished.stderr);
+}
+
+#[test]
+fn dashboard_outlives_the_gateway_and_is_not_ready_meanwhile() {
+    let gate = Gate::new();
+    let home = Home::with_config(&gate.config());
+    let (mut up, dashboard, gateway, _) = up(&home);
+    let dashboard = format!("http://127.0.0.1:{dashboard}");
+    let status = || get(&format!("{dashboard}/api/status"), &[]).json();
+    let turns = format!("http://127.0.0.1:{gateway}/v1/turns");
+    let turn = std::thread::spawn(move || post(&turns, &[], r#"{"session":"long","text":"hi"}"#));
+    eventually("the turn is counted", SOON, || (status()["active_agents"] == 1).then_some(()));
+    assert_eq!(get(&format!("{dashboard}/readyz"), &[]).status, 200);
+
+    up.signal(Signal::TERM);
+    eventually("it is not ready", SOON, || {
+        (get(&format!("{dashboard}/readyz"), &[]).status == 503).then_some(())
+    });
+    eventually("the gateway is stopping", SOON, || (status()["gateway_state"] == "stopping").then_some(()));
+    assert_eq!((&status()["active_agents"], &status()["quiesced"]), (&1.into(), &false.into()));
+    gate.open();
+    assert_eq!(turn.join().expect("an answer").status, 200);
+    assert!(up.wait().success());
 }

@@ -10,8 +10,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// In the home, for its owner alone: one identifier per line, the newest last.
@@ -19,6 +20,9 @@ const FILE: &str = "ended_sessions";
 
 /// An identifier in hexadecimal digits, and the end of its line.
 const LINE_BYTES: u64 = 33;
+
+/// How often what a full disk refused is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Sign-outs that may wait for the disk. Those beyond are not written.
 const MAX_WAITING: usize = 1_024;
@@ -48,7 +52,7 @@ impl EndedSessions {
         });
 
         let (inbox, ended) = mpsc::sync_channel(MAX_WAITING);
-        let mut writer = Writer { lines: known.len(), path, unwritten: Vec::new(), warned: false };
+        let mut writer = Writer::new(path);
         thread::Builder::new().name("ended-sessions".into()).spawn(move || writer.run(&ended))?;
         Ok((known, Self { inbox }))
     }
@@ -86,18 +90,32 @@ struct Writer {
     path: PathBuf,
     /// Lines in the file, or more than that.
     lines: usize,
-    /// What a full disk refused. It is written with the next sign-out.
+    /// What a full disk refused. It is written as soon as that is possible.
     unwritten: Vec<SessionId>,
+    /// The file may end within a line: a write was cut off, now or in an earlier run.
+    is_torn: bool,
     warned: bool,
 }
 
 impl Writer {
+    fn new(path: PathBuf) -> Self {
+        let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+        let lines = usize::try_from(bytes.div_ceil(LINE_BYTES)).unwrap_or(usize::MAX);
+        Self { path, lines, unwritten: Vec::new(), is_torn: true, warned: false }
+    }
+
     fn run(&mut self, inbox: &Receiver<(SessionId, oneshot::Sender<()>)>) {
-        while let Ok(first) = inbox.recv() {
-            let (ids, waiting): (Vec<_>, Vec<_>) = std::iter::once(first).chain(inbox.try_iter()).unzip();
+        loop {
+            let first = match inbox.recv_timeout(RETRY_INTERVAL) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) if self.unwritten.is_empty() => continue,
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let (ids, waiting): (Vec<_>, Vec<_>) = first.into_iter().chain(inbox.try_iter()).unzip();
             self.unwritten.extend(ids);
 
-            let is_full = self.lines + self.unwritten.len() > 2 * MAX_ENDED;
+            let is_full = self.lines.saturating_add(self.unwritten.len()) > 2 * MAX_ENDED;
             let written = if is_full { self.rewrite() } else { self.append() };
             self.report(written);
             // A caller that has gone does not wait.
@@ -109,10 +127,15 @@ impl Writer {
 
     fn append(&mut self) -> io::Result<()> {
         let mut file = open_to_append(&self.path)?;
+        // A line of its own ends the one that may have been cut off. Empty lines count for nothing.
+        let end_of_line = if self.is_torn { "\n" } else { "" };
         // Before the write: a part of it may land.
-        self.lines += self.unwritten.len();
-        file.write_all(lines_of(&self.unwritten).as_bytes())?;
-        file.sync_data()
+        self.lines += self.unwritten.len() + end_of_line.len();
+        self.is_torn = true;
+        file.write_all(format!("{end_of_line}{}", lines_of(&self.unwritten)).as_bytes())?;
+        file.sync_data()?;
+        self.is_torn = false;
+        Ok(())
     }
 
     /// Keeps the newest [`MAX_ENDED`].
@@ -123,6 +146,7 @@ impl Writer {
 
         atomic_file::replace(&self.path, lines_of(&kept).as_bytes(), Durability::Synced)?;
         self.lines = kept.len();
+        self.is_torn = false;
         Ok(())
     }
 
@@ -192,8 +216,7 @@ mod tests {
         assert_eq!(known.len(), MAX_ENDED, "the newest");
         assert_eq!(known.last().unwrap().as_str(), format!("{:032x}", 3 * MAX_ENDED - 1));
 
-        let mut writer =
-            Writer { lines: 2 * MAX_ENDED, path: path.clone(), unwritten: Vec::new(), warned: false };
+        let mut writer = Writer::new(path.clone());
         let (sender, inbox) = mpsc::sync_channel(1);
         let newest = SessionId::generate().unwrap();
         sender.send((newest.clone(), oneshot::channel().0)).unwrap();

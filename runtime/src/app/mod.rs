@@ -219,6 +219,11 @@ impl App {
         Ok(self.listener.local_addr()?.port())
     }
 
+    /// Returns the gate that requests pass, also for the end: see [`Live::begin_end`].
+    pub fn live(&self) -> Live {
+        self.reloader.live.clone()
+    }
+
     /// Serves until `closed` turns true, then lets requests in flight finish. Calls `announce` when requests are answered.
     /// Reloads the providers when asked to, and when one of their files changes.
     ///

@@ -2,9 +2,16 @@ use super::{Common, UsageError, announce_ready, descriptors, privacy, runtime, s
 use anyhow::Result;
 use clap::Args;
 use portcullis::app::{App, AppError, ReloadRequest};
-use portcullis::config::{Overrides, parse_bind_host};
+use portcullis::config::{Config, Overrides, parse_bind_host};
+use portcullis::gateway::StatusFile;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long a gateway may take to end after its grace.
+const END_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at the gateway that is ending.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ServeArgs {
@@ -17,6 +24,9 @@ pub(super) struct ServeArgs {
     /// Take the gate for people off, whatever is bound. Token routes stay guarded.
     #[arg(long)]
     pub insecure: bool,
+    /// End after the gateway over the same home (`up` starts the dashboard so)
+    #[arg(long, hide = true)]
+    pub outlive_gateway: bool,
 }
 
 pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
@@ -26,6 +36,7 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
     let host = host.map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
     let overrides = Overrides { host, port: arguments.port };
     let config = common.load()?;
+    let gateway = OutlivedGateway::of(&config);
     runtime()?.block_on(async {
         let told = signals::count(common.parent)?;
         let app = App::build(config, overrides, arguments.insecure).await.map_err(as_usage)?;
@@ -36,14 +47,49 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
             let reload = reload.clone();
             move || reload.ask()
         })?;
+        let (live, outlived) = (app.live(), arguments.outlive_gateway.then_some(gateway));
         tokio::spawn(async move {
-            signals::reached(told, 1).await;
+            signals::reached(told.clone(), 1).await;
             tracing::info!("ending");
+            live.begin_end();
+            if let Some(gateway) = outlived {
+                tokio::select! {
+                    () = gateway.has_ended() => {}
+                    () = signals::reached(told, 2) => {}
+                }
+            }
             close.send_replace(true);
         });
         app.serve(reload, closed, || announce_ready("dashboard", port)).await.map_err(as_usage)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The gateway whose end the dashboard waits for, so that its state can be asked for as long as turns are in flight.
+struct OutlivedGateway {
+    status: StatusFile,
+    /// The longest that the gateway takes to end.
+    limit: Duration,
+}
+
+impl OutlivedGateway {
+    fn of(config: &Config) -> Self {
+        Self { status: StatusFile::new(&config.home), limit: config.gateway.shutdown_grace + END_PATIENCE }
+    }
+
+    async fn has_ended(self) {
+        let ended = async {
+            loop {
+                let status = self.status.clone();
+                let is_up = tokio::task::spawn_blocking(move || status.read().is_up()).await;
+                if !matches!(is_up, Ok(Some(true))) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        };
+        let _ = tokio::time::timeout(self.limit, ended).await;
+    }
 }
 
 /// A mistake in the configuration has an exit code of its own.

@@ -138,6 +138,7 @@ impl Plan {
     fn dashboard(&self) -> Command {
         let mut command = self.command("serve");
         command.arg("--parent").arg(std::process::id().to_string());
+        command.arg("--outlive-gateway");
         if let Some(host) = &self.serve.host {
             command.arg("--host").arg(host);
         }

@@ -164,6 +164,9 @@ impl MarkerKeeper {
     fn run(mut self, inbox: &mpsc::Receiver<Operation>) {
         self.marker.sweep();
         self.last_seen = self.marker.read();
+        // Without a marker nothing says how many changes there were. Seconds grow faster than changes do, so no number comes
+        // twice.
+        self.generation = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
         self.count_change();
         loop {
             match inbox.recv_timeout(TICK) {

@@ -170,7 +170,8 @@ pub struct StatusReading {
 impl StatusReading {
     fn stopped(updated_at: Option<String>) -> Self {
         let state = ObservedState::Known(GatewayState::Stopped);
-        Self { state, active_agents: Some(0), ..Self::unknown(String::new(), updated_at) }
+        let epoch = Epoch::present();
+        Self { state, active_agents: Some(0), epoch, ..Self::unknown(String::new(), updated_at) }
     }
 
     fn unknown(why: String, updated_at: Option<String>) -> Self {
@@ -181,7 +182,8 @@ impl StatusReading {
             updated_at,
             turns: Vec::new(),
             turns_refused: BTreeMap::new(),
-            epoch: Epoch::present(),
+            // A marker with the epoch of another namespace would count nowhere; one without counts in every epoch.
+            epoch: None,
         }
     }
 
@@ -275,9 +277,7 @@ impl StatusFile {
             Life::Ended => {
                 StatusReading { epoch: writer.epoch_of_next(), ..StatusReading::stopped(updated_at) }
             }
-            Life::Unknown(why) => {
-                StatusReading { epoch: writer.epoch_of_next(), ..StatusReading::unknown(why, updated_at) }
-            }
+            Life::Unknown(why) => StatusReading::unknown(why, updated_at),
         }
     }
 
@@ -286,7 +286,7 @@ impl StatusFile {
             LockState::Free | LockState::Absent => StatusReading::stopped(None),
             LockState::Held(_) => {
                 let why = "a gateway holds the home, and its status file is missing";
-                StatusReading { epoch: None, ..StatusReading::unknown(why.to_owned(), None) }
+                StatusReading::unknown(why.to_owned(), None)
             }
             LockState::Unknown(error) => StatusReading::unknown(lock_trouble(&error), None),
         }
@@ -418,7 +418,7 @@ impl WrittenBy {
 
     /// Returns the epoch of the next gateway in the place of this one.
     fn epoch_of_next(&self) -> Option<Epoch> {
-        if self.is_elsewhere() { None } else { Epoch::present() }
+        if self.is_here() { Epoch::present() } else { None }
     }
 
     /// Returns the epoch of this process, which runs.

@@ -24,11 +24,12 @@ pub(super) struct Observed {
 impl GatewayView {
     /// Reads the status file and the marker. Blocks on the disk.
     pub(super) fn read(&self) -> Observed {
+        // First: a change meanwhile then has a number that the caller does not know yet.
+        let generation = *self.generation.borrow();
         let reading = self.status.read();
         self.log_trouble(&reading);
         let marker = self.marker.read();
         let verdict = judge(&marker, reading.epoch.as_ref(), self.max_marker_age, Timestamp::now());
-        let generation = *self.generation.borrow();
         Observed { reading, verdict, generation, restart_grace: self.shutdown_grace }
     }
 
@@ -196,7 +197,7 @@ pub(super) async fn readyz(
         let detail = |(provider, report): &(&Registered, Option<HealthReport>)| json!({"name": provider.name, "component": provider.component, "health": report});
         providers["detail"] = reports.iter().map(detail).collect();
     }
-    let is_ready = serving.is_ready;
+    let is_ready = serving.is_ready && !dashboard.live.is_ending();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"ready": is_ready, "providers": providers})))
 }

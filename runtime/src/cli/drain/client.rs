@@ -46,12 +46,13 @@ impl Slots {
         Arc::new(Self { free: Mutex::new(count), freed: Condvar::new() })
     }
 
-    /// Waits for a free slot and holds it until the guard is dropped.
-    fn take(&self) -> Slot<'_> {
+    /// Waits for a free slot and holds it until the guard is dropped. `None`: none became free in time.
+    fn take(&self, within: Duration) -> Option<Slot<'_>> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Slot(self)
+        let waited = self.freed.wait_timeout_while(free, within, |free| *free == 0);
+        let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *free = free.checked_sub(1)?;
+        Some(Slot(self))
     }
 }
 
@@ -109,8 +110,11 @@ impl Client {
         Self { slots: Some(slots.clone()), ..self }
     }
 
-    fn slot(&self) -> Option<Slot<'_>> {
-        self.slots.as_ref().map(|slots| slots.take())
+    fn slot(&self, within: Duration) -> Result<Option<Slot<'_>>, Failure> {
+        let Some(slots) = &self.slots else { return Ok(None) };
+        let busy =
+            || Failure::unreachable("too many requests to other agents are under way: raise --parallel");
+        slots.take(within).map(Some).ok_or_else(busy)
     }
 
     /// Fails without a secret, so that a command can check it before it does anything.
@@ -137,7 +141,8 @@ impl Client {
 
     fn control(&self, body: &Value, within: Duration) -> Result<Value, Failure> {
         let secret = self.secret()?;
-        let _slot = self.slot();
+        // Every agent gets its turn: without an answer a request ends by itself.
+        let _slot = self.slot(Duration::MAX)?;
         let url = format!("{}/api/gateway/drain", self.url);
         let response = self
             .agent
@@ -203,7 +208,7 @@ impl Client {
     }
 
     fn get(&self, url: &str, secret: Option<&Secret>, within: Duration) -> Result<Value, Failure> {
-        let _slot = self.slot();
+        let _slot = self.slot(within)?;
         let mut request = self.agent.get(url);
         if let Some(secret) = secret {
             request = request.header("Authorization", bearer(secret));

@@ -4,6 +4,7 @@
 use crate::auth::Gate;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -24,12 +25,24 @@ pub struct Serving {
 pub struct Live {
     present: Arc<ArcSwap<Serving>>,
     replaced: watch::Sender<()>,
+    is_ending: Arc<AtomicBool>,
 }
 
 impl Live {
     /// The first.
     pub fn new(serving: Serving) -> Self {
-        Self { present: Arc::new(ArcSwap::from_pointee(serving)), replaced: watch::Sender::new(()) }
+        let present = Arc::new(ArcSwap::from_pointee(serving));
+        Self { present, replaced: watch::Sender::new(()), is_ending: Arc::default() }
+    }
+
+    /// From now on the dashboard is not ready, since it will end soon.
+    pub fn begin_end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the dashboard will end soon.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     /// The present one: a request keeps to what it began with.
