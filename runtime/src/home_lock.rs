@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ pub const UP_LOCK: &str = "up.lock";
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// How long a lock that another process holds is tried again.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(500);
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A lock that this process holds, until it is dropped.
@@ -114,6 +115,9 @@ pub fn probe(path: &Path) -> LockState {
 }
 
 fn look(path: &Path) -> io::Result<LockState> {
+    // One look at a time: many at once would hold the lock without a gap, and no process could take it.
+    static LOOKING: Mutex<()> = Mutex::new(());
+    let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
     let file = open(OpenOptions::new().read(true), path)?;
     match file.try_lock_shared() {
         Ok(()) => Ok(LockState::Free),
@@ -160,6 +164,26 @@ mod tests {
         drop(lock);
         assert!(matches!(probe(&path), LockState::Free));
         assert!(HomeLock::take(&path, b"you").unwrap().is_some());
+    }
+
+    #[test]
+    fn lock_can_be_taken_while_others_look_at_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(GATEWAY_LOCK);
+        fs::write(&path, "").unwrap();
+        let until = Instant::now() + Duration::from_millis(300);
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    while Instant::now() < until {
+                        probe(&path);
+                    }
+                });
+            }
+            while Instant::now() < until {
+                assert!(HomeLock::take(&path, b"me").unwrap().is_some());
+            }
+        });
     }
 
     #[test]

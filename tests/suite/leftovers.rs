@@ -60,7 +60,7 @@ fn work_that_outlives_gateway_and_guard_is_unknown_until_the_next_gateway_kills_
         "{now}"
     );
     assert_eq!(begin(&dashboard), 200);
-    assert_eq!(wait(&home, &dashboard), Some(2));
+    assert_eq!(wait(&home, &dashboard, 2), Some(2));
     assert!(!work.iter().any(|pid| is_gone(*pid)), "it is work that is left");
 
     let mut gateway = home.gateway();
@@ -140,7 +140,7 @@ fn work_that_cannot_be_found_counts_as_a_turn_until_it_ends() {
     assert_eq!((reply.status, reply.body.as_str()), (200, "hi"), "turns are admitted as usual");
 
     assert_eq!(begin(&dashboard), 200);
-    assert_eq!(wait(&home, &dashboard), Some(2));
+    assert_eq!(wait(&home, &dashboard, 2), Some(2));
     assert_eq!(status(&dashboard)["drained"], false);
     drop(held);
     eventually("drained", SOON, || (status(&dashboard)["drained"] == true).then_some(()));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// `lovelace`, as `hashlib.scrypt` of Python hashes it.
 const HASH: &str = "scrypt$16384$8$1$30313233343536373839616263646566$803f085d71e969b8d600c2f22c9867b86d14dbd64338e7e433dc07c4a80dad87";
 /// From the start of the process until it accepts requests.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(20);
 /// Resident memory of the dashboard. One that has just been set up takes some 80 MB; 131,072 keys of a bucket, 100,000
 /// ended sessions and what the build with debug assertions adds make up the rest.
 const MAX_RESIDENT_KIB: u64 = 350 * 1024;

@@ -176,13 +176,13 @@ fn turns_that_outlive_the_grace_are_killed_before_the_gateway_ends() {
 #[test]
 fn turn_that_is_over_its_time_is_ended_and_says_so() {
     let script = r#"trap "" TERM; echo $$ > $0/pids; echo partly; sleep 600 & wait; wait"#;
-    let (_home, folder, gateway) = gateway_with(script, ", turn_timeout_seconds: 1");
+    let (_home, folder, gateway) = gateway_with(script, ", turn_timeout_seconds: 4");
     let reply = run_turn(&gateway);
     assert_eq!((reply.status, reply.json()["code"].as_str()), (504, Some("turn_timeout")), "{reply:?}");
     assert_eq!(reply.json()["output"], "partly\n");
     assert!(pids(&folder.path().join("pids"), 1).into_iter().all(is_gone));
 
-    let (_home, _folder, gateway) = gateway_with("sleep 600", ", turn_timeout_seconds: 1");
+    let (_home, _folder, gateway) = gateway_with("sleep 600", ", turn_timeout_seconds: 4");
     let stream = post(&gateway.url("/v1/turns"), &[("accept", "text/event-stream")], TURN);
     assert!(stream.body.contains("event: end") && stream.body.contains("turn_timeout_seconds"), "{stream:?}");
 }

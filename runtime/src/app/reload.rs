@@ -42,7 +42,7 @@ enum ReloadError {
     Config(#[from] ConfigError),
     #[error("`dashboard.{0}` has changed, which a reload cannot do: restart the dashboard")]
     NeedsRestart(&'static str),
-    #[error("{0}: the secret that is known goes on")]
+    #[error("{0}: the previous secret stays valid")]
     DrainSecret(String),
     #[error("{0}")]
     Refused(Refusals),

@@ -66,7 +66,7 @@ pub enum DrainError {
     #[error("the drain marker could not be removed: {0}")]
     NotRemoved(Arc<io::Error>),
     /// [`MAX_LEASES`](super::MAX_LEASES) owners hold a lease already.
-    #[error("{} owners drain already, as many as may", super::MAX_LEASES)]
+    #[error("{} owners already hold a lease, which is the maximum", super::MAX_LEASES)]
     TooManyOwners,
     /// The process is ending.
     #[error("the drain control has stopped")]

@@ -269,7 +269,7 @@ impl Gateway {
             command.kill_turns();
             let _ = tokio::time::timeout(KILL_PATIENCE, lifecycle.wait_for_turns()).await;
         }
-        end_watcher(&stop_watch, watcher);
+        let _ = tokio::task::spawn_blocking(move || end_watcher(&stop_watch, watcher)).await;
         closing.send_replace(true);
         let _ = tokio::join!(http, internal, publisher);
         let _ = fs::remove_file(&socket_path);

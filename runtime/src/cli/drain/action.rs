@@ -3,10 +3,10 @@
 use super::client::{Client, REQUEST_TIMEOUT};
 use super::failure::{Cancel, Failure, Kind};
 use super::target::Target;
-use super::wait::{Drained, Look, until_drained};
+use super::wait::{Drained, Look, SHORTEST_REQUEST, until_drained};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest time for the cancel after a wait that failed.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -145,13 +145,11 @@ impl Action {
 }
 
 fn begin(client: &Client, arguments: &BeginArgs, watch: &mut dyn FnMut(&Look<'_>)) -> Result<Done, Failure> {
-    let timeout = arguments.timeout.map_or(REQUEST_TIMEOUT, Duration::from_secs);
-    let answer = client.begin(&begin_body(arguments), timeout.min(REQUEST_TIMEOUT))?;
+    let start = Instant::now();
+    let limit = Duration::from_secs(arguments.timeout.unwrap_or(DEFAULT_WAIT_SECONDS));
+    let answer = client.begin(&begin_body(arguments), limit.clamp(SHORTEST_REQUEST, REQUEST_TIMEOUT))?;
     let drained = match arguments.wait {
-        true => {
-            let limit = Duration::from_secs(arguments.timeout.unwrap_or(DEFAULT_WAIT_SECONDS));
-            Some(until_drained(client, limit, true, watch)?)
-        }
+        true => Some(until_drained(client, limit.saturating_sub(start.elapsed()), true, watch)?),
         false => None,
     };
     Ok(Done { answer: Some(answer), drained })

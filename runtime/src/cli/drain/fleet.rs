@@ -152,7 +152,7 @@ impl View {
     fn finish(mut self, goal: &str) -> ExitCode {
         for row in self.rows.iter_mut().filter(|row| row.end.is_none()) {
             // No worker thread could be started.
-            let line = row.end(Err(Failure::new(Kind::Failed, "there is no thread to ask it")));
+            let line = row.end(Err(Failure::new(Kind::Failed, "no thread could be started for this agent")));
             if !self.is_table {
                 say(&format!("{}\n", Value::Object(line)));
             }

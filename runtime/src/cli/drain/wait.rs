@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// Between two questions for the age of the oldest turn, while the number of turns stays the same.
 const AGE_POLL: Duration = Duration::from_secs(2);
 /// The last look still gets this much when the time is up.
-const SHORTEST_REQUEST: Duration = Duration::from_millis(100);
+pub(super) const SHORTEST_REQUEST: Duration = Duration::from_millis(100);
 
 /// What one look at the status found, for a progress line.
 pub(super) struct Look<'a> {
