@@ -103,8 +103,7 @@ impl DrainControl {
     pub fn start(marker: MarkerFile, max_age: Duration, epoch: EpochSource) -> Self {
         let (operations, inbox) = mpsc::channel();
         let (published, generation) = watch::channel(0);
-        let keeper =
-            MarkerKeeper { marker, max_age, epoch, last_seen: MarkerState::Absent, generation: 0, published };
+        let keeper = MarkerKeeper::new(marker, max_age, epoch, Box::new(Timestamp::now), published);
         thread::Builder::new()
             .name("drain-marker".into())
             .spawn(move || keeper.run(&inbox))
@@ -147,6 +146,7 @@ struct MarkerKeeper {
     marker: MarkerFile,
     max_age: Duration,
     epoch: EpochSource,
+    now: Box<dyn Fn() -> Timestamp + Send>,
     /// The marker when it was last read, to detect changes by other programs.
     last_seen: MarkerState,
     generation: u64,
@@ -161,13 +161,18 @@ struct WaitingBegin {
 }
 
 impl MarkerKeeper {
+    fn new(
+        marker: MarkerFile,
+        max_age: Duration,
+        epoch: EpochSource,
+        now: Box<dyn Fn() -> Timestamp + Send>,
+        published: watch::Sender<u64>,
+    ) -> Self {
+        Self { marker, max_age, epoch, now, last_seen: MarkerState::Absent, generation: 0, published }
+    }
+
     fn run(mut self, inbox: &mpsc::Receiver<Operation>) {
-        self.marker.sweep();
-        self.last_seen = self.marker.read();
-        // Without a marker nothing says how many changes there were. Seconds grow faster than changes do, so no number comes
-        // twice.
-        self.generation = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
-        self.count_change();
+        self.begin();
         loop {
             match inbox.recv_timeout(TICK) {
                 Ok(first) => self.carry_out(std::iter::once(first).chain(inbox.try_iter())),
@@ -175,6 +180,16 @@ impl MarkerKeeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Looks at what stands there.
+    fn begin(&mut self) {
+        self.marker.sweep();
+        self.last_seen = self.marker.read();
+        // Without a marker nothing says how many changes there were. Seconds grow faster than changes do, so no number comes
+        // twice.
+        self.generation = u64::try_from((self.now)().as_second()).unwrap_or_default();
+        self.count_change();
     }
 
     fn carry_out(&mut self, operations: impl Iterator<Item = Operation>) {
@@ -204,7 +219,7 @@ impl MarkerKeeper {
     /// Removes leases that have ended, also from the disk, since the original ignores `expires_at`.
     fn tidy(&mut self) {
         self.notice_others();
-        let now = Timestamp::now();
+        let now = (self.now)();
         let is_over = match judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now) {
             // Every gateway ignores such a marker, the original included.
             Verdict::NotDraining | Verdict::Stale(StaleReason::OtherEpoch(_)) => return,
@@ -257,7 +272,7 @@ impl MarkerKeeper {
 
     /// Returns the leases of the marker that are in force. Leases from another epoch are not.
     fn living_leases(&self) -> Leases {
-        let now = Timestamp::now();
+        let now = (self.now)();
         if !judge(&self.last_seen, (self.epoch)().as_ref(), self.max_age, now).is_draining() {
             return Leases::default();
         }
@@ -267,7 +282,7 @@ impl MarkerKeeper {
     }
 
     fn lease(&self, principal: String, request: BeginRequest) -> Lease {
-        let now = Timestamp::now();
+        let now = (self.now)();
         // Microseconds, as the original writes them.
         let requested_at = now.round(Unit::Microsecond).unwrap_or(now);
         let life = request.ttl.unwrap_or(self.max_age);
@@ -356,4 +371,155 @@ impl MarkerKeeper {
 /// Sends the result. If the caller has disconnected, the change remains.
 fn answer(reply: Reply, result: Result<Changed, DrainError>) {
     let _ = reply.send(result);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    /// What may happen to a drain.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Begin(&'static str, u64),
+        Cancel(&'static str),
+        Force,
+        /// So many seconds pass, and the keeper looks.
+        Pass(i64),
+        /// The machine or container starts again, in another epoch: no drain of the one before counts.
+        NewEpoch,
+        /// The dashboard starts again, and knows only the marker.
+        NewDashboard,
+    }
+
+    const STEPS: [Step; 10] = [
+        Step::Begin("a", 2),
+        Step::Begin("a", 5),
+        Step::Begin("b", 3),
+        Step::Cancel("a"),
+        Step::Cancel("b"),
+        Step::Force,
+        Step::Pass(1),
+        Step::Pass(3),
+        Step::NewEpoch,
+        Step::NewDashboard,
+    ];
+    const MAX_AGE: Duration = Duration::from_secs(3600);
+
+    /// The keeper over a marker on the disk, and beside it a model of who drains until when.
+    struct Rig {
+        marker: MarkerFile,
+        keeper: MarkerKeeper,
+        now: Arc<AtomicI64>,
+        epoch: Arc<AtomicI64>,
+        generation: u64,
+        model: BTreeMap<&'static str, i64>,
+    }
+
+    impl Rig {
+        fn new(home: &std::path::Path) -> Self {
+            let marker = MarkerFile::new(home);
+            marker.clear().unwrap();
+            let (now, epoch) = (Arc::new(AtomicI64::new(1_000)), Arc::new(AtomicI64::new(1)));
+            let keeper = Self::keeper(&marker, &now, &epoch);
+            Self { marker, keeper, now, epoch, generation: 0, model: BTreeMap::new() }
+        }
+
+        fn keeper(marker: &MarkerFile, now: &Arc<AtomicI64>, epoch: &Arc<AtomicI64>) -> MarkerKeeper {
+            let (now, epoch) = (now.clone(), epoch.clone());
+            let mut keeper = MarkerKeeper::new(
+                marker.clone(),
+                MAX_AGE,
+                Box::new(move || Some(epoch_of(epoch.load(Ordering::Relaxed)))),
+                Box::new(move || at(now.load(Ordering::Relaxed))),
+                watch::channel(0).0,
+            );
+            keeper.begin();
+            keeper
+        }
+
+        fn carry_out(&mut self, operation: impl FnOnce(Reply) -> Operation) {
+            let (reply, mut answer) = oneshot::channel();
+            self.keeper.carry_out(std::iter::once(operation(reply)));
+            let changed = answer.try_recv().unwrap().unwrap();
+            assert!(changed.generation >= self.generation);
+            self.generation = changed.generation;
+        }
+
+        fn take(&mut self, step: Step) {
+            let now = self.now.load(Ordering::Relaxed);
+            let principal = "drain-control".to_owned();
+            match step {
+                Step::Begin(owner, ttl) => {
+                    let owner_name = Some(owner.to_owned());
+                    let ttl_given = Some(Duration::from_secs(ttl));
+                    let request =
+                        BeginRequest { owner: owner_name, ttl: ttl_given, ..BeginRequest::default() };
+                    self.carry_out(|reply| Operation::Begin { principal, request, reply });
+                    self.model.insert(owner, now + i64::try_from(ttl).unwrap());
+                }
+                Step::Cancel(owner) => {
+                    let cancel = Cancel::Own(Some(owner.to_owned()));
+                    self.carry_out(|reply| Operation::Cancel { principal, cancel, reply });
+                    self.model.remove(owner);
+                }
+                Step::Force => {
+                    let cancel = Cancel::Force;
+                    self.carry_out(|reply| Operation::Cancel { principal, cancel, reply });
+                    self.model.clear();
+                }
+                Step::Pass(seconds) => {
+                    self.now.store(now + seconds, Ordering::Relaxed);
+                    self.model.retain(|_, end| *end > now + seconds);
+                    // A gateway without a dashboard sees it as well.
+                    self.check(&[step]);
+                    self.keeper.tidy();
+                }
+                Step::NewEpoch => {
+                    self.epoch.fetch_add(1, Ordering::Relaxed);
+                    self.model.clear();
+                }
+                Step::NewDashboard => {
+                    self.keeper = Self::keeper(&self.marker, &self.now, &self.epoch);
+                    // It counts on from the clock, and no second passes here.
+                    self.generation = 0;
+                }
+            }
+        }
+
+        fn check(&self, path: &[Step]) {
+            let epoch = epoch_of(self.epoch.load(Ordering::Relaxed));
+            let now = at(self.now.load(Ordering::Relaxed));
+            let verdict = judge(&self.marker.read(), Some(&epoch), MAX_AGE, now);
+            assert_eq!(verdict.is_draining(), !self.model.is_empty(), "{path:?}: {verdict:?}");
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn epoch_of(number: i64) -> Epoch {
+        Epoch::known(format!("boot:{number}"))
+    }
+
+    #[test]
+    fn drain_is_on_exactly_while_a_lease_lives() {
+        const LENGTH: u32 = 4;
+        let memory = std::path::Path::new("/dev/shm");
+        let home = match memory.is_dir() {
+            true => tempfile::tempdir_in(memory).unwrap(),
+            false => tempfile::tempdir().unwrap(),
+        };
+        for number in 0..STEPS.len().pow(LENGTH) {
+            let step = |place| STEPS[number / STEPS.len().pow(place) % STEPS.len()];
+            let path: Vec<_> = (0..LENGTH).map(step).collect();
+            let mut rig = Rig::new(home.path());
+            for (taken, step) in path.iter().enumerate() {
+                rig.take(*step);
+                rig.check(&path[..=taken]);
+            }
+        }
+    }
 }

@@ -64,7 +64,7 @@ pub struct MarkerContent {
 
 impl MarkerContent {
     /// Returns `None` if the text is not a JSON object.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    fn parse(text: &[u8]) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return None };
         let text = |key: &str| fields.get(key).and_then(Value::as_str);
         let time = |key: &str| text(key).and_then(parse_time);
