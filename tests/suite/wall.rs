@@ -72,7 +72,7 @@ fn wall_holds_on_a_small_machine() {
 fn ten_thousand_hostile_calls_leave_nothing_behind() {
     // The first rounds bring in what stays: compiled code, and of each slot what is kept resident, by whoever happens to
     // be in it. Ten thousand more calls must add nothing.
-    let report = torture(20, &["--calls", "35", "--rounds", "8"]);
+    let report = torture(20, &["--calls", "45", "--rounds", "8"]);
     let rows = report["rows"].as_array().expect("rows");
     assert!(rows.iter().all(|row| row["verdict"] != "broken"));
     let last_two = &rows[rows.len() / 8 * 6..];
