@@ -12,7 +12,14 @@ fn fault_of(guest: &str) -> (Home, serde_json::Value) {
     assert!(matches!(get(&dashboard.url("/metrics"), GOOD).status, 401 | 503), "{guest}");
     assert!(start.elapsed() < Duration::from_secs(5), "{guest} was cut off");
     let fault = eventually("the fault is audited", SOON, || {
-        home.audit().into_iter().find(|line| line["event"] == "provider_fault")
+        let is_fault = |line: &serde_json::Value| line["event"] == "provider_fault";
+        let fault = home.audit().into_iter().rfind(is_fault)?;
+        if fault["fault"] != "no_time_left" {
+            return Some(fault);
+        }
+        // Other tests had the processor for the whole time of the call.
+        get(&dashboard.url("/metrics"), GOOD);
+        None
     });
     (home, fault)
 }

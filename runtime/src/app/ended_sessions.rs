@@ -101,7 +101,8 @@ impl Writer {
     fn new(path: PathBuf) -> Self {
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
         let lines = usize::try_from(bytes.div_ceil(LINE_BYTES)).unwrap_or(usize::MAX);
-        Self { path, lines, unwritten: Vec::new(), is_torn: true, warned: false }
+        let is_torn = !ends_with_a_line(&path).unwrap_or(false);
+        Self { path, lines, unwritten: Vec::new(), is_torn, warned: false }
     }
 
     fn run(&mut self, inbox: &Receiver<(SessionId, oneshot::Sender<()>)>) {
@@ -172,6 +173,21 @@ impl Writer {
     }
 }
 
+/// Is the file empty or absent, or does it end with the end of a line?
+fn ends_with_a_line(path: &Path) -> io::Result<bool> {
+    let mut file = match atomic_file::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        opened => opened?,
+    };
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
 fn lines_of(ids: &[SessionId]) -> String {
     ids.iter().map(|id| format!("{}\n", id.as_str())).collect()
 }
@@ -203,6 +219,17 @@ mod tests {
         assert!(known.is_empty());
         let ids = remember(&ended, 20).await;
         assert_eq!(EndedSessions::open(home.path()).unwrap().0, ids);
+    }
+
+    #[tokio::test]
+    async fn line_that_was_cut_off_costs_no_other() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(FILE);
+        fs::write(&path, "0123456789").unwrap();
+        let (_, ended) = EndedSessions::open(home.path()).unwrap();
+        let ids = remember(&ended, 2).await;
+        assert_eq!(EndedSessions::open(home.path()).unwrap().0, ids);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
     }
 
     #[tokio::test]
