@@ -61,7 +61,11 @@ pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 }
 
 fn open_regular(options: &mut OpenOptions, path: &Path, flags: OFlags) -> io::Result<File> {
-    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
+        let is_link = flags.contains(OFlags::NOFOLLOW)
+            && error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if is_link { io::Error::other("it is a symbolic link, which is not followed here") } else { error }
+    })?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
 }
 

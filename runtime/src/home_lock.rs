@@ -5,11 +5,11 @@
 //!
 //! **Invariant:** this module never removes a lock file, follows no link at its path, and waits for no FIFO there.
 
-use rustix::fs::OFlags;
+use crate::atomic_file::open_own;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -58,8 +58,7 @@ impl HomeLock {
         let until = Instant::now() + PATIENCE;
         loop {
             let mut options = OpenOptions::new();
-            let mut file =
-                open(options.create(true).truncate(false).read(true).write(true).mode(0o600), path)?;
+            let mut file = open_own(options.create(true).truncate(false).read(true).write(true), path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 // A look at the lock takes it for an instant.
@@ -118,7 +117,7 @@ fn look(path: &Path) -> io::Result<LockState> {
     // One look at a time: many at once would hold the lock without a gap, and no process could take it.
     static LOOKING: Mutex<()> = Mutex::new(());
     let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let file = open(OpenOptions::new().read(true), path)?;
+    let file = open_own(OpenOptions::new().read(true), path)?;
     match file.try_lock_shared() {
         Ok(()) => Ok(LockState::Free),
         Err(TryLockError::WouldBlock) => {
@@ -128,15 +127,6 @@ fn look(path: &Path) -> io::Result<LockState> {
         }
         Err(TryLockError::Error(error)) => Err(error),
     }
-}
-
-fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
-    let file = options.custom_flags(flags).open(path).map_err(|error| {
-        let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-        if is_link { io::Error::other("it is a symbolic link, which is not followed here") } else { error }
-    })?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// Returns whether this open file is the one at the path.

@@ -37,7 +37,7 @@ pub struct Limits {
 /// Most connections where there are descriptors enough.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Half of the descriptors are for connections. The rest is for files: without any left, the dashboard could not tell how
+/// Half of the descriptors are for connections. The rest is for files: without any left, the dashboard could not read how
 /// the gateway is.
 fn connections() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());

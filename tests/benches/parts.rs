@@ -7,13 +7,12 @@
 //! `load` is a provider that was compiled before. What is measured can be chosen: `-- heavy`.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use jiff::Timestamp;
 use portcullis::auth::{
     BearerToken, Decision, Gate, People, PeopleGate, ProviderName, Registered, Registry, RequestFacts,
     Required, TokenRoutes, TokenVerdict,
 };
 use portcullis::config::{Environment, load_text};
-use portcullis::drain::{Lease, Leases, Marker, MarkerFile};
+use portcullis::drain::MarkerFile;
 use portcullis::sandbox::{
     ComponentSource, Limits, LoadedProvider, Powers, ProviderSpec, Sandbox, SandboxSettings,
 };
@@ -217,17 +216,7 @@ fn host(criterion: &mut Criterion) {
     });
     let home = tempfile::tempdir().expect("a temporary folder");
     let marker = MarkerFile::new(home.path());
-    let mut leases = Leases::default();
-    let lease = Lease {
-        owner: "nas".into(),
-        principal: "nas".into(),
-        reason: None,
-        requested_at: Timestamp::now(),
-        expires_at: None,
-        suppress_notification: false,
-    };
-    leases.begin(lease).expect("it is the only one");
-    let content = Marker::of(&leases, None, 1).expect("it has a lease");
+    let content = portcullis_tests::marker_of_one_lease();
     criterion.bench_function("host/drain marker, write with fsync", |bencher| {
         bencher.iter(|| marker.write(black_box(&content)).expect("a folder of ours"));
     });

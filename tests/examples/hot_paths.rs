@@ -3,10 +3,9 @@
 //! Between two calls of [`mark`] lies one path, by turns with what prepares the next. A folder for compiled components
 //! is the argument: the second run compiles nothing.
 
-use jiff::Timestamp;
 use portcullis::auth::{BearerToken, ProviderName, TokenVerdict};
 use portcullis::config::{Environment, load_text};
-use portcullis::drain::{Lease, Leases, Marker, MarkerFile};
+use portcullis::drain::MarkerFile;
 use portcullis::sandbox::{
     ComponentSource, Limits, LoadedProvider, Powers, ProviderSpec, Sandbox, SandboxSettings,
 };
@@ -88,17 +87,7 @@ fn of_the_host(home: &Path) {
     });
     fs::create_dir_all(home).expect("a folder");
     let marker = MarkerFile::new(home);
-    let mut leases = Leases::default();
-    let lease = Lease {
-        owner: "nas".into(),
-        principal: "nas".into(),
-        reason: None,
-        requested_at: Timestamp::now(),
-        expires_at: None,
-        suppress_notification: false,
-    };
-    leases.begin(lease).expect("it is the only one");
-    let content = Marker::of(&leases, None, 1).expect("it has a lease");
+    let content = portcullis_tests::marker_of_one_lease();
     path("drain marker, write", 50, || marker.write(black_box(&content)).expect("a folder of ours"));
     path("drain marker, read", 200, || drop(black_box(marker.read())));
     let entries =

@@ -335,7 +335,7 @@ class Alone(unittest.TestCase):
         self.addCleanup(self.home.close)
 
     def locked(self):
-        """Somebody holds the original's lock, on the file that stands at its path."""
+        """A process holds the original's lock, on the file at its path."""
         try:
             with open(self.home.path / "gateway.lock") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -392,7 +392,7 @@ class OneGatewayAHome(Alone):
             time.sleep(1.1)  # its cache
         eventually("our gateway holds gateway.lock", self.locked, 3.0)
 
-    def test_what_a_killed_gateway_left_holds_up_nobody(self):
+    def test_what_a_killed_gateway_left_holds_up_no_other(self):
         ours = OurGateway(self.home, name="hermes-gateway")
         ours.process.end(signal.SIGKILL)
         theirs = TheirGateway(self.home)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("atomic_file", &[]),
     ("flood_limit", &[]),
-    ("home_lock", &[]),
+    ("home_lock", &["atomic_file"]),
     ("listen", &[]),
     ("parent_watch", &[]),
     ("auth", &[]),

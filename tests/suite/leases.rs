@@ -135,6 +135,35 @@ fn lease_of_a_clock_that_was_ahead_lasts_for_its_length() {
 }
 
 #[test]
+fn callers_that_never_pause_do_not_keep_what_has_ended() {
+    let home = Home::new();
+    let dashboard = home.dashboard();
+    drain(&dashboard, &json!({"owner": "short", "ttl_seconds": 1}));
+    eventually("the marker is gone", SOON, || {
+        drain(&dashboard, &json!({"action": "cancel", "owner": "another"}));
+        (!home.file(".drain_request.json").exists()).then_some(())
+    });
+}
+
+#[test]
+fn form_without_an_action_and_json_called_a_form_begin_nothing() {
+    let home = Home::new();
+    let variables =
+        [("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET), ("HERMES_DASHBOARD_SESSION_TOKEN", "token")];
+    let dashboard = home.dashboard_with(&["--port", "0"], &variables);
+    let send = |body: &str| {
+        let headers =
+            [("x-hermes-session-token", "token"), ("content-type", "application/x-www-form-urlencoded")];
+        post(&dashboard.url("/api/drain"), &headers, body)
+    };
+    drain(&dashboard, &json!({}));
+    assert_eq!(send("note=x").status, 400);
+    assert_eq!(send(r#"{"action":"cancel","force":true}"#).json()["draining"], false);
+    assert_eq!(send("action=drain").status, 303);
+    assert!(home.file(".drain_request.json").exists());
+}
+
+#[test]
 fn looking_waits_for_a_change() {
     let home = Home::new();
     let dashboard = home.dashboard();

@@ -150,6 +150,20 @@ fn session_ends_with_its_sign_out_for_every_copy_of_it() {
 }
 
 #[test]
+fn sign_out_of_what_is_over_writes_nothing() {
+    let home = gated(PLAIN, "");
+    let mut dashboard = home.dashboard();
+    let browser = signed_in(&dashboard, "ada");
+    for _ in 0..20 {
+        assert_eq!(browser.clone().post(&dashboard.url("/auth/logout"), "").status, 302);
+    }
+    let written = || std::fs::read_to_string(home.file("ended_sessions")).unwrap_or_default().lines().count();
+    assert_eq!(written(), 1, "before the answer, and once");
+    dashboard.terminate();
+    assert_eq!(home.audit().iter().filter(|line| line["event"] == "logout").count(), 1);
+}
+
+#[test]
 fn session_ends_with_its_provider() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();

@@ -20,7 +20,7 @@ pub fn drain_registration(config: &Config) -> DrainRegistration {
     secrets.map_or_else(DrainRegistration::Skipped, |_| DrainRegistration::Registered)
 }
 
-/// The secrets of the configuration, of which each passed the strength gate.
+/// The configured secrets, if each of them passes the strength gate.
 pub(super) fn drain_secrets(config: &Config) -> Result<Vec<DrainSecret>, String> {
     let DrainSecrets { source, read } = &config.dashboard.drain_secrets;
     let Some(source) = source else {

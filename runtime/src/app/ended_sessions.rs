@@ -8,7 +8,6 @@ use crate::atomic_file::{self, Durability};
 use crate::auth::{MAX_ENDED, SessionId};
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -127,7 +126,7 @@ impl Writer {
     }
 
     fn append(&mut self) -> io::Result<()> {
-        let mut file = open_to_append(&self.path)?;
+        let mut file = atomic_file::open_own(OpenOptions::new().append(true).create(true), &self.path)?;
         // A line of its own ends the one that may have been cut off. Empty lines count for nothing.
         let end_of_line = if self.is_torn { "\n" } else { "" };
         // Before the write: a part of it may land.
@@ -190,14 +189,6 @@ fn ends_with_a_line(path: &Path) -> io::Result<bool> {
 
 fn lines_of(ids: &[SessionId]) -> String {
     ids.iter().map(|id| format!("{}\n", id.as_str())).collect()
-}
-
-/// A FIFO or device at this name is an error, not a wait, and a link is not followed.
-fn open_to_append(path: &Path) -> io::Result<std::fs::File> {
-    use rustix::fs::OFlags;
-    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 #[cfg(test)]

@@ -350,7 +350,7 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
             routes = routes.with(path, Required::Scope(scope.clone()));
         }
         for path in [RESTART_PATH, PAGE_RESTART_PATH] {
-            routes = routes.with(path, Required::Nobody);
+            routes = routes.with(path, Required::Closed);
         }
     }
     for (path, scope) in &config.dashboard.token_routes {

@@ -187,7 +187,7 @@ impl Reloader {
                 "settings beside the providers and token routes have changed: they wait for a restart"
             );
         }
-        // A file that is being replaced may be empty for a moment: the secret that is known goes on.
+        // A file that is being replaced may be empty for a moment: the secret that is known stays valid.
         let found = &new.drain_secrets;
         if found.source.is_some() && drain_secrets(&self.running).is_ok() {
             drain_secrets(&next).map_err(ReloadError::DrainSecret)?;

@@ -9,7 +9,7 @@ pub enum Required {
     /// Nothing: the route only says who the caller is.
     NoScope,
     /// What no token has: the route is closed.
-    Nobody,
+    Closed,
 }
 
 /// The paths that bearer tokens guard, whatever the method. Exact: `/x/` is not `/x`.

@@ -116,7 +116,7 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Run the gateway
     Gateway(gateway::GatewayArgs),
-    /// End the gateway so that it is started again, whoever drains it
+    /// End the gateway so that it is started again. Ends every drain
     GatewayRestart(gateway_restart::GatewayRestartArgs),
     /// Begin, cancel, watch or await a drain, as a platform service does
     Drain(drain::DrainArgs),

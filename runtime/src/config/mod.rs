@@ -175,7 +175,7 @@ pub struct GatewayConfig {
     pub command: Vec<OsString>,
     /// Most turns in flight.
     pub max_turns: usize,
-    /// How long turns in flight may go on after the gateway was told to end.
+    /// How long turns in flight may run on after the gateway received SIGTERM.
     pub shutdown_grace: Duration,
     /// How long a turn may take. `None`: as long as it needs.
     pub turn_timeout: Option<Duration>,

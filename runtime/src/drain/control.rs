@@ -176,9 +176,11 @@ impl MarkerKeeper {
         loop {
             match inbox.recv_timeout(TICK) {
                 Ok(first) => self.carry_out(std::iter::once(first).chain(inbox.try_iter())),
-                Err(RecvTimeoutError::Timeout) => self.tidy(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            // Also after operations: callers that never pause must not keep alive what has ended.
+            self.tidy();
         }
     }
 

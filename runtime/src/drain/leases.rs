@@ -46,6 +46,13 @@ pub struct Leases(Vec<Lease>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyLeases;
 
+impl From<Vec<Lease>> for Leases {
+    /// The newest last.
+    fn from(leases: Vec<Lease>) -> Self {
+        Self(leases)
+    }
+}
+
 impl Leases {
     /// Returns the leases of a marker. A marker without `holders`, as the original writes it, is one lease of its principal.
     /// Without `expires_at`, such a lease ends after `max_age`; with a `max_age` of zero it does not end.
@@ -53,7 +60,7 @@ impl Leases {
     pub fn of(state: &MarkerState, max_age: Duration) -> Self {
         let MarkerState::Present { content, modified } = state else { return Self::default() };
         if !content.holders.is_empty() {
-            return Self(content.holders.clone());
+            return content.holders.clone().into();
         }
         let MarkerContent { principal, expires_at, suppress_notification, .. } = content;
         let Some(requested_at) = content.requested_at.or(*modified) else { return Self::default() };
@@ -110,6 +117,11 @@ impl Leases {
             }
         }
         is_changed
+    }
+
+    /// Takes them out, the newest last.
+    pub(super) fn into_all(self) -> Vec<Lease> {
+        self.0
     }
 
     /// Returns all leases, the newest last.

@@ -1,5 +1,5 @@
 use super::leases::CLOCK_TOLERANCE;
-use super::{Epoch, Lease, MarkerContent, MarkerState};
+use super::{Epoch, Lease, Leases, MarkerContent, MarkerState};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -91,15 +91,28 @@ pub fn judge(state: &MarkerState, epoch: Option<&Epoch>, max_age: Duration, now:
         return Verdict::Stale(StaleReason::OtherEpoch(written.clone()));
     }
     let since = content.requested_at.or(*modified);
-    let holders = living(&content.holders, now);
-    // The drain is on while any lease lives, whatever the marker says of the last of them.
-    let own_expiry = match holders.iter().map(|lease| lease.expires_at).collect::<Option<Vec<_>>>() {
-        Some(ends) if !ends.is_empty() => ends.into_iter().max(),
-        None => None,
-        Some(_) => content.expires_at,
+    let draining = |leases: Leases, expires_at| {
+        Verdict::Draining(DrainView {
+            requested_at: since,
+            expires_at,
+            principal: content.principal.clone(),
+            holders: leases.into_all(),
+            suppress_notification: content.suppress_notification,
+        })
     };
-    let expires_at = match own_expiry {
-        _ if !holders.is_empty() => own_expiry,
+
+    // With holders, the drain is on exactly while one of their leases lives.
+    if !content.holders.is_empty() {
+        let mut leases = Leases::from(content.holders.clone());
+        let last_end = leases.ends_at();
+        leases.expire(now);
+        let expires_at = leases.ends_at();
+        return match (leases.all(), last_end) {
+            ([], Some(end)) => Verdict::Stale(StaleReason::Expired(end)),
+            _ => draining(leases, expires_at),
+        };
+    }
+    let expires_at = match content.expires_at {
         Some(expiry) if expiry <= now => return Verdict::Stale(StaleReason::Expired(expiry)),
         Some(expiry) => Some(expiry),
         None if max_age.is_zero() => None,
@@ -107,18 +120,8 @@ pub fn judge(state: &MarkerState, epoch: Option<&Epoch>, max_age: Duration, now:
     };
     match expires_at {
         Some(expiry) if expiry < now => Verdict::Stale(StaleReason::TooOld { max_age }),
-        _ => Verdict::Draining(DrainView {
-            requested_at: since,
-            expires_at,
-            principal: content.principal.clone(),
-            holders,
-            suppress_notification: content.suppress_notification,
-        }),
+        _ => draining(Leases::default(), expires_at),
     }
-}
-
-fn living(holders: &[Lease], now: Timestamp) -> Vec<Lease> {
-    holders.iter().filter(|lease| lease.expires_at.is_none_or(|end| end > now)).cloned().collect()
 }
 
 /// Returns `None` if the result is later than the last time that can be represented.
@@ -211,7 +214,13 @@ mod tests {
         let two = marker(vec![lease("over", Some(10)), lease("alive", Some(100))], 10);
         let drain = judge_at(&two, 50).drain().cloned().expect("one lease lives");
         assert_eq!((drain.holders.len(), drain.expires_at), (1, Some(at(100))));
-        assert!(!judge_at(&two, 100).is_draining());
+        assert_eq!(judge_at(&two, 100), Verdict::Stale(StaleReason::Expired(at(100))));
+        let all_over = marker(vec![lease("over", Some(10))], 1_000);
+        assert_eq!(
+            judge_at(&all_over, 10),
+            Verdict::Stale(StaleReason::Expired(at(10))),
+            "the leases decide"
+        );
         let endless = marker(vec![lease("over", Some(10)), lease("alive", None)], 10);
         assert_eq!(judge_at(&endless, 1_000_000).drain().and_then(|drain| drain.expires_at), None);
         assert!(judge_at(&endless, 1_000_000).is_draining());

@@ -3,7 +3,7 @@
 use rustix::process::Pid;
 use std::fs;
 
-/// Returns every child of this process, of whichever of its threads, and those that ended and were not reaped yet.
+/// Returns the children of all threads of this process, with those that ended and were not reaped yet.
 /// Returns none where `/proc` cannot be read.
 ///
 /// The kernel does not freeze the list while it is read: a child may be missing when another one ends meanwhile.

@@ -116,7 +116,7 @@ impl Guard {
     /// Waits until nothing of the turn is left, and returns the guard's status.
     ///
     /// # Errors
-    /// The system does not tell the status.
+    /// The system does not report the status.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await;
         self.custody.lock().remove(&self.pid);
@@ -132,7 +132,7 @@ impl Guard {
     /// after [`END_GRACE`] is killed.
     ///
     /// # Errors
-    /// The system does not tell the guard's status.
+    /// The system does not report the guard's status.
     pub(super) async fn end(&mut self) -> io::Result<ExitStatus> {
         // Without an id the guard was reaped already, and another process may have its number.
         if self.child.id().is_some() {

@@ -36,7 +36,7 @@ pub(super) struct LifeView {
     pub drain_active: bool,
     /// Number of owners of that drain.
     pub drain_holders: usize,
-    /// Earlier runs of which a turn's process may be left; each counts as a turn.
+    /// Number of earlier runs that may have left a process of a turn; each counts as a turn.
     pub leftovers: usize,
 }
 

@@ -161,7 +161,7 @@ pub struct StatusReading {
     pub updated_at: Option<String>,
     /// The oldest turns in flight; none if the status does not name them, as the original's does not.
     pub turns: Vec<TurnInFlight>,
-    /// How many turns the gateway refused, by reason; empty if it does not tell.
+    /// How many turns the gateway refused, by reason; empty if the status does not say.
     pub turns_refused: BTreeMap<String, u64>,
     /// Epoch of the gateway that runs, or of the next one. `None`: it is in another pid namespace and not known.
     pub epoch: Option<Epoch>,

@@ -326,7 +326,7 @@ impl Ending<'_> {
         lifecycle.begin_shutdown(ExitReason::Signal);
         tokio::select! {
             () = lifecycle.wait_for_turns() => {}
-            _ = shutdown.wait_for(|signals| *signals >= 2) => tracing::warn!("told twice to end: killing turns"),
+            _ = shutdown.wait_for(|signals| *signals >= 2) => tracing::warn!("second signal: killing the turns in flight"),
             () = tokio::time::sleep(*shutdown_grace) => tracing::warn!("turns outlived the grace: killing them"),
         }
         ExitReason::Signal
@@ -412,7 +412,7 @@ struct Life {
     drain: Option<Timestamp>,
     /// Owners of that drain.
     holders: usize,
-    /// Earlier runs of which a turn's process may be left; each counts as a turn.
+    /// Number of earlier runs that may have left a process of a turn; each counts as a turn.
     leftovers: usize,
 }
 

@@ -1,5 +1,5 @@
 //! The process between the gateway and a turn's command. Every process that the command starts becomes a child of this process
-//! when its parent ends, whatever its process group or session. So all of a turn ends when its command ends, and when the
+//! when its parent ends, also from another process group or session. So all of a turn ends when its command ends, and when the
 //! gateway dies.
 //!
 //! The command has a process group of its own, so `kill 0` in it reaches the turn and not this process.

@@ -32,7 +32,7 @@ impl HostState {
         self.on_bucket(handle, |bucket| Ok(look(&*bucket.entries()?))).await
     }
 
-    /// Runs an operation where waiting for a disk holds up nobody. One that was begun is finished, even when the
+    /// Runs an operation where waiting for a disk holds up no other. One that was begun is finished, even when the
     /// call that asked for it is cut off meanwhile.
     async fn on_bucket<T: Send + 'static>(
         &mut self,

@@ -54,9 +54,7 @@ pub(super) async fn control(
         Ok(request) => request,
         Err(mistake) => return respond::bad_request(&mistake),
     };
-    if !request.ignored.is_empty() {
-        tracing::info!(fields = ?request.ignored, "unknown fields of a drain request are ignored");
-    }
+    fields::log_ignored("drain", &request.ignored);
     // In a task of its own: a caller that disconnects must not leave a drain without its audit line.
     let ip = context.ip();
     let carried_out = tokio::spawn(async move {
@@ -81,23 +79,24 @@ pub(super) async fn from_page(
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    let (is_form, body) = match fields::form(&headers, &body) {
-        None => (false, body),
-        Some(Ok(fields)) if !fields.contains_key("action") => {
-            return respond::bad_request("The form has no field 'action'");
-        }
-        Some(Ok(mut fields)) => {
-            let is_forced = fields.get("force").is_some_and(|force| force == "true");
-            if is_forced {
-                fields.insert("force".to_owned(), true.into());
-            }
-            (true, Value::Object(fields).to_string().into())
-        }
-        Some(Err(mistake)) => return respond::bad_request(&mistake),
+    let (is_form, body) = match fields::of_page(&headers, body, of_form) {
+        Ok(read) => read,
+        Err(mistake) => return respond::bad_request(&mistake),
     };
     let home = context.site.path("/");
     let answer = control(State(dashboard), context, Permitted(permit), BoundedBody(body)).await;
     if is_form { respond::back_to(home, answer) } else { answer }
+}
+
+/// The JSON body of a form. Without a named action, a form of another kind would begin a drain.
+fn of_form(mut fields: Map<String, Value>) -> Result<Value, String> {
+    if !fields.contains_key("action") {
+        return Err("The form has no field 'action'".to_owned());
+    }
+    if fields.get("force").is_some_and(|force| force == "true") {
+        fields.insert("force".to_owned(), true.into());
+    }
+    Ok(Value::Object(fields))
 }
 
 /// `GET /api/gateway/drain`: the drain and the turns in flight. `?wait=SECONDS&generation=N` answers when the generation is no

@@ -4,6 +4,7 @@
 //! answer, so that a newer client can talk to an older dashboard.
 
 use crate::auth::is_visible_line;
+use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
@@ -32,12 +33,32 @@ pub(super) fn parse<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Str
     }
 }
 
-/// Reads a form, every field of which is text. `None`: the body is not a form. JSON is none, although `curl` calls it one.
-pub(super) fn form(headers: &HeaderMap, body: &[u8]) -> Option<Result<Map<String, Value>, String>> {
+/// Reads a form, in which every field is text. `None`: the body is not a form. `curl` sends JSON with the content type of a form.
+fn form(headers: &HeaderMap, body: &[u8]) -> Option<Result<Map<String, Value>, String>> {
     let kind = headers.get(CONTENT_TYPE).filter(|_| !body.trim_ascii_start().starts_with(b"{"))?;
     kind.as_bytes().starts_with(b"application/x-www-form-urlencoded").then(|| {
         serde_urlencoded::from_bytes(body).map_err(|mistake| format!("The form cannot be read: {mistake}"))
     })
+}
+
+/// Reads the body of a page, which is JSON from its script and a form without it. Returns whether it was a form, and the JSON
+/// that `convert` makes of the form.
+pub(super) fn of_page(
+    headers: &HeaderMap,
+    body: Bytes,
+    convert: impl FnOnce(Map<String, Value>) -> Result<Value, String>,
+) -> Result<(bool, Bytes), String> {
+    match form(headers, &body) {
+        None => Ok((false, body)),
+        Some(fields) => Ok((true, convert(fields?)?.to_string().into())),
+    }
+}
+
+/// Logs the names of unknown fields, if there are any.
+pub(super) fn log_ignored(request: &str, ignored: &[String]) {
+    if !ignored.is_empty() {
+        tracing::info!(request, fields = ?ignored, "unknown fields are ignored");
+    }
 }
 
 /// Distinguishes `null` from a field that is absent.

@@ -93,7 +93,7 @@ fn drain(site: &Site, status: &Value) -> Markup {
             }
             form #drain-form method="post" action=(site.path(super::PAGE_DRAIN_PATH)) {
                 input #drain-action type="hidden" name="action" value=(action);
-                // A person can always end a drain, whoever holds it.
+                // A person can always end a drain, also the drain of another owner.
                 input type="hidden" name="force" value="true";
                 button #drain-button type="submit" { (label) }
                 p #drain-message role="status" { "" }

@@ -139,7 +139,7 @@ impl GatewayGauges {
     }
 }
 
-/// The states that a gateway of ours has, and the one of a gateway of which nothing is known.
+/// The states of our gateway, and `unknown`.
 const STATES: [&str; 7] =
     ["starting", "running", "draining", "stopping", "stopped", "startup_failed", "unknown"];
 

@@ -109,9 +109,9 @@ pub struct GatewayView {
     pub max_marker_age: Duration,
     /// How many changes of the drain there were.
     pub generation: watch::Receiver<u64>,
-    /// How long the gateway lets turns go on when it is told to end.
+    /// How long turns in flight may run on after the gateway received SIGTERM.
     pub shutdown_grace: Duration,
-    /// Why the gateway's state could last not be told, so that it is logged once.
+    /// Why the gateway's state was unknown at the last look, so that each reason is logged once.
     pub last_trouble: Arc<Mutex<Option<String>>>,
 }
 

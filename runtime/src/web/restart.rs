@@ -43,9 +43,7 @@ pub(super) async fn control(
         Ok(wish) => wish,
         Err(mistake) => return respond::bad_request(&mistake),
     };
-    if !wish.ignored.is_empty() {
-        tracing::info!(fields = ?wish.ignored, "unknown fields of a restart request are ignored");
-    }
+    fields::log_ignored("restart", &wish.ignored);
     // In a task of its own: a caller that disconnects must not leave a restart without its audit line.
     let ip = context.ip();
     let carried_out = tokio::spawn(async move { restart(&dashboard, &permit, ip, wish).await });
@@ -60,10 +58,9 @@ pub(super) async fn from_page(
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    let (is_form, body) = match fields::form(&headers, &body) {
-        None => (false, body),
-        Some(Ok(fields)) => (true, of_form(fields).to_string().into()),
-        Some(Err(mistake)) => return respond::bad_request(&mistake),
+    let (is_form, body) = match fields::of_page(&headers, body, |fields| Ok(of_form(fields))) {
+        Ok(read) => read,
+        Err(mistake) => return respond::bad_request(&mistake),
     };
     let home = context.site.path("/");
     let answer = control(State(dashboard), context, Permitted(permit), BoundedBody(body)).await;
@@ -162,7 +159,7 @@ struct Wish {
     ignored: Vec<String>,
 }
 
-/// The fields that are known, of whatever type they came.
+/// The known fields, with values of any type.
 #[derive(Default, Deserialize)]
 struct Body {
     #[serde(default, deserialize_with = "present")]

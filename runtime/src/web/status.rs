@@ -251,7 +251,7 @@ mod tests {
         assert!(!drained(Some(at(1)), None));
         assert!(!drained(Some(None), None));
         assert!(drained(Some(at(2)), None));
-        assert!(drained(None, Some("1970-01-01T00:00:03+00:00")), "the original does not tell");
+        assert!(drained(None, Some("1970-01-01T00:00:03+00:00")), "the original does not say");
         assert!(!drained(None, Some("1970-01-01T00:00:01+00:00")));
     }
 

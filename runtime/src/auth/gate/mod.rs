@@ -200,7 +200,7 @@ impl Gate {
         let scope = match required {
             Required::Scope(scope) => Some(scope),
             Required::NoScope => None,
-            Required::Nobody => {
+            Required::Closed => {
                 return Judgement::token(Decision::Refused(Denial::route_closed()), Vec::new());
             }
         };

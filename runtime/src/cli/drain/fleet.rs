@@ -1,6 +1,6 @@
 //! One action at many agents.
 //!
-//! **Invariant:** every agent of the file gets exactly one result, whatever happens to the others.
+//! **Invariant:** every agent of the file gets exactly one result. The failure of one does not affect the others.
 
 use super::action::{Action, Done};
 use super::client::{Slots, shown};

@@ -111,7 +111,7 @@ fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Regi
         .with("component", provider.and_then(|provider| provider.component.as_deref()))
         .with("reason", *reason)
         .with("ip", context.ip());
-    // Which account is under attack is the first question of an operator, so that the name is told although a person may
+    // Which account is under attack is the first question of an operator, so the name is written although a person may
     // have typed a password into its field. The audit log is readable by its owner alone; the log on stderr, which often
     // goes elsewhere, does not have it.
     dashboard.audit.write(match account {
