@@ -51,6 +51,7 @@ mod guest {
                 Some("down") => Err(provider::ProviderError::Unavailable("no store".to_owned())),
                 Some("gone") | None => Ok(None),
                 Some("other") => Ok(Some(session("somebody-else"))),
+                Some("spoilt") => Ok(Some(session("control"))),
                 Some(name) => Ok(Some(session(name))),
             }
         }

@@ -32,7 +32,6 @@ fn each_is_caught_by_its_limit() {
         ("hoards", "out_of_memory", "limit 16777216"),
         ("shouts", "malformed", "more than 65536 bytes"),
         ("traps", "trapped", "unreachable"),
-        ("garbles", "malformed", "control characters"),
         ("unreachable", "unavailable", "the directory does not answer"),
     ] {
         let (_home, fault) = fault_of(guest);

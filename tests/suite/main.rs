@@ -35,6 +35,7 @@ mod ten_years;
 mod turn_api;
 mod turn_processes;
 mod turns;
+mod unusable_claims;
 mod up;
 mod verification_cache;
 mod wall;

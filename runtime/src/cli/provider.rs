@@ -181,6 +181,9 @@ fn show(verdict: Result<TokenVerdict, CallFault>, took: Duration) -> Result<Exit
             )
         }
         Ok(TokenVerdict::NotRecognized) => (json!({"verdict": "not recognized", "micros": micros}), 0),
+        Ok(TokenVerdict::Unusable(why)) => {
+            (json!({"verdict": "unusable", "detail": why, "micros": micros}), 0)
+        }
         Err(fault) => (
             json!({"verdict": "fault", "fault": fault.fault.kind(), "detail": fault.fault.to_string(), "micros": micros}),
             1,

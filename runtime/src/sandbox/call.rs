@@ -6,7 +6,7 @@ use super::fault::words;
 use super::fresh::Fresh;
 use super::grants::Origin;
 use super::lane::Lane;
-use crate::auth::{BearerToken, ProviderFault, SessionClaims, TokenVerdict};
+use crate::auth::{BearerToken, ProviderFault, SessionVerdict, TokenVerdict};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
@@ -30,6 +30,12 @@ pub(super) trait GuestCall: Send + Sync + 'static {
         contract: &Contract,
         fresh: &mut Fresh,
     ) -> impl Future<Output = wasmtime::Result<Self::Answer>> + Send;
+
+    /// Why the host cannot use what the provider vouches for, where that is the verdict and no one else logs it.
+    fn unusable(verdict: &Self::Verdict) -> Option<&str> {
+        let _ = verdict;
+        None
+    }
 
     /// Checks what the guest answered.
     ///
@@ -100,6 +106,13 @@ impl GuestCall for VerifyToken {
         Ok(answer)
     }
 
+    fn unusable(verdict: &TokenVerdict) -> Option<&str> {
+        match verdict {
+            TokenVerdict::Unusable(why) => Some(why),
+            TokenVerdict::NotRecognized | TokenVerdict::Recognized(_) => None,
+        }
+    }
+
     fn check(&self, answer: TokenAnswer, _: &dyn Fn(&Origin) -> bool) -> Result<TokenVerdict, ProviderFault> {
         convert::token_verdict(answer, self.credential())
     }
@@ -135,7 +148,7 @@ pub(super) struct VerifySession(pub(super) Zeroizing<String>);
 
 impl GuestCall for VerifySession {
     type Answer = SessionAnswer;
-    type Verdict = Option<SessionClaims>;
+    type Verdict = SessionVerdict;
 
     fn credential(&self) -> &str {
         &self.0
@@ -146,12 +159,19 @@ impl GuestCall for VerifySession {
         Ok(answer)
     }
 
+    fn unusable(verdict: &SessionVerdict) -> Option<&str> {
+        match verdict {
+            SessionVerdict::Unusable(why) => Some(why),
+            SessionVerdict::NotRecognized | SessionVerdict::Recognized(_) => None,
+        }
+    }
+
     fn check(
         &self,
         answer: SessionAnswer,
         _: &dyn Fn(&Origin) -> bool,
     ) -> Result<Self::Verdict, ProviderFault> {
-        convert::session(answer, self.credential(), now())
+        convert::session_verdict(answer, self.credential(), now())
     }
 }
 

@@ -1,4 +1,7 @@
 //! From what a guest answered to what the host works with; every length is checked on the way.
+//!
+//! **Invariant:** what a provider knows of one person or one service (a name, an address, an end) never makes a fault. It
+//! refuses that caller, and no quarantine comes of it.
 
 use super::contract::{
     CodeError, PasswordError, ProviderError, RefreshError, Session, SessionAnswer, TokenAnswer,
@@ -7,7 +10,8 @@ use super::contract::{
 use super::fault::{repeats, words_without};
 use super::grants::Origin;
 use crate::auth::{
-    Claims, CodeVerdict, PasswordVerdict, ProviderFault, RefreshVerdict, SessionClaims, TokenVerdict,
+    BadSession, Claims, CodeVerdict, PasswordVerdict, ProviderFault, RefreshVerdict, SessionClaims,
+    SessionVerdict, TokenVerdict,
 };
 use http::Uri;
 use zeroize::Zeroizing;
@@ -22,25 +26,33 @@ pub(super) fn token_verdict(answer: TokenAnswer, token: &str) -> Result<TokenVer
         Ok(Some(TokenPrincipal { principal, .. })) if repeats(token, &principal) => {
             Err(ProviderFault::Malformed("the principal repeats the token".into()))
         }
-        Ok(Some(TokenPrincipal { principal, scopes })) => Claims::new(principal, &scopes)
-            .map(TokenVerdict::Recognized)
-            .map_err(|bad| ProviderFault::Malformed(words_without(token, &bad.to_string()))),
+        Ok(Some(TokenPrincipal { principal, scopes })) => match Claims::new(principal, &scopes) {
+            Ok(claims) => Ok(TokenVerdict::Recognized(claims)),
+            Err(bad) if bad.is_of_the_caller() => Ok(TokenVerdict::Unusable(bad.to_string())),
+            Err(bad) => Err(ProviderFault::Malformed(words_without(token, &bad.to_string()))),
+        },
         Err(ProviderError::Unavailable(why)) => Err(unavailable(token, &why)),
     }
 }
 
-pub(super) fn session(
+pub(super) fn session_verdict(
     answer: SessionAnswer,
     access_token: &str,
     now: u64,
-) -> Result<Option<SessionClaims>, ProviderFault> {
+) -> Result<SessionVerdict, ProviderFault> {
     match answer {
-        Ok(session) => session.map(|session| claims(session, &[access_token], now)).transpose(),
+        Ok(None) => Ok(SessionVerdict::NotRecognized),
+        Ok(Some(session)) => Ok(match claims(session, access_token, now)? {
+            Ok(claims) => SessionVerdict::Recognized(claims),
+            Err(bad) => SessionVerdict::Unusable(bad.to_string()),
+        }),
         Err(ProviderError::Unavailable(why)) => Err(unavailable(access_token, &why)),
     }
 }
 
-/// A password that the person also has in the name they typed is no secret that a provider could give away.
+/// A person may choose the password of their own address: a name that repeats it refuses this person and is no fault of
+/// the provider's. A password that the person also has in the name they typed is no secret that a provider could give
+/// away.
 pub(super) fn password_verdict(
     answer: Result<Session, PasswordError>,
     username: &str,
@@ -49,7 +61,13 @@ pub(super) fn password_verdict(
 ) -> Result<PasswordVerdict, ProviderFault> {
     let secret = if username.contains(password) { "" } else { password };
     match answer {
-        Ok(session) => claims(session, &[secret], now).map(PasswordVerdict::SignedIn),
+        Ok(session) if names(&session).iter().any(|name| repeats(secret, name)) => {
+            Ok(PasswordVerdict::Unusable("a name in the session repeats the password".to_owned()))
+        }
+        Ok(session) => Ok(match claims(session, "", now)? {
+            Ok(claims) => PasswordVerdict::SignedIn(claims),
+            Err(bad) => PasswordVerdict::Unusable(bad.to_string()),
+        }),
         Err(PasswordError::InvalidCredentials) => Ok(PasswordVerdict::InvalidCredentials),
         Err(PasswordError::Unavailable(why)) => Err(unavailable(password, &why)),
     }
@@ -91,7 +109,10 @@ pub(super) fn code_verdict(
     now: u64,
 ) -> Result<CodeVerdict, ProviderFault> {
     match answer {
-        Ok(session) => claims(session, &[code], now).map(CodeVerdict::SignedIn),
+        Ok(session) => Ok(match claims(session, code, now)? {
+            Ok(claims) => CodeVerdict::SignedIn(claims),
+            Err(bad) => CodeVerdict::Unusable(bad.to_string()),
+        }),
         Err(CodeError::InvalidCode(why)) => Ok(CodeVerdict::InvalidCode(words_without(code, &why))),
         Err(CodeError::Unavailable(why)) => Err(unavailable(code, &why)),
     }
@@ -103,7 +124,10 @@ pub(super) fn refresh_verdict(
     now: u64,
 ) -> Result<RefreshVerdict, ProviderFault> {
     match answer {
-        Ok(session) => claims(session, &[refresh_token], now).map(RefreshVerdict::Refreshed),
+        Ok(session) => Ok(match claims(session, refresh_token, now)? {
+            Ok(claims) => RefreshVerdict::Refreshed(claims),
+            Err(bad) => RefreshVerdict::Unusable(bad.to_string()),
+        }),
         Err(RefreshError::Expired) => Ok(RefreshVerdict::Expired),
         Err(RefreshError::Unavailable(why)) => Err(unavailable(refresh_token, &why)),
     }
@@ -113,12 +137,23 @@ fn unavailable(credential: &str, why: &str) -> ProviderFault {
     ProviderFault::Unavailable(words_without(credential, why))
 }
 
-/// Checks the session, in which no name may repeat a credential: names are written to logs.
-fn claims(session: Session, credentials: &[&str], now: u64) -> Result<SessionClaims, ProviderFault> {
-    let names = [&session.user_id, &session.email, &session.display_name, &session.org_id];
-    let own = [session.access_token.as_str(), session.refresh_token.as_str()];
-    let is_repeated = |credential: &&str| names.iter().any(|name| repeats(credential, name));
-    if credentials.iter().chain(&own).any(is_repeated) {
+/// What is written to logs of a session.
+fn names(session: &Session) -> [&str; 4] {
+    [&session.user_id, &session.email, &session.display_name, &session.org_id]
+}
+
+/// Checks the session: either claims that the host can use, or why it cannot use what the provider knows of this person.
+///
+/// # Errors
+/// A name repeats a credential (`presented`, or a token of the session), or a token is over its size.
+fn claims(
+    session: Session,
+    presented: &str,
+    now: u64,
+) -> Result<Result<SessionClaims, BadSession>, ProviderFault> {
+    let credentials = [presented, &session.access_token, &session.refresh_token];
+    let names = names(&session);
+    if credentials.iter().any(|credential| names.iter().any(|name| repeats(credential, name))) {
         return Err(ProviderFault::Malformed("a name in the session repeats a credential".into()));
     }
     let claims = SessionClaims {
@@ -130,7 +165,10 @@ fn claims(session: Session, credentials: &[&str], now: u64) -> Result<SessionCla
         access_token: Zeroizing::new(session.access_token),
         refresh_token: Zeroizing::new(session.refresh_token),
     };
-    claims.checked(now).map_err(|bad| ProviderFault::Malformed(bad.to_string()))
+    match claims.checked(now) {
+        Err(bad) if !bad.is_of_the_person() => Err(ProviderFault::Malformed(bad.to_string())),
+        checked => Ok(checked),
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +234,8 @@ mod tests {
     #[test]
     fn session_that_repeats_a_credential_is_refused() {
         let verdict = |user: &str, name: &str| {
-            password_verdict(Ok(session(user, name)), "alice", "plain-canary-8642", 1_000).is_ok()
+            let said = password_verdict(Ok(session(user, name)), "alice", "plain-canary-8642", 1_000);
+            matches!(said, Ok(PasswordVerdict::SignedIn(_)))
         };
         assert!(verdict("alice", "Alice"));
         for leaked in ["plain-canary-8642", "x plain-canary-8642 y", "access-token-1", "the refresh-token-1"]
@@ -205,6 +244,50 @@ mod tests {
             assert!(!verdict("alice", leaked), "{leaked}");
         }
         let same = password_verdict(Ok(session("alexander", "")), "alexander", "alexander", 1_000);
-        assert!(same.is_ok(), "a person with a bad password is no broken provider");
+        assert!(matches!(same, Ok(PasswordVerdict::SignedIn(_))), "a bad password is still a password");
+    }
+
+    #[test]
+    fn what_a_person_is_called_is_no_fault_of_the_provider() {
+        let sign_in = |user: &str, name: &str| {
+            password_verdict(Ok(session(user, name)), "alice", "alice@example.com", 1_000)
+        };
+        let long = "x".repeat(257);
+        for (user, name) in [
+            ("", "Alice"),
+            ("al\u{200b}ice", "Alice"),
+            ("alice ", "Alice"),
+            ("alice", long.as_str()),
+            // The password of her own address.
+            ("alice@example.com", "Alice"),
+        ] {
+            assert!(matches!(sign_in(user, name), Ok(PasswordVerdict::Unusable(_))), "{user:?}, {name:?}");
+        }
+        for now in [2_000, 3_000] {
+            let said = code_verdict(Ok(session("alice", "Alice")), "code", now);
+            assert!(matches!(said, Ok(CodeVerdict::Unusable(_))), "{now}");
+            let said = refresh_verdict(Ok(session("alice", "Alice")), "token", now);
+            assert!(matches!(said, Ok(RefreshVerdict::Unusable(_))), "{now}");
+            let said = session_verdict(Ok(Some(session("alice", "Alice"))), "token", now);
+            assert!(matches!(said, Ok(SessionVerdict::Unusable(_))), "{now}");
+        }
+    }
+
+    #[test]
+    fn what_the_provider_alone_makes_is_its_fault() {
+        let mut large = session("alice", "Alice");
+        large.access_token = "x".repeat(9_000);
+        assert!(matches!(code_verdict(Ok(large), "code", 1_000), Err(ProviderFault::Malformed(_))));
+        let leaks = session("access-token-1", "Alice");
+        assert!(matches!(code_verdict(Ok(leaks), "code", 1_000), Err(ProviderFault::Malformed(_))));
+
+        let token = |principal: &str, scope: &str| {
+            let principal = TokenPrincipal { principal: principal.into(), scopes: vec![scope.into()] };
+            token_verdict(Ok(Some(principal)), "a-bearer-token")
+        };
+        assert!(matches!(token("bot", "read"), Ok(TokenVerdict::Recognized(_))));
+        assert!(matches!(token(" bot", "read"), Ok(TokenVerdict::Unusable(_))));
+        assert!(matches!(token("bot", "two words"), Err(ProviderFault::Malformed(_))));
+        assert!(matches!(token("x a-bearer-token", "read"), Err(ProviderFault::Malformed(_))));
     }
 }

@@ -117,6 +117,13 @@ impl GuestCall for RefreshSession {
         Ok(answer)
     }
 
+    fn unusable(verdict: &RefreshVerdict) -> Option<&str> {
+        match verdict {
+            RefreshVerdict::Unusable(why) => Some(why),
+            RefreshVerdict::Expired | RefreshVerdict::Refreshed(_) => None,
+        }
+    }
+
     fn check(
         &self,
         answer: Self::Answer,

@@ -203,7 +203,7 @@ impl<P: TokenProvider + 'static> TokenProvider for CachedProvider<P> {
             async move {
                 Ok(match provider.verify_token(&token, by).await? {
                     TokenVerdict::Recognized(claims) => Some(Yes { said: claims, keep: Duration::MAX }),
-                    TokenVerdict::NotRecognized => None,
+                    TokenVerdict::NotRecognized | TokenVerdict::Unusable(_) => None,
                 })
             }
         };

@@ -3,7 +3,9 @@
 use super::super::body::BoundedBody;
 use super::super::context::Context;
 use super::super::{Dashboard, respond, session_cookie};
-use super::{Failure, deadline, fault, open_session, page, tell_failure, too_many, with_retry};
+use super::{
+    Failure, UNUSABLE_CLAIM, deadline, fault, open_session, page, tell_failure, too_many, with_retry,
+};
 use crate::auth::{PasswordVerdict, Registered, safe_target};
 use axum::Json;
 use axum::extract::State;
@@ -37,6 +39,8 @@ enum Outcome {
     /// So do an unknown provider and one without passwords.
     NoSuchProvider,
     TooMany(Duration),
+    /// The password is right, but the host cannot use what the provider says of the person.
+    Unusable,
     /// The provider gave no answer.
     Unanswered(String),
     /// No browser would keep the session.
@@ -116,6 +120,7 @@ async fn ask(
         Ok(PasswordVerdict::SignedIn(claims)) => {
             open_session(dashboard, context, by, claims).map_err(|failure| (failure, Outcome::Failed))
         }
+        Ok(PasswordVerdict::Unusable(why)) => Err((Failure::unusable(why), Outcome::Unusable)),
         Ok(PasswordVerdict::InvalidCredentials) => {
             let detail = "the provider knows no such user with that password";
             Err((Failure::new("invalid_credentials", detail), Outcome::Refused))
@@ -142,6 +147,9 @@ fn as_json(next: &str, outcome: Outcome) -> Response {
         Outcome::Refused => {
             respond::error(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid username or password")
         }
+        Outcome::Unusable => {
+            respond::error(StatusCode::FORBIDDEN, UNUSABLE_CLAIM, "The account cannot be used here")
+        }
         Outcome::NoSuchProvider => respond::error(StatusCode::NOT_FOUND, "not_found", "Not Found"),
         Outcome::TooMany(wait) => {
             let detail = "Too many attempts; try again later";
@@ -162,6 +170,7 @@ fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcom
             response
         }
         Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
+        Outcome::Unusable => again(StatusCode::FORBIDDEN, page::FAILED),
         Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
         Outcome::TooMany(wait) => too_many(dashboard, context, next, wait),
         Outcome::Unanswered(_) => again(StatusCode::SERVICE_UNAVAILABLE, page::FAILED),
