@@ -136,8 +136,10 @@ pub fn claims(data: &[u8]) {
         expires_at: u64::from_le_bytes(number),
         access_token: String::new().into(),
         refresh_token: String::new().into(),
+        groups: scopes,
     };
     if let Ok(session) = session.checked(1_000_000_000) {
         assert!(session.expires_at > 1_000_000_000 && !session.user_id.contains(char::is_control));
+        assert!(session.groups.iter().all(|group| !group.is_empty() && !group.contains(char::is_control)));
     }
 }

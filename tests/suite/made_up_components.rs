@@ -100,9 +100,9 @@ fn provider(seed: u64, resolve: &Resolve, world: WorldId) -> Vec<u8> {
     const EXPORTS: &str = r#"(module
         (memory (export "memory") 1)
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
-        (func (export "portcullis:auth/provider@0.1.0#supports-token") (result i32) unreachable)
-        (func (export "portcullis:auth/provider@0.1.0#verify-token") (param i32 i32) (result i32) unreachable)
-        (func (export "portcullis:auth/provider@0.1.0#verify-session") (param i32 i32) (result i32) unreachable))"#;
+        (func (export "portcullis:auth/provider@0.2.0#supports-token") (result i32) unreachable)
+        (func (export "portcullis:auth/provider@0.2.0#verify-token") (param i32 i32) (result i32) unreachable)
+        (func (export "portcullis:auth/provider@0.2.0#verify-session") (param i32 i32) (result i32) unreachable))"#;
     let config = Config {
         exports: Some(wat::parse_str(EXPORTS).expect("the text is WebAssembly")),
         max_imports: 0,

@@ -248,7 +248,8 @@ impl Checked {
     pub fn into_session(self, access_token: String, refresh_token: String) -> Session {
         let Person { user_id, email, display_name, org_id } = self.person;
         let expires_at = self.expires_at;
-        Session { user_id, email, display_name, org_id, expires_at, access_token, refresh_token }
+        let groups = Vec::new();
+        Session { user_id, email, display_name, org_id, expires_at, access_token, refresh_token, groups }
     }
 }
 

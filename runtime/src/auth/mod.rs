@@ -7,6 +7,7 @@ mod bearer;
 mod chain;
 mod denial;
 mod gate;
+mod groups;
 mod health;
 mod name;
 mod principal;

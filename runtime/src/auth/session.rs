@@ -1,5 +1,5 @@
 use super::visible_text::is_visible;
-use super::{ProviderName, Registered};
+use super::{ProviderName, Registered, groups};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct SessionClaims {
     pub access_token: Zeroizing<String>,
     /// Empty: the session cannot be refreshed.
     pub refresh_token: Zeroizing<String>,
+    /// As the identity provider names them. Empty where unknown.
+    pub groups: Vec<String>,
 }
 
 impl fmt::Debug for SessionClaims {
@@ -98,7 +100,7 @@ fn is_only_shown(field: &str) -> bool {
 }
 
 impl SessionClaims {
-    /// Checks what a provider says.
+    /// Checks what a provider says, and drops the groups that cannot be used.
     ///
     /// # Errors
     /// Says which claim is out of bounds.
@@ -129,7 +131,7 @@ impl SessionClaims {
             _ if self.user_id.is_empty() => Err(BadSession::NoUser),
             at if at <= now => Err(BadSession::Expired(at)),
             at if at > now + MAX_LIFE_SECONDS => Err(BadSession::Endless(at)),
-            _ => Ok(self),
+            _ => Ok(Self { groups: groups::usable(self.groups), ..self }),
         }
     }
 }
@@ -280,6 +282,7 @@ pub(super) mod tests {
             expires_at,
             access_token: Zeroizing::default(),
             refresh_token: Zeroizing::default(),
+            groups: Vec::new(),
         };
         claims.checked(NOW)
     }

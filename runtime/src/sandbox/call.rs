@@ -102,8 +102,7 @@ impl GuestCall for VerifyToken {
     }
 
     async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
-        let (answer,) = fresh.call(contract.verify_token, (self.credential(),)).await?;
-        Ok(answer)
+        fresh.call_versioned(contract.verify_token, (self.credential(),)).await
     }
 
     fn unusable(verdict: &TokenVerdict) -> Option<&str> {
@@ -155,8 +154,7 @@ impl GuestCall for VerifySession {
     }
 
     async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
-        let (answer,) = fresh.call(contract.verify_session, (self.credential(),)).await?;
-        Ok(answer)
+        fresh.call_versioned(contract.verify_session, (self.credential(),)).await
     }
 
     fn unusable(verdict: &SessionVerdict) -> Option<&str> {

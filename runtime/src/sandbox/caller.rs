@@ -145,7 +145,10 @@ impl Caller {
     pub(super) async fn call<C: GuestCall>(&self, turn: Turn, call: C) -> Called<C::Verdict> {
         let (began, call, record) = (turn.began, Arc::new(call), CallRecord::default());
         let answer = self.isolate(turn, call.clone(), record.clone()).await;
-        let answer = answer.and_then(|answer| call.check(answer, &|origin| self.is_granted(origin)));
+        let answer = answer.and_then(|answer| {
+            let span = tracing::debug_span!("answer", provider = %self.component.name);
+            span.in_scope(|| call.check(answer, &|origin| self.is_granted(origin)))
+        });
         self.pace.ended(&answer, record.time_it_ran());
         let held_up = record.time_held_up();
         if !held_up.is_zero() {

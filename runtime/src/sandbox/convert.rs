@@ -26,8 +26,13 @@ pub(super) fn token_verdict(answer: TokenAnswer, token: &str) -> Result<TokenVer
         Ok(Some(TokenPrincipal { principal, .. })) if repeats(token, &principal) => {
             Err(ProviderFault::Malformed("the principal repeats the token".into()))
         }
-        Ok(Some(TokenPrincipal { principal, scopes })) => match Claims::new(principal, &scopes) {
-            Ok(claims) => Ok(TokenVerdict::Recognized(claims)),
+        Ok(Some(TokenPrincipal { principal, scopes, groups })) => match Claims::new(principal, &scopes) {
+            Ok(claims) => {
+                let said = groups.len();
+                let claims = claims.with_groups(without_credentials(groups, &[token]));
+                log_dropped(said - claims.groups().len());
+                Ok(TokenVerdict::Recognized(claims))
+            }
             Err(bad) if bad.is_of_the_caller() => Ok(TokenVerdict::Unusable(bad.to_string())),
             Err(bad) => Err(ProviderFault::Malformed(words_without(token, &bad.to_string()))),
         },
@@ -64,7 +69,7 @@ pub(super) fn password_verdict(
         Ok(session) if names(&session).iter().any(|name| repeats(secret, name)) => {
             Ok(PasswordVerdict::Unusable("a name in the session repeats the password".to_owned()))
         }
-        Ok(session) => Ok(match claims(session, "", now)? {
+        Ok(session) => Ok(match claims(session, secret, now)? {
             Ok(claims) => PasswordVerdict::SignedIn(claims),
             Err(bad) => PasswordVerdict::Unusable(bad.to_string()),
         }),
@@ -156,7 +161,10 @@ fn claims(
     if credentials.iter().any(|credential| names.iter().any(|name| repeats(credential, name))) {
         return Err(ProviderFault::Malformed("a name in the session repeats a credential".into()));
     }
+    let said = session.groups.len();
+    let groups = without_credentials(session.groups, &credentials);
     let claims = SessionClaims {
+        groups,
         user_id: session.user_id,
         email: session.email,
         display_name: session.display_name,
@@ -166,8 +174,24 @@ fn claims(
         refresh_token: Zeroizing::new(session.refresh_token),
     };
     match claims.checked(now) {
-        Err(bad) if !bad.is_of_the_person() => Err(ProviderFault::Malformed(bad.to_string())),
-        checked => Ok(checked),
+        Ok(claims) => {
+            log_dropped(said - claims.groups.len());
+            Ok(Ok(claims))
+        }
+        Err(bad) if bad.is_of_the_person() => Ok(Err(bad)),
+        Err(bad) => Err(ProviderFault::Malformed(bad.to_string())),
+    }
+}
+
+/// Groups go to applications and into headers: one that repeats a credential is dropped.
+fn without_credentials(mut groups: Vec<String>, credentials: &[&str]) -> Vec<String> {
+    groups.retain(|group| !credentials.iter().any(|credential| repeats(credential, group)));
+    groups
+}
+
+fn log_dropped(groups: usize) {
+    if groups > 0 {
+        tracing::debug!(groups, "groups that cannot be used were dropped");
     }
 }
 
@@ -228,6 +252,7 @@ mod tests {
             expires_at: 2_000,
             access_token: "access-token-1".to_owned(),
             refresh_token: "refresh-token-1".to_owned(),
+            groups: vec!["staff".to_owned(), "of-access-token-1".to_owned(), "\n".to_owned()],
         }
     }
 
@@ -274,6 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn groups_that_cannot_be_used_are_dropped_and_keep_no_one_out() {
+        let Ok(CodeVerdict::SignedIn(claims)) = code_verdict(Ok(session("alice", "Alice")), "code", 1_000)
+        else {
+            panic!("she is signed in");
+        };
+        assert_eq!(claims.groups, ["staff"]);
+        let groups = ["staff", "of-a-bearer-token", " "].map(str::to_owned).into();
+        let principal = TokenPrincipal { principal: "bot".into(), scopes: Vec::new(), groups };
+        let Ok(TokenVerdict::Recognized(claims)) = token_verdict(Ok(Some(principal)), "a-bearer-token")
+        else {
+            panic!("it is recognised");
+        };
+        assert_eq!(claims.groups(), ["staff"]);
+    }
+
+    #[test]
     fn what_the_provider_alone_makes_is_its_fault() {
         let mut large = session("alice", "Alice");
         large.access_token = "x".repeat(9_000);
@@ -282,7 +323,8 @@ mod tests {
         assert!(matches!(code_verdict(Ok(leaks), "code", 1_000), Err(ProviderFault::Malformed(_))));
 
         let token = |principal: &str, scope: &str| {
-            let principal = TokenPrincipal { principal: principal.into(), scopes: vec![scope.into()] };
+            let (scopes, groups) = (vec![scope.into()], Vec::new());
+            let principal = TokenPrincipal { principal: principal.into(), scopes, groups };
             token_verdict(Ok(Some(principal)), "a-bearer-token")
         };
         assert!(matches!(token("bot", "read"), Ok(TokenVerdict::Recognized(_))));

@@ -234,6 +234,7 @@ mod tests {
             expires_at: NOW + 60,
             access_token: Zeroizing::new(access.into()),
             refresh_token: Zeroizing::new(refresh.into()),
+            groups: Vec::new(),
         };
         Session::open(&Registered::new(ProviderName::new("basic").unwrap(), [].into()), claims).unwrap()
     }
