@@ -167,7 +167,7 @@ const CASES: &[Case] = &[
         WHOAMI,
         GOOD,
         200,
-        r#"{"principal":"good-bot","provider":"known-0","scopes":["metrics.read"]}"#,
+        r#"{"principal":"good-bot","provider":"known-0","scopes":["metrics.read"],"groups":[]}"#,
     ),
     case(
         "a good token without any scope",
@@ -183,7 +183,7 @@ const CASES: &[Case] = &[
         WHOAMI,
         DrainSecret,
         200,
-        r#"{"principal":"drain-control","provider":"drain-secret","scopes":["drain"]}"#,
+        r#"{"principal":"drain-control","provider":"drain-secret","scopes":["drain"],"groups":[]}"#,
     ),
     case(
         "a provider that names itself another",
@@ -401,7 +401,8 @@ fn document() -> String {
     }
     text.push_str(
         "\n## People, where they must sign in\n\nOf a session whose provider, asked again, does what its name says; `nobody` \
-         has none, and the\nclaims of `spoilt` cannot be used any more. An answer of 503 leaves the\ncookies, one of 401 or to the sign-in page deletes them.\n\n\
+         has none, and the\nclaims of `spoilt` can no longer be used. An answer of 503 leaves the cookies, one of 401 or to the \
+         sign-in page deletes\nthem.\n\n\
          | route | session | status | body or location has |\n|---|---|---|---|\n",
     );
     for PersonCase { who, call, status, says } in PEOPLE_CASES {

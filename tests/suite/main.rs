@@ -13,6 +13,7 @@ mod edge;
 mod fail_closed;
 mod first_steps;
 mod grants;
+mod groups;
 mod hostile;
 mod instructions;
 mod languages;

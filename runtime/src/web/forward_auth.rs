@@ -17,9 +17,12 @@ const USER: HeaderName = HeaderName::from_static("x-auth-user");
 const EMAIL: HeaderName = HeaderName::from_static("x-auth-email");
 const PROVIDER: HeaderName = HeaderName::from_static("x-auth-provider");
 const SCOPES: HeaderName = HeaderName::from_static("x-auth-scopes");
+const GROUPS: HeaderName = HeaderName::from_static("x-auth-groups");
 
 /// What an application reads as one header value; `%` stays unambiguous.
 const HEADER_VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b'"');
+/// The same for an item of a list that is separated by commas.
+const LIST_ITEM: &AsciiSet = &HEADER_VALUE.add(b',');
 
 /// Where Caddy and Traefik say what was asked for.
 const FORWARDED_URI: &str = "x-forwarded-uri";
@@ -43,6 +46,7 @@ pub(super) async fn verify(Permitted(permit): Permitted) -> Response {
     for (name, text) in [(USER, permit.name()), (EMAIL, email), (PROVIDER, provider), (SCOPES, &scopes)] {
         headers.insert(name, value(text));
     }
+    headers.insert(GROUPS, list(permit.groups()));
     (StatusCode::OK, headers).into_response()
 }
 
@@ -50,6 +54,12 @@ pub(super) async fn verify(Permitted(permit): Permitted) -> Response {
 fn value(text: &str) -> HeaderValue {
     let encoded = utf8_percent_encode(text, HEADER_VALUE).to_string();
     HeaderValue::try_from(encoded).expect("visible ASCII and spaces are a header's value")
+}
+
+/// Items that are separated by commas, each percent-encoded; empty without items.
+fn list(items: &[String]) -> HeaderValue {
+    let items: Vec<_> = items.iter().map(|item| utf8_percent_encode(item, LIST_ITEM).to_string()).collect();
+    HeaderValue::try_from(items.join(",")).expect("visible ASCII and spaces are a header's value")
 }
 
 /// `GET /auth/resume?next=`: the gate has renewed the session, and this answer carries it to the browser, which
@@ -83,5 +93,17 @@ pub(super) fn audience(request: &Request) -> Audience {
     match headers.contains_key(FORWARDED_URI) && !headers.contains_key(ORIGINAL_URI) && accepts_pages {
         true => Audience::Browser,
         false => Audience::Program,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_keeps_its_items_apart() {
+        let items = ["admins", "cn=ops,dc=b 100%", "\u{e4}"].map(str::to_owned);
+        assert_eq!(list(&items), "admins,cn=ops%2Cdc=b 100%25,%C3%A4");
+        assert_eq!(list(&[]), "");
     }
 }
