@@ -41,19 +41,6 @@ pub enum BadClaims {
     BadScope(#[from] super::BadName),
 }
 
-impl BadClaims {
-    /// Does it come of what the caller is called, so that others are recognised all the same? Scopes are the provider's
-    /// own doing.
-    pub fn is_of_the_caller(&self) -> bool {
-        match self {
-            Self::NoPrincipal | Self::LongPrincipal(_) | Self::InvisibleCharacters | Self::SpaceAround => {
-                true
-            }
-            Self::TooManyScopes(_) | Self::BadScope(_) => false,
-        }
-    }
-}
-
 impl Claims {
     /// Checks what a provider says.
     ///

@@ -10,8 +10,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum TokenVerdict {
     /// "Not mine": the next provider is asked. This is an answer, not an error.
     NotRecognized,
-    /// The provider vouches for the caller, by a name that the host cannot use, and why (a sentence without the name).
-    /// The caller is refused as if the token was unknown. It says nothing of how well the provider works.
+    /// The provider vouches for the caller, by a name or with scopes that the host cannot use, and why (bounded, control
+    /// characters escaped). The caller is refused as if the token was unknown. It says nothing of how well the provider
+    /// works.
     Unusable(String),
     /// The provider vouches for the caller.
     Recognized(Claims),
@@ -83,7 +84,7 @@ pub enum ProviderFault {
     #[error("trapped: {0}")]
     Trapped(String),
     /// The answer is not one that the host accepts: too large, not what the contract says, or with a credential where a
-    /// name belongs. A name or a time that is out of bounds is no fault: see [`TokenVerdict::Unusable`].
+    /// name belongs. A claim that is out of bounds is no fault: see [`TokenVerdict::Unusable`].
     #[error("malformed answer: {0}")]
     Malformed(String),
     /// The host's own code around the guest failed: a bug of ours, kept to this one call.

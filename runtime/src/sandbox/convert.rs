@@ -1,7 +1,7 @@
 //! From what a guest answered to what the host works with; every length is checked on the way.
 //!
-//! **Invariant:** what a provider knows of one person or one service (a name, an address, an end) never makes a fault. It
-//! refuses that caller, and no quarantine comes of it.
+//! **Invariant:** what a provider knows of one person or one service (a name, an address, an end, scopes) never makes a
+//! fault. It refuses that caller, and no quarantine comes of it.
 
 use super::contract::{
     CodeError, PasswordError, ProviderError, RefreshError, Session, SessionAnswer, TokenAnswer,
@@ -33,8 +33,7 @@ pub(super) fn token_verdict(answer: TokenAnswer, token: &str) -> Result<TokenVer
                 log_dropped(said - claims.groups().len());
                 Ok(TokenVerdict::Recognized(claims))
             }
-            Err(bad) if bad.is_of_the_caller() => Ok(TokenVerdict::Unusable(bad.to_string())),
-            Err(bad) => Err(ProviderFault::Malformed(words_without(token, &bad.to_string()))),
+            Err(bad) => Ok(TokenVerdict::Unusable(words_without(token, &bad.to_string()))),
         },
         Err(ProviderError::Unavailable(why)) => Err(unavailable(token, &why)),
     }
@@ -329,7 +328,8 @@ mod tests {
         };
         assert!(matches!(token("bot", "read"), Ok(TokenVerdict::Recognized(_))));
         assert!(matches!(token(" bot", "read"), Ok(TokenVerdict::Unusable(_))));
-        assert!(matches!(token("bot", "two words"), Err(ProviderFault::Malformed(_))));
+        // Its scopes stand in the caller's token.
+        assert!(matches!(token("bot", "two words"), Ok(TokenVerdict::Unusable(_))));
         assert!(matches!(token("x a-bearer-token", "read"), Err(ProviderFault::Malformed(_))));
     }
 }

@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
-/// Entries of each kind: an entry counts once, and once more for each [`GROUP_BYTES`] of groups. Beyond them, the one that was asked for least recently is dropped, which also ends those that a
-/// revocation has made worthless.
+/// Entries of each kind: an entry counts once, and once more for each [`GROUP_BYTES`] of groups. Beyond them, the one that
+/// was asked for least recently is dropped, which also ends those that a revocation has made worthless.
 const MAX_ENTRIES: u64 = 10_000;
 /// Bytes of groups that weigh as much as another entry.
 const GROUP_BYTES: usize = 1024;
