@@ -7,6 +7,7 @@ pub mod flood_limit;
 pub mod home_lock;
 pub mod listen;
 pub mod parent_watch;
+pub mod trust;
 
 pub mod auth;
 

@@ -11,9 +11,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("home_lock", &["atomic_file"]),
     ("listen", &[]),
     ("parent_watch", &[]),
+    ("trust", &["atomic_file"]),
     ("auth", &[]),
     ("audit", &["auth", "atomic_file", "flood_limit"]),
-    ("sandbox", &["auth", "atomic_file"]),
+    ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
     ("drain", &["auth", "atomic_file"]),
     ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
     ("web", &["auth", "audit", "drain", "gateway", "listen"]),
@@ -21,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
-    ("config", &["atomic_file", "auth", "drain", "sandbox", "web", "bundled"]),
+    ("config", &["atomic_file", "auth", "drain", "sandbox", "trust", "web", "bundled"]),
     (
         "app",
         &[
@@ -56,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sandbox",
             "scaffold",
             "torture",
+            "trust",
         ],
     ),
     ("main", &["cli"]),
@@ -65,13 +67,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("wasmtime", &["sandbox/"]),
     ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
-    ("hyper", &["listen.rs"]),
+    ("hyper", &["listen.rs", "sandbox/outbound/cause.rs"]),
     ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs", "cli/known_name.rs"]),
     (
         "std::fs",
         &[
             "atomic_file.rs",
             "home_lock.rs",
+            "trust.rs",
             "audit/",
             "drain/",
             "gateway/",

@@ -1,4 +1,5 @@
 use super::Secret;
+use crate::trust::SystemRoots;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub struct Environment {
     pub session_token: Option<Secret>,
     /// `RUST_LOG`: what is logged.
     pub log_filter: Option<String>,
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`: where the system's certificate authorities are.
+    pub system_roots: SystemRoots,
     /// The names of all variables that start with `HERMES_DASHBOARD_`.
     pub dashboard_variables: BTreeSet<OsString>,
 }
@@ -29,6 +32,7 @@ impl Environment {
             drain_secret: secret("HERMES_DASHBOARD_DRAIN_SECRET"),
             session_token: secret("HERMES_DASHBOARD_SESSION_TOKEN"),
             log_filter: variable("RUST_LOG"),
+            system_roots: SystemRoots { file: path("SSL_CERT_FILE"), folders: paths("SSL_CERT_DIR") },
             dashboard_variables: names_that_start_with(b"HERMES_DASHBOARD_"),
         }
     }
@@ -59,6 +63,12 @@ fn names_that_start_with(prefix: &[u8]) -> BTreeSet<OsString> {
 
 fn path(name: &str) -> Option<PathBuf> {
     variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The folders of a list with colons, as in `PATH`.
+fn paths(name: &str) -> Vec<PathBuf> {
+    let list = variable(name).unwrap_or_default();
+    std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
 fn secret(name: &str) -> Option<Secret> {
