@@ -195,6 +195,7 @@ impl ProviderLoader {
             cache: Some(self.cache.clone()),
             cache_is_read_only: self.cache_is_read_only,
             compiler: Some(CompilerProcess::of_this_program()),
+            system_roots: config.environment.system_roots.clone(),
             ..SandboxSettings::default()
         };
         match &self.sandbox {

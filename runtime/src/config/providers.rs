@@ -1,11 +1,12 @@
 //! An entry of `dashboard.providers`: which component, with which settings, grants and limits.
 
 use super::forms::{component_ref, display_name, header_name, hex_digest, network, origin, provider_name};
-use super::section::{Reader, Section, values};
+use super::section::{Reader, References, Section, values};
 use super::yaml::{Key, Node, Yaml};
 use super::{Grants, ProviderConfig, Secret};
 use crate::auth::Scope;
 use crate::sandbox::{HttpGrant, Limits};
+use crate::trust::Authorities;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderName, HeaderValue};
@@ -119,9 +120,37 @@ fn read_http_grant(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<Ht
     let parsed = section.parsed("origin", reader, origin);
     let networks = values(section.parsed_list("networks", reader, network));
     let headers = section.take("headers").map(|node| read_headers(&section.full("headers"), node, reader));
+    let ca_node = section.take("ca");
+    let ca_name = section.full("ca");
     let origin = section.require("origin", parsed, reader);
     section.finish(reader);
-    Some(HttpGrant { origin: origin?, headers: headers.unwrap_or_default(), networks })
+    if let (Some(origin), Some(node)) = (&origin, &ca_node)
+        && !origin.is_https()
+    {
+        reader.mistakes.add(node.place, format!("`{ca_name}` has no effect on {origin}, which is not https"));
+    }
+    let ca = ca_node.and_then(|node| read_ca(&ca_name, &node, reader));
+    Some(HttpGrant { origin: origin?, headers: headers.unwrap_or_default(), networks, ca })
+}
+
+/// The authorities that alone are trusted for an origin: `{file: PEM}`.
+fn read_ca(name: &str, node: &Node, reader: &mut Reader<'_>) -> Option<Authorities> {
+    if reader.references == References::Leave {
+        return None;
+    }
+    let Some(path) = reader.file_of(node) else {
+        let mistake =
+            format!("`{name}` must be `{{file: PATH}}` with the PEM file of a certificate authority");
+        reader.mistakes.add(node.place, mistake);
+        return None;
+    };
+    let read = Authorities::read(&path).map_err(|error| format!("{} {error}", path.display()));
+    let authorities = reader.keep(name, node.place, read)?;
+    if authorities.has_private_key() {
+        // The certificates alone are used. A key beside them is at risk in a file that is not guarded like one.
+        tracing::warn!(setting = name, file = %path.display(), "the file has a private key in it: remove it");
+    }
+    Some(authorities)
 }
 
 /// Headers that the host adds: their values are secrets.

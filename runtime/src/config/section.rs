@@ -232,6 +232,15 @@ impl Reader<'_> {
         }
     }
 
+    /// The path that `{file: PATH}` names, which from then on counts as one of the files that were read. `None` for anything
+    /// else.
+    pub(super) fn file_of(&mut self, node: &Node) -> Option<PathBuf> {
+        let ("file", target) = reference_of(node)? else { return None };
+        let path = self.base.join(target);
+        self.files.insert(path.clone());
+        Some(path)
+    }
+
     fn secret_file(&mut self, target: &str) -> Result<Secret, String> {
         let path = self.base.join(target);
         let text = atomic_file::read(&path)

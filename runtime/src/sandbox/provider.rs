@@ -133,7 +133,9 @@ impl Sandbox {
             .and_then(|linker| linker.instantiate_pre(&code.component))
             .map_err(unfit)?;
         let contract = Contract::of(&linked, version).map_err(unfit)?;
-        let http = (!spec.powers.http.is_empty()).then(|| Arc::new(HttpPower::new(&spec.powers.http)));
+        let grants = &spec.powers.http;
+        let http = (!grants.is_empty())
+            .then(|| Arc::new(HttpPower::new(spec.name.clone(), grants, &self.public_tls)));
         let equipment = Equipment {
             settings: Arc::new(spec.settings),
             limits: spec.limits,
