@@ -6,6 +6,8 @@ mod allocator;
 mod bucket;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_error;
 
 use crate::{Host, Provider, Session, TokenPrincipal, Unavailable};
 use std::marker::PhantomData;
