@@ -237,19 +237,7 @@ impl Found {
 mod tests {
     use super::*;
 
-    /// A certificate authority that openssl made, valid until 2126.
-    const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
-MIIBiTCCAS+gAwIBAgIUcNeCesjWcauGW3IfyNm8VkYrG+AwCgYIKoZIzj0EAwIw
-GTEXMBUGA1UEAwwOVGVzdCBhdXRob3JpdHkwIBcNMjYxMTI2MjMyMzI5WhgPMjEy
-NjExMDIyMzIzMjlaMBkxFzAVBgNVBAMMDlRlc3QgYXV0aG9yaXR5MFkwEwYHKoZI
-zj0CAQYIKoZIzj0DAQcDQgAEgny3LMKdMZ98llH2H+xaJL5qVg9ZWSvCj5yNVXmX
-5kX59P5MlpoRjRMp9wpbi0kXenXZDzy6Lg2/DKuwpgIL+KNTMFEwHQYDVR0OBBYE
-FGNmvFKRZdRC2KadJ7BW/oTw0H9UMB8GA1UdIwQYMBaAFGNmvFKRZdRC2KadJ7BW
-/oTw0H9UMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAJgV2/yT
-J5i82YP10tEr5v7Pynuuk6QXsw95Qa3JGIaIAiArJyf9ENHg2XUmGKxQkjxx15to
-3ZZIs2nOV7neOQ1wZA==
------END CERTIFICATE-----
-";
+    const AUTHORITY: &str = include_str!("../../tests/certificates/authority.pem");
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
 
     fn parse(pem: &str) -> Result<Authorities, String> {

@@ -23,6 +23,7 @@ mod live_validation;
 mod liveness;
 mod made_up_components;
 mod mistakes;
+mod outbound_tls;
 mod people;
 mod properties;
 mod quarantine;

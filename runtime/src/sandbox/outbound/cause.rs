@@ -5,7 +5,7 @@ use super::{ClientError, MAX_HEAD_BYTES, MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RE
 use crate::sandbox::fault::words;
 use http_body_util::LengthLimitError;
 use jiff::Timestamp;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{InvalidDnsNameError, UnixTime};
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -81,6 +81,9 @@ impl Cause {
         }
         if let Some(NameNotFound(why)) = find::<NameNotFound>(error) {
             return Some(Self::NameNotFound(why.clone()));
+        }
+        if find::<InvalidDnsNameError>(error).is_some() {
+            return Some(Self::NameNotFound("no host can have this name".to_owned()));
         }
         if find::<LengthLimitError>(error).is_some() {
             return Some(Self::BodyTooLarge);
