@@ -1,5 +1,5 @@
-use super::visible_text::is_visible;
 use super::{ProviderName, Registered, Scope, groups};
+use person_text::is_visible;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-use super::visible_text::is_visible;
 use super::{ProviderName, Registered, groups};
+use person_text::is_visible;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;

@@ -12,15 +12,14 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use person_text::{
+    MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_TYPED_NAME_BYTES, MAX_TYPED_PASSWORD_BYTES, normalised,
+};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// Longest user name, provider name and password, in bytes. More is nobody's.
-const MAX_NAME_BYTES: usize = 256;
-const MAX_PASSWORD_BYTES: usize = 1024;
 
 #[derive(Deserialize)]
 struct Attempt {
@@ -75,8 +74,7 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
     let serving = dashboard.live.now();
     let takes_passwords = |by: &&Registered| by.password.is_some() && by.signs_people_in();
     let by = serving.gate.registry().named_by(provider).filter(takes_passwords);
-    let is_too_long = username.len() > MAX_NAME_BYTES || password.len() > MAX_PASSWORD_BYTES;
-    let account = by.map(|by| (by.name.to_string(), username.clone())).filter(|_| !is_too_long);
+    let account = by.and_then(|by| Some((by.name.to_string(), account_of(username, password)?)));
     if let Err(wait) = dashboard.sign_ins.throttle.attempt(context.client, account.as_ref()) {
         let failure = Failure::new("too_many_attempts", "the throttle").at_account(username);
         tell_failure(dashboard, context, by, &failure);
@@ -104,6 +102,18 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
             outcome
         }
     }
+}
+
+/// The account that an attempt is counted at: every way to type a name is one account. `None` when the name or the password
+/// is longer than any that a provider accepts.
+fn account_of(username: &str, password: &str) -> Option<String> {
+    if username.len() > MAX_TYPED_NAME_BYTES || password.len() > MAX_TYPED_PASSWORD_BYTES {
+        return None;
+    }
+    let account = normalised(username);
+    let password = Zeroizing::new(normalised(password).into_owned());
+    let is_short = account.len() <= MAX_NAME_BYTES && password.len() <= MAX_PASSWORD_BYTES;
+    is_short.then(|| account.into_owned())
 }
 
 async fn ask(
