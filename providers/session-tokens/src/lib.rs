@@ -6,6 +6,10 @@
 //! was refreshed or ended. Several sessions do not share an entry: the bucket has no compare-and-swap, so that of two
 //! sign-outs at the same time one would be lost.
 
+mod kept_key;
+
+pub use kept_key::{keep_key, kept_key};
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use portcullis_guest::{Bucket, RefreshError, Session, Unavailable, base64url};
 use serde::{Deserialize, Serialize};
