@@ -5,6 +5,7 @@ const COMPONENTS: &[(&str, &[u8])] = &[
     ("service-keys", include_bytes!(env!("BUNDLED_SERVICE_KEYS"))),
     ("basic", include_bytes!(env!("BUNDLED_BASIC"))),
     ("oidc", include_bytes!(env!("BUNDLED_OIDC"))),
+    ("nous", include_bytes!(env!("BUNDLED_NOUS"))),
     ("jwt", include_bytes!(env!("BUNDLED_JWT"))),
 ];
 
