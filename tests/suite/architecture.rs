@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("listen", &[]),
     ("parent_watch", &[]),
     ("trust", &["atomic_file"]),
+    ("users_file", &["atomic_file"]),
     ("auth", &[]),
     ("audit", &["auth", "atomic_file", "flood_limit"]),
     ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
@@ -22,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
-    ("config", &["atomic_file", "auth", "drain", "sandbox", "trust", "web", "bundled"]),
+    ("config", &["atomic_file", "auth", "drain", "sandbox", "trust", "users_file", "web", "bundled"]),
     (
         "app",
         &[
@@ -58,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "scaffold",
             "torture",
             "trust",
+            "users_file",
         ],
     ),
     ("main", &["cli"]),
@@ -75,6 +77,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "atomic_file.rs",
             "home_lock.rs",
             "trust.rs",
+            "users_file.rs",
             "audit/",
             "drain/",
             "gateway/",

@@ -1,6 +1,6 @@
 //! Groups of people and services, as their identity provider names them.
 
-use super::visible_text::is_visible;
+use person_text::is_visible;
 
 /// Most groups of one person or service.
 const MAX_GROUPS: usize = 256;

@@ -3,10 +3,11 @@
 use super::forms::{component_ref, display_name, header_name, hex_digest, network, origin, provider_name};
 use super::section::{Reader, References, Section, values};
 use super::yaml::{Key, Node, Yaml};
-use super::{Grants, ProviderConfig, Secret};
+use super::{ComponentRef, Grants, ProviderConfig, Secret};
 use crate::auth::Scope;
 use crate::sandbox::{HttpGrant, Limits};
 use crate::trust::Authorities;
+use crate::users_file;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderName, HeaderValue};
@@ -62,7 +63,7 @@ fn read_provider(
     let component = section.parsed("component", reader, |text| component_ref(text, &base));
     let sha256 = section.parsed("sha256", reader, hex_digest);
     let display_name = section.parsed("display_name", reader, display_name);
-    let settings = read_settings(section, reader);
+    let settings = read_settings(section, component.as_ref(), reader);
     let grants = read_grants(section, drain_scope, reader);
     let limits = read_limits(section, reader);
     let cache_ttl: Option<u64> = section.integer("cache_ttl_ms", reader, 1..=MAX_CACHE_TTL_MS);
@@ -213,7 +214,12 @@ fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
 }
 
 /// A provider's own settings: strings as they stand, secrets from where they are, the rest as JSON text.
-fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+fn read_settings(
+    section: &mut Section,
+    component: Option<&ComponentRef>,
+    reader: &mut Reader<'_>,
+) -> BTreeMap<String, String> {
+    let has_users_file = matches!(component, Some(ComponentRef::Builtin(name)) if name == "basic");
     let Some(node) = section.take("config") else { return BTreeMap::new() };
     let name = section.full("config");
     let Yaml::Map(entries) = node.value else {
@@ -223,7 +229,11 @@ fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<Str
     entries
         .into_iter()
         .map(|(key, node)| {
-            let value = resolve(&format!("{name}.{}", key.text), &node, reader);
+            let full = format!("{name}.{}", key.text);
+            let value = match key.text.as_str() {
+                "users_file" if has_users_file => read_users_file(&full, &node, reader),
+                _ => resolve(&full, &node, reader),
+            };
             let text = match value {
                 Value::String(text) => text,
                 other => other.to_string(),
@@ -231,6 +241,13 @@ fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<Str
             (key.text, text)
         })
         .collect()
+}
+
+/// The users in the file that the setting names: a guest has no files, so it gets what the file has.
+fn read_users_file(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
+    let Some(path) = reader.text(name, node) else { return Value::Null };
+    let users = reader.file(name, node.place, path.expose(), users_file::read).unwrap_or_default();
+    users.into_iter().map(Value::Object).collect()
 }
 
 /// The value with every `{env: NAME}` and `{file: PATH}` in it followed.
@@ -251,5 +268,42 @@ fn resolve(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
             .collect::<serde_json::Map<_, _>>()
             .into(),
         _ => node.to_json(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Environment, load, load_for_gateway};
+    use std::fs;
+
+    #[test]
+    fn users_file_of_builtin_basic_is_read_and_watched() {
+        let home = tempfile::tempdir().unwrap();
+        let users = home.path().join("users.yaml");
+        let config = "dashboard: {providers: [{name: local, component: 'builtin:basic', config: {users_file: users.yaml}}]}";
+        fs::write(home.path().join("portcullis.yaml"), config).unwrap();
+        let read = || load(home.path().to_owned(), None, Environment::default());
+
+        let error = read().unwrap_err();
+        let expected = format!("`dashboard.providers[0].config.users_file`: cannot read {}", users.display());
+        assert!(error.to_string().contains(&expected), "{error}");
+        assert!(error.files.contains(&users), "a file that appears is a change");
+        assert!(load_for_gateway(home.path().to_owned(), None, Environment::default()).is_ok());
+
+        fs::write(&users, "- username: ada\n  password_hash: x\n").unwrap();
+        let config = read().unwrap();
+        let settings = &config.dashboard.providers[0].settings;
+        assert_eq!(settings["users_file"], r#"[{"username":"ada","password_hash":"x"}]"#);
+        assert!(config.files.contains(&users));
+    }
+
+    #[test]
+    fn users_file_of_another_provider_is_a_setting_like_any() {
+        let home = tempfile::tempdir().unwrap();
+        let config =
+            "dashboard: {providers: [{name: own, component: own.wasm, config: {users_file: users.yaml}}]}";
+        fs::write(home.path().join("portcullis.yaml"), config).unwrap();
+        let config = load(home.path().to_owned(), None, Environment::default()).unwrap();
+        assert_eq!(config.dashboard.providers[0].settings["users_file"], "users.yaml");
     }
 }

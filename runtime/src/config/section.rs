@@ -241,6 +241,24 @@ impl Reader<'_> {
         Some(path)
     }
 
+    /// Reads another file, whose path starts in the folder of the configuration. From then on a change of that file is a change
+    /// of the settings. `None` while references are left unread.
+    pub(super) fn file<T, E: Display>(
+        &mut self,
+        name: &str,
+        place: Place,
+        target: &str,
+        read: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Option<T> {
+        if self.references == References::Leave {
+            return None;
+        }
+        let path = self.base.join(target);
+        let value = read(&path);
+        self.files.insert(path);
+        self.keep(name, place, value)
+    }
+
     fn secret_file(&mut self, target: &str) -> Result<Secret, String> {
         let path = self.base.join(target);
         let text = atomic_file::read(&path)
