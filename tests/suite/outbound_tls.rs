@@ -126,6 +126,16 @@ fn private_authority_is_trusted_for_the_origin_that_names_it() {
 }
 
 #[test]
+fn self_signed_certificate_is_trusted_unless_it_is_an_authoritys() {
+    let origin = format!("https://127.0.0.1:{}", serve("self-signed.pem", Answer::Keys));
+    assert_answered(&call(&home(&origin, &with_ca(&origin, "self-signed.pem")), &[]));
+    let origin = format!("https://127.0.0.1:{}", serve("self-signed-authority.pem", Answer::Keys));
+    let called = call(&home(&origin, &with_ca(&origin, "self-signed-authority.pem")), &[]);
+    let logged = "the server's certificate is an authority's (CA:TRUE)";
+    assert_failed(&called, &origin, "the certificate is not accepted", logged);
+}
+
+#[test]
 fn authorities_of_an_origin_take_the_place_of_the_systems() {
     let origin = format!("https://127.0.0.1:{}", serve("good.pem", Answer::Keys));
     let authority = certificate("authority.pem").display().to_string();
