@@ -1,4 +1,4 @@
-//! Requests of providers over TLS: which authorities are trusted, and what a failure is called.
+//! Requests of providers and of the drain client over TLS: which authorities are trusted, and what a failure is called.
 
 use portcullis_tests::{Finished, Home, Process, SOON, eventually, get};
 use rustls::pki_types::pem::PemObject;
@@ -295,4 +295,25 @@ fn mistakes_in_a_file_of_authorities_are_named_with_their_place() {
     assert!(checked.stderr.contains("the file has a private key in it"), "{}", checked.stderr);
     let secret = key.lines().nth(1).expect("a key of some lines");
     assert!(!checked.stderr.contains(secret), "a key is never shown");
+}
+
+#[test]
+fn drain_client_trusts_the_file_of_its_flag_and_the_systems() {
+    let url = format!("https://127.0.0.1:{}", serve("good.pem", Answer::Keys));
+    let path = |name: &str| certificate(name).display().to_string();
+    let status = |cacert: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&["drain", "status", "--url", url.as_str()], cacert].concat();
+        Process::run(&Home::new(), &arguments, variables).stderr
+    };
+    // What the client says of the empty set of keys, once it trusts the server.
+    let answered = "the answer has no `gateway_state`";
+    let authority = path("authority.pem");
+    for said in [status(&["--cacert", &authority], &[]), status(&[], &[("SSL_CERT_FILE", &authority)])] {
+        assert!(said.contains(answered), "{said}");
+    }
+    for said in [status(&["--cacert", &path("other-authority.pem")], &[]), status(&[], &[])] {
+        assert!(!said.contains(answered), "{said}");
+    }
+    let said = status(&["--cacert", &path("server.key")], &[]);
+    assert!(said.contains("server.key holds no certificate"), "{said}");
 }
