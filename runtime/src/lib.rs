@@ -9,6 +9,7 @@ pub mod listen;
 pub mod parent_watch;
 pub mod trust;
 pub mod users_file;
+pub mod secret_strength;
 
 pub mod auth;
 

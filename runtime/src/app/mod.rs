@@ -19,11 +19,12 @@ use crate::auth::{
     Sessions, TokenRoutes,
 };
 use crate::config::{Config, DashboardConfig, Overrides, PublicUrl};
-use crate::drain::{DrainControl, MarkerFile, generate_secret};
+use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
+use crate::secret_strength::generate_secret;
 use crate::web::{
     DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics,
     PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH, SecurityHeaders, Serving,

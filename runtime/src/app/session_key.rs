@@ -2,7 +2,7 @@
 
 use crate::atomic_file::{self, Durability};
 use crate::config::{Config, Secret};
-use crate::drain::generate_secret;
+use crate::secret_strength::generate_secret;
 use crate::web::CookieSealer;
 use std::io;
 use std::path::{Path, PathBuf};

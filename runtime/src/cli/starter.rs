@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use portcullis::atomic_file::{self, Durability};
 use portcullis::config::{Config, DRAIN_SECRET_FILE, Secret};
-use portcullis::drain::generate_secret;
+use portcullis::secret_strength::generate_secret;
 use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
