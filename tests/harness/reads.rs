@@ -78,9 +78,9 @@ pub fn config(data: &[u8]) {
         Err(error) => {
             let lines = text.lines().count() as u64 + 1;
             assert!(!error.mistakes.is_empty());
-            assert!(
-                error.mistakes.iter().all(|mistake| mistake.place.line <= lines && !mistake.text.is_empty())
-            );
+            assert!(error.mistakes.iter().all(|mistake| {
+                mistake.place.is_some_and(|place| place.line <= lines) && !mistake.text.is_empty()
+            }));
         }
     }
 }

@@ -160,6 +160,7 @@ impl App {
         let nothing_loaded = loader.collect(config, &loading);
         let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
         let live = Live::new(Serving { is_ready: false, ..serving });
+        tell_of_findings(config);
         tell_of_drain_secret(config);
         if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
@@ -362,6 +363,12 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
         routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
     }
     Ok(Gate::new(routes, Registry::new(providers)?, entry.people.clone()))
+}
+
+fn tell_of_findings(config: &Config) {
+    for finding in &config.findings {
+        tracing::warn!("{}", finding.text);
+    }
 }
 
 fn tell_of_drain_secret(config: &Config) {

@@ -1,21 +1,18 @@
 //! The key that seals cookies: the configured ones, else one of the home's own, made once.
 
 use crate::atomic_file::{self, Durability};
-use crate::config::{Config, Secret};
-use crate::secret_strength::generate_secret;
+use crate::config::{Config, SESSION_KEY_FILE, Secret};
+use crate::secret_strength::{Strength, generate_secret};
 use crate::web::CookieSealer;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// In the home, for its owner alone.
-const FILE: &str = "session_key";
 
 pub(super) fn sealer(config: &Config) -> Result<CookieSealer, (PathBuf, io::Error)> {
     let configured = &config.dashboard.session_keys;
     if !configured.is_empty() {
         return Ok(CookieSealer::new(configured.iter().map(|key| key.expose().as_bytes())));
     }
-    let path = config.home.join(FILE);
+    let path = config.home.join(SESSION_KEY_FILE);
     let key = kept_key(&path).map_err(|error| (path, error))?;
     Ok(CookieSealer::new([key.expose().as_bytes()]))
 }
@@ -31,12 +28,12 @@ fn kept_key(path: &Path) -> io::Result<Secret> {
 }
 
 fn read_key(text: &[u8]) -> io::Result<Secret> {
-    let text = text.trim_ascii();
-    if text.len() < 32 {
-        let too_short = "the key is too short: remove the file, and a new one is made";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, too_short));
-    }
-    Ok(Secret::new(String::from_utf8_lossy(text).into_owned()))
+    let key = Secret::new(String::from_utf8_lossy(text.trim_ascii()).into_owned());
+    Strength::KEY.judge(key.expose()).map_err(|weak| {
+        let what = format!("the key is refused: {weak}: remove the file, and a new one is made");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })?;
+    Ok(key)
 }
 
 fn make_key(path: &Path) -> io::Result<Secret> {
