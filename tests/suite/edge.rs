@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-const TOKEN: &str = "the-page's-token";
+const TOKEN: &str = "the-page's-token-0Kq7Lx9Zr4Tb6Vn8Mc1W";
 
 fn loopback(home: &Home) -> Process {
     home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", TOKEN)])

@@ -497,7 +497,7 @@ gateway:
     fn every_secret_has_one_form_and_one_gate() {
         let all_a = "a".repeat(32);
         let weak = [
-            ("${SESSION_KEY}", "write {env: SESSION_KEY}"),
+            ("'${SESSION_KEY}'", "write {env: SESSION_KEY}"),
             ("$SESSION_KEY", "write {env: SESSION_KEY}"),
             ("'%SESSION_KEY%'", "write {env: NAME} or {file: PATH}"),
             ("'{{ SESSION_KEY }}'", "write {env: NAME} or {file: PATH}"),
@@ -599,8 +599,8 @@ gateway:
         let granted = format!(
             "{key}      grants: {{scopes: [metrics.read]}}\n  token_routes: [{{path: /metrics, scope: metrics.read}}]\n"
         );
-        assert_eq!(findings(&granted), []);
-        assert_eq!(findings("dashboard: {token_routes: [{path: /metrics, scope: drain}]}"), []);
+        assert!(findings(&granted).is_empty());
+        assert!(findings("dashboard: {token_routes: [{path: /metrics, scope: drain}]}").is_empty());
     }
 
     #[test]
