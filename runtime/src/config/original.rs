@@ -192,7 +192,9 @@ fn half_a_pair(used: &[&str], missing: &[&str]) -> String {
 fn complete(builtin: &Builtin, entry: &mut ProviderConfig, values: &Values, outcome: &mut Outcome) {
     let settings = (builtin.settings)(values);
     for (name, value) in &settings {
-        if !entry.settings.contains_key(*name) {
+        let is_set = |name: &str| entry.settings.contains_key(name);
+        let is_said_otherwise = *name == "users" && is_set("users_file");
+        if !is_set(name) && !is_said_otherwise {
             entry.settings.insert((*name).to_owned(), value.clone());
             if builtin.calls == Some(*name) {
                 grant_origin(builtin, entry, value, outcome);
@@ -239,7 +241,7 @@ fn add_client_secret(entry: &mut ProviderConfig, secret: &Secret, outcome: &mut 
             grant.headers.push((AUTHORIZATION, value));
         }
         Err(_) => {
-            outcome.mistakes.push(mistake(format!("{OIDC_CLIENT_SECRET}: no header can have this value")))
+            outcome.mistakes.push(mistake(format!("{OIDC_CLIENT_SECRET}: no header can have this value")));
         }
     }
 }
@@ -272,4 +274,111 @@ fn oidc_settings(values: &Values) -> Vec<(&'static str, String)> {
         .into_iter()
         .filter_map(|(setting, name)| text(values, name).map(|value| (setting, value)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, ConfigError, Environment, load_text};
+    use super::*;
+
+    const HASH: &str = "scrypt$16384$8$1$c2FsdA==$a2V5";
+    const SECRET: &str = "Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc";
+
+    fn load(text: &str, variables: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
+        let values = variables.iter().map(|(name, value)| (*name, Secret::new((*value).to_owned())));
+        let environment = Environment { original: values.collect(), ..Environment::default() };
+        load_text("/home".into(), None, text, environment)
+    }
+
+    fn providers(text: &str, variables: &[(&'static str, &str)]) -> Vec<ProviderConfig> {
+        load(text, variables).unwrap().dashboard.providers
+    }
+
+    #[test]
+    fn variables_make_the_entries_that_the_file_has_not() {
+        let all = [
+            (BASIC_USERNAME, "ada"),
+            (BASIC_PASSWORD_HASH, HASH),
+            (BASIC_SECRET, SECRET),
+            (OAUTH_CLIENT_ID, "agent:one"),
+            (OIDC_ISSUER, "https://idp.example.com/realms/a"),
+            (OIDC_CLIENT_ID, "portcullis"),
+            (OIDC_CLIENT_SECRET, "s3cret"),
+            (OIDC_SCOPES, "openid groups"),
+        ];
+        let made = providers("", &all);
+        let names: Vec<_> = made.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["basic", "nous", "oidc"]);
+        let [basic, nous, oidc] = &made[..] else { panic!("three entries") };
+        let users = format!(r#"[{{"username":"ada","password_hash":"{HASH}"}}]"#);
+        assert_eq!((&basic.settings["users"], basic.settings["secret"].as_str()), (&users, SECRET));
+        assert!(basic.grants.keyvalue && basic.grants.http.is_empty());
+        assert_eq!(
+            (nous.settings["client_id"].as_str(), nous.settings["portal_url"].as_str()),
+            ("agent:one", DEFAULT_PORTAL)
+        );
+        assert_eq!(nous.grants.http[0].origin, Origin::parse(DEFAULT_PORTAL).unwrap());
+        assert_eq!((oidc.settings["scopes"].as_str(), oidc.settings.len()), ("openid groups", 3));
+        let grant = &oidc.grants.http[0];
+        assert_eq!(grant.origin, Origin::parse("https://idp.example.com").unwrap());
+        // base64 of portcullis:s3cret
+        assert_eq!(grant.headers[0].1, "Basic cG9ydGN1bGxpczpzM2NyZXQ=");
+    }
+
+    #[test]
+    fn file_takes_precedence() {
+        let file = "dashboard: {public_url: 'https://file.example', providers: [{name: corp, component: 'builtin:oidc', \
+                    config: {issuer: 'https://other.example'}}]}";
+        let variables = [
+            (PUBLIC_URL, "https://variable.example"),
+            (OIDC_ISSUER, "https://idp.example.com"),
+            (OIDC_CLIENT_ID, "portcullis"),
+            (OIDC_CLIENT_SECRET, "s3cret"),
+        ];
+        let config = load(file, &variables).unwrap();
+        assert_eq!(config.dashboard.public_url.unwrap().host, "file.example");
+        let [corp] = &config.dashboard.providers[..] else { panic!("one entry") };
+        assert_eq!(
+            (corp.settings["issuer"].as_str(), corp.settings["client_id"].as_str()),
+            ("https://other.example", "portcullis")
+        );
+        assert!(corp.grants.http.is_empty(), "the secret of one issuer goes to no other");
+        let config = load("", &variables).unwrap();
+        assert_eq!(config.dashboard.public_url.unwrap().host, "variable.example");
+    }
+
+    #[test]
+    fn half_a_pair_is_named_with_what_is_missing() {
+        for (variable, missing) in [
+            (OIDC_ISSUER, OIDC_CLIENT_ID),
+            (OIDC_CLIENT_SECRET, OIDC_ISSUER),
+            (BASIC_USERNAME, BASIC_PASSWORD_HASH),
+            (BASIC_PASSWORD_HASH, BASIC_USERNAME),
+            (PORTAL_URL, OAUTH_CLIENT_ID),
+        ] {
+            let config = load("", &[(variable, "https://value.example")]).unwrap();
+            assert!(config.dashboard.providers.is_empty(), "{variable}");
+            let [finding] = &config.findings[..] else { panic!("{variable}: {:?}", config.findings) };
+            assert!(!finding.is_mistake && finding.text.contains(variable) && finding.text.contains(missing));
+            assert!(!finding.text.contains("value.example"), "{}", finding.text);
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_mistakes() {
+        for variables in [
+            &[(PUBLIC_URL, "my-host")][..],
+            &[(OIDC_ISSUER, "my-issuer"), (OIDC_CLIENT_ID, "a")],
+            &[(OIDC_ISSUER, "${ISSUER}")],
+            &[(BASIC_SECRET, "short-example")],
+        ] {
+            let refusal = load("", variables).unwrap_err().to_string();
+            assert!(refusal.starts_with(variables[0].0), "{refusal}");
+            assert!(!refusal.contains(variables[0].1), "{refusal}");
+        }
+        let file = "dashboard: {providers: [{name: oidc, component: x}]}";
+        let variables = [(OIDC_ISSUER, "https://idp.example.com"), (OIDC_CLIENT_ID, "portcullis")];
+        let refusal = load(file, &variables).unwrap_err().to_string();
+        assert!(refusal.contains("the configuration has another of that name"), "{refusal}");
+    }
 }
