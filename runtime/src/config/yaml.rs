@@ -5,6 +5,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 use serde_saphyr::options::DuplicateKeyPolicy;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A place in the file; lines and columns count from 1, and 0 means the whole file.
@@ -89,13 +90,13 @@ impl Node {
     fn duplicate(&self) -> Option<(Place, String)> {
         match &self.value {
             Yaml::List(items) => items.iter().find_map(Self::duplicate),
-            Yaml::Map(entries) => entries.iter().enumerate().find_map(|(index, (key, node))| {
-                let same = |(other, _): &&(Key, Self)| other.text == key.text;
-                match entries.iter().take(index).find(same) {
-                    Some((first, _)) => Some((key.place, first.complaint_of_second(key.place))),
+            Yaml::Map(entries) => {
+                let mut seen = BTreeMap::new();
+                entries.iter().find_map(|(key, node)| match seen.insert(key.text.as_str(), key) {
+                    Some(first) => Some((key.place, first.complaint_of_second(key.place))),
                     None => node.duplicate(),
-                }
-            }),
+                })
+            }
             _ => None,
         }
     }
