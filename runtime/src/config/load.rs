@@ -473,6 +473,7 @@ gateway:
             ("gateway: {}\ndashboard: {}\ngateway: {}", "`gateway` is there twice (lines 1 and 3)"),
             ("hello", "the file must be a map, not a string"),
             ("dashboard: [", "1:12: unclosed bracket"),
+            ("dashboard: {}\n---\ngateway: {}\n", "only single YAML document expected"),
         ] {
             let found = mistakes(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");

@@ -3,8 +3,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::Spanned;
-use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned, UserMessageFormatter};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -72,8 +71,13 @@ impl Node {
             Ok(None) => Ok(Self { value: Yaml::Map(Vec::new()), place: Place::default() }),
             Err(error) => {
                 let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
-                let message = error.without_snippet().to_string();
-                Err((place.unwrap_or_default(), message.lines().next().unwrap_or_default().to_owned()))
+                let place = place.unwrap_or_default();
+                // The words for users: those for developers name options of the library.
+                let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+                let message = message.lines().next().unwrap_or_default();
+                // The place stands before the message.
+                let ending = format!(" at line {}, column {}", place.line, place.column);
+                Err((place, message.strip_suffix(&ending).unwrap_or(message).to_owned()))
             }
         }
     }
