@@ -29,7 +29,7 @@ pub enum WeakSecret {
     #[error("it looks like an unexpanded variable or a placeholder, not like a secret")]
     Placeholder,
     /// Too few characters.
-    #[error("it has {chars} characters and needs at least {min} characters")]
+    #[error("it is too short ({chars} of at least {min} characters)")]
     TooShort {
         /// How many it has.
         chars: usize,
@@ -37,7 +37,7 @@ pub enum WeakSecret {
         min: usize,
     },
     /// Too few different characters.
-    #[error("it has only {distinct} distinct characters and needs {min}")]
+    #[error("it has too few distinct characters ({distinct} of {min})")]
     FewDistinct {
         /// How many it has.
         distinct: usize,
@@ -45,7 +45,7 @@ pub enum WeakSecret {
         min: usize,
     },
     /// Too little Shannon entropy over its characters.
-    #[error("it has {bits:.0} bits of entropy and needs {min:.0}")]
+    #[error("it has too little entropy ({bits:.0} of {min:.0} bits)")]
     LowEntropy {
         /// How many it has.
         bits: f64,

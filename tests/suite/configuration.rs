@@ -21,11 +21,11 @@ fn mistakes_are_named_with_their_line_and_the_right_form() {
         ),
         (
             "dashboard:\n  session_key: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
-            "portcullis.yaml:2:16: `dashboard.session_key`: it has only 1 distinct characters and needs 16: make one",
+            "portcullis.yaml:2:16: `dashboard.session_key`: it has too few distinct characters (1 of 10): make one",
         ),
         (
             "dashboard:\n  session_key: {env: WEAK}\n",
-            "portcullis.yaml:2:16: `dashboard.session_key`: the environment variable WEAK: it has 14 characters",
+            "portcullis.yaml:2:16: `dashboard.session_key`: the environment variable WEAK: it is too short (14 of",
         ),
         (
             "dashboard:\n  drain_auth:\n    secret: {file: drain}\n",

@@ -496,7 +496,7 @@ gateway:
 
     #[test]
     fn every_secret_has_one_form_and_one_gate() {
-        let all_a = "a".repeat(32);
+        let all_a = "a".repeat(64);
         let weak = [
             ("'${SESSION_KEY}'", "write {env: SESSION_KEY}"),
             ("$SESSION_KEY", "write {env: SESSION_KEY}"),
@@ -504,7 +504,7 @@ gateway:
             ("'{{ SESSION_KEY }}'", "write {env: NAME} or {file: PATH}"),
             ("'<a session key of at least 32 characters>'", "unexpanded variable or a placeholder"),
             (all_a.as_str(), "distinct characters"),
-            ("short", "needs at least"),
+            ("short", "is too short (5 of at least"),
             ("12345", "put it in quotes"),
             ("{evn: SESSION_KEY}", "did you mean `env`?"),
             ("{env: SESSION_KEY, file: key}", "a value stands in one place"),
