@@ -27,8 +27,18 @@ pub(super) fn component_ref(text: &str, base: &Path) -> Result<ComponentRef, Str
             Err(format!("no builtin is named `{name}`; there is: {}{hint}", known.join(", ")))
         }
         None if text.is_empty() => Err("must be a path or builtin:NAME".to_owned()),
+        None if is_misspelt_builtin(text) => {
+            let name = text.split_once(':').map_or(text, |(_, name)| name);
+            Err(format!("{text:?} names no file; did you mean `builtin:{name}`?"))
+        }
         None => Ok(ComponentRef::Path(base.join(text))),
     }
+}
+
+/// Returns whether the text is `builtin:NAME` with at most two letters wrong before the colon.
+fn is_misspelt_builtin(text: &str) -> bool {
+    text.split_once(':')
+        .is_some_and(|(word, _)| strsim::osa_distance(&word.to_ascii_lowercase(), "builtin") <= 2)
 }
 
 /// The one of the names that this one was probably meant to be.

@@ -396,6 +396,8 @@ gateway:
         assert_eq!(found[0], "2:3: unknown key `prot` in `dashboard`; did you mean `port`?");
         assert_eq!(found[1], "3:16: unknown key `scop` in `dashboard.drain_auth`; did you mean `scope`?");
         assert_eq!(found[2], "4:1: unknown key `gatway`; did you mean `gateway`?");
+        let found = mistakes("dashboard: {basic_auth: {username: ada}}");
+        assert!(found[0].contains("write an entry with `component: builtin:basic` into"), "{found:?}");
     }
 
     #[test]
@@ -418,6 +420,10 @@ gateway:
             ("dashboard: {providers: [{name: A, component: x}]}", "is no provider name"),
             ("dashboard: {providers: [{name: drain-secret, component: x}]}", "built-in drain provider"),
             ("dashboard: {providers: [{name: a, component: 'builtin:x'}]}", "no builtin is named `x`"),
+            (
+                "dashboard: {providers: [{name: a, component: 'bulitin:basic'}]}",
+                "did you mean `builtin:basic`?",
+            ),
             (
                 "dashboard: {providers: [{name: a, component: 'builtin:basik'}]}",
                 "did you mean `builtin:basic`?",

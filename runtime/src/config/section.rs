@@ -200,7 +200,11 @@ impl Section {
                 let likeness = |known: &str| strsim::jaro_winkler(known, &key.text);
                 likeness(a).total_cmp(&likeness(b))
             });
-            let hint = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+            let hint = match (counterpart(&self.name, &key.text), nearest) {
+                (Some(entry), _) => format!(": write an entry with {entry} into `dashboard.providers`"),
+                (None, Some(known)) => format!("; did you mean `{known}`?"),
+                (None, None) => String::new(),
+            };
             let name = if self.name.is_empty() { String::new() } else { format!(" in `{}`", self.name) };
             reader.mistakes.add(key.place, format!("unknown key `{}`{name}{hint}", key.text));
         }
@@ -344,6 +348,15 @@ impl Reader<'_> {
 
     fn complained_of(&self, name: &str) -> bool {
         self.left.contains(name) || self.mistakes.mentions(&format!("`{name}`"))
+    }
+}
+
+/// The entry that does what a key of the original's configuration does.
+fn counterpart(section: &str, key: &str) -> Option<&'static str> {
+    match (section, key) {
+        ("dashboard", "basic_auth") => Some("`component: builtin:basic`"),
+        ("dashboard", "oauth") => Some("`component: builtin:oidc` or `component: builtin:nous`"),
+        _ => None,
     }
 }
 
