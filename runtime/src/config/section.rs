@@ -295,7 +295,7 @@ impl Reader<'_> {
     /// The path that `{file: PATH}` names, which from then on counts as one of the files that were read. `None` for anything
     /// else.
     pub(super) fn file_of(&mut self, node: &Node) -> Option<PathBuf> {
-        let ("file", target) = reference_of(node)? else { return None };
+        let Reference::File(target) = reference_of(node)? else { return None };
         let path = self.base.join(target);
         self.files.insert(path.clone());
         Some(path)
