@@ -6,6 +6,7 @@
 use crate::atomic_file::{self, Durability, folder_of};
 use person_text::normalised;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,14 @@ pub enum UsersFileError {
         /// The user's name.
         name: String,
     },
+    /// Another user has the identifier of a user to be added.
+    #[error("{path} already has a user with the identifier {user_id:?}")]
+    KnownId {
+        /// The file.
+        path: PathBuf,
+        /// The identifier.
+        user_id: String,
+    },
     /// A user to be changed or removed is not in the file.
     #[error("{path} has no user {name:?}")]
     Unknown {
@@ -75,7 +84,7 @@ pub enum UsersFileError {
 impl UsersFileError {
     /// Whether the caller or the file's content is at fault, and not the system.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Malformed { .. } | Self::Known { .. } | Self::Unknown { .. } | Self::TooLong(_))
+        !matches!(self, Self::Unreadable { .. } | Self::Unwritable { .. } | Self::Busy(_))
     }
 }
 
@@ -100,21 +109,21 @@ pub fn find(path: &Path, name: &str) -> Result<Entry, UsersFileError> {
 /// Adds an entry behind the others. A file that does not exist is made.
 ///
 /// # Errors
-/// The file has a user of that name, or cannot be read or replaced.
-pub fn add(path: &Path, name: &str, entry: Entry) -> Result<(), UsersFileError> {
+/// The file has a user of that name or identifier, or cannot be read or replaced.
+pub fn add(path: &Path, entry: Entry) -> Result<(), UsersFileError> {
     change(path, |entries| {
-        refuse_known(path, entries, name)?;
+        refuse_known(path, entries, &entry)?;
         entries.push(entry);
         Ok(())
     })
 }
 
-/// Checks that a user can be added. A file that does not exist has no users.
+/// Checks that an entry can be added. A file that does not exist has no users.
 ///
 /// # Errors
 /// As [`add`], but nothing is written.
-pub fn check_unknown(path: &Path, name: &str) -> Result<(), UsersFileError> {
-    refuse_known(path, &read_or_begin(path)?.1, name)
+pub fn check_unknown(path: &Path, entry: &Entry) -> Result<(), UsersFileError> {
+    refuse_known(path, &read_or_begin(path)?.1, entry)
 }
 
 /// Sets the password hash of a user.
@@ -152,16 +161,29 @@ fn is_of(entry: &Entry, name: &str) -> bool {
     normalised(text_of(entry, "username")) == name
 }
 
+/// What `builtin:basic` knows a user by.
+fn id_of(entry: &Entry) -> Cow<'_, str> {
+    match text_of(entry, "user_id") {
+        "" => normalised(text_of(entry, "username")),
+        user_id => user_id.into(),
+    }
+}
+
 fn position(path: &Path, entries: &[Entry], name: &str) -> Result<usize, UsersFileError> {
     let unknown = || UsersFileError::Unknown { path: path.to_owned(), name: name.to_owned() };
     entries.iter().position(|entry| is_of(entry, name)).ok_or_else(unknown)
 }
 
-fn refuse_known(path: &Path, entries: &[Entry], name: &str) -> Result<(), UsersFileError> {
-    match entries.iter().any(|entry| is_of(entry, name)) {
-        true => Err(UsersFileError::Known { path: path.to_owned(), name: name.to_owned() }),
-        false => Ok(()),
+fn refuse_known(path: &Path, entries: &[Entry], new: &Entry) -> Result<(), UsersFileError> {
+    let name = normalised(text_of(new, "username"));
+    if entries.iter().any(|entry| is_of(entry, &name)) {
+        return Err(UsersFileError::Known { path: path.to_owned(), name: name.into_owned() });
     }
+    let user_id = id_of(new);
+    if entries.iter().any(|entry| id_of(entry) == user_id) {
+        return Err(UsersFileError::KnownId { path: path.to_owned(), user_id: user_id.into_owned() });
+    }
+    Ok(())
 }
 
 fn change(
@@ -293,11 +315,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
         assert!(matches!(read(&path), Err(UsersFileError::Unreadable { .. })));
-        check_unknown(&path, "ada").unwrap();
-        add(&path, "ada", entry("ada")).unwrap();
-        add(&path, "bob", entry("bob")).unwrap();
-        assert!(matches!(check_unknown(&path, "ada"), Err(UsersFileError::Known { .. })));
-        assert!(matches!(add(&path, "ada", entry("ada")), Err(UsersFileError::Known { .. })));
+        check_unknown(&path, &entry("ada")).unwrap();
+        add(&path, entry("ada")).unwrap();
+        add(&path, entry("bob")).unwrap();
+        assert!(matches!(check_unknown(&path, &entry("ada")), Err(UsersFileError::Known { .. })));
+        assert!(matches!(add(&path, entry("ada")), Err(UsersFileError::Known { .. })));
         set_password_hash(&path, "ada", "$argon2id$y".to_owned()).unwrap();
         assert_eq!(text_of(&find(&path, "ada").unwrap(), "password_hash"), "$argon2id$y");
         assert_eq!(names(&path), ["ada", "bob"]);
@@ -320,7 +342,7 @@ mod tests {
         ] {
             let path = folder.path().join(name);
             fs::write(&path, text).unwrap();
-            add(&path, "bob", entry("bob")).unwrap();
+            add(&path, entry("bob")).unwrap();
             assert!(fs::read_to_string(&path).unwrap().starts_with(start), "{name}");
             assert_eq!(names(&path), ["ada", "no", "bob"], "{name}");
             assert_eq!(find(&path, "ada").unwrap().get("team"), Some(&json!(["a", "b"])), "{name}");
@@ -331,9 +353,20 @@ mod tests {
     fn names_are_compared_in_their_normalised_form() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
-        add(&path, "Zo\u{eb}", entry("Zoe\u{308}")).unwrap();
+        add(&path, entry("Zoe\u{308}")).unwrap();
         assert!(find(&path, "Zo\u{eb}").is_ok());
-        assert!(matches!(check_unknown(&path, "Zo\u{eb}"), Err(UsersFileError::Known { .. })));
+        assert!(matches!(check_unknown(&path, &entry("Zo\u{eb}")), Err(UsersFileError::Known { .. })));
+    }
+
+    #[test]
+    fn identifier_belongs_to_one_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        add(&path, entry("ada")).unwrap();
+        let mut other = entry("bob");
+        other.insert("user_id".to_owned(), "ada".into());
+        assert!(matches!(add(&path, other), Err(UsersFileError::KnownId { .. })));
+        assert_eq!(names(&path), ["ada"]);
     }
 
     #[test]
@@ -343,7 +376,7 @@ mod tests {
         let expected: Vec<String> = (10..30).map(|number| format!("user-{number}")).collect();
         thread::scope(|scope| {
             for name in &expected {
-                scope.spawn(|| add(&path, name, entry(name)).unwrap());
+                scope.spawn(|| add(&path, entry(name)).unwrap());
             }
         });
         let mut found = names(&path);
@@ -361,7 +394,7 @@ mod tests {
             ("- {username: ada\n", "users.yaml:"),
         ] {
             fs::write(&path, text).unwrap();
-            let error = add(&path, "bob", entry("bob")).unwrap_err();
+            let error = add(&path, entry("bob")).unwrap_err();
             assert!(error.is_usage() && error.to_string().contains(complaint), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
@@ -373,7 +406,7 @@ mod tests {
         let (target, link) = (folder.path().join("real.yaml"), folder.path().join("users.yaml"));
         fs::write(&target, "[]\n").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        add(&link, "ada", entry("ada")).unwrap();
+        add(&link, entry("ada")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(names(&target), ["ada"]);
     }

@@ -41,6 +41,7 @@ mod turn_processes;
 mod turns;
 mod unusable_claims;
 mod up;
+mod users;
 mod verification_cache;
 mod wall;
 mod wit_reference;

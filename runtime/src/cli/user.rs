@@ -72,19 +72,18 @@ fn add(arguments: &AddArgs) -> Result<ExitCode> {
             check_identifier(text).map_err(|error| wrong(flag, error))?;
         }
     }
-    // Before the password is asked for. The change itself checks it again.
-    users_file::check_unknown(&user.file, &name).map_err(failure)?;
-
     let display_name = display_name.as_deref().map(shown);
     let mut entry = Entry::new();
     entry.insert("username".to_owned(), name.clone().into());
-    entry.insert("password_hash".to_owned(), new_password::read_and_hash()?.into());
     for (key, text) in [("user_id", user_id), ("email", email), ("display_name", &display_name)] {
         if let Some(text) = text {
             entry.insert(key.to_owned(), text.clone().into());
         }
     }
-    users_file::add(&user.file, &name, entry).map_err(failure)?;
+    // Before the password is asked for. The change itself checks it again.
+    users_file::check_unknown(&user.file, &entry).map_err(failure)?;
+    entry.insert("password_hash".to_owned(), new_password::read_and_hash()?.into());
+    users_file::add(&user.file, entry).map_err(failure)?;
     out!("added {name}");
     Ok(ExitCode::SUCCESS)
 }
