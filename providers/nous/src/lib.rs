@@ -253,7 +253,8 @@ mod tests {
     fn refresh_token_is_sent_in_the_body_and_in_the_header() {
         let host = host().with_answer(TOKEN_URL, 503, "");
         let _ = Nous::refresh_session(&host, &session(&host));
-        let [request] = &host.http.requests()[..] else { panic!("one request") };
+        let requests = host.http.requests();
+        let [request] = &requests[..] else { panic!("one request") };
         let body = String::from_utf8_lossy(&request.body.as_ref().unwrap().bytes).into_owned();
         assert_eq!(body, "grant_type=refresh_token&refresh_token=rt-1&client_id=agent%3A7");
         assert_eq!(request.headers, [("x-nous-refresh-token".to_owned(), "rt-1".to_owned())]);

@@ -113,7 +113,7 @@ fn list(arguments: &ListArgs) -> Result<ExitCode> {
         Format::Json => {
             let user = |entry: &Entry| -> Value {
                 let known =
-                    SHOWN.iter().filter_map(|key| Some(((*key).to_owned(), entry.get(*key)?.clone())));
+                    SHOWN.into_iter().filter_map(|key| Some((key.to_owned(), entry.get(key)?.clone())));
                 Value::Object(known.collect())
             };
             let users: Vec<Value> = entries.iter().map(user).collect();
