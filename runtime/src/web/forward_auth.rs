@@ -4,6 +4,7 @@
 use super::context::Context;
 use super::parameters::Parameters;
 use super::respond::Audience;
+use super::site::Site;
 use super::whoami::Permitted;
 use crate::auth::{Caller, RESUME_PATH, Scope, VERIFY_PATH, safe_target};
 use axum::extract::Request;
@@ -69,14 +70,25 @@ pub(super) async fn resume(context: Context, _: Permitted, parameters: Parameter
     (StatusCode::FOUND, [(LOCATION, context.site.path(next))]).into_response()
 }
 
-/// What the request is for, to come back to. Whoever sends something else only chooses where it is sent itself.
-pub(super) fn target(request: &Request) -> Cow<'_, str> {
+/// Returns whether the path is `/auth/verify`, or an application's path behind it, as Envoy's `ext_authz` asks.
+pub(super) fn is_verify(path: &str) -> bool {
+    path.strip_prefix(VERIFY_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the request is for, to come back to, without the dashboard's own prefix. A client that sends something else only
+/// chooses where it is sent itself.
+pub(super) fn target<'a>(request: &'a Request, site: &Site) -> Cow<'a, str> {
     let uri = request.uri();
     match uri.path() {
-        VERIFY_PATH => {
+        path if is_verify(path) => {
             let headers = request.headers();
             let forwarded = headers.get(FORWARDED_URI).or_else(|| headers.get(ORIGINAL_URI));
-            forwarded.and_then(|uri| uri.to_str().ok()).unwrap_or("/").into()
+            let below = || uri.path_and_query().and_then(|uri| uri.as_str().strip_prefix(VERIFY_PATH));
+            let asked = match forwarded {
+                Some(uri) => uri.to_str().ok(),
+                None => below().filter(|below| below.starts_with('/')),
+            };
+            site.without_prefix(asked.unwrap_or("/"))
         }
         RESUME_PATH => Parameters::of(uri).only("next").unwrap_or("/").to_owned().into(),
         _ => uri.path_and_query().map_or("/", |target| target.as_str()).into(),
