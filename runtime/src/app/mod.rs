@@ -18,7 +18,7 @@ use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
     Sessions, TokenRoutes,
 };
-use crate::config::{Config, DashboardConfig, Overrides, PublicUrl};
+use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl, is_loopback_name};
 use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
@@ -50,14 +50,11 @@ use tokio::sync::{Semaphore, watch};
 pub enum AppError {
     /// People must sign in, and nobody could.
     #[error(
-        "{host} is not a loopback address, so people must sign in, but no provider can sign anyone in. Add a \
-         password or redirect provider to dashboard.providers, or bind 127.0.0.1, or (for a test, with no gate \
-         at all) pass --insecure"
+        "{0}, so people must sign in, but no provider can sign anyone in. Add a password or redirect provider to \
+         dashboard.providers, or bind 127.0.0.1 without another name, or (for a test, with no gate at all) pass \
+         --insecure"
     )]
-    NobodySignsIn {
-        /// What is bound, or where people reach it.
-        host: String,
-    },
+    NobodySignsIn(GateReason),
     /// The address is taken or not ours.
     #[error("cannot listen on {host}:{port}: {cause}")]
     Listen {
@@ -104,7 +101,7 @@ pub enum AppError {
 impl AppError {
     /// Is it a mistake in how the program was called or configured?
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NobodySignsIn { .. } | Self::Registry(_))
+        matches!(self, Self::NobodySignsIn(_) | Self::Registry(_))
     }
 }
 
@@ -162,9 +159,10 @@ impl App {
         let live = Live::new(Serving { is_ready: false, ..serving });
         tell_of_findings(config);
         tell_of_drain_secret(config);
-        if is_open {
-            tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
+        if let Some(reason) = dashboard.gate_reason().filter(|_| insecure) {
+            tracing::warn!("--insecure: the gate for people is off, although {reason}");
         }
+        warn_of_plain_http(dashboard);
         let drain = drain_control(config);
         let restart = RestartFile::new(&config.home);
         restart.sweep();
@@ -283,10 +281,19 @@ async fn bind(dashboard: &DashboardConfig) -> Result<TcpListener, AppError> {
     TcpListener::bind((host.as_str(), port)).await.map_err(|cause| AppError::Listen { host, port, cause })
 }
 
-fn public_name(dashboard: &DashboardConfig) -> String {
-    match &dashboard.public_url {
-        Some(url) if crate::config::is_loopback_name(&dashboard.host) => url.host.clone(),
-        _ => dashboard.host.clone(),
+/// Passwords and cookies must not cross a network in the clear. Where a proxy is trusted, it is taken to end TLS.
+fn warn_of_plain_http(dashboard: &DashboardConfig) {
+    let is_plain = match &dashboard.public_url {
+        Some(url) => !url.https && !is_loopback_name(&url.host),
+        None => !is_loopback_name(&dashboard.host) && dashboard.trusted_proxies.is_empty(),
+    };
+    if is_plain {
+        tracing::warn!(
+            host = dashboard.host,
+            "people reach this dashboard by plain http, so passwords and sessions can be read on the way: put a proxy \
+             that ends TLS in front, and set dashboard.public_url to its https address or dashboard.trusted_proxies to \
+             its own"
+        );
     }
 }
 
@@ -331,8 +338,9 @@ fn live_gate(
     loading: usize,
     entry: &Entry,
 ) -> Result<Serving, AppError> {
-    if loading == 0 && entry.must_sign_in && !providers.registered.iter().any(Registered::signs_people_in) {
-        return Err(AppError::NobodySignsIn { host: public_name(&config.dashboard) });
+    let nobody_signs_in = loading == 0 && !providers.registered.iter().any(Registered::signs_people_in);
+    if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
+        return Err(AppError::NobodySignsIn(reason));
     }
     let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
     let gate = build_gate(config, providers.registered.clone(), entry)?;

@@ -670,6 +670,9 @@ gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
             ("127.0.0.1", false),
             ("localhost", false),
             ("'::1'", false),
+            ("LOCALHOST", true),
+            ("localhost.", true),
+            ("'0:0:0:0:0:0:0:1'", true),
             ("127.0.0.2", true),
             ("0.0.0.0", true),
             ("'::'", true),
@@ -680,6 +683,27 @@ gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
         ] {
             let config = read(&format!("dashboard: {{host: {host}}}")).unwrap();
             assert_eq!(config.dashboard.is_gated(), gated, "{host}");
+        }
+    }
+
+    #[test]
+    fn another_name_that_the_dashboard_answers_to_puts_the_gate_on() {
+        for (text, reason) in [
+            ("allowed_hosts: [localhost, LOCALHOST, 127.0.0.1, '::1']", None),
+            ("public_url: 'http://localhost:9119/x'", None),
+            (
+                "allowed_hosts: [localhost, agent.tailnet.example]",
+                Some("allowed_hosts names agent.tailnet.example"),
+            ),
+            ("allowed_hosts: [127.0.0.2]", Some("allowed_hosts names 127.0.0.2")),
+            ("allowed_hosts: [localhost.evil.example]", Some("allowed_hosts names localhost.evil.example")),
+            ("public_url: 'https://agent.example.com'", Some("public_url names agent.example.com")),
+            ("host: 0.0.0.0", Some("0.0.0.0 is not a loopback address")),
+        ] {
+            let config = read(&format!("dashboard: {{{text}}}")).unwrap();
+            let found = config.dashboard.gate_reason().map(|reason| reason.to_string());
+            assert_eq!(found.is_some(), reason.is_some(), "{text}");
+            assert!(found.unwrap_or_default().contains(reason.unwrap_or_default()), "{text}");
         }
     }
 }
