@@ -238,7 +238,9 @@ impl App {
         let Self { listener, router, audit, feed, mut reloader, files, loading, lock } = self;
         tokio::spawn(feed.run());
         let (close, listening) = watch::channel(false);
-        let served = tokio::spawn(listen::serve(listener, router, Limits::default(), listening));
+        let proxies = reloader.running.dashboard.trusted_proxies.clone();
+        let limits = Limits { proxies, ..Limits::default() };
+        let served = tokio::spawn(listen::serve(listener, router, limits, listening));
         let mut asked = closed.clone();
         let started = start::start(&mut reloader, loading, closed.clone(), announce).await;
         if started.is_ok() {
