@@ -14,6 +14,7 @@ mod edge;
 mod environment;
 mod fail_closed;
 mod first_steps;
+mod front;
 mod grants;
 mod groups;
 mod hostile;
