@@ -39,6 +39,7 @@ use providers::{Observers, ProviderLoader};
 use reload::{Reloader, files_of};
 use std::fs::DirBuilder;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,6 +164,7 @@ impl App {
             tracing::warn!("--insecure: the gate for people is off, although {reason}");
         }
         warn_of_plain_http(dashboard);
+        warn_of_any_name(dashboard);
         let drain = drain_control(config);
         let restart = RestartFile::new(&config.home);
         restart.sweep();
@@ -295,6 +297,18 @@ fn warn_of_plain_http(dashboard: &DashboardConfig) {
             "people reach this dashboard by plain http, so passwords and sessions can be read on the way: put a proxy \
              that ends TLS in front, and set dashboard.public_url to its https address or dashboard.trusted_proxies to \
              its own"
+        );
+    }
+}
+
+/// A bind to every address answers to every name.
+fn warn_of_any_name(dashboard: &DashboardConfig) {
+    let is_any = dashboard.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+    if is_any && dashboard.public_url.is_none() {
+        tracing::warn!(
+            host = dashboard.host,
+            "the dashboard answers to every name, and an identity provider is told to send people back to the name in the \
+             request's Host: set dashboard.public_url"
         );
     }
 }
