@@ -220,7 +220,7 @@ const fn person(
 }
 
 const NOBODY: &str = "nobody";
-const NO_SESSION: &str = r#""reason":"no_session""#;
+const NO_SESSION: &str = r#""reason":"no_cookie""#;
 const OVER: &str = r#""error":"session_expired""#;
 const UNREACHABLE: &str = "Auth provider 'people' unreachable";
 

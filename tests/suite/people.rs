@@ -35,7 +35,7 @@ fn without_a_session_programs_get_a_sentence_and_browsers_the_sign_in_page() {
     for path in ["/api/auth/me", "/api/nothing", "/api"] {
         let reply = get(&dashboard.url(path), &[]);
         assert_eq!(reply.status, 401, "{path}");
-        let expected = json!({"error": "unauthenticated", "detail": "Unauthorized", "reason": "no_session", "login_url": "/login?next=%2F"});
+        let expected = json!({"error": "unauthenticated", "detail": "Unauthorized", "reason": "no_cookie", "login_url": "/login"});
         assert_eq!(reply.json(), expected, "{path}");
         assert!(reply.set_cookies().is_empty());
     }

@@ -77,7 +77,8 @@ fn cookies_that_were_touched_are_worth_nothing() {
     ];
     for line in lines {
         let reply = get(&dashboard.url("/api/auth/me"), &[("cookie", &line)]);
-        assert_eq!((reply.status, reply.json()["reason"].as_str()), (401, Some("invalid_session")), "{line}");
+        assert_eq!((reply.status, reply.json()["reason"].as_str()), (401, Some("invalid_or_expired_session")), "{line}");
+        assert_eq!(reply.json()["error"], "session_expired", "{line}");
         assert_eq!(reply.set_cookies().len(), 2, "dead cookies are deleted");
     }
     let page = get(&dashboard.url("/x"), &[("cookie", "hermes_session_at=garbage")]);
