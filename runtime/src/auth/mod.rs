@@ -47,6 +47,9 @@ pub use route::{Required, TokenRoutes};
 pub use secret_digest::SecretDigest;
 pub use session::{BadSession, PresentedSession, Session, SessionClaims, SessionId, SessionToken};
 pub use sessions::{Followed, LastFew, MAX_ENDED, Sessions};
-pub use throttle::{ATTEMPTS_A_MINUTE, Account, REDIRECTS_A_MINUTE, Throttle};
+pub use throttle::{
+    ACCOUNT_ATTEMPTS_A_MINUTE, ATTEMPTS_A_MINUTE, Account, Attempt, DeviceId, REDIRECTS_A_MINUTE, Throttle,
+    UNKNOWN_ATTEMPTS_A_MINUTE,
+};
 pub use ticket::{MAX_TICKETS, MAX_TICKETS_A_SESSION, NoTicket, TICKET_LIFE, TicketHolder, Tickets};
 pub use visible_text::is_visible_line;

@@ -6,7 +6,7 @@ use super::super::{Dashboard, respond, session_cookie};
 use super::{
     Failure, UNUSABLE_CLAIM, deadline, fault, open_session, page, tell_failure, too_many, with_retry,
 };
-use crate::auth::{PasswordVerdict, Registered, safe_target};
+use crate::auth::{Attempt, PasswordVerdict, Registered, safe_target};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -22,7 +22,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 #[derive(Deserialize)]
-struct Attempt {
+struct Credentials {
     provider: String,
     username: String,
     password: Zeroizing<String>,
@@ -59,7 +59,7 @@ pub(in crate::web) async fn password_login(
         true => serde_urlencoded::from_bytes(&body).map_err(drop),
         false => serde_json::from_slice(&body).map_err(drop),
     };
-    let attempt: Attempt = match parsed {
+    let attempt: Credentials = match parsed {
         Ok(attempt) => attempt,
         // The parsers' own complaints may quote what was typed.
         Err(()) => return respond::bad_request("provider, username and password are needed, each as text"),
@@ -69,13 +69,14 @@ pub(in crate::web) async fn password_login(
     if is_form { as_page(&dashboard, &context, next, outcome) } else { as_json(next, outcome) }
 }
 
-async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attempt) -> Outcome {
-    let Attempt { provider, username, password, .. } = attempt;
+async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Credentials) -> Outcome {
+    let Credentials { provider, username, password, .. } = attempt;
     let serving = dashboard.live.now();
     let takes_passwords = |by: &&Registered| by.password.is_some() && by.signs_people_in();
     let by = serving.gate.registry().named_by(provider).filter(takes_passwords);
     let account = by.and_then(|by| Some((by.name.to_string(), account_of(username, password)?)));
-    if let Err(wait) = dashboard.sign_ins.throttle.attempt(context.client, account.as_ref()) {
+    let tried = Attempt { address: context.client, account: account.as_ref(), device: None };
+    if let Err(wait) = dashboard.sign_ins.throttle.attempt(tried) {
         let failure = Failure::new("too_many_attempts", "the throttle").at_account(username);
         tell_failure(dashboard, context, by, &failure);
         return Outcome::TooMany(wait);
