@@ -7,6 +7,7 @@ mod bad_components;
 mod commands;
 mod configuration;
 mod contract;
+mod cookies;
 mod docs;
 mod drain_command;
 mod drain_endpoint;

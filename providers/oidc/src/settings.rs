@@ -78,7 +78,7 @@ impl Settings {
     pub(crate) fn person(&self, claims: &Claims) -> Result<Person, String> {
         for (name, values) in &self.require {
             if !claims.says_one_of(name, values) {
-                return Err(format!("the claim `{name}` is none of those that are required"));
+                return Err(format!("not allowed: the claim `{name}` is none of those that are required"));
             }
         }
         // An address that nobody checked says nothing of who it is: anybody can claim another's.

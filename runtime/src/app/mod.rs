@@ -183,7 +183,7 @@ impl App {
             live: live.clone(),
             hosts: host_policy(dashboard),
             sites: sites(dashboard),
-            sealer: session_key::sealer(config)
+            sealer: session_key::sealer(config, listener.local_addr().ok().map(|address| address.port()))
                 .map_err(|(path, cause)| AppError::SessionKey { path, cause })?,
             sign_ins: SignIns::default(),
             ended: Arc::new(move |id| {

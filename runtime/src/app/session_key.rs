@@ -3,18 +3,21 @@
 use crate::atomic_file::{self, Durability};
 use crate::config::{Config, SESSION_KEY_FILE, Secret};
 use crate::secret_strength::{Strength, generate_secret};
-use crate::web::CookieSealer;
+use crate::web::{CookieNames, CookieSealer};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(super) fn sealer(config: &Config) -> Result<CookieSealer, (PathBuf, io::Error)> {
+/// The sealer of a dashboard that is bound to this port.
+pub(super) fn sealer(config: &Config, port: Option<u16>) -> Result<CookieSealer, (PathBuf, io::Error)> {
+    let names = CookieNames::new(config.dashboard.cookie_name.as_str(), port);
     let configured = &config.dashboard.session_keys;
     if !configured.is_empty() {
-        return Ok(CookieSealer::new(configured.iter().map(|key| key.expose().as_bytes())));
+        let keys = configured.iter().map(|key| key.expose().as_bytes());
+        return Ok(CookieSealer::new(keys).with_names(names));
     }
     let path = config.home.join(SESSION_KEY_FILE);
     let key = kept_key(&path).map_err(|error| (path, error))?;
-    Ok(CookieSealer::new([key.expose().as_bytes()]))
+    Ok(CookieSealer::new([key.expose().as_bytes()]).with_names(names))
 }
 
 /// The key in the file. One is made where there is no file, and where the file is empty, as a full disk leaves it.

@@ -100,6 +100,20 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
     Err(format!("{text:?} is no host name (without scheme or port)"))
 }
 
+/// A prefix of cookie names: a token (RFC 6265, section 4.1.1) without a prefix that means something to browsers.
+pub(super) fn cookie_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_promise =
+        ["__host-", "__secure-"].iter().any(|start| text.to_ascii_lowercase().starts_with(start));
+    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !is_promise {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is no prefix of cookie names: 1 to 64 letters, digits and characters like - and _, not beginning with \
+         __Host- or __Secure-"
+    ))
+}
+
 /// Scheme, host and perhaps port: what a provider may call.
 pub(super) fn origin(text: &str) -> Result<Origin, String> {
     let mistake =

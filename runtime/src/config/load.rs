@@ -1,7 +1,7 @@
 //! From the file's text to [`Config`].
 
 use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes};
-use super::forms::{host_name, network, parse_bind_host, public_url, served_path};
+use super::forms::{cookie_name, host_name, network, parse_bind_host, public_url, served_path};
 use super::original::{self, Outcome};
 use super::providers::read_providers;
 use super::secret_value::{read_judged, take_judged_list};
@@ -14,6 +14,7 @@ use super::{
 use crate::atomic_file;
 use crate::auth::Scope;
 use crate::secret_strength::Strength;
+use crate::web::DEFAULT_COOKIE_NAME;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -212,6 +213,9 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         public_url: section.parsed("public_url", reader, public_url),
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
         trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
+        cookie_name: section
+            .parsed("cookie_name", reader, cookie_name)
+            .unwrap_or_else(|| DEFAULT_COOKIE_NAME.to_owned()),
         session_keys: take_judged_list(&mut section, "session_key", MAX_SESSION_KEYS, Strength::KEY, reader),
         min_secret_chars,
         drain_secrets,
@@ -340,6 +344,7 @@ mod tests {
             let config = read(text).unwrap();
             assert_eq!((config.dashboard.host.as_str(), config.dashboard.port), ("127.0.0.1", 9119));
             assert_eq!(config.dashboard.max_marker_age, Duration::from_secs(3600));
+            assert_eq!(config.dashboard.cookie_name, "hermes_session");
             assert_eq!(config.gateway.listen.port(), 8642);
             assert!(!config.dashboard.is_gated());
         }
@@ -462,6 +467,10 @@ gateway:
             ("dashboard: {providers: [{name: a, component: x, limits: {memory_mib: 0}}]}", "from 1 to 1024"),
             ("dashboard: {token_routes: [{path: /nowhere, scope: s}]}", "no path that can be a token route"),
             ("dashboard: {token_routes: [{path: /metrics}]}", "`dashboard.token_routes[0].scope` is missing"),
+            ("dashboard: {cookie_name: 'a b'}", "is no prefix of cookie names"),
+            ("dashboard: {cookie_name: 'a=b;'}", "is no prefix of cookie names"),
+            ("dashboard: {cookie_name: ''}", "is no prefix of cookie names"),
+            ("dashboard: {cookie_name: __Host-a}", "is no prefix of cookie names"),
             ("dashboard: {session_key: short}", "at least 32 characters"),
             ("dashboard: {session_key: {env: PORTCULLIS_NO_SUCH}}", "PORTCULLIS_NO_SUCH is not set"),
             ("dashboard: {session_key: {file: no-such}}", "cannot read /home/no-such"),

@@ -87,6 +87,8 @@ pub struct DashboardConfig {
     pub allowed_hosts: Vec<String>,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The prefix of the cookies' names.
+    pub cookie_name: String,
     /// Seal cookies: the first seals, all open. None: the home's own key does.
     pub session_keys: Vec<Secret>,
     /// The scope that the drain secret stands for.

@@ -25,7 +25,7 @@ impl Gate {
             )));
         }
         let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.id);
-        if facts.session.is_broken
+        if facts.session.is_unreadable
             || access.as_ref().is_some_and(is_over)
             || refresh.as_ref().is_some_and(is_over)
         {

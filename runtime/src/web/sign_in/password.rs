@@ -2,11 +2,15 @@
 
 use super::super::body::BoundedBody;
 use super::super::context::Context;
+use super::super::request_cookies::RequestCookies;
 use super::super::{Dashboard, respond, session_cookie};
+use super::device::Device;
+use super::notice::Notice;
+use super::page::Typed;
 use super::{
     Failure, UNUSABLE_CLAIM, deadline, fault, open_session, page, tell_failure, too_many, with_retry,
 };
-use crate::auth::{Attempt, PasswordVerdict, Registered, safe_target};
+use crate::auth::{Account, Attempt, PasswordVerdict, Registered, safe_target};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -21,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// What a person or a program sent.
 #[derive(Deserialize)]
 struct Credentials {
     provider: String,
@@ -40,10 +45,10 @@ enum Outcome {
     TooMany(Duration),
     /// The password is right, but the host cannot use what the provider says of the person.
     Unusable,
-    /// The provider gave no answer.
-    Unanswered(String),
+    /// The provider of this name gave no answer that can be used.
+    Unanswered(String, Notice),
     /// No browser would keep the session.
-    Failed,
+    Failed(Notice),
 }
 
 pub(in crate::web) async fn password_login(
@@ -55,28 +60,44 @@ pub(in crate::web) async fn password_login(
     let is_form = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    let parsed = match is_form {
-        true => serde_urlencoded::from_bytes(&body).map_err(drop),
-        false => serde_json::from_slice(&body).map_err(drop),
+    let parsed = if is_form { serde_urlencoded::from_bytes(&body).ok() } else { of_json(&body) };
+    // The parsers' own complaints may quote what was typed.
+    let Some(credentials) = parsed else {
+        return respond::bad_request("provider, username and password are needed, each as text");
     };
-    let attempt: Credentials = match parsed {
-        Ok(attempt) => attempt,
-        // The parsers' own complaints may quote what was typed.
-        Err(()) => return respond::bad_request("provider, username and password are needed, each as text"),
-    };
-    let outcome = try_password(&dashboard, &context, &attempt).await;
-    let next = safe_target(&attempt.next);
-    if is_form { as_page(&dashboard, &context, next, outcome) } else { as_json(next, outcome) }
+    let sent = RequestCookies::of(&headers);
+    let outcome = try_password(&dashboard, &context, &sent, &credentials).await;
+    if is_form {
+        as_page(&dashboard, &context, &credentials, outcome)
+    } else {
+        as_json(&credentials, outcome)
+    }
 }
 
-async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Credentials) -> Outcome {
-    let Credentials { provider, username, password, .. } = attempt;
+/// An object. A derived reader takes a list as well, with its items in the order of the fields.
+fn of_json(body: &[u8]) -> Option<Credentials> {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    serde_json::from_slice(body).ok().filter(|_| is_object)
+}
+
+async fn try_password(
+    dashboard: &Dashboard,
+    context: &Context,
+    sent: &RequestCookies<'_>,
+    credentials: &Credentials,
+) -> Outcome {
+    let Credentials { provider, username, password, .. } = credentials;
     let serving = dashboard.live.now();
     let takes_passwords = |by: &&Registered| by.password.is_some() && by.signs_people_in();
     let by = serving.gate.registry().named_by(provider).filter(takes_passwords);
     let account = by.and_then(|by| Some((by.name.to_string(), account_of(username, password)?)));
-    let tried = Attempt { address: context.client, account: account.as_ref(), device: None };
-    if let Err(wait) = dashboard.sign_ins.throttle.attempt(tried) {
+    let device = Device::of(&dashboard.sealer, sent, &context.site);
+    let attempt = Attempt {
+        address: context.client,
+        account: account.as_ref(),
+        device: account.as_ref().and_then(|account| device.id_for(account)),
+    };
+    if let Err(wait) = dashboard.sign_ins.throttle.attempt(attempt) {
         let failure = Failure::new("too_many_attempts", "the throttle").at_account(username);
         tell_failure(dashboard, context, by, &failure);
         return Outcome::TooMany(wait);
@@ -93,9 +114,10 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Creden
         tell_failure(dashboard, context, Some(by), &failure);
         return Outcome::Refused;
     };
-    match ask(dashboard, context, by, username, password).await {
-        Ok(cookies) => {
-            dashboard.sign_ins.throttle.succeeded(context.client, account);
+    match ask(dashboard, context, sent, by, username, password).await {
+        Ok(mut cookies) => {
+            dashboard.sign_ins.throttle.succeeded(context.client, account.clone());
+            cookies.extend(device_cookie(dashboard, context, sent, device, account));
             Outcome::SignedIn(cookies)
         }
         Err((failure, outcome)) => {
@@ -117,9 +139,24 @@ fn account_of(username: &str, password: &str) -> Option<String> {
     is_short.then(|| account.into_owned())
 }
 
+/// The cookie by which the throttle tells the account's owner from strangers. A sign-in does not fail for want of it.
+fn device_cookie(
+    dashboard: &Dashboard,
+    context: &Context,
+    sent: &RequestCookies<'_>,
+    device: Device,
+    account: Account,
+) -> Option<HeaderValue> {
+    let device =
+        device.signed_in(account).inspect_err(|error| tracing::warn!(%error, "no device cookie")).ok()?;
+    let cookie = device.cookie(&dashboard.sealer, sent, &context.site);
+    cookie.inspect_err(|error| tracing::warn!(%error, "no device cookie")).ok()
+}
+
 async fn ask(
     dashboard: &Dashboard,
     context: &Context,
+    sent: &RequestCookies<'_>,
     by: &Registered,
     username: &str,
     password: &str,
@@ -129,14 +166,21 @@ async fn ask(
     };
     match provider.check_password(username, password, deadline()).await {
         Ok(PasswordVerdict::SignedIn(claims)) => {
-            open_session(dashboard, context, by, claims).map_err(|failure| (failure, Outcome::Failed))
+            open_session(dashboard, context, sent, by, claims).map_err(|failure| {
+                let outcome = Outcome::Failed(failure.notice);
+                (failure, outcome)
+            })
         }
         Ok(PasswordVerdict::Unusable(why)) => Err((Failure::unusable(why), Outcome::Unusable)),
         Ok(PasswordVerdict::InvalidCredentials) => {
             let detail = "the provider knows no such user with that password";
             Err((Failure::new("invalid_credentials", detail), Outcome::Refused))
         }
-        Err(call) => Err((fault(dashboard, by, &call), Outcome::Unanswered(by.name.to_string()))),
+        Err(call) => {
+            let failure = fault(dashboard, by, &call);
+            let outcome = Outcome::Unanswered(by.name.to_string(), failure.notice);
+            Err((failure, outcome))
+        }
     }
 }
 
@@ -148,7 +192,8 @@ async fn pad(by: Option<&Registered>) {
     }
 }
 
-fn as_json(next: &str, outcome: Outcome) -> Response {
+fn as_json(credentials: &Credentials, outcome: Outcome) -> Response {
+    let next = safe_target(&credentials.next);
     match outcome {
         Outcome::SignedIn(cookies) => {
             let mut response = Json(json!({"ok": true, "next": next})).into_response();
@@ -166,13 +211,21 @@ fn as_json(next: &str, outcome: Outcome) -> Response {
             let detail = "Too many attempts; try again later";
             with_retry(wait, respond::error(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail))
         }
-        Outcome::Unanswered(name) => respond::unreachable(&name),
-        Outcome::Failed => respond::internal_error(),
+        Outcome::Unanswered(name, _) => respond::unreachable(&name),
+        Outcome::Failed(_) => respond::internal_error(),
     }
 }
 
-fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcome) -> Response {
-    let again = |status, message| page::render(dashboard, context, next, status, Some(message));
+fn as_page(
+    dashboard: &Dashboard,
+    context: &Context,
+    credentials: &Credentials,
+    outcome: Outcome,
+) -> Response {
+    let next = safe_target(&credentials.next);
+    let Credentials { provider, username, .. } = credentials;
+    let typed = (username.len() <= MAX_NAME_BYTES).then_some(Typed { provider, username });
+    let again = |status, message| page::render(dashboard, context, next, status, Some(message), typed);
     match outcome {
         Outcome::SignedIn(cookies) => {
             let location = context.site.path(next);
@@ -181,10 +234,10 @@ fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcom
             response
         }
         Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
-        Outcome::Unusable => again(StatusCode::FORBIDDEN, page::FAILED),
-        Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
-        Outcome::TooMany(wait) => too_many(dashboard, context, next, wait),
-        Outcome::Unanswered(_) => again(StatusCode::SERVICE_UNAVAILABLE, page::FAILED),
-        Outcome::Failed => again(StatusCode::INTERNAL_SERVER_ERROR, page::FAILED),
+        Outcome::Unusable => again(StatusCode::FORBIDDEN, Notice::Unusable.sentence()),
+        Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, Notice::Failed.sentence()),
+        Outcome::TooMany(wait) => too_many(dashboard, context, next, typed, wait),
+        Outcome::Unanswered(_, notice) => again(StatusCode::SERVICE_UNAVAILABLE, notice.sentence()),
+        Outcome::Failed(notice) => again(StatusCode::INTERNAL_SERVER_ERROR, notice.sentence()),
     }
 }
