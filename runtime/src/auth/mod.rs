@@ -36,8 +36,8 @@ pub use health::{
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{
-    BoxFuture, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider, PasswordVerdict, ProviderFault,
-    RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict, TokenProvider,
+    BoxFuture, CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, PasswordProvider, PasswordVerdict,
+    ProviderFault, RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict, TokenProvider,
     TokenVerdict,
 };
 pub use redirect_target::safe_target;

@@ -12,7 +12,7 @@ use super::notice::Notice;
 use super::under_way::{self, SIGN_IN_SECONDS, UnderWay};
 use super::{Failure, deadline, fault, now, open_session, since_epoch, tell_failure, too_many};
 use crate::audit::{EventName, Record};
-use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, Registered, safe_target};
+use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, Registered, safe_target};
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -25,8 +25,6 @@ use std::sync::Arc;
 const CALLBACK: &str = "/auth/callback";
 /// Longest target to come back to, in bytes. A longer one is kept without its query.
 const MAX_NEXT_BYTES: usize = 8 * 1024;
-/// How the reason of a provider begins that knows the person and does not let them in.
-const NOT_ALLOWED: &str = "not allowed: ";
 /// What a browser loads (Fetch Metadata). Browsers send it to addresses that they trust: https, and loopback.
 const FETCH_DEST: &str = "sec-fetch-dest";
 
