@@ -71,7 +71,13 @@ impl Settings {
 
     pub(crate) fn rules(&self) -> Rules<'_> {
         let authorized_party = Some(self.client_id.as_str());
-        Rules { issuer: &self.issuer, audience: &self.client_id, authorized_party, leeway: self.leeway }
+        Rules {
+            issuer: &self.issuer,
+            audience: &self.client_id,
+            authorized_party,
+            leeway: self.leeway,
+            kinds: &[],
+        }
     }
 
     /// Who an ID token says it is, if that one may sign in.
