@@ -13,6 +13,8 @@ mod issuer;
 mod kept_tokens;
 mod people;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use issuer::Issuer;
