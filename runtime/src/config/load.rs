@@ -319,7 +319,7 @@ fn read_gateway(root: &mut Section, secrets: References, reader: &mut Reader<'_>
 
 fn read_api_key(section: &mut Section, reader: &mut Reader<'_>) -> Option<Secret> {
     let name = section.full("api_key");
-    let node = section.take("api_key")?;
+    let node = section.take_secret("api_key", reader)?;
     read_judged(&name, &node, Strength::KEY, reader)
 }
 
@@ -547,6 +547,9 @@ gateway:
             ("gateway: {api_key: [a, b]}", "`gateway.api_key` must be a string, not a list"),
             (&basic.replace('X', "[a, b]"), "config.secret` must be a string, not a list"),
             ("dashboard: {session_key: []}", "must be one secret or a list"),
+            ("dashboard:\n  session_key:\n  port: 1\n", "2:3: `dashboard.session_key` has no value"),
+            ("dashboard: {drain_auth: {secret: ~}}", "`dashboard.drain_auth.secret` has no value"),
+            ("gateway: {api_key: }", "`gateway.api_key` has no value"),
             ("dashboard: {drain_auth: {secret: [a, b, c]}}", "a list of up to 2"),
         ] {
             let found = mistakes(text);
