@@ -590,6 +590,9 @@ gateway:
         }
         let header = "dashboard: {providers: [{name: a, component: x, grants: {http: [{origin: 'https://a', headers: \
                       {authorization: 'Bearer ${TOKEN}'}}]}}]}";
+        let empty = header.replace("Bearer ${TOKEN}", " ");
+        let found = mistakes(&empty);
+        assert!(found.len() == 1 && found[0].contains("headers.authorization`: it is empty"), "{found:?}");
         let found = mistakes(header);
         assert!(found.len() == 1 && found[0].contains("unexpanded variable"), "{found:?}");
     }

@@ -278,15 +278,17 @@ impl Reader<'_> {
         self.text(name, node)
     }
 
-    /// The same for a secret that is not the host's to judge: any text but a placeholder.
+    /// The same for a secret that is not the host's to judge: any text but none and a placeholder.
     pub(super) fn foreign_secret(&mut self, name: &str, node: &Node) -> Option<Secret> {
         let secret = self.secret_text(name, node)?;
-        if is_placeholder(secret.expose()) {
-            let complaint = complaint(node, &WeakSecret::Placeholder);
-            self.mistakes.add(node.place, format!("`{name}`: {complaint}"));
-            return None;
-        }
-        Some(secret)
+        let complaint = match secret.expose().trim() {
+            "" => reference_of(node)
+                .map_or_else(|| "it is empty".to_owned(), |source| format!("{source} is empty")),
+            text if is_placeholder(text) => complaint(node, &WeakSecret::Placeholder),
+            _ => return Some(secret),
+        };
+        self.mistakes.add(node.place, format!("`{name}`: {complaint}"));
+        None
     }
 
     /// Follows `{env: NAME}` and `{file: PATH}`; `None` for anything else. A reference that is left unread is empty.
