@@ -1,6 +1,6 @@
 //! From the file's text to [`Config`].
 
-use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes};
+use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes, weak_home_key};
 use super::forms::{cookie_name, host_name, network, parse_bind_host, public_url, served_path};
 use super::original::{self, Outcome};
 use super::providers::read_providers;
@@ -103,6 +103,9 @@ pub fn load_text(
     let mut findings = exposed_files(&home, file.as_deref(), &settings);
     findings.extend(of_file(&shown, &settings.findings));
     let Settings { mut dashboard, gateway, mut files, variables, .. } = settings;
+    if dashboard.session_keys.is_empty() {
+        findings.extend(weak_home_key(&home));
+    }
     if dashboard.drain_secrets.source.is_none() {
         dashboard.drain_secrets = default_drain_secret(&home, &environment, &mut files);
     }
