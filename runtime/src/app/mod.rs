@@ -158,7 +158,7 @@ impl App {
         let nothing_loaded = loader.collect(config, &loading);
         let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
         let live = Live::new(Serving { is_ready: false, ..serving });
-        tell_of_findings(config);
+        warn_of_findings(config);
         tell_of_drain_secret(config);
         if let Some(reason) = dashboard.gate_reason().filter(|_| insecure) {
             tracing::warn!("--insecure: the gate for people is off, although {reason}");
@@ -389,7 +389,7 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
     Ok(Gate::new(routes, Registry::new(providers)?, entry.people.clone()))
 }
 
-fn tell_of_findings(config: &Config) {
+fn warn_of_findings(config: &Config) {
     for finding in &config.findings {
         tracing::warn!("{}", finding.text);
     }
