@@ -112,8 +112,8 @@ fn complete(outside: &Outside<'_>, response: &LoginResponse) -> Result<Session, 
 
 fn not_believed(error: TokenError) -> CodeError {
     match error {
-        TokenError::Invalid(why) => CodeError::InvalidCode(why),
         TokenError::Unavailable(why) => CodeError::Unavailable(why),
+        other => CodeError::InvalidCode(other.to_string()),
     }
 }
 
@@ -154,7 +154,7 @@ fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, Refres
 
 fn over(error: TokenError) -> RefreshError {
     match error {
-        TokenError::Invalid(_) => RefreshError::Expired,
+        TokenError::Invalid(_) | TokenError::UnknownKey => RefreshError::Expired,
         TokenError::Unavailable(why) => RefreshError::Unavailable(why),
     }
 }

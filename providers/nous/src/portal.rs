@@ -126,6 +126,7 @@ impl Portal<'_> {
             audience: &self.settings.client_id,
             authorized_party: None,
             leeway: LEEWAY,
+            kinds: &[],
         };
         let keys = KeySource::Url(self.url("/.well-known/jwks.json"));
         let claims = keys.check(&documents, access_token, &rules)?;

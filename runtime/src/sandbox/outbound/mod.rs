@@ -16,7 +16,7 @@ use super::grants::{HttpGrant, Origin};
 use super::record::CallRecord;
 use crate::auth::ProviderName;
 use http::header::{AUTHORIZATION, HOST};
-use http::{Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
