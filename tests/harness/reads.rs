@@ -133,6 +133,7 @@ pub fn claims(data: &[u8]) {
         email: String::new(),
         display_name: text,
         org_id: String::new(),
+        groups: Vec::new(),
         expires_at: u64::from_le_bytes(number),
         access_token: String::new().into(),
         refresh_token: String::new().into(),

@@ -160,6 +160,9 @@ impl App {
         let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
         let live = Live::new(Serving { is_ready: false, ..serving });
         tell_of_drain_secret(config);
+        if auth_required && dashboard.access.is_unrestricted() {
+            tracing::warn!("dashboard.access is not set: everyone who can sign in is an operator");
+        }
         if is_open {
             tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
         }
@@ -360,7 +363,8 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
         providers.insert(0, drain_provider(secrets, scope));
         routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
     }
-    Ok(Gate::new(routes, Registry::new(providers)?, entry.people.clone()))
+    let gate = Gate::new(routes, Registry::new(providers)?, entry.people.clone());
+    Ok(gate.with_access(config.dashboard.access.clone()))
 }
 
 fn tell_of_drain_secret(config: &Config) {

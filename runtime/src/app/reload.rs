@@ -164,7 +164,7 @@ impl Reloader {
         Ok(read.with(&self.overrides))
     }
 
-    /// What runs, with the providers and the token routes of the new configuration. The other settings belong to
+    /// What runs, with the providers, the token routes and the roles of the new configuration. The other settings belong to
     /// the process.
     fn merge(&self, next: Config) -> Result<Config, ReloadError> {
         let (old, new) = (&self.running.dashboard, &next.dashboard);
@@ -198,6 +198,7 @@ impl Reloader {
         merged.files = next.files;
         merged.dashboard.providers = next.dashboard.providers;
         merged.dashboard.token_routes = next.dashboard.token_routes;
+        merged.dashboard.access = next.dashboard.access;
         Ok(merged)
     }
 

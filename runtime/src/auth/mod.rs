@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here names a web framework, an engine, a file or a clock. (The refresher's cache forgets by
 //! a clock of its own.)
 
+mod access;
 mod bearer;
 mod chain;
 mod denial;
@@ -22,12 +23,13 @@ mod throttle;
 mod ticket;
 mod visible_text;
 
+pub use access::{Access, AccessRule, Role};
 pub use bearer::{BearerToken, MAX_HEADER_BYTES, NoBearer};
 pub use chain::{ChainReport, Verified};
 pub use denial::{Denial, DenialStatus};
 pub use gate::{
-    Caller, CookieChange, Decision, Gate, Judgement, People, PeopleGate, Permit, RESUME_PATH, RequestFacts,
-    SessionEvent, VERIFY_PATH, WS_PATH,
+    Caller, CookieChange, Decision, Gate, Judgement, OperatorPermit, People, PeopleGate, Permit, RESUME_PATH,
+    RequestFacts, SessionEvent, VERIFY_PATH, WS_PATH,
 };
 pub use health::{
     CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Spent, Usage,

@@ -22,6 +22,8 @@ pub struct SessionClaims {
     pub display_name: String,
     /// Empty where unknown.
     pub org_id: String,
+    /// Names of the person's groups. Empty where unknown.
+    pub groups: Vec<String>,
     /// Seconds since the Unix epoch.
     pub expires_at: u64,
     /// Opaque to the host.
@@ -257,6 +259,7 @@ pub(super) mod tests {
             email: empty(),
             display_name: empty(),
             org_id: empty(),
+            groups: Vec::new(),
             expires_at,
             access_token: Zeroizing::default(),
             refresh_token: Zeroizing::default(),

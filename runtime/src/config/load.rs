@@ -1,5 +1,6 @@
 //! From the file's text to [`Config`].
 
+use super::access::read_access;
 use super::forms::{host_name, network, parse_bind_host, public_url, served_path};
 use super::providers::read_providers;
 use super::section::{Reader, References, Section, collect_variables, values};
@@ -158,6 +159,8 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let mut sandbox = section.section("sandbox", reader);
     let memory_mib: Option<usize> = sandbox.integer("memory_mib", reader, 16..=16_777_216);
     sandbox.finish(reader);
+    let providers = read_providers(&mut section, &drain_scope, file, reader);
+    let access = read_access(&mut section, &providers, reader);
     let config = DashboardConfig {
         host: section.parsed("host", reader, parse_bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
         port: section.integer("port", reader, 0..=65535).unwrap_or(DEFAULT_PORT),
@@ -169,8 +172,9 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         drain_secrets,
         max_marker_age: Duration::from_secs(max_age.unwrap_or(DEFAULT_MAX_AGE_SECONDS)),
         guest_memory_bytes: memory_mib.map(|mib| mib * 1024 * 1024),
-        providers: read_providers(&mut section, &drain_scope, file, reader),
+        providers,
         token_routes: read_token_routes(&mut section, reader),
+        access,
         drain_scope,
     };
     section.finish(reader);
@@ -444,6 +448,20 @@ gateway:
             ("dashboard: {session_key: short}", "at least 32 characters"),
             ("dashboard: {session_key: {env: PORTCULLIS_NO_SUCH}}", "PORTCULLIS_NO_SUCH is not set"),
             ("dashboard: {session_key: {file: no-such}}", "cannot read /home/no-such"),
+            ("dashboard: {access: }", "`dashboard.access` has no value"),
+            ("dashboard: {access: {role: operator}}", "`dashboard.access` must be a list, not a map"),
+            ("dashboard: {access: [{users: [ada]}]}", "`dashboard.access[0].role` is missing"),
+            ("dashboard: {access: [{role: admin}]}", "must be operator, viewer or none"),
+            ("dashboard: {access: [{role: none, user: [ada]}]}", "did you mean `users`?"),
+            ("dashboard: {access: [{role: operator, users: }]}", "`dashboard.access[0].users` is empty"),
+            ("dashboard: {access: [{role: operator, users: []}]}", "`dashboard.access[0].users` is empty"),
+            ("dashboard: {access: [{role: operator, users: [' ada']}]}", "without space around it"),
+            (
+                "dashboard: {access: [{role: operator, groups: ops}]}",
+                "`dashboard.access[0].groups` must be a list",
+            ),
+            ("dashboard: {access: [{role: none, provider: }]}", "`dashboard.access[0].provider` is empty"),
+            ("dashboard: {access: [{role: none, provider: corp}]}", "no provider is named `corp`"),
             ("gateway: {listen: here}", "is no address and port"),
             ("gateway: {command: my-agent}", "`gateway.command` must be a list"),
             ("gateway: {max_turns: 0}", "must be an integer from 1"),

@@ -126,6 +126,7 @@ fn claims(session: Session, credentials: &[&str], now: u64) -> Result<SessionCla
         email: session.email,
         display_name: session.display_name,
         org_id: session.org_id,
+        groups: Vec::new(),
         expires_at: session.expires_at,
         access_token: Zeroizing::new(session.access_token),
         refresh_token: Zeroizing::new(session.refresh_token),

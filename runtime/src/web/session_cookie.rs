@@ -231,6 +231,7 @@ mod tests {
             email: String::new(),
             display_name: String::new(),
             org_id: String::new(),
+            groups: Vec::new(),
             expires_at: NOW + 60,
             access_token: Zeroizing::new(access.into()),
             refresh_token: Zeroizing::new(refresh.into()),

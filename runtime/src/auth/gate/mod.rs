@@ -1,16 +1,15 @@
 mod judgement;
+mod permit;
 mod session;
 
 pub use judgement::{CookieChange, Decision, Judgement, SessionEvent};
+pub use permit::{Caller, OperatorPermit, Permit};
 
 use super::chain::{self, ChainReport, Verified};
 use super::refresh::Refresher;
 use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
-use super::{
-    BearerToken, Denial, PresentedSession, Principal, ProviderName, Registry, Required, SecretDigest,
-    Session, TokenRoutes,
-};
+use super::{Access, BearerToken, Denial, PresentedSession, Registry, Required, SecretDigest, TokenRoutes};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,47 +77,6 @@ impl People {
     }
 }
 
-/// Who was let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// A machine, verified by a provider.
-    Service(Principal),
-    /// A person with a session.
-    Person(Arc<Session>),
-    /// Whoever holds this process's token.
-    ProcessTokenHolder,
-}
-
-/// Proof that the gate let a caller in. Only the gate makes one, so what asks for a permit cannot be reached
-/// by a request that the gate did not see.
-#[derive(Clone, Debug)]
-pub struct Permit(Caller);
-
-impl Permit {
-    /// Who was let in.
-    pub fn caller(&self) -> &Caller {
-        &self.0
-    }
-
-    /// The provider that vouched for the caller.
-    pub fn provider(&self) -> Option<&ProviderName> {
-        match &self.0 {
-            Caller::Service(principal) => Some(principal.provider()),
-            Caller::Person(session) => Some(&session.provider),
-            Caller::ProcessTokenHolder => None,
-        }
-    }
-
-    /// The name to write into markers, logs and audit lines.
-    pub fn name(&self) -> &str {
-        match &self.0 {
-            Caller::Service(principal) => principal.name(),
-            Caller::Person(session) => &session.claims.user_id,
-            Caller::ProcessTokenHolder => "dashboard",
-        }
-    }
-}
-
 /// Who gets through: first the token routes, which own their paths whatever the method; then the gate for
 /// people.
 #[derive(Clone)]
@@ -126,6 +84,7 @@ pub struct Gate {
     routes: TokenRoutes,
     registry: Registry,
     people: Arc<People>,
+    access: Access,
 }
 
 /// Who stands behind a reverse proxy asks here: a bearer token or a session, whichever the request has.
@@ -152,7 +111,18 @@ const PUBLIC: &[&str] = &[
 impl Gate {
     /// A gate over these routes and providers.
     pub fn new(routes: TokenRoutes, registry: Registry, people: Arc<People>) -> Self {
-        Self { routes, registry, people }
+        Self { routes, registry, people, access: Access::default() }
+    }
+
+    /// The same, with these roles for people.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Which role a person has.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// The providers that are asked.
@@ -181,7 +151,8 @@ impl Gate {
     /// drain secret opens one route, and no application.
     async fn decide_verify(&self, required: Option<&Required>, facts: &RequestFacts<'_>) -> Judgement {
         let mut judgement = self.decide_token_route(required.unwrap_or(&Required::NoScope), facts).await;
-        if let Decision::Permitted(Permit(Caller::Service(principal))) = &judgement.decision
+        if let Decision::Permitted(permit) = &judgement.decision
+            && let Caller::Service(principal) = permit.caller()
             && principal.component().is_none()
         {
             judgement.decision = Decision::Refused(Denial::missing_scope(principal));
@@ -207,7 +178,7 @@ impl Gate {
         let ChainReport { verified, faults } =
             chain::verify_token(&self.registry, &token, scope, facts.by).await;
         let decision = match verified {
-            Verified::Accepted(principal) => Decision::Permitted(Permit(Caller::Service(principal))),
+            Verified::Accepted(principal) => Decision::Permitted(Permit::service(principal)),
             Verified::MissingScope(principal) => Decision::Refused(Denial::missing_scope(&principal)),
             Verified::Unreachable(provider) => Decision::Refused(Denial::unreachable(provider)),
             Verified::Unrecognized => Decision::Refused(Denial::unrecognized()),
@@ -226,9 +197,9 @@ impl Gate {
         let holder = facts.ticket.and_then(|ticket| self.people.tickets.spend(ticket, facts.at));
         match holder {
             Some(TicketHolder::Person(session)) if !self.people.sessions.is_over(&session.id) => {
-                Decision::Permitted(Permit(Caller::Person(session)))
+                self.decide_role(session)
             }
-            Some(TicketHolder::ProcessTokenHolder) => Decision::Permitted(Permit(Caller::ProcessTokenHolder)),
+            Some(TicketHolder::ProcessTokenHolder) => Decision::Permitted(Permit::process_token_holder()),
             _ => Decision::Refused(Denial::no_ticket()),
         }
     }
@@ -239,7 +210,7 @@ fn decide_process_token(expected: &SecretDigest, facts: &RequestFacts<'_>) -> De
         return Decision::Public;
     }
     match presents(expected, facts) {
-        true => Decision::Permitted(Permit(Caller::ProcessTokenHolder)),
+        true => Decision::Permitted(Permit::process_token_holder()),
         false => Decision::Refused(Denial::no_process_token()),
     }
 }

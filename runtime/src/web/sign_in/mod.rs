@@ -47,6 +47,9 @@ impl SignIns {
     }
 }
 
+/// Refuses people whom `dashboard.access` gives no role.
+pub(super) const NOT_PERMITTED: &str = "not_permitted";
+
 /// Why a sign-in came to nothing. The caller is told next to none of it.
 #[derive(Debug)]
 struct Failure {
@@ -56,11 +59,18 @@ struct Failure {
     detail: String,
     /// The account that was tried, as it was typed.
     account: Option<String>,
+    /// The person whom the provider vouched for: user id and e-mail address.
+    person: Option<(String, String)>,
 }
 
 impl Failure {
     fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), account: None }
+        Self { reason, detail: detail.into(), account: None, person: None }
+    }
+
+    fn not_permitted(claims: &SessionClaims) -> Self {
+        let person = Some((claims.user_id.clone(), claims.email.clone()));
+        Self { person, ..Self::new(NOT_PERMITTED, "dashboard.access gives the person no role") }
     }
 
     fn at_account(self, account: &str) -> Self {
@@ -77,13 +87,17 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Opens a session and tells of it. The cookies are its only trace.
+/// Opens a session for a person who has a role, and audits it.
 fn open_session(
     dashboard: &Dashboard,
     context: &Context,
     by: &Registered,
     claims: SessionClaims,
 ) -> Result<Vec<HeaderValue>, Failure> {
+    let serving = dashboard.live.now();
+    if serving.gate.access().role_of(&by.name, &claims).is_none() {
+        return Err(Failure::not_permitted(&claims));
+    }
     let session = Session::open(by, claims).map_err(|error| Failure::new("no_random", error.to_string()))?;
     let cookies = dashboard.sealer.of_session(&session, &context.site, now());
     let cookies = cookies.map_err(|large| Failure::new("session_too_large", large.to_string()))?;
@@ -102,7 +116,7 @@ pub(super) fn about(event: EventName, session: &Session) -> Record {
 }
 
 fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Registered>, failure: &Failure) {
-    let Failure { reason, detail, account } = failure;
+    let Failure { reason, detail, account, person } = failure;
     let name = provider.map(|provider| provider.name.as_str());
     dashboard.metrics.sign_in(reason);
     tracing::info!(provider = name, reason, detail, "sign-in failed");
@@ -114,8 +128,12 @@ fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Regi
     // Which account is under attack is the first question of an operator, so the name is written although a person may
     // have typed a password into its field. The audit log is readable by its owner alone; the log on stderr, which often
     // goes elsewhere, does not have it.
-    dashboard.audit.write(match account {
+    let record = match account {
         Some(account) => record.with("account", account.as_str()),
+        None => record,
+    };
+    dashboard.audit.write(match person {
+        Some((user_id, email)) => record.with("user_id", user_id.as_str()).with("email", email.as_str()),
         None => record,
     });
 }

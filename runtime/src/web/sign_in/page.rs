@@ -5,6 +5,7 @@ use super::super::context::Context;
 use super::super::page::{Page, respond_with};
 use super::super::parameters::Parameters;
 use super::super::respond::QUERY_VALUE;
+use super::NOT_PERMITTED;
 use crate::auth::{Registered, safe_target};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 /// One sentence for every failure.
 pub(super) const FAILED: &str = "Sign-in failed. Please try again.";
+/// The person is known and has no role: to try again does not help.
+pub(super) const NO_ROLE: &str = "Your account has no role on this dashboard. Ask an operator for access.";
 
 pub(in crate::web) async fn login(
     State(dashboard): State<Arc<Dashboard>>,
@@ -22,7 +25,10 @@ pub(in crate::web) async fn login(
     parameters: Parameters,
 ) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
-    let message = parameters.only("failed").map(|_| FAILED);
+    let message = parameters.only("failed").map(|reason| match reason {
+        NOT_PERMITTED => NO_ROLE,
+        _ => FAILED,
+    });
     render(&dashboard, &context, &next, StatusCode::OK, message)
 }
 

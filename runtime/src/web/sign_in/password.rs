@@ -3,8 +3,10 @@
 use super::super::body::BoundedBody;
 use super::super::context::Context;
 use super::super::{Dashboard, respond, session_cookie};
-use super::{Failure, deadline, fault, open_session, page, tell_failure, too_many, with_retry};
-use crate::auth::{PasswordVerdict, Registered, safe_target};
+use super::{
+    Failure, NOT_PERMITTED, deadline, fault, open_session, page, tell_failure, too_many, with_retry,
+};
+use crate::auth::{PasswordVerdict, Registered, Role, safe_target};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -39,6 +41,8 @@ enum Outcome {
     TooMany(Duration),
     /// The provider gave no answer.
     Unanswered(String),
+    /// The password is right, and the person has no role.
+    NotPermitted,
     /// No browser would keep the session.
     Failed,
 }
@@ -114,7 +118,10 @@ async fn ask(
     };
     match provider.check_password(username, password, deadline()).await {
         Ok(PasswordVerdict::SignedIn(claims)) => {
-            open_session(dashboard, context, by, claims).map_err(|failure| (failure, Outcome::Failed))
+            open_session(dashboard, context, by, claims).map_err(|failure| match failure.reason {
+                NOT_PERMITTED => (failure, Outcome::NotPermitted),
+                _ => (failure, Outcome::Failed),
+            })
         }
         Ok(PasswordVerdict::InvalidCredentials) => {
             let detail = "the provider knows no such user with that password";
@@ -147,6 +154,7 @@ fn as_json(next: &str, outcome: Outcome) -> Response {
             let detail = "Too many attempts; try again later";
             with_retry(wait, respond::error(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail))
         }
+        Outcome::NotPermitted => respond::needs_role(Role::Viewer),
         Outcome::Unanswered(name) => respond::unreachable(&name),
         Outcome::Failed => respond::internal_error(),
     }
@@ -164,6 +172,7 @@ fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcom
         Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
         Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
         Outcome::TooMany(wait) => too_many(dashboard, context, next, wait),
+        Outcome::NotPermitted => again(StatusCode::FORBIDDEN, page::NO_ROLE),
         Outcome::Unanswered(_) => again(StatusCode::SERVICE_UNAVAILABLE, page::FAILED),
         Outcome::Failed => again(StatusCode::INTERNAL_SERVER_ERROR, page::FAILED),
     }

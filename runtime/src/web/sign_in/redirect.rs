@@ -7,7 +7,7 @@ use super::super::context::Context;
 use super::super::parameters::Parameters;
 use super::super::session_cookie::{self, RequestCookies, SIGN_IN_SECONDS};
 use super::super::{Dashboard, respond};
-use super::{Failure, deadline, fault, now, open_session, tell_failure, too_many};
+use super::{Failure, NOT_PERMITTED, deadline, fault, now, open_session, tell_failure, too_many};
 use crate::audit::{EventName, Record};
 use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, Registered, SecretDigest, safe_target};
 use axum::extract::State;
@@ -66,7 +66,7 @@ pub(in crate::web) async fn start(
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, Some(by), &failure);
-            failed(&context, &next)
+            failed(&context, &next, &failure)
         }
     }
 }
@@ -130,7 +130,7 @@ pub(in crate::web) async fn callback(
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, by, &failure);
-            failed(&context, &next)
+            failed(&context, &next, &failure)
         }
     }
 }
@@ -183,9 +183,10 @@ async fn complete(
     }
 }
 
-/// One answer for every failure: the sign-in page. A session that there was goes on: anybody can lead a browser here.
-fn failed(context: &Context, next: &str) -> Response {
-    let location = respond::login_url(&context.site, next) + "&failed=1";
+/// One answer for every failure but the want of a role: the sign-in page. A session that there was goes on: anybody can lead a browser here.
+fn failed(context: &Context, next: &str, failure: &Failure) -> Response {
+    let reason = if failure.reason == NOT_PERMITTED { NOT_PERMITTED } else { "1" };
+    let location = format!("{}&failed={reason}", respond::login_url(&context.site, next));
     let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     session_cookie::set(response.headers_mut(), [session_cookie::sign_in_deletion(&context.site)]);
     response
