@@ -1,17 +1,21 @@
 //! Putting the parts together: from settings to a dashboard that serves.
 
 mod drain_secret;
+mod ended_people;
 mod ended_sessions;
 mod file_watch;
 mod loading;
 mod providers;
 mod reload;
 mod session_key;
+mod session_list;
 mod start;
 
 pub use drain_secret::{DrainRegistration, drain_registration};
+pub use ended_people::{read_ended_people, record_ended_people};
 pub use providers::{ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
+pub use session_list::{SessionList, read_session_list};
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
@@ -31,11 +35,13 @@ use crate::web::{
 };
 use axum::Router;
 use drain_secret::{drain_provider, drain_secrets};
+use ended_people::EndedPeople;
 use ended_sessions::EndedSessions;
 use file_watch::FileWatch;
 use loading::Loading;
 use providers::{Observers, ProviderLoader};
 use reload::{Reloader, files_of};
+use session_list::SessionListKeeper;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -43,6 +49,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 /// The dashboard did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +123,7 @@ pub struct App {
     reloader: Reloader,
     files: FileWatch,
     loading: Loading,
+    ended_people: EndedPeople,
     lock: Option<HomeLock>,
 }
 
@@ -154,7 +162,9 @@ impl App {
         };
         let is_open = insecure && dashboard.is_gated();
         let (over, ended) = EndedSessions::open(&config.home).map_err(AppError::Thread)?;
-        let people = Arc::new(People::with_sessions(gate, Sessions::with_ended(over)));
+        let (cut_offs, ended_people) = EndedPeople::open(&config.home);
+        let sessions = Sessions::with_ended(over, cut_offs);
+        let people = Arc::new(People::with_sessions(gate, sessions, session_list::open(&config.home)));
         let entry = Entry { people, must_sign_in: auth_required, is_open };
         let nothing_loaded = loader.collect(config, &loading);
         let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
@@ -179,6 +189,7 @@ impl App {
             last_trouble: Arc::default(),
         };
         let feed = Feed::new(FeedSources { gateway: gateway.clone(), live: live.clone(), auth_required });
+        let home = config.home.clone();
         let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
         let state = Dashboard {
             live: live.clone(),
@@ -191,6 +202,7 @@ impl App {
                 let ended = ended.clone();
                 Box::pin(async move { ended.remember(id).await })
             }),
+            cut_off: Arc::new(move |cut_off| Box::pin(ended_people::remember(home.clone(), cut_off))),
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
@@ -211,7 +223,7 @@ impl App {
             audit: audit.clone(),
             metrics,
         };
-        Ok(Self { listener, router, audit, feed, reloader, files, loading, lock })
+        Ok(Self { listener, router, audit, feed, reloader, files, loading, ended_people, lock })
     }
 
     /// The port that was bound.
@@ -238,7 +250,11 @@ impl App {
         closed: watch::Receiver<bool>,
         announce: impl FnOnce() + Send,
     ) -> Result<(), AppError> {
-        let Self { listener, router, audit, feed, mut reloader, files, loading, lock } = self;
+        let Self { listener, router, audit, feed, mut reloader, files, loading, ended_people, lock } = self;
+        let people = reloader.entry.people.clone();
+        let keeper = SessionListKeeper::new(&reloader.running.home, people.clone());
+        let keeper = reloader.entry.must_sign_in.then(|| tokio::spawn(keeper.run(closed.clone())));
+        tokio::spawn(ended_people.follow(people, closed.clone()));
         tokio::spawn(feed.run());
         let (close, listening) = watch::channel(false);
         let served = tokio::spawn(listen::serve(listener, router, Limits::default(), listening));
@@ -251,10 +267,23 @@ impl App {
         }
         close.send_replace(true);
         let _ = served.await;
+        if let Some(keeper) = keeper {
+            finish(keeper, started.is_err()).await;
+        }
         // Joining the writer waits for a disk.
         let _ = tokio::task::spawn_blocking(move || audit.close()).await;
         drop(lock);
         started
+    }
+}
+
+/// Writes the list of sessions for the last time. A start that failed ends without `closed`, which the keeper waits for.
+async fn finish(keeper: JoinHandle<SessionListKeeper>, is_aborted: bool) {
+    if is_aborted {
+        keeper.abort();
+    }
+    if let Ok(keeper) = keeper.await {
+        keeper.finish().await;
     }
 }
 

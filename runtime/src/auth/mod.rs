@@ -6,9 +6,11 @@
 mod access;
 mod bearer;
 mod chain;
+mod cut_off;
 mod denial;
 mod gate;
 mod health;
+mod known_sessions;
 mod name;
 mod principal;
 mod provider;
@@ -26,6 +28,7 @@ mod visible_text;
 pub use access::{Access, AccessRule, Role};
 pub use bearer::{BearerToken, MAX_HEADER_BYTES, NoBearer};
 pub use chain::{ChainReport, Verified};
+pub use cut_off::{CutOff, CutOffs, MAX_CUT_OFFS, SessionFacts, Whose};
 pub use denial::{Denial, DenialStatus};
 pub use gate::{
     Caller, CookieChange, Decision, Gate, Judgement, OperatorPermit, People, PeopleGate, Permit, RESUME_PATH,
@@ -34,6 +37,7 @@ pub use gate::{
 pub use health::{
     CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Spent, Usage,
 };
+pub use known_sessions::{KnownSession, KnownSessions, Listing, MAX_KNOWN, Sighting};
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{

@@ -11,11 +11,11 @@ use super::site::Site;
 use crate::audit::{EventName, Record};
 use crate::auth::{
     Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
-    RequestFacts, SessionEvent, VERIFY_PATH, WS_PATH,
+    RequestFacts, SessionEvent, Sighting, VERIFY_PATH, WS_PATH,
 };
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::time::{Duration, Instant};
@@ -63,6 +63,9 @@ pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next
             next.run(request).await
         }
         Decision::Permitted(permit) => {
+            if let Caller::Person(session) = permit.caller() {
+                serving.gate.people().known.saw(session, sighting(&request, &context));
+            }
             // No handler, and nothing behind one, has any use for the credential.
             request.headers_mut().remove(AUTHORIZATION);
             request.headers_mut().remove(SESSION_TOKEN);
@@ -73,6 +76,11 @@ pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next
     };
     session_cookie::set(response.headers_mut(), cookies);
     response
+}
+
+fn sighting<'a>(request: &'a Request, context: &Context) -> Sighting<'a> {
+    let user_agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
+    Sighting { now: now(), address: context.ip(), user_agent }
 }
 
 /// Whether a provider that cannot be asked keeps the request from being decided.

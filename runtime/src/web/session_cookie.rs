@@ -132,6 +132,7 @@ impl CookieSealer {
             provider: session.provider.to_string(),
             user_id: claims.user_id.clone(),
             expires_at: claims.expires_at,
+            opened_at: session.opened_at,
             token: token.clone(),
         };
         let life = claims.expires_at.saturating_sub(now) + GRACE_SECONDS;
@@ -236,7 +237,7 @@ mod tests {
             access_token: Zeroizing::new(access.into()),
             refresh_token: Zeroizing::new(refresh.into()),
         };
-        Session::open(&Registered::new(ProviderName::new("basic").unwrap(), [].into()), claims).unwrap()
+        Session::open(&Registered::new(ProviderName::new("basic").unwrap(), [].into()), NOW, claims).unwrap()
     }
 
     fn sealer(keys: &[&[u8; 32]]) -> CookieSealer {

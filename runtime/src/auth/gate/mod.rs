@@ -9,7 +9,10 @@ use super::chain::{self, ChainReport, Verified};
 use super::refresh::Refresher;
 use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
-use super::{Access, BearerToken, Denial, PresentedSession, Registry, Required, SecretDigest, TokenRoutes};
+use super::{
+    Access, BearerToken, CutOff, Denial, KnownSession, KnownSessions, PresentedSession, Registry, Required,
+    SecretDigest, SessionId, TokenRoutes, Whose,
+};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,6 +62,8 @@ pub struct People {
     pub gate: PeopleGate,
     /// Sessions that are over, and who follows one.
     pub sessions: Sessions,
+    /// Sessions that were seen.
+    pub known: KnownSessions,
     /// Refreshes under way, and those of a moment ago.
     pub refresher: Refresher,
     /// Tickets for web sockets.
@@ -68,12 +73,40 @@ pub struct People {
 impl People {
     /// Nobody yet.
     pub fn new(gate: PeopleGate) -> Self {
-        Self::with_sessions(gate, Sessions::default())
+        Self::with_sessions(gate, Sessions::default(), KnownSessions::default())
     }
 
-    /// Nobody yet, but for those who have left.
-    pub fn with_sessions(gate: PeopleGate, sessions: Sessions) -> Self {
-        Self { gate, sessions, refresher: Refresher::default(), tickets: Tickets::default() }
+    /// With the sessions of earlier runs: those that are over, and those that were seen.
+    pub fn with_sessions(gate: PeopleGate, sessions: Sessions, known: KnownSessions) -> Self {
+        Self { gate, sessions, known, refresher: Refresher::default(), tickets: Tickets::default() }
+    }
+
+    /// Ends one session at once, with its sockets and tickets. Returns false if it had ended before.
+    pub fn end(&self, id: &SessionId) -> bool {
+        let is_new = self.sessions.end(id);
+        self.tickets.revoke(|session| session.id == *id);
+        self.known.remove(|known| known.id == *id);
+        is_new
+    }
+
+    /// Ends these sessions as of `now`, in seconds since the Unix epoch, and returns the cut-off and those that were listed.
+    pub fn end_all(&self, whose: Whose, now: u64) -> (CutOff, Vec<KnownSession>) {
+        let opened = self.known.newest_of(&whose).unwrap_or_default();
+        let cut_off = self.sessions.next_cut_off(whose, now.max(opened));
+        let ended = self.cut_off(&cut_off);
+        (cut_off, ended)
+    }
+
+    /// Takes sessions off the list that a request added again while they were ended.
+    pub fn forget_ended(&self) {
+        self.known.remove(|known| self.sessions.is_over(&known.facts()));
+    }
+
+    /// Ends every session that the cut-off ends, at once, with their sockets and tickets. Returns those that were listed.
+    pub fn cut_off(&self, cut_off: &CutOff) -> Vec<KnownSession> {
+        self.sessions.cut_off(cut_off.clone());
+        self.tickets.revoke(|session| cut_off.ends(&session.into()));
+        self.known.remove(|known| cut_off.ends(&known.facts()))
     }
 }
 
@@ -196,7 +229,7 @@ impl Gate {
     fn decide_ticket(&self, facts: &RequestFacts<'_>) -> Decision {
         let holder = facts.ticket.and_then(|ticket| self.people.tickets.spend(ticket, facts.at));
         match holder {
-            Some(TicketHolder::Person(session)) if !self.people.sessions.is_over(&session.id) => {
+            Some(TicketHolder::Person(session)) if !self.people.sessions.is_over(&(&*session).into()) => {
                 self.decide_role(session)
             }
             Some(TicketHolder::ProcessTokenHolder) => Decision::Permitted(Permit::process_token_holder()),

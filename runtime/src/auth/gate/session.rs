@@ -21,7 +21,7 @@ impl Gate {
             let denial = Denial::no_session(safe_target(facts.target), "no_session");
             return Judgement::people(Decision::Refused(denial));
         }
-        let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.id);
+        let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.into());
         if facts.session.is_broken
             || access.as_ref().is_some_and(is_over)
             || refresh.as_ref().is_some_and(is_over)
@@ -57,7 +57,7 @@ impl Gate {
             Asked::Confirmed(registered, claims) => {
                 let access_token = token.token.clone();
                 let claims = SessionClaims { access_token, refresh_token: Zeroizing::default(), ..claims };
-                let session = Arc::new(Session::mint(registered, token.id.clone(), claims));
+                let session = Arc::new(Session::mint(registered, token.id.clone(), token.opened_at, claims));
                 Verdict::Decided(Box::new(Judgement::people(self.decide_role(session))))
             }
             Asked::Over => Verdict::Over,
@@ -95,7 +95,7 @@ impl Gate {
             self.people.refresher.refresh(registered, token, facts.by, until).await;
         match refreshed {
             // It may have been ended while it was refreshed.
-            Refreshed::Renewed(session) if !self.people.sessions.is_over(&session.id) => {
+            Refreshed::Renewed(session) if !self.people.sessions.is_over(&(&*session).into()) => {
                 let event = is_first.then(|| SessionEvent::Refreshed(session.clone()));
                 let cookies = CookieChange::Renew(session.clone());
                 Judgement { cookies, event, ..Judgement::people(self.decide_role(session)) }

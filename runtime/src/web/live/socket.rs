@@ -83,7 +83,7 @@ struct FollowedSession {
 
 /// `None`: as many pages of it are open as may be.
 fn follow(dashboard: &Dashboard, session: &Arc<Session>, role: Role) -> Option<FollowedSession> {
-    let is_over = dashboard.live.now().gate.people().sessions.follow(&session.id)?;
+    let is_over = dashboard.live.now().gate.people().sessions.follow(session)?;
     Some(FollowedSession { session: session.clone(), role, is_over })
 }
 

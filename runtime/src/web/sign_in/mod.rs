@@ -15,7 +15,7 @@ use super::context::Context;
 use super::excerpt::excerpt;
 use super::{Dashboard, session_cookie};
 use crate::audit::{EventName, Record};
-use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Throttle};
+use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Sighting, Throttle};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -98,9 +98,13 @@ fn open_session(
     if serving.gate.access().role_of(&by.name, &claims).is_none() {
         return Err(Failure::not_permitted(&claims));
     }
-    let session = Session::open(by, claims).map_err(|error| Failure::new("no_random", error.to_string()))?;
+    let mut session =
+        Session::open(by, now(), claims).map_err(|error| Failure::new("no_random", error.to_string()))?;
+    let people = serving.gate.people();
+    session.opened_at = people.sessions.opening_time(&(&session).into());
     let cookies = dashboard.sealer.of_session(&session, &context.site, now());
     let cookies = cookies.map_err(|large| Failure::new("session_too_large", large.to_string()))?;
+    people.known.saw(&session, Sighting { now: now(), address: context.ip(), user_agent: None });
     dashboard.metrics.sign_in("success");
     tracing::info!(provider = %session.provider, user = session.claims.user_id, "signed in");
     dashboard.audit.write(about(EventName::LoginSuccess, &session).with("ip", context.ip()));
