@@ -15,6 +15,7 @@ pub use drain_secret::{DrainRegistration, drain_registration};
 pub use ended_people::{read_ended_people, record_ended_people};
 pub use providers::{ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
+pub use session_key::SessionKeyError;
 pub use session_list::{SessionList, read_session_list};
 
 use crate::audit::{AuditLog, EventName, Record};
@@ -29,9 +30,9 @@ use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::web::{
-    DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics,
-    PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH, SecurityHeaders, Serving,
-    SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
+    CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live,
+    MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
+    SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
 use drain_secret::{drain_provider, drain_secrets};
@@ -41,6 +42,7 @@ use file_watch::FileWatch;
 use loading::Loading;
 use providers::{Observers, ProviderLoader};
 use reload::{Reloader, files_of};
+use session_key::SessionKeys;
 use session_list::SessionListKeeper;
 use std::fs::DirBuilder;
 use std::io;
@@ -75,13 +77,8 @@ pub enum AppError {
         cause: io::Error,
     },
     /// The key that seals cookies cannot be kept.
-    #[error("cannot keep the session key in {path}: {cause}")]
-    SessionKey {
-        /// Its file.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    SessionKey(#[from] SessionKeyError),
     /// Another dashboard serves the home.
     #[error("another dashboard runs over {0}: end it first, or use another --home")]
     HomeTaken(PathBuf),
@@ -143,10 +140,15 @@ impl App {
     pub async fn build(config: Config, overrides: Overrides, insecure: bool) -> Result<Self, AppError> {
         let config = &config.with(&overrides);
         // First, so that no change goes unseen between reading a file and watching it.
-        let files = FileWatch::start(files_of(config));
+        let mut files = FileWatch::start(files_of(config));
         let home_failed = |cause| AppError::Home { home: config.home.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(home_failed)?;
         let lock = take_home(&config.home)?;
+        let keys = SessionKeys::load(config)?;
+        if keys.is_new {
+            files.note_own(&session_key::file(config));
+        }
+        let sealer = CookieSealer::new(keys.secrets());
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
@@ -195,8 +197,7 @@ impl App {
             live: live.clone(),
             hosts: host_policy(dashboard),
             sites: sites(dashboard),
-            sealer: session_key::sealer(config)
-                .map_err(|(path, cause)| AppError::SessionKey { path, cause })?,
+            sealer: sealer.clone(),
             sign_ins: SignIns::default(),
             ended: Arc::new(move |id| {
                 let ended = ended.clone();
@@ -220,6 +221,7 @@ impl App {
             loader,
             entry,
             live,
+            sealer,
             audit: audit.clone(),
             metrics,
         };

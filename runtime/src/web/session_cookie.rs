@@ -5,12 +5,14 @@
 
 use super::site::Site;
 use crate::auth::{PresentedSession, Session, SessionToken};
+use arc_swap::ArcSwap;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 use cookie::time::Duration;
 use cookie::{Cookie, CookieJar, Key, SameSite};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 const ACCESS: &str = "hermes_session_at";
 const REFRESH: &str = "hermes_session_rt";
@@ -25,10 +27,10 @@ const REFRESH_SECONDS: u64 = 30 * 24 * 3600;
 /// Browsers drop a larger cookie without a word (RFC 6265bis, section 5.7).
 const MAX_COOKIE_BYTES: usize = 4096;
 
-/// Seals and opens the values of cookies.
+/// Seals and opens the values of cookies. Clones share their keys.
 #[derive(Clone)]
 pub struct CookieSealer {
-    keys: Vec<Key>,
+    keys: Arc<ArcSwap<Vec<Key>>>,
 }
 
 /// A value that no browser would keep.
@@ -69,14 +71,19 @@ impl<'a> RequestCookies<'a> {
 impl CookieSealer {
     /// The first of these secrets seals; all of them open, so that a new one can take over from an old one.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self { keys: secrets.into_iter().map(Key::derive_from).collect() }
+        Self { keys: Arc::new(ArcSwap::from_pointee(derive(secrets))) }
+    }
+
+    /// From now on these secrets, in this sealer and its clones.
+    pub fn replace_keys<'a>(&self, secrets: impl IntoIterator<Item = &'a [u8]>) {
+        self.keys.store(Arc::new(derive(secrets)));
     }
 
     /// A value, sealed under the name of its cookie.
     pub fn seal(&self, name: &str, value: &impl Serialize) -> String {
         let text = serde_json::to_string(value).unwrap_or_default();
         let mut jar = CookieJar::new();
-        if let Some(key) = self.keys.first() {
+        if let Some(key) = self.keys.load().first() {
             jar.private_mut(key).add(Cookie::new(name.to_owned(), text));
         }
         jar.get(name).map(|cookie| cookie.value().to_owned()).unwrap_or_default()
@@ -86,7 +93,8 @@ impl CookieSealer {
     pub fn open<T: DeserializeOwned>(&self, name: &str, sealed: &str) -> Option<T> {
         let jar = CookieJar::new();
         let open = |key| jar.private(key).decrypt(Cookie::new(name.to_owned(), sealed.to_owned()));
-        let opened = self.keys.iter().find_map(open)?;
+        let keys = self.keys.load();
+        let opened = keys.iter().find_map(open)?;
         serde_json::from_str(opened.value()).ok()
     }
 
@@ -172,6 +180,10 @@ impl CookieSealer {
         }
         Ok(header(base, sealed, site, seconds))
     }
+}
+
+fn derive<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Vec<Key> {
+    secrets.into_iter().map(Key::derive_from).collect()
 }
 
 /// `__Host-` and `__Secure-` are promises that browsers hold a cookie to (RFC 6265bis, section 4.1.3).
