@@ -39,7 +39,7 @@ pub(super) async fn list(State(dashboard): State<Arc<Dashboard>>, Permitted(perm
 /// Which sessions the caller may see and end.
 fn sight_of(permit: &Permit) -> impl Fn(&KnownSession) -> bool {
     let is_operator = permit.to_operate().is_some();
-    move |known| {
+    move |known: &KnownSession| {
         let is_own = matches!(permit.caller(), Caller::Person(session)
             if session.provider.as_str() == known.provider && session.claims.user_id == known.user_id);
         is_operator || is_own
