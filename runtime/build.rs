@@ -25,6 +25,7 @@ const BUNDLED: &[(&str, Target)] = &[
     ("service-keys", Target::Bare),
     ("basic-provider", Target::Wasi),
     ("oidc-provider", Target::Wasi),
+    ("nous-provider", Target::Wasi),
     ("jwt-provider", Target::Wasi),
 ];
 

@@ -10,7 +10,8 @@ pub struct HttpRequest {
     pub headers: Vec<(String, String)>,
     /// `None` is `GET`.
     pub body: Option<HttpBody>,
-    /// How long the connection and the answer's first byte may take, each; `None`: as long as the call.
+    /// How long the connection, the answer's first byte and the wait between two parts of the answer may take, each;
+    /// `None`: as long as the call.
     pub timeout_ms: Option<u64>,
 }
 

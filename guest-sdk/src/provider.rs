@@ -42,12 +42,22 @@ pub struct TokenPrincipal {
     pub principal: String,
     /// What the caller may do, as scope tokens (RFC 6749 section 3.3).
     pub scopes: Vec<String>,
+    /// The caller's groups, as the identity provider names them. The component passes on the first 256 of those that have
+    /// at most 256 bytes. Empty where unknown.
+    pub groups: Vec<String>,
 }
 
 impl TokenPrincipal {
-    /// A caller with these scopes.
+    /// A caller with these scopes, whose groups are unknown.
     pub fn new<S: Into<String>>(principal: impl Into<String>, scopes: impl IntoIterator<Item = S>) -> Self {
-        Self { principal: principal.into(), scopes: scopes.into_iter().map(Into::into).collect() }
+        let scopes = scopes.into_iter().map(Into::into).collect();
+        Self { principal: principal.into(), scopes, groups: Vec::new() }
+    }
+
+    /// The same caller in these groups.
+    #[must_use]
+    pub fn with_groups<G: Into<String>>(self, groups: impl IntoIterator<Item = G>) -> Self {
+        Self { groups: groups.into_iter().map(Into::into).collect(), ..self }
     }
 }
 
@@ -68,6 +78,9 @@ pub struct Session {
     pub access_token: String,
     /// Empty: the session cannot be refreshed.
     pub refresh_token: String,
+    /// The person's groups, as the identity provider names them. The component passes on the first 256 of those that have
+    /// at most 256 bytes. Empty where unknown.
+    pub groups: Vec<String>,
 }
 
 /// The one failure that a provider may report of itself: its backing store is out of reach.

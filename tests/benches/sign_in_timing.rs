@@ -19,7 +19,7 @@ fn main() {
     let users = users(&hash_of("lovelace"));
     let home = Home::with_config(&format!(
         "dashboard:\n  public_url: http://agent.test\n  trusted_proxies: [127.0.0.0/8]\n  providers:\n    - name: basic\n      \
-         component: builtin:basic\n      config: {{secret: 0123456789abcdef0123456789abcdef, users: \
+         component: builtin:basic\n      config: {{secret: 9f3c1b7e2d8a4650c1e7b93f60d2a548, users: \
          {users}}}\n      grants: {{keyvalue: true}}\n      limits: {{deadline_ms: 10000}}\n"
     ));
     let dashboard = home.dashboard();

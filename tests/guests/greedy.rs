@@ -5,7 +5,7 @@ mod guest {
     wit_bindgen::generate!({
         inline: "package test:greedy;
                  interface secrets { read: func() -> string; }
-                 world greedy { import secrets; include portcullis:auth/auth-provider@0.1.0; }",
+                 world greedy { import secrets; include portcullis:auth/auth-provider@0.2.0; }",
         path: "../../wit",
         world: "test:greedy/greedy",
         generate_all,
@@ -22,7 +22,9 @@ mod guest {
 
         fn verify_token(token: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
             let principal = test::greedy::secrets::read();
-            Ok((token == principal).then_some(provider::TokenPrincipal { principal, scopes: Vec::new() }))
+            let is_known = token == principal;
+            let (scopes, groups) = (Vec::new(), Vec::new());
+            Ok(is_known.then_some(provider::TokenPrincipal { principal, scopes, groups }))
         }
 
         fn verify_session(_: String) -> Result<Option<provider::Session>, provider::ProviderError> {

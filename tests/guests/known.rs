@@ -1,4 +1,4 @@
-//! Knows two tokens: one with a scope, one without.
+//! Knows three tokens: one with a scope, one without, one with groups.
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
@@ -10,6 +10,11 @@ impl Provider for Guest {
         Ok(match token {
             "good-token" => Some(TokenPrincipal::new("good-bot", ["metrics.read", "not.granted"])),
             "scopeless-token" => Some(TokenPrincipal::new("scopeless-bot", ["not.granted"])),
+            "grouped-token" => {
+                let groups =
+                    ["deployers".to_owned(), "a,b".to_owned(), "x".repeat(257), "\u{200b}".to_owned()];
+                Some(TokenPrincipal::new("grouped-bot", ["metrics.read"]).with_groups(groups))
+            }
             _ => None,
         })
     }

@@ -30,6 +30,17 @@ mod guest {
             expires_at: if name == "expired" { now - 1 } else { now + life },
             access_token: if name == "huge" { "x".repeat(5_000) } else { format!("at:{name}") },
             refresh_token,
+            groups: groups(name),
+        }
+    }
+
+    fn groups(name: &str) -> Vec<String> {
+        match name {
+            "grouped" => {
+                ["admins", "cn=ops,dc=b \u{e4} 100%", " padded", "two\nlines"].map(str::to_owned).into()
+            }
+            "in-every-group" => (0..256).map(|number| format!("{number:0>256}")).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -51,6 +62,7 @@ mod guest {
                 Some("down") => Err(provider::ProviderError::Unavailable("no store".to_owned())),
                 Some("gone") | None => Ok(None),
                 Some("other") => Ok(Some(session("somebody-else"))),
+                Some("spoilt") => Ok(Some(session("control"))),
                 Some(name) => Ok(Some(session(name))),
             }
         }

@@ -5,7 +5,7 @@ mod guest {
     wit_bindgen::generate!({
         inline: "package portcullis:guest;
                  world records {
-                     include portcullis:auth/password-provider@0.1.0;
+                     include portcullis:auth/password-provider@0.2.0;
                      import wasi:keyvalue/store@0.2.0-draft;
                  }",
         path: "../../wit",
@@ -40,7 +40,8 @@ mod guest {
 
         fn verify_token(token: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
             if token == QUESTION {
-                return Ok(Some(provider::TokenPrincipal { principal: seen(), scopes: Vec::new() }));
+                let (scopes, groups) = (Vec::new(), Vec::new());
+                return Ok(Some(provider::TokenPrincipal { principal: seen(), scopes, groups }));
             }
             see(&token);
             Ok(None)

@@ -34,5 +34,8 @@ pub fn marker_of_one_lease() -> Marker {
     Marker::of(&vec![lease].into(), None, 1).expect("it has a lease")
 }
 
+/// A token of a dashboard's process that passes the strength gate.
+pub const PROCESS_TOKEN: &str = "Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc";
+
 /// A drain secret that passes the strength gate.
 pub const DRAIN_SECRET: &str = "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7";

@@ -58,11 +58,11 @@ impl Process {
         let mut words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
         let mut command = Command::new(words.next().expect("the binary at least"));
         command.args(words);
-        for name in
-            ["HERMES_HOME", "HERMES_DASHBOARD_DRAIN_SECRET", "HERMES_DASHBOARD_SESSION_TOKEN", "RUST_LOG"]
-        {
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        for name in ours.filter(|name| name.as_encoded_bytes().starts_with(b"HERMES_")) {
             command.env_remove(name);
         }
+        command.env_remove("RUST_LOG");
         let mut child = command
             .args(arguments)
             .arg("--home")

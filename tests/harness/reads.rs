@@ -78,9 +78,9 @@ pub fn config(data: &[u8]) {
         Err(error) => {
             let lines = text.lines().count() as u64 + 1;
             assert!(!error.mistakes.is_empty());
-            assert!(
-                error.mistakes.iter().all(|mistake| mistake.place.line <= lines && !mistake.text.is_empty())
-            );
+            assert!(error.mistakes.iter().all(|mistake| {
+                mistake.place.is_some_and(|place| place.line <= lines) && !mistake.text.is_empty()
+            }));
         }
     }
 }
@@ -133,12 +133,13 @@ pub fn claims(data: &[u8]) {
         email: String::new(),
         display_name: text,
         org_id: String::new(),
-        groups: Vec::new(),
         expires_at: u64::from_le_bytes(number),
         access_token: String::new().into(),
         refresh_token: String::new().into(),
+        groups: scopes,
     };
     if let Ok(session) = session.checked(1_000_000_000) {
         assert!(session.expires_at > 1_000_000_000 && !session.user_id.contains(char::is_control));
+        assert!(session.groups.iter().all(|group| !group.is_empty() && !group.contains(char::is_control)));
     }
 }

@@ -100,7 +100,7 @@ let lovelace;
 export const basic = async (more = {}) => ({
   name: 'basic', component: 'builtin:basic', display_name: 'Local account',
   config: {
-    secret: '0123456789abcdef0123456789abcdef',
+    secret: '9f3c1b7e2d8a4650c1e7b93f60d2a548',
     users: [{ username: 'ada', password_hash: lovelace ??= await hashPassword('lovelace'), display_name: 'Ada Lovelace', email: 'ada@example.test' }],
     ...more,
   },

@@ -30,7 +30,7 @@ const ask = (dashboard, path, bearer) => fetch(`http://127.0.0.1:${dashboard.por
 test('tokens of the issuer, and of nobody else', async () => {
   const dashboard = await new Home(config({ config: { jwks } })).dashboard();
   for (const alg of Object.keys(keys)) {
-    assert.deepEqual(await (await ask(dashboard, '/api/auth/whoami', token(alg))).json(), { principal: 'service-7', provider: 'jwt', scopes: ['metrics.read'] });
+    assert.deepEqual(await (await ask(dashboard, '/api/auth/whoami', token(alg))).json(), { principal: 'service-7', provider: 'jwt', scopes: ['metrics.read'], groups: [] });
     assert.equal((await ask(dashboard, '/metrics', token(alg))).status, 200);
   }
   const text = `${b64({ alg: 'HS256', kid: 'RS256' })}.${b64(claims())}`;

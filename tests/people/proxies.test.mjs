@@ -67,7 +67,7 @@ for (const kind of ['nginx', 'caddy']) {
     });
 
     await t.test('a person: the application is told who', async () => {
-      const forged = { 'x-auth-user': 'root', 'X-Auth-Scopes': 'admin', 'X-Auth-Provider': 'forged', X_Auth_User: 'root', 'x-forwarded-for': '6.6.6.6', 'x-original-uri': '/public' };
+      const forged = { 'x-auth-user': 'root', 'X-Auth-Scopes': 'admin', 'X-Auth-Groups': 'admins', 'X-Auth-Provider': 'forged', X_Auth_User: 'root', 'x-forwarded-for': '6.6.6.6', 'x-original-uri': '/public' };
       client.jar(front.url).set('theme', 'dark');
       const answer = await ask(target, { headers: forged });
       assert.equal(answer.status, 200);

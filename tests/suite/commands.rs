@@ -52,7 +52,7 @@ fn inspect_shows_what_a_component_is() {
     let known = guest("known").display().to_string();
     let shown = Process::run(&home, &["provider", "inspect", &known], &[]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
-    assert!(shown.stdout.contains("export  portcullis:auth/provider@0.1.0"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("export  portcullis:auth/provider@0.2.0"), "{}", shown.stdout);
     assert!(shown.stdout.contains("import  wasi:"), "{}", shown.stdout);
     let builtin = Process::run(&home, &["provider", "inspect", "--json", "builtin:service-keys"], &[]);
     let builtin: serde_json::Value = serde_json::from_str(&builtin.stdout).expect("JSON");

@@ -28,7 +28,7 @@ fn provider_in_the_readme_is_one_that_works() {
     };
     assert_eq!(
         whoami("open-sesame").body,
-        r#"{"principal":"demo","provider":"demo","scopes":["metrics.read"]}"#
+        r#"{"principal":"demo","provider":"demo","scopes":["metrics.read"],"groups":[]}"#
     );
     assert_eq!(whoami("open-sesam").status, 401);
 }

@@ -1,7 +1,7 @@
 //! `POST /api/gateway/drain`: bodies, expiry, the marker, and a disk that does not cooperate.
 
 use jiff::Timestamp;
-use portcullis_tests::{DRAIN_SECRET, Home, Process, Reply, SOON, eventually, post};
+use portcullis_tests::{DRAIN_SECRET, Home, PROCESS_TOKEN, Process, Reply, SOON, eventually, post};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -130,14 +130,14 @@ fn without_a_good_secret_the_route_stays_behind_the_gate() {
         let variables: Vec<_> =
             secret.iter().map(|secret| ("HERMES_DASHBOARD_DRAIN_SECRET", *secret)).collect();
         let variables: Vec<_> =
-            variables.into_iter().chain([("HERMES_DASHBOARD_SESSION_TOKEN", "the-page's-token")]).collect();
+            variables.into_iter().chain([("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)]).collect();
         let dashboard = home.dashboard_with(&["--port", "0"], &variables);
         let url = dashboard.url("/api/gateway/drain");
         let bearer = format!("Bearer {}", secret.unwrap_or("anything"));
         assert_eq!(post(&url, &[("authorization", &bearer)], "").status, 401, "{secret:?}");
         assert!(dashboard.log().contains("HERMES_DASHBOARD_DRAIN_SECRET"), "{}", dashboard.log());
         // Whoever holds this process's token may still drain from the dashboard.
-        assert_eq!(post(&url, &[("x-hermes-session-token", "the-page's-token")], "").status, 200);
+        assert_eq!(post(&url, &[("x-hermes-session-token", PROCESS_TOKEN)], "").status, 200);
         assert_eq!(home.json(".drain_request.json")["principal"], "dashboard");
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-const TOKEN: &str = "the-page's-token";
+const TOKEN: &str = "the-page's-token-0Kq7Lx9Zr4Tb6Vn8Mc1W";
 
 fn loopback(home: &Home) -> Process {
     home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", TOKEN)])
@@ -28,11 +28,11 @@ fn other_hosts_and_odd_paths_are_refused_before_the_gate() {
     let ask = |path: &str, headers: &str| {
         raw(&dashboard, &format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"))
     };
-    assert_eq!(ask("/healthz", "Host: localhost\r\n"), 200);
-    assert_eq!(ask("/healthz", "Host: evil.example\r\n"), 400);
-    assert_eq!(ask("/healthz", ""), 400);
-    assert_eq!(ask("/healthz", "Host: localhost\r\nHost: localhost\r\n"), 400);
-    assert_eq!(ask("http://evil.example/healthz", "Host: localhost\r\n"), 400);
+    assert_eq!(ask("/api/status", "Host: localhost\r\n"), 200);
+    assert_eq!(ask("/api/status", "Host: evil.example\r\n"), 400);
+    assert_eq!(ask("/api/status", ""), 400);
+    assert_eq!(ask("/api/status", "Host: localhost\r\nHost: localhost\r\n"), 400);
+    assert_eq!(ask("http://evil.example/api/status", "Host: localhost\r\n"), 400);
     for path in ["/api%2fstatus", "/x/../api/status", "/%2e%2e/api/status", "/api/%00", "/./api/status"] {
         assert_eq!(ask(path, "Host: localhost\r\n"), 400, "{path}");
     }

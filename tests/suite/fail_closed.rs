@@ -68,7 +68,15 @@ const CASES: &[Case] = &[
     case("the drain secret on another route", &["known"], METRICS, DrainSecret, 403, FORBIDDEN),
     case("no provider", &[], METRICS, GOOD, 401, UNAUTHORIZED),
     case("a provider that traps", &["traps"], METRICS, GOOD, 401, UNAUTHORIZED),
-    case("a provider that answers garbage", &["garbles"], METRICS, GOOD, 401, UNAUTHORIZED),
+    case("a caller whose name cannot be used", &["garbles"], METRICS, GOOD, 401, UNAUTHORIZED),
+    case(
+        "one with an unusable name, then one that knows",
+        &["garbles", "known"],
+        METRICS,
+        GOOD,
+        200,
+        "# HELP",
+    ),
     case("a provider that takes all memory", &["hoards"], METRICS, GOOD, 401, UNAUTHORIZED),
     case("a provider that answers 100 MiB", &["shouts"], METRICS, GOOD, 401, UNAUTHORIZED),
     case("a provider that loops", &["loops"], METRICS, GOOD, 503, "Auth provider 'loops-0' unreachable"),
@@ -159,7 +167,7 @@ const CASES: &[Case] = &[
         WHOAMI,
         GOOD,
         200,
-        r#"{"principal":"good-bot","provider":"known-0","scopes":["metrics.read"]}"#,
+        r#"{"principal":"good-bot","provider":"known-0","scopes":["metrics.read"],"groups":[]}"#,
     ),
     case(
         "a good token without any scope",
@@ -175,7 +183,7 @@ const CASES: &[Case] = &[
         WHOAMI,
         DrainSecret,
         200,
-        r#"{"principal":"drain-control","provider":"drain-secret","scopes":["drain"]}"#,
+        r#"{"principal":"drain-control","provider":"drain-secret","scopes":["drain"],"groups":[]}"#,
     ),
     case(
         "a provider that names itself another",
@@ -225,11 +233,13 @@ const PEOPLE_CASES: &[PersonCase] = &[
     person("down", "GET", "/", 503, UNREACHABLE),
     person("gone", "GET", "/", 302, "/login?next=%2F"),
     person("other", "GET", "/", 302, "/login?next=%2F"),
+    person("spoilt", "GET", "/", 302, "/login?next=%2F"),
     person(NOBODY, "GET", "/api/auth/me", 401, NO_SESSION),
     person("ada", "GET", "/api/auth/me", 200, r#""user_id":"ada""#),
     person("traps", "GET", "/api/auth/me", 503, UNREACHABLE),
     person("gone", "GET", "/api/auth/me", 401, OVER),
     person("other", "GET", "/api/auth/me", 401, OVER),
+    person("spoilt", "GET", "/api/auth/me", 401, OVER),
     person(NOBODY, "POST", "/api/auth/ws-ticket", 401, NO_SESSION),
     person("ada", "POST", "/api/auth/ws-ticket", 200, r#""ttl_seconds":30"#),
     person("gone", "POST", "/api/auth/ws-ticket", 401, OVER),
@@ -259,6 +269,7 @@ const PEOPLE_CASES: &[PersonCase] = &[
     person("ada", "GET", "/auth/verify", 200, ""),
     person("traps", "GET", "/auth/verify", 503, UNREACHABLE),
     person("other", "GET", "/auth/verify", 401, OVER),
+    person("spoilt", "GET", "/auth/verify", 401, OVER),
     person(NOBODY, "GET", "/auth/resume?next=/x", 302, "/login?next=%2Fx"),
     person("ada", "GET", "/auth/resume?next=/x", 302, "/x"),
     person("ada", "GET", "/auth/resume?next=//e", 302, "/"),
@@ -402,7 +413,8 @@ fn document() -> String {
     }
     text.push_str(
         "\n## People, where they must sign in\n\nOf a session whose provider, asked again, does what its name says; `nobody` \
-         has none. An answer of 503 leaves the\ncookies, one of 401 or to the sign-in page deletes them.\n\n\
+         has none, and the\nclaims of `spoilt` can no longer be used. An answer of 503 leaves the cookies, one of 401 or to the \
+         sign-in page deletes\nthem.\n\n\
          | route | session | status | body or location has |\n|---|---|---|---|\n",
     );
     for PersonCase { who, call, status, says } in PEOPLE_CASES {

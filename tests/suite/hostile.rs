@@ -30,9 +30,8 @@ fn each_is_caught_by_its_limit() {
         ("loops", "deadline_exceeded", "300 ms"),
         ("sleeps", "deadline_exceeded", "300 ms"),
         ("hoards", "out_of_memory", "limit 16777216"),
-        ("shouts", "malformed", "more than 65536 bytes"),
+        ("shouts", "malformed", "more than 131072 bytes"),
         ("traps", "trapped", "unreachable"),
-        ("garbles", "malformed", "control characters"),
         ("unreachable", "unavailable", "the directory does not answer"),
     ] {
         let (_home, fault) = fault_of(guest);

@@ -1,6 +1,8 @@
 //! A drain with several owners.
 
-use portcullis_tests::{DRAIN_SECRET, Home, Process, Reply, SOON, eventually, get, post, request};
+use portcullis_tests::{
+    DRAIN_SECRET, Home, PROCESS_TOKEN, Process, Reply, SOON, eventually, get, post, request,
+};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -151,11 +153,13 @@ fn callers_that_never_pause_do_not_put_off_what_the_dashboard_mends() {
 fn form_without_an_action_and_json_called_a_form_begin_nothing() {
     let home = Home::new();
     let variables =
-        [("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET), ("HERMES_DASHBOARD_SESSION_TOKEN", "token")];
+        [("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET), ("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)];
     let dashboard = home.dashboard_with(&["--port", "0"], &variables);
     let send = |body: &str| {
-        let headers =
-            [("x-hermes-session-token", "token"), ("content-type", "application/x-www-form-urlencoded")];
+        let headers = [
+            ("x-hermes-session-token", PROCESS_TOKEN),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
         post(&dashboard.url("/api/drain"), &headers, body)
     };
     drain(&dashboard, &json!({}));
@@ -262,9 +266,9 @@ fn drain_secret_in_the_home_is_read() {
 fn metrics_of_the_dashboard_say_what_the_gateway_does() {
     let home = Home::with_config("gateway: {command: [cat]}");
     let variables =
-        [("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET), ("HERMES_DASHBOARD_SESSION_TOKEN", "token")];
+        [("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET), ("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)];
     let dashboard = home.dashboard_with(&["--port", "0"], &variables);
-    let metrics = || get(&dashboard.url("/metrics"), &[("x-hermes-session-token", "token")]).body;
+    let metrics = || get(&dashboard.url("/metrics"), &[("x-hermes-session-token", PROCESS_TOKEN)]).body;
     let says = |lines: &[&str]| {
         let text = metrics();
         lines.iter().all(|line| text.lines().any(|found| found == *line)).then_some(())

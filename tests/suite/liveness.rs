@@ -319,7 +319,7 @@ fn every_situation_is_told_as_it_is() {
 
 fn check(situation: &Situation) {
     let says = situation.says;
-    let key = "dashboard: {session_key: 0123456789abcdef0123456789abcdefX}";
+    let key = "dashboard: {session_key: 9f3c1b7e2d8a4650c1e7b93f60d2a548}";
     let home = Home::with_config(&format!("{key}\ngateway: {{command: [cat]}}"));
     let processes = (situation.make)(&home);
     let by = (situation.by)(&home);

@@ -116,20 +116,19 @@ fn provider_that_fails_signs_nobody_in() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     for (user, status) in [
-        // Before the faults that shut the provider out for a while.
         ("huge", 500),
         ("login-traps", 503),
         ("login-down", 503),
-        ("nobody", 503),
-        ("control", 503),
-        ("expired", 503),
-        ("for-ever", 503),
+        ("nobody", 403),
+        ("control", 403),
+        ("expired", 403),
+        ("for-ever", 403),
     ] {
         let mut browser = Browser::default();
         let reply = browser.post(&dashboard.url("/auth/password-login"), &password(user, "good"));
         assert_eq!((reply.status, browser.cookies.len()), (status, 0), "{user}: {reply:?}");
     }
-    let expected = ["malformed", "session_too_large", "trapped", "unavailable"];
+    let expected = ["session_too_large", "trapped", "unavailable", "unusable_claim"];
     eventually("each is audited with its reason", SOON, || {
         let lines = home.audit().into_iter().filter(|line| line["event"] == "login_failure");
         let reasons: BTreeSet<_> =

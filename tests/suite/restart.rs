@@ -4,7 +4,9 @@ use super::people::{gated, signed_in};
 use super::turns::{Gate, start_turn_in_background, wait_for_turns};
 use super::up::up_with;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_tests::{DRAIN_SECRET, Home, Process, Reply, SOON, eventually, get, guest, post};
+use portcullis_tests::{
+    DRAIN_SECRET, Home, PROCESS_TOKEN, Process, Reply, SOON, eventually, get, guest, post,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -12,9 +14,9 @@ use std::panic::catch_unwind;
 use std::thread;
 
 const REQUEST: &str = ".restart_request.json";
-const TOKEN: (&str, &str) = ("x-hermes-session-token", "process-token");
+const TOKEN: (&str, &str) = ("x-hermes-session-token", PROCESS_TOKEN);
 const VARIABLES: [(&str, &str); 2] =
-    [("HERMES_DASHBOARD_SESSION_TOKEN", "process-token"), ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)];
+    [("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN), ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)];
 
 fn dashboard(home: &Home) -> Process {
     home.dashboard_with(&["--port", "0"], &VARIABLES)
@@ -247,7 +249,7 @@ fn callers_without_permission_restart_nothing() {
     let (with_token_route, mut gateway) = (dashboard(&home), home.gateway());
     let url = with_token_route.url("/api/gateway/restart");
     for (token, status) in
-        [("scopeless-token", 403), (DRAIN_SECRET, 403), ("process-token", 401), ("good-token", 202)]
+        [("scopeless-token", 403), (DRAIN_SECRET, 403), (PROCESS_TOKEN, 401), ("good-token", 202)]
     {
         assert_eq!(post(&url, &[("authorization", &bearer(token))], "{}").status, status, "{token}");
     }
@@ -260,9 +262,9 @@ fn callers_without_permission_restart_nothing() {
 fn open_gate_restarts_for_nobody() {
     let home = gated("http://agent.test", "");
     let dashboard = home.dashboard_with(&["--port", "0", "--insecure"], &VARIABLES);
-    let authorization = format!("Bearer {DRAIN_SECRET}");
+    let [process_token, drain_secret] = [PROCESS_TOKEN, DRAIN_SECRET].map(|token| format!("Bearer {token}"));
     for path in ["/api/gateway/restart", "/api/restart"] {
-        for header in [TOKEN, ("authorization", "Bearer process-token"), ("authorization", &authorization)] {
+        for header in [TOKEN, ("authorization", &process_token), ("authorization", &drain_secret)] {
             assert_eq!(post(&dashboard.url(path), &[header], "{}").status, 401, "{path} {header:?}");
         }
     }

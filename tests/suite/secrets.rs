@@ -3,7 +3,7 @@
 use portcullis_tests::{Home, get, post};
 use std::fs;
 
-const SESSION_TOKEN: &str = "canary-session-token-7d1f";
+const SESSION_TOKEN: &str = "canary-session-token-7d1fQz94kLx0Wm";
 const DRAIN: &str = "canary9f2Kq7Lx0Zr4Tb6Vn8Mc1Wd3Ye5Ug7Ih9Oj2Pk4S";
 const KEY: &str = "canary-provider-setting-55aa";
 

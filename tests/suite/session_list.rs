@@ -237,7 +237,7 @@ fn reloaded(dashboard: &Process, change: impl FnOnce()) {
 
 #[test]
 fn rotated_keys_end_no_session_and_need_no_restart() {
-    let [old, new] = ["an-old-key-of-more-than-32-characters", "a-new-key-of-more-than-32-characters!"];
+    let [old, new] = ["9f3c1b7e2d8a4650c1e7b93f60d2a548", "tQ7mX2vK9sB4wE8rY1uI6oA3dF5gH0jL"];
     let config = |keys: &str| {
         format!(
             "dashboard:\n  public_url: {PLAIN}\n  session_key: {keys}\n  providers: [{{name: people, component: {}}}]\n",

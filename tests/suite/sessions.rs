@@ -1,7 +1,7 @@
 //! A session's life: who vouches for it, what ends it, and who never hears of it.
 
 use super::people::{gated, password, signed_in};
-use portcullis_tests::{Browser, DRAIN_SECRET, Home, SOON, eventually, get, guest, request};
+use portcullis_tests::{Browser, DRAIN_SECRET, Home, PROCESS_TOKEN, SOON, eventually, get, guest, request};
 use serde_json::json;
 use std::time::Duration;
 
@@ -226,8 +226,8 @@ fn loopback_needs_no_session_and_gives_none() {
         guest("people").display()
     ));
     let dashboard =
-        home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", "process-token")]);
-    let token = [("x-hermes-session-token", "process-token")];
+        home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)]);
+    let token = [("x-hermes-session-token", PROCESS_TOKEN)];
     assert_eq!(get(&dashboard.url("/auth/verify"), &token).status, 401, "nobody is signed in");
     assert_eq!(get(&dashboard.url("/api/auth/me"), &token).status, 404);
     assert_eq!(request("POST", &dashboard.url("/api/auth/ws-ticket"), &[], "").status, 401);
@@ -277,11 +277,9 @@ fn applications_can_ask_for_a_scope() {
 #[test]
 fn open_gate_drains_for_nobody() {
     let home = gated("http://agent.test", "");
-    let dashboard = home.dashboard_with(
-        &["--port", "0", "--insecure"],
-        &[("HERMES_DASHBOARD_SESSION_TOKEN", "process-token")],
-    );
-    let token = [("x-hermes-session-token", "process-token")];
+    let dashboard = home
+        .dashboard_with(&["--port", "0", "--insecure"], &[("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)]);
+    let token = [("x-hermes-session-token", PROCESS_TOKEN)];
     assert_eq!(request("POST", &dashboard.url("/api/drain"), &token, "{}").status, 401);
     assert!(!get(&dashboard.url("/"), &[]).body.contains("id=\"drain-form\""));
     assert!(!home.file(".drain_request.json").exists());

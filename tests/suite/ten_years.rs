@@ -23,7 +23,7 @@ const ENTRIES: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("e
 fn home() -> Home {
     Home::with_config(&format!(
         "dashboard:\n  public_url: http://agent.test\n  providers:\n    - name: people\n      component: builtin:basic\n      \
-         config: {{secret: 0123456789abcdef0123456789abcdef, users: [{{username: ada, password_hash: \"{HASH}\"}}]}}\n      \
+         config: {{secret: 9f3c1b7e2d8a4650c1e7b93f60d2a548, users: [{{username: ada, password_hash: \"{HASH}\"}}]}}\n      \
          grants: {{keyvalue: true}}\n      limits: {{deadline_ms: 5000}}\n"
     ))
 }

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
 const TURN: &str = r#"{"session":"s","text":"x"}"#;
-const KEY: &str = "0123456789abcdef";
+const KEY: &str = "9f3c1b7e2d8a4650c1e7b93f60d2a548";
 
 fn wait_for_end(gateway: &Process, id: u64) -> Value {
     let url = gateway.url(&format!("/v1/turns/{id}"));
@@ -143,7 +143,7 @@ fn network_address_needs_a_key() {
     assert!(refused.stderr.contains("gateway.api_key"), "{}", refused.stderr);
     let short = Process::run(&Home::with_config("gateway: {api_key: '0123456789abcde'}"), &listen, &[]);
     assert_eq!(short.code, Some(64), "{}", short.stderr);
-    assert!(short.stderr.contains("at least 16 characters"), "{}", short.stderr);
+    assert!(short.stderr.contains("at least 32 characters"), "{}", short.stderr);
     let home = Home::with_config(&format!("gateway: {{command: [cat], api_key: '{KEY}'}}"));
     let gateway = Process::start(&home, &listen, &[]).ready("gateway");
     let authorization = format!("Bearer {KEY}");

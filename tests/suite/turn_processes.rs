@@ -195,7 +195,7 @@ fn turn_has_neither_a_secret_nor_a_descriptor_of_the_gateway() {
          gateway:\n  api_key: {env: GATEWAY_KEY}\n  \
          command: [sh, -c, 'env; ls -l /proc/self/fd; echo $PLAIN']\n",
     );
-    let key = "canary-gateway-key";
+    let key = "canary-gateway-key-Q7xL0zR4tB6vN8mC";
     let variables = [
         ("MY_SESSION_KEY", "canary-session-key-0123456789abcdef"),
         ("BASIC_SECRET", "canary-basic-secret"),

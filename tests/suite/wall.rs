@@ -153,6 +153,7 @@ fn least_settings(name: &str) -> &'static [&'static str] {
     match name {
         "basic" => &["users=[]", "secret=a-secret-of-more-than-32-characters"],
         "oidc" => &["issuer=http://127.0.0.1:9", "client_id=us"],
+        "nous" => &["portal_url=http://127.0.0.1:9", "client_id=agent:7"],
         "jwt" => &["issuer=http://127.0.0.1:9", "audience=us", "jwks={\"keys\":[]}"],
         _ => &[],
     }

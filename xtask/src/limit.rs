@@ -22,9 +22,11 @@ struct Principal {
     principal: &'static str,
     provider: &'static str,
     scopes: [&'static str; 1],
+    groups: [&'static str; 0],
 }
 
-const PRINCIPAL: Principal = Principal { principal: "demo", provider: "native", scopes: ["metrics.read"] };
+const PRINCIPAL: Principal =
+    Principal { principal: "demo", provider: "native", scopes: ["metrics.read"], groups: [] };
 
 /// Serves both on a free port, which it prints: `/bare`, and `/native` for whoever has the token.
 pub(crate) fn serve(token: String) -> anyhow::Result<()> {

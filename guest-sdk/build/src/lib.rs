@@ -2,6 +2,7 @@
 //! environment in which nothing of the outer build is left.
 
 mod bindings;
+mod frozen;
 mod text;
 
 pub use bindings::write_bindings;

@@ -1,9 +1,10 @@
 //! Guests in WebAssembly's text format: a whole component as it stands, or a core module that is wrapped into a
-//! component of the world `auth-provider`.
+//! component of the world `auth-provider` of the contract 0.1.0.
 //!
 //! A large source stays small in the repository by one macro, which [`expand`] replaces before the text is parsed:
 //! `;;repeat N: TEXT`.
 
+use crate::frozen::PACKAGES;
 use std::fs;
 use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -35,8 +36,11 @@ fn encode(workspace: &Path, path: &Path) -> Result<Vec<u8>, String> {
     }
     let text = |error| format!("{error:#}");
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(workspace.join("wit")).map_err(text)?;
-    let world = resolve.select_world(&[package], Some("auth-provider")).map_err(text)?;
+    let mut contract = None;
+    for package in PACKAGES {
+        contract = Some(resolve.push_file(workspace.join("wit").join(package)).map_err(text)?);
+    }
+    let world = resolve.select_world(contract.as_slice(), Some("auth-provider")).map_err(text)?;
     embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).map_err(text)?;
     // What is to be refused must be built first: validating is the host's part.
     ComponentEncoder::default()

@@ -1,9 +1,8 @@
+use super::http_error::{words, words_of_stream};
 use crate::{Http, HttpRequest, HttpResponse, Unavailable};
-use std::fmt::Debug;
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions,
-    Scheme,
+    Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
 };
 use wasip2::io::streams::StreamError;
 
@@ -15,18 +14,18 @@ pub(super) struct HostHttp;
 
 impl Http for HostHttp {
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable> {
-        let failed = |why: &dyn Debug| Unavailable(format!("{}: {why:?}", without_query(&request.url)));
-        let outgoing = prepare(request).ok_or_else(|| failed(&"no address that can be asked"))?;
-        let body = outgoing.body().map_err(|()| failed(&"no body"))?;
-        let answer = handle(outgoing, options(request)).map_err(|code| failed(&code))?;
+        let failed = |why: &str| Unavailable(format!("{}: {why}", without_query(&request.url)));
+        let outgoing = prepare(request).ok_or_else(|| failed("no address that can be asked"))?;
+        let body = outgoing.body().map_err(|()| failed("no body"))?;
+        let answer = handle(outgoing, options(request)).map_err(|code| failed(&words(&code)))?;
         let bytes = request.body.as_ref().map_or(&[][..], |body| &body.bytes);
-        write(body, bytes).map_err(|code| failed(&code))?;
+        // A host that refuses the request, and a server that answers early, stop reading it. The answer says why.
+        write(body, bytes);
         answer.subscribe().block();
-        let response =
-            answer.get().ok_or_else(|| failed(&"no answer"))?.map_err(|()| failed(&"no answer"))?;
-        let response = response.map_err(|code| failed(&code))?;
+        let response = answer.get().ok_or_else(|| failed("no answer"))?.map_err(|()| failed("no answer"))?;
+        let response = response.map_err(|code| failed(&words(&code)))?;
         let status = response.status();
-        let body = read(&response).ok_or_else(|| failed(&"the answer broke off"))?;
+        let body = read(&response).map_err(|why| failed(&why))?;
         Ok(HttpResponse { status, body })
     }
 }
@@ -60,31 +59,34 @@ fn options(request: &HttpRequest) -> Option<RequestOptions> {
     let options = RequestOptions::new();
     options.set_connect_timeout(Some(nanoseconds)).ok()?;
     options.set_first_byte_timeout(Some(nanoseconds)).ok()?;
+    options.set_between_bytes_timeout(Some(nanoseconds)).ok()?;
     Some(options)
 }
 
-fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), ErrorCode> {
-    let broken = |_| ErrorCode::ConnectionTerminated;
-    let stream = body.write().map_err(|()| ErrorCode::ConnectionTerminated)?;
+/// Writes the whole body, unless its reader stops before.
+fn write(body: OutgoingBody, bytes: &[u8]) {
+    let Ok(stream) = body.write() else { return };
     for chunk in bytes.chunks(CHUNK_BYTES) {
-        stream.blocking_write_and_flush(chunk).map_err(broken)?;
+        if stream.blocking_write_and_flush(chunk).is_err() {
+            return;
+        }
     }
     drop(stream);
-    OutgoingBody::finish(body, None)
+    let _ = OutgoingBody::finish(body, None);
 }
 
-fn read(response: &IncomingResponse) -> Option<Vec<u8>> {
-    let body = response.consume().ok()?;
-    let stream = body.stream().ok()?;
+fn read(response: &IncomingResponse) -> Result<Vec<u8>, String> {
+    let body = response.consume().map_err(|()| "no answer")?;
+    let stream = body.stream().map_err(|()| "no answer")?;
     let mut bytes = Vec::new();
     let complete = loop {
         match stream.blocking_read(CHUNK_BYTES as u64) {
             Ok(chunk) => bytes.extend_from_slice(&chunk),
-            Err(StreamError::Closed) => break true,
-            Err(StreamError::LastOperationFailed(_)) => break false,
+            Err(StreamError::Closed) => break Ok(()),
+            Err(StreamError::LastOperationFailed(failure)) => break Err(words_of_stream(&failure)),
         }
     };
     drop(stream);
     let _ = IncomingBody::finish(body);
-    complete.then_some(bytes)
+    complete.map(|()| bytes)
 }

@@ -6,6 +6,8 @@ mod allocator;
 mod bucket;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_error;
 
 use crate::{Host, Provider, Session, TokenPrincipal, Unavailable};
 use std::marker::PhantomData;
@@ -110,7 +112,7 @@ impl From<Unavailable> for provider::ProviderError {
 
 impl From<TokenPrincipal> for provider::TokenPrincipal {
     fn from(from: TokenPrincipal) -> Self {
-        Self { principal: from.principal, scopes: from.scopes }
+        Self { principal: from.principal, scopes: from.scopes, groups: passed_on(from.groups) }
     }
 }
 
@@ -124,8 +126,19 @@ impl From<Session> for provider::Session {
             expires_at: from.expires_at,
             access_token: from.access_token,
             refresh_token: from.refresh_token,
+            groups: passed_on(from.groups),
         }
     }
+}
+
+/// Most groups that the contract allows.
+const MAX_GROUPS: usize = 256;
+/// Longest name of a group that the contract allows, in bytes.
+const MAX_GROUP_BYTES: usize = 256;
+
+/// Without the groups that the contract does not allow: an answer that is too large is a fault of the provider's.
+fn passed_on(groups: Vec<String>) -> Vec<String> {
+    groups.into_iter().filter(|group| group.len() <= MAX_GROUP_BYTES).take(MAX_GROUPS).collect()
 }
 
 #[cfg(feature = "password")]

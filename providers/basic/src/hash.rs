@@ -14,11 +14,12 @@ pub(crate) enum PasswordHash {
     Scrypt { params: scrypt::Params, salt: Vec<u8>, key: Vec<u8> },
 }
 
-/// Hashes a password with argon2id: 19 MiB, two passes, one lane.
+/// Hashes a password, in its normalised form, with argon2id: 19 MiB, two passes, one lane.
 ///
 /// # Errors
-/// No random numbers for the salt.
+/// It is empty or too long, or there are no random numbers for the salt.
 pub fn hash_password(password: &str) -> Result<String, String> {
+    let password = person_text::password(password).map_err(|error| format!("the password {error}"))?;
     let hash: Result<Phc, _> = Argon2::default().hash_password(password.as_bytes());
     hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
 }

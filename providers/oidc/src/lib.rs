@@ -14,17 +14,11 @@ use portcullis_guest::{
     CodeError, Host, LoginRequest, LoginResponse, Provider, RedirectSignIn, Refresh, RefreshError, Session,
     TokenPrincipal, Unavailable,
 };
-use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer};
+use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer, keep_key, kept_key};
 use settings::Settings;
 
 /// The provider.
 pub struct Oidc;
-
-/// Where the key stands that signs our sessions.
-const KEY: &str = "session-key";
-
-/// Whoever was to make it and failed is waited for so long.
-const KEY_MAKING_SECONDS: u64 = 10;
 
 /// What a call works with.
 struct Outside<'a> {
@@ -43,30 +37,12 @@ impl<'a> Outside<'a> {
         Issuer { settings: &self.settings, host: self.host }
     }
 
-    /// The key, if there is one.
     fn key(&self) -> Result<Option<Vec<u8>>, Unavailable> {
-        self.host.bucket().get(KEY)
+        kept_key(self.host.bucket())
     }
 
-    /// The key, made where there is none, and written again, so that it lives as long as the sessions that it signs.
     fn keep_key(&self) -> Result<Vec<u8>, Unavailable> {
-        let key = match self.key()? {
-            Some(key) => key,
-            None => {
-                // Of several first sign-ins at once one makes it: another's would be written over.
-                let moment = self.host.now() / KEY_MAKING_SECONDS;
-                if self.host.bucket().increment(&format!("{KEY}-maker:{moment}"), 1)? > 1 {
-                    return Err(Unavailable(
-                        "another sign-in makes the session key at this moment".to_owned(),
-                    ));
-                }
-                let mut key = vec![0; 32];
-                getrandom::fill(&mut key).map_err(|error| Unavailable(format!("random numbers: {error}")))?;
-                key
-            }
-        };
-        self.host.bucket().set(KEY, &key)?;
-        Ok(key)
+        keep_key(self.host.bucket(), self.host.now())
     }
 
     fn signer<'b>(&'b self, key: &'b [u8]) -> Signer<'b> {

@@ -37,7 +37,7 @@ impl ServiceKey {
     }
 
     pub(crate) fn into_principal(self) -> TokenPrincipal {
-        TokenPrincipal { principal: self.principal, scopes: self.scopes }
+        TokenPrincipal { principal: self.principal, scopes: self.scopes, groups: Vec::new() }
     }
 }
 

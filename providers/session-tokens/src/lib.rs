@@ -6,6 +6,10 @@
 //! was refreshed or ended. Several sessions do not share an entry: the bucket has no compare-and-swap, so that of two
 //! sign-outs at the same time one would be lost.
 
+mod kept_key;
+
+pub use kept_key::{keep_key, kept_key};
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use portcullis_guest::{Bucket, RefreshError, Session, Unavailable, base64url};
 use serde::{Deserialize, Serialize};
@@ -248,7 +252,8 @@ impl Checked {
     pub fn into_session(self, access_token: String, refresh_token: String) -> Session {
         let Person { user_id, email, display_name, org_id } = self.person;
         let expires_at = self.expires_at;
-        Session { user_id, email, display_name, org_id, expires_at, access_token, refresh_token }
+        let groups = Vec::new();
+        Session { user_id, email, display_name, org_id, expires_at, access_token, refresh_token, groups }
     }
 }
 

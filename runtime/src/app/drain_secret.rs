@@ -30,8 +30,9 @@ pub(super) fn drain_secrets(config: &Config) -> Result<Vec<DrainSecret>, String>
     };
     let secrets = read.as_ref().map_err(|why| format!("{source}: {why}"))?;
     let check = |secret: &crate::config::Secret| {
-        DrainSecret::new(secret.expose(), config.dashboard.min_secret_chars)
-            .map_err(|weak| format!("{source} is refused: {weak}"))
+        DrainSecret::new(secret.expose(), config.dashboard.min_secret_chars).map_err(|weak| {
+            format!("{source} is refused: {weak}: make one with `portcullis secret generate`")
+        })
     };
     secrets.iter().map(check).collect()
 }

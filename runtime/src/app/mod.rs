@@ -24,11 +24,12 @@ use crate::auth::{
     Sessions, TokenRoutes,
 };
 use crate::config::{Config, DashboardConfig, Overrides, PublicUrl};
-use crate::drain::{DrainControl, MarkerFile, generate_secret};
+use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
+use crate::secret_strength::generate_secret;
 use crate::web::{
     CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live,
     MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
@@ -171,6 +172,7 @@ impl App {
         let nothing_loaded = loader.collect(config, &loading);
         let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
         let live = Live::new(Serving { is_ready: false, ..serving });
+        tell_of_findings(config);
         tell_of_drain_secret(config);
         if auth_required && dashboard.access.is_unrestricted() {
             tracing::warn!("dashboard.access is not set: everyone who can sign in is an operator");
@@ -396,6 +398,12 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
     }
     let gate = Gate::new(routes, Registry::new(providers)?, entry.people.clone());
     Ok(gate.with_access(config.dashboard.access.clone()))
+}
+
+fn tell_of_findings(config: &Config) {
+    for finding in &config.findings {
+        tracing::warn!("{}", finding.text);
+    }
 }
 
 fn tell_of_drain_secret(config: &Config) {

@@ -53,7 +53,11 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Is this the very provider of these bytes under this entry? (Its place in the file is not part of it.)
     fn is_still(&self, config: &ProviderConfig, component: &str) -> bool {
-        let here = ProviderConfig { place: self.config.place.clone(), ..config.clone() };
+        let here = ProviderConfig {
+            place: self.config.place.clone(),
+            key_places: self.config.key_places.clone(),
+            ..config.clone()
+        };
         *self.component == *component && self.config == here
     }
 }
@@ -142,7 +146,11 @@ impl ProviderLoader {
             }
             providers.reports.push(ProviderReport {
                 name: provider.name.clone(),
-                place: provider.place.clone(),
+                place: outcome
+                    .as_ref()
+                    .err()
+                    .map_or(&provider.place, |error| place_of(provider, error))
+                    .clone(),
                 outcome: outcome.as_ref().map(|loaded| loaded.inspection.clone()).map_err(Clone::clone),
                 takes_tokens: outcome.as_ref().is_ok_and(|loaded| loaded.takes_tokens),
             });
@@ -195,6 +203,7 @@ impl ProviderLoader {
             cache: Some(self.cache.clone()),
             cache_is_read_only: self.cache_is_read_only,
             compiler: Some(CompilerProcess::of_this_program()),
+            system_roots: config.environment.system_roots.clone(),
             ..SandboxSettings::default()
         };
         match &self.sandbox {
@@ -288,6 +297,26 @@ impl ProviderLoader {
             .ok()
             .map(Arc::new)
     }
+}
+
+/// Where the key stands that an error speaks of; else, where the entry does.
+fn place_of<'a>(provider: &'a ProviderConfig, error: &LoadError) -> &'a String {
+    let key = match error {
+        LoadError::DigestDiffers { .. } => "sha256",
+        LoadError::OverLimit { .. } => "limits",
+        LoadError::NotGranted { .. } => "grants",
+        LoadError::BadSettings(complaint) => return place_of_setting(provider, complaint),
+        _ => "component",
+    };
+    provider.key_places.get(key).unwrap_or(&provider.place)
+}
+
+/// Where the setting stands that a complaint names first; else, where the settings do.
+fn place_of_setting<'a>(provider: &'a ProviderConfig, complaint: &str) -> &'a String {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let mut words = complaint.split(|c: char| !is_part(c)).filter(|word| !word.is_empty());
+    let of_setting = words.find_map(|word| provider.key_places.get(&format!("config.{word}")));
+    of_setting.or_else(|| provider.key_places.get("config")).unwrap_or(&provider.place)
 }
 
 fn tell_quarantine(observers: &Observers, name: &ProviderName, component: &str, change: QuarantineChange) {

@@ -3,16 +3,13 @@
 //! **Invariant:** a reload makes no key in place of one that cannot be read, since that would sign everyone out.
 
 use crate::atomic_file::{self, Durability};
-use crate::config::{Config, Secret};
-use crate::drain::generate_secret;
+use crate::config::{Config, SESSION_KEY_FILE, Secret};
+use crate::secret_strength::{Strength, generate_secret};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// In the home, for its owner alone: one key per line.
-const FILE: &str = "session_key";
 /// The present key, and the one before.
 const MAX_KEYS: usize = 2;
-const MIN_KEY_CHARS: usize = 32;
 
 /// The keys cannot be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +51,9 @@ impl SessionKeys {
     }
 }
 
-/// The home's file.
+/// The file in the home, for its owner alone: one key per line.
 pub(super) fn file(config: &Config) -> PathBuf {
-    config.home.join(FILE)
+    config.home.join(SESSION_KEY_FILE)
 }
 
 fn configured(config: &Config) -> Option<SessionKeys> {
@@ -85,18 +82,19 @@ fn kept(
 }
 
 fn read_keys(text: &[u8]) -> io::Result<Vec<Secret>> {
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let text = String::from_utf8_lossy(text);
-    let keys: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let invalid = |mistake: &str| Err(io::Error::new(io::ErrorKind::InvalidData, mistake));
-    if keys.iter().any(|key| key.len() < MIN_KEY_CHARS) {
-        return invalid("the key is too short: remove the file, and a new one is made");
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.len() > MAX_KEYS {
+        let what = "it has more than two keys: the first line is the present key, the second the one before";
+        return Err(invalid(what.to_owned()));
     }
-    if keys.len() > MAX_KEYS {
-        return invalid(
-            "it has more than two keys: the first line is the present key, the second the one before",
-        );
+    for line in &lines {
+        Strength::KEY.judge(line).map_err(|weak| {
+            invalid(format!("the key is refused: {weak}: remove the file, and a new one is made"))
+        })?;
     }
-    Ok(keys.into_iter().map(|key| Secret::new(key.to_owned())).collect())
+    Ok(lines.into_iter().map(|line| Secret::new(line.to_owned())).collect())
 }
 
 fn make_key(path: &Path) -> io::Result<Secret> {
@@ -111,7 +109,8 @@ mod tests {
 
     #[test]
     fn file_has_the_present_key_and_the_one_before() {
-        let [new, old] = ["n".repeat(32), "o".repeat(32)];
+        let [new, old] =
+            ["9f3c1b7e2d8a4650c1e7b93f60d2a548", "tQ7mX2vK9sB4wE8rY1uI6oA3dF5gH0jL"].map(str::to_owned);
         let read = |text: &str| {
             let keys = read_keys(text.as_bytes()).ok()?;
             Some(keys.iter().map(|key| key.expose().to_owned()).collect::<Vec<_>>())

@@ -40,7 +40,7 @@ pub(super) async fn verify_token(
             continue;
         }
         match provider.verify_token(token, by).await {
-            Ok(TokenVerdict::NotRecognized) => {}
+            Ok(TokenVerdict::NotRecognized | TokenVerdict::Unusable(_)) => {}
             Ok(TokenVerdict::Recognized(claims)) => {
                 let principal = Principal::mint(registered, claims);
                 let verified = match required {
@@ -169,6 +169,14 @@ mod tests {
         assert_eq!(report.verified, Verified::Unrecognized);
         assert_eq!(report.faults.len(), 1);
         assert!(matches!(ask(&[broken(), knows("a")], "a", None).verified, Verified::Accepted(_)));
+    }
+
+    #[test]
+    fn caller_of_an_unusable_name_is_unknown_and_no_fault() {
+        let unusable = || provider(|_| Ok(TokenVerdict::Unusable("the principal is empty".into())));
+        let report = ask(&[unusable()], "a", None);
+        assert_eq!((report.verified, report.faults.len()), (Verified::Unrecognized, 0));
+        assert!(matches!(ask(&[unusable(), knows("a")], "a", None).verified, Verified::Accepted(_)));
     }
 
     #[test]

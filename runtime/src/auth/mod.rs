@@ -9,6 +9,7 @@ mod chain;
 mod cut_off;
 mod denial;
 mod gate;
+mod groups;
 mod health;
 mod known_sessions;
 mod name;
@@ -42,7 +43,8 @@ pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{
     BoxFuture, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider, PasswordVerdict, ProviderFault,
-    RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, TokenProvider, TokenVerdict,
+    RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict, TokenProvider,
+    TokenVerdict,
 };
 pub use redirect_target::safe_target;
 pub use refresh::{Refresher, SHARED_FOR};

@@ -1,5 +1,5 @@
-use super::visible_text::is_visible;
-use super::{ProviderName, Registered, Scope};
+use super::{ProviderName, Registered, Scope, groups};
+use person_text::is_visible;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ const MAX_PRINCIPAL_BYTES: usize = 256;
 pub struct Claims {
     principal: String,
     scopes: BTreeSet<Scope>,
+    groups: Vec<String>,
 }
 
 /// Claims that no host believes, whoever makes them.
@@ -62,7 +63,13 @@ impl Claims {
             return Err(BadClaims::TooManyScopes(scopes.len()));
         }
         let scopes = scopes.iter().map(|scope| Scope::new(scope)).collect::<Result<_, _>>()?;
-        Ok(Self { principal, scopes })
+        Ok(Self { principal, scopes, groups: Vec::new() })
+    }
+
+    /// The same with the caller's groups, without those that cannot be used.
+    #[must_use]
+    pub fn with_groups(self, groups: Vec<String>) -> Self {
+        Self { groups: groups::usable(groups), ..self }
     }
 
     /// Who the provider says it is.
@@ -74,6 +81,11 @@ impl Claims {
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.scopes.iter()
     }
+
+    /// The caller's groups, as the identity provider names them.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
 }
 
 /// A verified machine caller, as the host believes it.
@@ -82,6 +94,7 @@ pub struct Principal {
     principal: String,
     provider: ProviderName,
     scopes: BTreeSet<Scope>,
+    groups: Vec<String>,
     #[serde(skip)]
     component: Option<Arc<str>>,
 }
@@ -92,7 +105,7 @@ impl Principal {
     pub(super) fn mint(by: &Registered, claims: Claims) -> Self {
         let scopes = claims.scopes.intersection(&by.scopes).cloned().collect();
         let (provider, component) = (by.name.clone(), by.component.clone());
-        Self { principal: claims.principal, provider, scopes, component }
+        Self { principal: claims.principal, provider, scopes, groups: claims.groups, component }
     }
 
     /// The caller's name, as its provider knows it.
@@ -113,6 +126,11 @@ impl Principal {
     /// What the caller may do.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.scopes.iter()
+    }
+
+    /// The caller's groups, as the identity provider names them.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
     }
 
     /// May the caller do what this scope stands for?

@@ -10,8 +10,33 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum TokenVerdict {
     /// "Not mine": the next provider is asked. This is an answer, not an error.
     NotRecognized,
+    /// The provider vouches for the caller, by a name or with scopes that the host cannot use, and why (bounded, control
+    /// characters escaped). The caller is refused as if the token was unknown. It says nothing of how well the provider
+    /// works.
+    Unusable(String),
     /// The provider vouches for the caller.
     Recognized(Claims),
+}
+
+/// What a provider made of an access token.
+#[derive(Debug)]
+pub enum SessionVerdict {
+    /// The session is unknown, or over.
+    NotRecognized,
+    /// The provider vouches for a person whose claims the host cannot use, and why (a sentence without the claims).
+    Unusable(String),
+    /// The provider vouches for the person.
+    Recognized(SessionClaims),
+}
+
+impl SessionVerdict {
+    /// The claims that the host can use.
+    pub fn recognized(self) -> Option<SessionClaims> {
+        match self {
+            Self::Recognized(claims) => Some(claims),
+            Self::NotRecognized | Self::Unusable(_) => None,
+        }
+    }
 }
 
 /// Why a provider gave no verdict. A guest can only ever say [`Unavailable`](Self::Unavailable) of itself;
@@ -58,7 +83,8 @@ pub enum ProviderFault {
     /// The call trapped.
     #[error("trapped: {0}")]
     Trapped(String),
-    /// The answer is not one that the host accepts: too long, out of bounds, not what the contract says.
+    /// The answer is not one that the host accepts: too large, not what the contract says, or with a credential where a
+    /// name belongs. A claim that is out of bounds is no fault: see [`TokenVerdict::Unusable`].
     #[error("malformed answer: {0}")]
     Malformed(String),
     /// The host's own code around the guest failed: a bug of ours, kept to this one call.
@@ -133,6 +159,9 @@ pub trait TokenProvider: Send + Sync {
 pub enum PasswordVerdict {
     /// No such user, or not that user's password: nobody is told which.
     InvalidCredentials,
+    /// The person is who they say, but the host cannot use what the provider says of them, and why (a sentence without
+    /// the claims).
+    Unusable(String),
     /// The person is who they say.
     SignedIn(SessionClaims),
 }
@@ -170,6 +199,9 @@ pub struct LoginResponse {
 pub enum CodeVerdict {
     /// It is not to be believed, in the provider's own words (bounded, control characters escaped).
     InvalidCode(String),
+    /// The code is good, but the host cannot use what the provider says of the person, and why (a sentence without the
+    /// claims).
+    Unusable(String),
     /// The person is who the identity provider says.
     SignedIn(SessionClaims),
 }
@@ -179,14 +211,16 @@ pub enum CodeVerdict {
 pub enum RefreshVerdict {
     /// The session is over.
     Expired,
+    /// It goes on, but the host cannot use what the provider says of the person, and why (a sentence without the claims).
+    Unusable(String),
     /// It goes on, with other tokens.
     Refreshed(SessionClaims),
 }
 
 /// Verifies the sessions that it has minted.
 pub trait SessionProvider: Send + Sync {
-    /// Whose session is this? `None`: nobody's, or nobody's any more. Whoever asks has the tokens: those in the answer may
-    /// be empty.
+    /// Whose session is this? `None`: nobody's, or nobody's any more, or the claims cannot be used. Whoever asks has the
+    /// tokens: those in the answer may be empty.
     ///
     /// # Errors
     /// The provider gave no answer that can be believed.

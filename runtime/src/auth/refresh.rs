@@ -101,6 +101,7 @@ async fn redeem(registered: &Registered, token: &SessionToken, by: Instant) -> R
     let Some(provider) = &registered.refresh else { return Refreshed::Over("not_refreshable") };
     match provider.refresh(&token.token, by).await {
         Ok(RefreshVerdict::Expired) => Refreshed::Over("refresh_refused"),
+        Ok(RefreshVerdict::Unusable(_)) => Refreshed::Over("unusable_claim"),
         Ok(RefreshVerdict::Refreshed(claims)) if claims.user_id != token.user_id => {
             Refreshed::Over("another_user")
         }

@@ -1,5 +1,5 @@
-use super::visible_text::is_visible;
-use super::{ProviderName, Registered};
+use super::{ProviderName, Registered, groups};
+use person_text::is_visible;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ pub struct SessionClaims {
     pub display_name: String,
     /// Empty where unknown.
     pub org_id: String,
-    /// Names of the person's groups. Empty where unknown.
-    pub groups: Vec<String>,
     /// Seconds since the Unix epoch.
     pub expires_at: u64,
     /// Opaque to the host.
     pub access_token: Zeroizing<String>,
     /// Empty: the session cannot be refreshed.
     pub refresh_token: Zeroizing<String>,
+    /// As the identity provider names them. Empty where unknown.
+    pub groups: Vec<String>,
 }
 
 impl fmt::Debug for SessionClaims {
@@ -48,15 +48,21 @@ pub enum BadSession {
     /// Nobody is nobody.
     #[error("the session's user is empty")]
     NoUser,
-    /// Longer than such a thing is.
-    #[error("the session's {field} has {bytes} bytes (at most {limit})")]
+    /// A name or an address longer than such a thing is.
+    #[error("the session's {field} has {bytes} bytes (at most {MAX_TEXT_BYTES})")]
     TooLong {
         /// Which field.
         field: &'static str,
         /// How long.
         bytes: usize,
-        /// How long it may be.
-        limit: usize,
+    },
+    /// A token that no cookie could hold.
+    #[error("the session's {field} has {bytes} bytes (at most {MAX_TOKEN_BYTES})")]
+    LongToken {
+        /// Which token.
+        field: &'static str,
+        /// How long.
+        bytes: usize,
     },
     /// Control characters, which forge log lines, and invisible or reordering ones, which make it look like another.
     #[error("the session's {0} has control characters, or invisible or reordering ones")]
@@ -72,17 +78,38 @@ pub enum BadSession {
     Endless(u64),
 }
 
+impl BadSession {
+    /// Does it come of what the provider knows of one person, so that others can sign in all the same? A token's size is
+    /// the provider's own doing.
+    pub fn is_of_the_person(&self) -> bool {
+        match self {
+            Self::NoUser
+            | Self::TooLong { .. }
+            | Self::InvisibleCharacters(_)
+            | Self::SpaceAround(_)
+            | Self::Expired(_)
+            | Self::Endless(_) => true,
+            Self::LongToken { .. } => false,
+        }
+    }
+}
+
 /// Names that are shown to people and decide nothing: they may have joiners, and spaces of every width.
 fn is_only_shown(field: &str) -> bool {
     matches!(field, "display name" | "organisation")
 }
 
 impl SessionClaims {
-    /// Checks what a provider says.
+    /// Checks what a provider says, and drops the groups that cannot be used.
     ///
     /// # Errors
     /// Says which claim is out of bounds.
     pub fn checked(self, now: u64) -> Result<Self, BadSession> {
+        for (field, token) in [("access token", &self.access_token), ("refresh token", &self.refresh_token)] {
+            if token.len() > MAX_TOKEN_BYTES {
+                return Err(BadSession::LongToken { field, bytes: token.len() });
+            }
+        }
         let texts = [
             ("user", &self.user_id),
             ("email", &self.email),
@@ -90,7 +117,9 @@ impl SessionClaims {
             ("organisation", &self.org_id),
         ];
         for (field, text) in texts {
-            check_length(field, text, MAX_TEXT_BYTES)?;
+            if text.len() > MAX_TEXT_BYTES {
+                return Err(BadSession::TooLong { field, bytes: text.len() });
+            }
             if text.contains(char::is_control) || !is_only_shown(field) && !is_visible(text) {
                 return Err(BadSession::InvisibleCharacters(field));
             }
@@ -98,13 +127,11 @@ impl SessionClaims {
                 return Err(BadSession::SpaceAround(field));
             }
         }
-        check_length("access token", &self.access_token, MAX_TOKEN_BYTES)?;
-        check_length("refresh token", &self.refresh_token, MAX_TOKEN_BYTES)?;
         match self.expires_at {
             _ if self.user_id.is_empty() => Err(BadSession::NoUser),
             at if at <= now => Err(BadSession::Expired(at)),
             at if at > now + MAX_LIFE_SECONDS => Err(BadSession::Endless(at)),
-            _ => Ok(self),
+            _ => Ok(Self { groups: groups::usable(self.groups), ..self }),
         }
     }
 }
@@ -238,13 +265,6 @@ impl PresentedSession {
     }
 }
 
-fn check_length(field: &'static str, text: &str, limit: usize) -> Result<(), BadSession> {
-    match text.len() {
-        bytes if bytes > limit => Err(BadSession::TooLong { field, bytes, limit }),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -265,10 +285,10 @@ pub(super) mod tests {
             email: empty(),
             display_name: empty(),
             org_id: empty(),
-            groups: Vec::new(),
             expires_at,
             access_token: Zeroizing::default(),
             refresh_token: Zeroizing::default(),
+            groups: Vec::new(),
         };
         claims.checked(NOW)
     }
@@ -282,5 +302,17 @@ pub(super) mod tests {
         assert_eq!(session("a\n", NOW + 1).unwrap_err(), BadSession::InvisibleCharacters("user"));
         assert_eq!(session(" ada", NOW + 1).unwrap_err(), BadSession::SpaceAround("user"));
         assert!(matches!(session(&"a".repeat(257), NOW + 1), Err(BadSession::TooLong { field: "user", .. })));
+    }
+
+    #[test]
+    fn only_a_token_over_its_size_is_no_fault_of_one_person() {
+        for bad in [session("", NOW + 1), session("a\n", NOW + 1), session("ada", NOW)] {
+            assert!(bad.unwrap_err().is_of_the_person());
+        }
+        let claims = session("ada", NOW + 1).unwrap();
+        let claims = SessionClaims { access_token: Zeroizing::new("x".repeat(8 * 1024 + 1)), ..claims };
+        let bad = claims.checked(NOW).unwrap_err();
+        assert_eq!(bad, BadSession::LongToken { field: "access token", bytes: 8 * 1024 + 1 });
+        assert!(!bad.is_of_the_person());
     }
 }

@@ -18,12 +18,21 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
         Some(file) => out!("{}: read", file.display()),
         None => out!("no {}: the defaults hold", config.home.join("portcullis.yaml").display()),
     }
+    let mut mistakes = 0;
     match drain_registration(&config) {
         DrainRegistration::Registered => out!("drain-secret: registered"),
-        DrainRegistration::Skipped(reason) => out!("drain-secret: skipped: {reason}"),
+        DrainRegistration::Skipped(reason) => {
+            out!("drain-secret: skipped: {reason}");
+            // To have none is a choice. One that is never used is a mistake, although `serve` starts.
+            mistakes += usize::from(config.dashboard.drain_secrets.source.is_some());
+        }
+    }
+    for finding in &config.findings {
+        let weight = if finding.is_mistake { "" } else { "warning: " };
+        tell!("{weight}{}", finding.text);
+        mistakes += usize::from(finding.is_mistake);
     }
     let providers = runtime()?.block_on(load_providers(&config, Touch::Nothing))?;
-    let mut mistakes = 0;
     for report in &providers.reports {
         match &report.outcome {
             Ok(inspection) => out!("{}: loaded, sha256 {}", report.name, inspection.sha256),

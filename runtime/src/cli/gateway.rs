@@ -29,7 +29,10 @@ pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> 
 }
 
 fn settings(view: GatewayView, arguments: &GatewayArgs) -> Result<GatewaySettings> {
-    let GatewayView { home, gateway, max_marker_age, secret_variables } = view;
+    let GatewayView { home, gateway, max_marker_age, secret_variables, findings } = view;
+    for finding in findings {
+        tracing::warn!("{}", finding.text);
+    }
     Ok(GatewaySettings {
         home,
         listen: arguments.listen.unwrap_or(gateway.listen),

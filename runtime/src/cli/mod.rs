@@ -22,9 +22,9 @@ mod descriptors;
 mod drain;
 mod gateway;
 mod gateway_restart;
-mod hash_password;
 mod known_name;
 mod logging;
+mod new_password;
 mod privacy;
 mod progress;
 mod provider;
@@ -39,6 +39,7 @@ mod table;
 mod torture;
 mod turn_guard;
 mod up;
+mod user;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -127,6 +128,9 @@ enum Command {
     /// Look at, and try out, auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
+    /// Add, change, remove and show the users of a file for `builtin:basic`
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Run a set of hostile providers against the wall, with the limits of the configuration
     Torture(torture::TortureArgs),
     /// Look at the configuration
@@ -203,6 +207,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Drain(arguments) => drain::run(&common, &arguments),
         Command::Session(command) => session::run(&common, &command),
         Command::Provider(command) => provider::run(&common, command),
+        Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
         Command::Secret(_) | Command::TurnGuard(_) | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),

@@ -1,4 +1,4 @@
-use super::{Common, USAGE, UsageError, hash_password, provider_check, provider_new, runtime, table};
+use super::{Common, USAGE, UsageError, new_password, provider_check, provider_new, runtime, table};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
@@ -51,8 +51,14 @@ pub(super) fn run(common: &Common, command: ProviderCommand) -> Result<ExitCode>
         ProviderCommand::Check(arguments) => provider_check::check(common, &arguments),
         ProviderCommand::Call(arguments) => call(common, arguments),
         ProviderCommand::New(arguments) => provider_new::new(&arguments),
-        ProviderCommand::HashPassword => hash_password::run(),
+        ProviderCommand::HashPassword => hash_password(),
     }
+}
+
+/// Prints what `builtin:basic` wants as a user's `password_hash`.
+fn hash_password() -> Result<ExitCode> {
+    out!("{}", new_password::read_and_hash()?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(common: &Common) -> Result<ExitCode> {
@@ -181,6 +187,9 @@ fn show(verdict: Result<TokenVerdict, CallFault>, took: Duration) -> Result<Exit
             )
         }
         Ok(TokenVerdict::NotRecognized) => (json!({"verdict": "not recognized", "micros": micros}), 0),
+        Ok(TokenVerdict::Unusable(why)) => {
+            (json!({"verdict": "unusable", "detail": why, "micros": micros}), 0)
+        }
         Err(fault) => (
             json!({"verdict": "fault", "fault": fault.fault.kind(), "detail": fault.fault.to_string(), "micros": micros}),
             1,

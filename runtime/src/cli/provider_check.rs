@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use portcullis::auth::ProviderName;
 use portcullis::bundled;
+use portcullis::config::Environment;
 use portcullis::conformance::{Finding, Level, Report, Subject, difference, examine};
 use portcullis::sandbox::{
     Buckets, CompilerProcess, ComponentSource, HttpGrant, Limits, Origin, Powers, ProviderSpec, Sandbox,
@@ -66,6 +67,7 @@ pub(super) fn check(common: &Common, arguments: &CheckArgs) -> Result<ExitCode> 
         max_table_elements: spec.limits.table_elements.max(Limits::default().table_elements),
         max_core_instances: spec.limits.core_instances.max(Limits::default().core_instances),
         compiler: Some(CompilerProcess::of_this_program()),
+        system_roots: Environment::read().system_roots,
         ..SandboxSettings::default()
     };
     let runtime = runtime()?;

@@ -1,6 +1,6 @@
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use portcullis::drain::generate_secret;
+use portcullis::secret_strength::generate_secret;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]

@@ -2,21 +2,19 @@
 
 use anyhow::{Context, Result};
 use portcullis::atomic_file::{self, Durability};
-use portcullis::config::{Config, DRAIN_SECRET_FILE, Secret};
-use portcullis::drain::generate_secret;
+use portcullis::config::{Config, DRAIN_SECRET_FILE, SERVICE_KEY_FILE, Secret};
+use portcullis::secret_strength::generate_secret;
 use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A key for the bundled `service-keys` provider, to try a bearer call with.
-pub(super) const SERVICE_KEY_FILE: &str = "service-key";
-
 /// Makes what is missing and touches nothing that is there. Returns what was made.
 pub(super) fn make(home: &Path) -> Result<Vec<PathBuf>> {
     let config = home.join("portcullis.yaml");
-    if config.exists() {
+    // A link that leads nowhere is there as well: reading it says what is wrong.
+    if config.symlink_metadata().is_ok() {
         return Ok(Vec::new());
     }
     DirBuilder::new()

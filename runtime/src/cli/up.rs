@@ -5,7 +5,7 @@ use super::serve::ServeArgs;
 use super::{Common, announce_ready, privacy, runtime, say, signals, starter};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use portcullis::config::Config;
+use portcullis::config::{Config, SERVICE_KEY_FILE};
 use portcullis::gateway::StatusFile;
 use portcullis::home_lock::{DASHBOARD_LOCK, GATEWAY_LOCK, HomeLock, LockState, UP_LOCK, probe};
 use rustix::process::{Pid, Signal, kill_process};
@@ -301,8 +301,8 @@ fn greeting(config: &Config, made: &[PathBuf], secret_file: Option<&Path>, ports
     let call = format!("curl {url}/api/gateway/drain -H \"Authorization: Bearer {secret}\"");
     text += &format!("\nDrain, look, cancel:\n  {call} -d '{{\"action\":\"drain\"}}'\n");
     text += &format!("  curl {url}/api/status\n  {call} -d '{{\"action\":\"cancel\"}}'\n");
-    if config.home.join(starter::SERVICE_KEY_FILE).exists() {
-        let key = file(starter::SERVICE_KEY_FILE);
+    if config.home.join(SERVICE_KEY_FILE).exists() {
+        let key = file(SERVICE_KEY_FILE);
         text += "\nA bearer call through the sandboxed provider:\n";
         text += &format!("  curl {url}/api/auth/whoami -H \"Authorization: Bearer $(cat {key})\"\n");
     }

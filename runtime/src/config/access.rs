@@ -2,9 +2,10 @@
 
 use super::ProviderConfig;
 use super::forms::{access_name, provider_name};
+use super::original;
 use super::section::{Reader, References, Section, values};
 use super::yaml::{Node, Place, Yaml};
-use crate::auth::{Access, AccessRule, Role};
+use crate::auth::{Access, AccessRule, ProviderName, Role};
 use std::collections::BTreeSet;
 
 /// Reads the rules. A key or condition without a value is a mistake, since each lets in more people when it is absent.
@@ -43,13 +44,14 @@ fn read_rule(
     let role = rule.parsed("role", reader, role);
     let role = rule.require("role", role, reader);
     let given = rule.place_of("provider");
+    let is_known = |name: &ProviderName| {
+        providers.iter().any(|known| known.name == *name) || original::can_make(name.as_str())
+    };
     // A provider with a mistake of its own is not among those that were read.
     let are_known =
         reader.references == References::Follow && !reader.mistakes.mentions("`dashboard.providers");
     let provider = rule.parsed("provider", reader, |text| match provider_name(text) {
-        Ok(name) if are_known && !providers.iter().any(|known| known.name == name) => {
-            Err(format!("no provider is named `{name}`"))
-        }
+        Ok(name) if are_known && !is_known(&name) => Err(format!("no provider is named `{name}`")),
         parsed => parsed,
     });
     let provider = condition(&rule.full("provider"), given, provider, reader);

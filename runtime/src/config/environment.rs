@@ -1,7 +1,13 @@
-use super::Secret;
-use std::collections::BTreeSet;
+use super::{Mistake, Secret, original};
+use crate::secret_strength::Strength;
+use crate::trust::SystemRoots;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+const PREFIX: &str = "HERMES_DASHBOARD_";
+const DRAIN_SECRET: &str = "HERMES_DASHBOARD_DRAIN_SECRET";
+const SESSION_TOKEN: &str = "HERMES_DASHBOARD_SESSION_TOKEN";
 
 /// What the environment says, read once.
 #[derive(Clone, Debug, Default)]
@@ -16,8 +22,12 @@ pub struct Environment {
     pub session_token: Option<Secret>,
     /// `RUST_LOG`: what is logged.
     pub log_filter: Option<String>,
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`: where the system's certificate authorities are.
+    pub system_roots: SystemRoots,
     /// The names of all variables that start with `HERMES_DASHBOARD_`.
     pub dashboard_variables: BTreeSet<OsString>,
+    /// The original's variables that have a counterpart in the configuration, by name; never empty.
+    pub original: BTreeMap<&'static str, Secret>,
 }
 
 impl Environment {
@@ -26,10 +36,15 @@ impl Environment {
         Self {
             hermes_home: path("HERMES_HOME"),
             user_home: path("HOME"),
-            drain_secret: secret("HERMES_DASHBOARD_DRAIN_SECRET"),
-            session_token: secret("HERMES_DASHBOARD_SESSION_TOKEN"),
+            drain_secret: secret(DRAIN_SECRET),
+            session_token: secret(SESSION_TOKEN),
             log_filter: variable("RUST_LOG"),
-            dashboard_variables: names_that_start_with(b"HERMES_DASHBOARD_"),
+            system_roots: SystemRoots { file: path("SSL_CERT_FILE"), folders: paths("SSL_CERT_DIR") },
+            dashboard_variables: names_that_start_with(PREFIX.as_bytes()),
+            original: original::VARIABLES
+                .iter()
+                .filter_map(|name| secret(name).map(|value| (*name, value)))
+                .collect(),
         }
     }
 
@@ -37,6 +52,38 @@ impl Environment {
     pub fn home(&self, flag: Option<PathBuf>) -> PathBuf {
         let fallback = || self.user_home.clone().unwrap_or_else(|| ".".into()).join(".hermes");
         flag.or_else(|| self.hermes_home.clone()).unwrap_or_else(fallback)
+    }
+
+    /// Values that cannot be used. The drain secret is not among them: a weak one is never used, and the dashboard starts
+    /// without.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let token = self.session_token.iter();
+        let weak = token.filter_map(|token| Strength::KEY.judge(token.expose()).err());
+        weak.map(|weak| {
+            let text =
+                format!("{SESSION_TOKEN} is refused: {weak}: make one with `portcullis secret generate`");
+            Mistake { place: None, text }
+        })
+        .collect()
+    }
+
+    /// A warning that names the dashboard's variables that nothing reads. `named` are those that the configuration names.
+    pub(super) fn unread(&self, named: &BTreeSet<OsString>) -> Option<String> {
+        let is_read =
+            |name: &str| [DRAIN_SECRET, SESSION_TOKEN].contains(&name) || original::VARIABLES.contains(&name);
+        let unread: Vec<_> = self
+            .dashboard_variables
+            .iter()
+            .filter(|name| !named.contains(*name))
+            .map(|name| name.to_string_lossy())
+            .filter(|name| !is_read(name))
+            .collect();
+        (!unread.is_empty()).then(|| {
+            format!(
+                "set in the environment, but not read: {}. docs/environment.md lists the variables that are read",
+                unread.join(", ")
+            )
+        })
     }
 
     /// A secret from the variable that a file outside the configuration names, without white space around it.
@@ -59,6 +106,12 @@ fn names_that_start_with(prefix: &[u8]) -> BTreeSet<OsString> {
 
 fn path(name: &str) -> Option<PathBuf> {
     variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The folders of a list with colons, as in `PATH`.
+fn paths(name: &str) -> Vec<PathBuf> {
+    let list = variable(name).unwrap_or_default();
+    std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
 fn secret(name: &str) -> Option<Secret> {

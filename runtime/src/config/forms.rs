@@ -22,11 +22,29 @@ pub(super) fn component_ref(text: &str, base: &Path) -> Result<ComponentRef, Str
         Some(name) if crate::bundled::component(name).is_some() => Ok(ComponentRef::Builtin(name.to_owned())),
         Some(name) => {
             let known: Vec<_> = crate::bundled::names().collect();
-            Err(format!("no builtin is named `{name}`; there is: {}", known.join(", ")))
+            let hint = nearest(name, known.iter().copied())
+                .map_or_else(String::new, |near| format!("; did you mean `builtin:{near}`?"));
+            Err(format!("no builtin is named `{name}`; there is: {}{hint}", known.join(", ")))
         }
         None if text.is_empty() => Err("must be a path or builtin:NAME".to_owned()),
+        None if is_misspelt_builtin(text) => {
+            let name = text.split_once(':').map_or(text, |(_, name)| name);
+            Err(format!("{text:?} names no file; did you mean `builtin:{name}`?"))
+        }
         None => Ok(ComponentRef::Path(base.join(text))),
     }
+}
+
+/// Returns whether the text is `builtin:NAME` with at most two letters wrong before the colon.
+fn is_misspelt_builtin(text: &str) -> bool {
+    text.split_once(':')
+        .is_some_and(|(word, _)| strsim::osa_distance(&word.to_ascii_lowercase(), "builtin") <= 2)
+}
+
+/// The one of the names that this one was probably meant to be.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(known, name);
+    known.filter(|known| likeness(known) > 0.8).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 pub(super) fn hex_digest(text: &str) -> Result<String, &'static str> {

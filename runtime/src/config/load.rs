@@ -1,8 +1,11 @@
 //! From the file's text to [`Config`].
 
 use super::access::read_access;
+use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes};
 use super::forms::{host_name, network, parse_bind_host, public_url, served_path};
+use super::original::{self, Outcome};
 use super::providers::read_providers;
+use super::secret_value::{read_judged, take_judged_list};
 use super::section::{Reader, References, Section, collect_variables, values};
 use super::yaml::{Node, Place, Yaml};
 use super::{
@@ -11,6 +14,7 @@ use super::{
 };
 use crate::atomic_file;
 use crate::auth::Scope;
+use crate::secret_strength::Strength;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -25,10 +29,9 @@ const DEFAULT_MAX_TURNS: usize = 64;
 const DEFAULT_GRACE_SECONDS: u64 = 60;
 /// A day: the longest time that may be set for turns.
 const MAX_TURN_SECONDS: i64 = 86_400;
-const MIN_API_KEY_CHARS: usize = 16;
 const DEFAULT_MIN_SECRET_CHARS: usize = 43;
-/// 256 random bits are 43 characters; fewer than 32 are no key.
-const MIN_SESSION_KEY_CHARS: usize = 32;
+/// The session key that seals, and those of before that still open cookies.
+const MAX_SESSION_KEYS: usize = 16;
 /// The present drain secret, and the one before or after it.
 const MAX_DRAIN_SECRETS: usize = 2;
 const DEFAULT_MAX_AGE_SECONDS: u64 = 3600;
@@ -54,15 +57,28 @@ pub fn load_for_gateway(
 ) -> Result<GatewayView, ConfigError> {
     let (file, text) = read_file(&home, file)?;
     let shown = file.unwrap_or_else(|| default_file(&home));
-    let Settings { dashboard, gateway, mut variables, .. } = read_settings(&shown, &text, Process::Gateway)?;
+    let settings = read_settings(&shown, &text, Process::Gateway)?;
+    let findings = exposed_secrets(settings.secret_files.intersection(&settings.files)).collect();
+    let Settings { dashboard, gateway, mut variables, .. } = settings;
     variables.extend(environment.dashboard_variables);
-    Ok(GatewayView { home, gateway, max_marker_age: dashboard.max_marker_age, secret_variables: variables })
+    Ok(GatewayView {
+        home,
+        gateway,
+        max_marker_age: dashboard.max_marker_age,
+        secret_variables: variables,
+        findings,
+    })
 }
 
 /// Also when the file became a FIFO or a device, this returns at once: a reload must not wait for a writer.
 fn read_text(file: &Path) -> io::Result<String> {
     let text = atomic_file::read_at_most(file, MAX_FILE_BYTES)?;
-    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    String::from_utf8(text).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(good).filter(|byte| **byte == b'\n').count() + 1;
+        let what = format!("it is not UTF-8 text: byte {good}, in line {line}, is no character");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })
 }
 
 /// Reads settings from text that stands, or would stand, in `file`.
@@ -76,11 +92,27 @@ pub fn load_text(
     environment: Environment,
 ) -> Result<Config, ConfigError> {
     let shown = file.clone().unwrap_or_else(|| default_file(&home));
-    let Settings { mut dashboard, gateway, mut files, .. } = read_settings(&shown, text, Process::Dashboard)?;
+    let mut mistakes = environment.mistakes();
+    let settings = match read_settings(&shown, text, Process::Dashboard) {
+        Ok(settings) => settings,
+        Err(mut error) => {
+            error.mistakes.append(&mut mistakes);
+            return Err(error);
+        }
+    };
+    let mut findings = exposed_files(&home, file.as_deref(), &settings);
+    findings.extend(of_file(&shown, &settings.findings));
+    let Settings { mut dashboard, gateway, mut files, variables, .. } = settings;
     if dashboard.drain_secrets.source.is_none() {
         dashboard.drain_secrets = default_drain_secret(&home, &environment, &mut files);
     }
-    Ok(Config { home, file, files, dashboard, gateway, environment })
+    let Outcome { mistakes: unfit, warnings } = original::fill(&mut dashboard, &environment.original);
+    mistakes.extend(unfit);
+    if !mistakes.is_empty() {
+        return Err(ConfigError { file: shown, mistakes, files });
+    }
+    findings.extend(warnings.into_iter().chain(environment.unread(&variables)).map(Finding::warning));
+    Ok(Config { home, file, files, dashboard, gateway, environment, findings })
 }
 
 fn default_file(home: &Path) -> PathBuf {
@@ -93,9 +125,16 @@ fn read_file(home: &Path, file: Option<PathBuf>) -> Result<(Option<PathBuf>, Str
     let file = file.unwrap_or_else(|| default_file(home));
     match read_text(&file) {
         Ok(text) => Ok((Some(file), text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => Ok((None, String::new())),
+        // A link that leads nowhere is not the absence of a configuration.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && !must_exist && file.symlink_metadata().is_err() =>
+        {
+            Ok((None, String::new()))
+        }
         Err(error) => {
-            let mistake = Mistake { place: Place::default(), text: format!("cannot be read: {error}") };
+            let what = if file.is_symlink() { "the symbolic link " } else { "" };
+            let text = format!("{what}cannot be read: {error}");
+            let mistake = Mistake { place: Some(Place::default()), text };
             Err(ConfigError { files: [file.clone()].into(), file, mistakes: vec![mistake] })
         }
     }
@@ -109,10 +148,15 @@ enum Process {
 }
 
 /// What a file says.
-struct Settings {
+pub(super) struct Settings {
     dashboard: DashboardConfig,
     gateway: GatewayConfig,
     files: BTreeSet<PathBuf>,
+    /// The files that hold a secret, also those that were left unread.
+    pub(super) secret_files: BTreeSet<PathBuf>,
+    /// Does a secret stand in the file itself?
+    pub(super) holds_secrets: bool,
+    findings: Vec<(Place, String)>,
     /// The variables that it names.
     variables: BTreeSet<OsString>,
 }
@@ -126,7 +170,7 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<Settings, 
     let root = Node::parse(text).map_err(|(place, text)| ConfigError {
         files: [file.to_owned()].into(),
         file: file.to_owned(),
-        mistakes: vec![Mistake { place, text }],
+        mistakes: vec![Mistake { place: Some(place), text }],
     })?;
     let mut variables = BTreeSet::new();
     collect_variables(&root, &mut variables);
@@ -138,10 +182,10 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<Settings, 
     let gateway = read_gateway(&mut root, of_gateway, &mut reader);
     root.finish(&mut reader);
 
-    let Reader { files, mistakes, .. } = reader;
+    let Reader { files, mistakes, secret_files, holds_secrets, findings, .. } = reader;
     let mistakes = mistakes.into_sorted();
     if mistakes.is_empty() {
-        return Ok(Settings { dashboard, gateway, files, variables });
+        return Ok(Settings { dashboard, gateway, files, secret_files, holds_secrets, findings, variables });
     }
     Err(ConfigError { file: file.to_owned(), mistakes, files })
 }
@@ -151,7 +195,8 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let mut drain_auth = section.section("drain_auth", reader);
     let drain_scope = drain_auth.parsed("scope", reader, Scope::new).unwrap_or_else(default_drain_scope);
     let min_secret_chars = drain_auth.integer("min_secret_chars", reader, 1..=4096);
-    let drain_secrets = read_drain_secrets(&mut drain_auth, reader);
+    let min_secret_chars = min_secret_chars.unwrap_or(DEFAULT_MIN_SECRET_CHARS);
+    let drain_secrets = read_drain_secrets(&mut drain_auth, min_secret_chars, reader);
     drain_auth.finish(reader);
     let mut drain = section.section("drain", reader);
     let max_age = drain.integer("max_age_seconds", reader, 0..=31_536_000);
@@ -161,19 +206,21 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     sandbox.finish(reader);
     let providers = read_providers(&mut section, &drain_scope, file, reader);
     let access = read_access(&mut section, &providers, reader);
+    let token_routes = read_token_routes(&mut section, reader);
+    reader.findings.extend(unmet_routes(&token_routes, &providers, &drain_scope));
     let config = DashboardConfig {
         host: section.parsed("host", reader, parse_bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
         port: section.integer("port", reader, 0..=65535).unwrap_or(DEFAULT_PORT),
         public_url: section.parsed("public_url", reader, public_url),
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
         trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
-        session_keys: read_session_keys(&mut section, reader),
-        min_secret_chars: min_secret_chars.unwrap_or(DEFAULT_MIN_SECRET_CHARS),
+        session_keys: take_judged_list(&mut section, "session_key", MAX_SESSION_KEYS, Strength::KEY, reader),
+        min_secret_chars,
         drain_secrets,
         max_marker_age: Duration::from_secs(max_age.unwrap_or(DEFAULT_MAX_AGE_SECONDS)),
         guest_memory_bytes: memory_mib.map(|mib| mib * 1024 * 1024),
         providers,
-        token_routes: read_token_routes(&mut section, reader),
+        token_routes: token_routes.into_iter().map(|(_, path, scope)| (path, scope)).collect(),
         access,
         drain_scope,
     };
@@ -182,22 +229,12 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
 }
 
 /// One secret, or a list of two: the old one stays good while the new one is handed out.
-fn read_drain_secrets(section: &mut Section, reader: &mut Reader<'_>) -> DrainSecrets {
-    let name = section.full("secret");
-    let Some(node) = section.take("secret") else {
-        return DrainSecrets { source: None, read: Ok(Vec::new()) };
-    };
-    let place = node.place;
-    let nodes = match node.value {
-        Yaml::List(items) => items,
-        value => vec![Node { value, ..node }],
-    };
-    if !(1..=MAX_DRAIN_SECRETS).contains(&nodes.len()) {
-        reader.mistakes.add(place, format!("`{name}` must be one secret or a list of two"));
-    }
-    let secrets = nodes.iter().filter_map(|node| reader.text(&name, node)).map(|secret| secret.trimmed());
-    let read = Ok(secrets.collect());
-    DrainSecrets { source: Some(name), read }
+fn read_drain_secrets(section: &mut Section, min_chars: usize, reader: &mut Reader<'_>) -> DrainSecrets {
+    let is_set = section.look_at("secret").is_some_and(|node| !matches!(node.value, Yaml::Null));
+    let source = is_set.then(|| section.full("secret"));
+    let strength = Strength::drain(min_chars);
+    let secrets = take_judged_list(section, "secret", MAX_DRAIN_SECRETS, strength, reader);
+    DrainSecrets { source, read: Ok(secrets.iter().map(Secret::trimmed).collect()) }
 }
 
 /// The environment's, else the one in the home.
@@ -225,49 +262,29 @@ fn default_drain_secret(
     DrainSecrets { source, read }
 }
 
-/// One secret, or a list of them.
-fn read_session_keys(section: &mut Section, reader: &mut Reader<'_>) -> Vec<Secret> {
-    let name = section.full("session_key");
-    let Some(node) = section.take("session_key") else { return Vec::new() };
-    let nodes = match node.value {
-        Yaml::List(items) => items,
-        value => vec![Node { value, ..node }],
-    };
-    let read = |node: Node| {
-        let key = reader.text(&name, &node)?;
-        if key.expose().len() < MIN_SESSION_KEY_CHARS {
-            let mistake = format!(
-                "`{name}` must have at least {MIN_SESSION_KEY_CHARS} characters (portcullis secret generate)"
-            );
-            reader.mistakes.add(node.place, mistake);
-            return None;
-        }
-        Some(key)
-    };
-    nodes.into_iter().filter_map(read).collect()
-}
-
 fn default_drain_scope() -> Scope {
     Scope::new("drain").expect("a constant that is a scope")
 }
 
-fn read_token_routes(section: &mut Section, reader: &mut Reader<'_>) -> Vec<(String, Scope)> {
+/// Each with the place of its scope.
+fn read_token_routes(section: &mut Section, reader: &mut Reader<'_>) -> Vec<(Place, String, Scope)> {
     let list = section.list("token_routes", reader);
-    let mut routes: Vec<(String, Scope)> = Vec::new();
+    let mut routes: Vec<(Place, String, Scope)> = Vec::new();
     for (index, node) in list.into_iter().enumerate() {
         let name = format!("dashboard.token_routes[{index}]");
         let place = node.place;
         let mut route = Section::open(&name, node, reader);
         let path = route.parsed("path", reader, served_path);
+        let scope_place = route.look_at("scope").map(|node| node.place);
         let scope = route.parsed("scope", reader, Scope::new);
         let path = route.require("path", path, reader);
         let scope = route.require("scope", scope, reader);
         route.finish(reader);
         let (Some(path), Some(scope)) = (path, scope) else { continue };
-        if routes.iter().any(|(other, _)| *other == path) {
+        if routes.iter().any(|(_, other, _)| *other == path) {
             reader.mistakes.add(place, format!("`{name}.path`: {path} is listed twice"));
         }
-        routes.push((path, scope));
+        routes.push((scope_place.unwrap_or(place), path, scope));
     }
     routes
 }
@@ -302,14 +319,7 @@ fn read_gateway(root: &mut Section, secrets: References, reader: &mut Reader<'_>
 fn read_api_key(section: &mut Section, reader: &mut Reader<'_>) -> Option<Secret> {
     let name = section.full("api_key");
     let node = section.take("api_key")?;
-    let key = reader.text(&name, &node)?;
-    if key.expose().len() >= MIN_API_KEY_CHARS {
-        return Some(key);
-    }
-    let mistake =
-        format!("`{name}` must have at least {MIN_API_KEY_CHARS} characters (portcullis secret generate)");
-    reader.mistakes.add(node.place, mistake);
-    None
+    read_judged(&name, &node, Strength::KEY, reader)
 }
 
 #[cfg(test)]
@@ -347,7 +357,7 @@ dashboard:
   public_url: https://agent.example.com
   allowed_hosts: [agent.tailnet.example]
   trusted_proxies: [127.0.0.0/8, "::1"]
-  session_key: ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]
+  session_key: ["9f3c1b7e2d8a4650c1e7b93f60d2a548", "tQ7mX2vK9sB4wE8rY1uI6oA3dF5gH0jL"]
   drain_auth: {scope: drain, min_secret_chars: 43}
   drain: {max_age_seconds: 0}
   providers:
@@ -389,6 +399,8 @@ gateway:
         assert_eq!(found[0], "2:3: unknown key `prot` in `dashboard`; did you mean `port`?");
         assert_eq!(found[1], "3:16: unknown key `scop` in `dashboard.drain_auth`; did you mean `scope`?");
         assert_eq!(found[2], "4:1: unknown key `gatway`; did you mean `gateway`?");
+        let found = mistakes("dashboard: {basic_auth: {username: ada}}");
+        assert!(found[0].contains("write an entry with `component: builtin:basic` into"), "{found:?}");
     }
 
     #[test]
@@ -411,6 +423,14 @@ gateway:
             ("dashboard: {providers: [{name: A, component: x}]}", "is no provider name"),
             ("dashboard: {providers: [{name: drain-secret, component: x}]}", "built-in drain provider"),
             ("dashboard: {providers: [{name: a, component: 'builtin:x'}]}", "no builtin is named `x`"),
+            (
+                "dashboard: {providers: [{name: a, component: 'bulitin:basic'}]}",
+                "did you mean `builtin:basic`?",
+            ),
+            (
+                "dashboard: {providers: [{name: a, component: 'builtin:basik'}]}",
+                "did you mean `builtin:basic`?",
+            ),
             (
                 "dashboard: {providers: [{name: a, component: x}, {name: a, component: y}]}",
                 "another provider",
@@ -463,13 +483,20 @@ gateway:
             ("dashboard: {access: [{role: none, provider: }]}", "`dashboard.access[0].provider` is empty"),
             ("dashboard: {access: [{role: none, provider: corp}]}", "no provider is named `corp`"),
             ("gateway: {listen: here}", "is no address and port"),
-            ("gateway: {command: my-agent}", "`gateway.command` must be a list"),
+            (
+                "gateway: {command: my-agent --stdin}",
+                "must be a list, not a string: write [my-agent, --stdin]",
+            ),
+            ("dashboard: {trusted_proxies: 127.0.0.1}", "must be a list, not a string: write [127.0.0.1]"),
             ("gateway: {max_turns: 0}", "must be an integer from 1"),
             ("gateway: {shutdown_grace_seconds: -1}", "must be an integer from 0 to 86400"),
             ("gateway: {turn_timeout_seconds: 0}", "must be an integer from 1 to 86400"),
-            ("gateway: {api_key: short}", "at least 16 characters"),
-            ("dashboard: {port: 1, port: 2}", "duplicate"),
+            ("gateway: {api_key: short}", "at least 32 characters"),
+            ("dashboard: {port: 1, port: 2}", "`port` is there twice (line 1, columns 13 and 22)"),
+            ("gateway: {}\ndashboard: {}\ngateway: {}", "`gateway` is there twice (lines 1 and 3)"),
+            ("hello", "the file must be a map, not a string"),
             ("dashboard: [", "1:12: unclosed bracket"),
+            ("dashboard: {}\n---\ngateway: {}\n", "only single YAML document expected"),
         ] {
             let found = mistakes(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");
@@ -486,6 +513,128 @@ gateway:
         let config = load_text("/home".into(), Some(file), text, Environment::default()).unwrap();
         let settings = &config.dashboard.providers[0].settings;
         assert_eq!((settings["one"].as_str(), settings["list"].as_str()), ("s3cret", "[\"s3cret\"]"));
+    }
+
+    const API_KEY: &str = "9f3c1b7e2d8a4650c1e7b93f60d2a548";
+
+    #[test]
+    fn every_secret_has_one_form_and_one_gate() {
+        let all_a = "a".repeat(64);
+        let weak = [
+            ("'${SESSION_KEY}'", "write {env: SESSION_KEY}"),
+            ("$SESSION_KEY", "write {env: SESSION_KEY}"),
+            ("'%SESSION_KEY%'", "write {env: NAME} or {file: PATH}"),
+            ("'{{ SESSION_KEY }}'", "write {env: NAME} or {file: PATH}"),
+            ("'<a session key of at least 32 characters>'", "unexpanded variable or a placeholder"),
+            (all_a.as_str(), "distinct characters"),
+            ("short", "is too short (5 of at least"),
+            ("12345", "put it in quotes"),
+            ("{evn: SESSION_KEY}", "did you mean `env`?"),
+            ("{env: SESSION_KEY, file: key}", "a value stands in one place"),
+            ("{env: [SESSION_KEY]}", "`env` must be a string, not a list"),
+            ("{env: SESSION_KEY, default: x}", "write {env: NAME} or {file: PATH}"),
+            ("{value: x}", "write {env: NAME} or {file: PATH}"),
+        ];
+        let basic = "dashboard: {providers: [{name: a, component: 'builtin:basic', config: {secret: X}}]}";
+        for (place, text) in [
+            ("`dashboard.session_key`", "dashboard: {session_key: X}"),
+            ("`dashboard.session_key[0]`", "dashboard: {session_key: [X]}"),
+            ("`dashboard.drain_auth.secret`", "dashboard: {drain_auth: {secret: X}}"),
+            ("`dashboard.drain_auth.secret[0]`", "dashboard: {drain_auth: {secret: [X]}}"),
+            ("`gateway.api_key`", "gateway: {api_key: X}"),
+            ("`dashboard.providers[0].config.secret`", basic),
+        ] {
+            for (value, complaint) in weak {
+                let found = mistakes(&text.replace('X', value));
+                assert_eq!(found.len(), 1, "{text} {value}: {found:?}");
+                assert!(found[0].contains(place), "{text} {value}: {found:?}");
+                assert!(found[0].contains(complaint), "{text} {value}: {found:?}");
+            }
+        }
+        for (text, complaint) in [
+            ("gateway: {api_key: [a, b]}", "`gateway.api_key` must be a string, not a list"),
+            (&basic.replace('X', "[a, b]"), "config.secret` must be a string, not a list"),
+            ("dashboard: {session_key: []}", "must be one secret or a list"),
+            ("dashboard: {drain_auth: {secret: [a, b, c]}}", "a list of up to 2"),
+        ] {
+            let found = mistakes(text);
+            assert!(found.len() == 1 && found[0].contains(complaint), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn weak_secret_of_a_file_is_named_by_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("key"), "hunter2hunter2hunter2hunter2hunter2\n").unwrap();
+        let text = "dashboard: {session_key: {file: key}}";
+        let file = folder.path().join("portcullis.yaml");
+        let refusal = load_text("/home".into(), Some(file), text, Environment::default()).unwrap_err();
+        let refusal = refusal.to_string();
+        assert!(refusal.contains("`dashboard.session_key`: the file key: it "), "{refusal}");
+        assert!(!refusal.contains("hunter"), "{refusal}");
+    }
+
+    #[test]
+    fn settings_of_providers_hold_no_placeholder() {
+        let entry =
+            |config: &str| format!("dashboard: {{providers: [{{name: a, component: x, config: {config}}}]}}");
+        for (config, complaint) in [
+            ("{api_token: $API_TOKEN}", "write {env: API_TOKEN}"),
+            ("{users: [{password: '<password>'}]}", "config.users[0].password`: it looks like an unexpanded"),
+            ("{issuer: '${ISSUER}'}", "write {env: ISSUER}"),
+            ("{issuer: {evn: ISSUER}}", "did you mean `env`?"),
+            ("{list: [{fiel: x}]}", "config.list[0]`: `fiel` is no source of a value"),
+            ("{token: {env: X, default: y}}", "write {env: NAME} or {file: PATH}"),
+        ] {
+            let found = mistakes(&entry(config));
+            assert!(found.len() == 1 && found[0].contains(complaint), "{config}: {found:?}");
+        }
+        for config in ["{filter: '(uid={user})', titles: {en: x}}", "{secret: plain, template: '{{ name }}'}"]
+        {
+            assert!(read(&entry(config)).is_ok(), "{config}");
+        }
+        let header = "dashboard: {providers: [{name: a, component: x, grants: {http: [{origin: 'https://a', headers: \
+                      {authorization: 'Bearer ${TOKEN}'}}]}}]}";
+        let found = mistakes(header);
+        assert!(found.len() == 1 && found[0].contains("unexpanded variable"), "{found:?}");
+    }
+
+    #[test]
+    fn scopes_that_no_caller_can_have_are_found() {
+        let findings = |text: &str| {
+            let findings = read(text).unwrap().findings;
+            findings.into_iter().map(|finding| (finding.is_mistake, finding.text)).collect::<Vec<_>>()
+        };
+        let route = "dashboard:\n  token_routes:\n    - path: /metrics\n      scope: metrics.read\n";
+        let found = findings(route);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].0 && found[0].1.contains("portcullis.yaml:4:14: no provider may hand out"),
+            "{found:?}"
+        );
+        let key = "dashboard:\n  providers:\n    - name: a\n      component: builtin:service-keys\n      config:\n        \
+                   keys:\n          - scopes: [metrics.read]\n";
+        let found = findings(key);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].0 && found[0].1.contains("portcullis.yaml:7:22: the key has the scope"),
+            "{found:?}"
+        );
+        let granted = format!(
+            "{key}      grants: {{scopes: [metrics.read]}}\n  token_routes: [{{path: /metrics, scope: metrics.read}}]\n"
+        );
+        assert!(findings(&granted).is_empty());
+        assert!(findings("dashboard: {token_routes: [{path: /metrics, scope: drain}]}").is_empty());
+    }
+
+    #[test]
+    fn link_that_leads_nowhere_is_no_absent_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_owned();
+        assert!(load(home.clone(), None, Environment::default()).unwrap().file.is_none());
+        std::os::unix::fs::symlink("no-such", home.join("portcullis.yaml")).unwrap();
+        let refusal = load(home, None, Environment::default()).unwrap_err().to_string();
+        assert!(refusal.contains("portcullis.yaml: the symbolic link cannot be read"), "{refusal}");
     }
 
     #[test]
@@ -513,7 +662,7 @@ gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
             load_for_gateway(home.clone(), None, Environment::default()).map_err(errors).unwrap_err();
         assert!(refusal.contains("PORTCULLIS_NO_API_KEY") && refusal.lines().count() == 1, "{refusal}");
 
-        let text = text.replace("{env: PORTCULLIS_NO_API_KEY}", "0123456789abcdef");
+        let text = text.replace("{env: PORTCULLIS_NO_API_KEY}", API_KEY);
         fs::write(folder.path().join("portcullis.yaml"), text).unwrap();
         let environment = Environment {
             dashboard_variables: ["HERMES_DASHBOARD_X".into()].into(),
@@ -521,7 +670,7 @@ gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
         };
         let view = load_for_gateway(home, None, environment).unwrap();
         assert_eq!(view.max_marker_age, Duration::from_secs(7));
-        assert_eq!(view.gateway.api_key.unwrap().expose(), "0123456789abcdef");
+        assert_eq!(view.gateway.api_key.unwrap().expose(), API_KEY);
         let names: Vec<_> = view.secret_variables.iter().map(|name| name.to_str().unwrap()).collect();
         let expected = [
             "HERMES_DASHBOARD_X",

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where in the file.
-    pub place: Place,
+    /// Where in the file. `None`: in a variable of the environment, which the text names.
+    pub place: Option<Place>,
     /// Which key, what is wrong, and what would be right.
     pub text: String,
 }
@@ -27,7 +27,13 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, mistake) in self.mistakes.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(out, "{separator}{}:{}: {}", self.file.display(), mistake.place, mistake.text)?;
+            out.write_str(separator)?;
+            match mistake.place {
+                Some(Place { line: 0, .. }) => write!(out, "{}: ", self.file.display())?,
+                Some(place) => write!(out, "{}:{place}: ", self.file.display())?,
+                None => {}
+            }
+            out.write_str(&mistake.text)?;
         }
         Ok(())
     }
@@ -41,7 +47,7 @@ pub(super) struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     pub(super) fn add(&mut self, place: Place, text: impl Into<String>) {
-        self.0.push(Mistake { place, text: text.into() });
+        self.0.push(Mistake { place: Some(place), text: text.into() });
     }
 
     pub(super) fn mentions(&self, text: &str) -> bool {

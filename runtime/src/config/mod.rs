@@ -5,15 +5,20 @@
 
 mod access;
 mod environment;
+mod finding;
 mod forms;
 mod load;
 mod mistakes;
+mod original;
 mod providers;
+mod reference;
 mod secret;
+mod secret_value;
 mod section;
 mod yaml;
 
 pub use environment::Environment;
+pub use finding::Finding;
 pub use forms::parse_bind_host;
 pub use load::{load, load_for_gateway, load_text};
 pub use mistakes::{ConfigError, Mistake};
@@ -43,6 +48,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// What the environment said.
     pub environment: Environment,
+    /// What the operator has to know of these settings.
+    pub findings: Vec<Finding>,
 }
 
 /// Settings from the command line, which take precedence over the file at the start and at each reload.
@@ -112,6 +119,10 @@ pub struct DrainSecrets {
 
 /// The drain secret's file in a home, for a secret that is neither configured nor in the environment.
 pub const DRAIN_SECRET_FILE: &str = "drain-secret";
+/// The file in a home with the key that seals cookies, where none is configured.
+pub const SESSION_KEY_FILE: &str = "session_key";
+/// The file in a starter home with a key for `builtin:service-keys`.
+pub const SERVICE_KEY_FILE: &str = "service-key";
 
 /// `dashboard.public_url`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,8 +156,10 @@ pub struct ProviderConfig {
     pub limits: Limits,
     /// For how long a "yes" of it is believed without asking again; `None`: it is always asked.
     pub cache_ttl: Option<Duration>,
-    /// Where it stands in the file, as `file:line`.
+    /// Where it stands in the file, as `file:line`. For an entry that variables make: the name of one.
     pub place: String,
+    /// Where its keys stand, and those one level below as `config.issuer`, as `file:line`.
+    pub key_places: BTreeMap<String, String>,
 }
 
 /// Where a component is.
@@ -198,6 +211,8 @@ pub struct GatewayView {
     pub max_marker_age: Duration,
     /// The environment variables that may hold a secret: those that the file names, and those of the dashboard.
     pub secret_variables: BTreeSet<OsString>,
+    /// What the operator has to know of these settings.
+    pub findings: Vec<Finding>,
 }
 
 impl DashboardConfig {

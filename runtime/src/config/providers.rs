@@ -1,11 +1,17 @@
 //! An entry of `dashboard.providers`: which component, with which settings, grants and limits.
 
 use super::forms::{component_ref, display_name, header_name, hex_digest, network, origin, provider_name};
-use super::section::{Reader, Section, values};
-use super::yaml::{Key, Node, Yaml};
-use super::{Grants, ProviderConfig, Secret};
+use super::reference::{RIGHT_FORM, names_a_source, reference_of, wrong_reference};
+use super::secret_value::{complaint, means_secret, read_judged, stands_for_another};
+use super::section::{Reader, References, Section, values};
+use super::yaml::{Key, Node, Place, Yaml};
+use super::{ComponentRef, Grants, ProviderConfig, Secret};
 use crate::auth::Scope;
+use crate::bundled;
 use crate::sandbox::{HttpGrant, Limits};
+use crate::secret_strength::{Strength, WeakSecret};
+use crate::trust::Authorities;
+use crate::users_file;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderName, HeaderValue};
@@ -57,12 +63,20 @@ fn read_provider(
     reader: &mut Reader<'_>,
 ) -> Option<ProviderConfig> {
     let base = reader.base.to_owned();
+    let at = |place: Place| format!("{}:{}", file.display(), place.line);
+    let key_places = section.places().map(|(key, place)| (key, at(place))).collect();
     let name = section.parsed("name", reader, provider_name);
     let component = section.parsed("component", reader, |text| component_ref(text, &base));
     let sha256 = section.parsed("sha256", reader, hex_digest);
     let display_name = section.parsed("display_name", reader, display_name);
-    let settings = read_settings(section, reader);
+    let builtin = match &component {
+        Some(ComponentRef::Builtin(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    let key_scopes = scopes_of_keys(section, builtin);
+    let settings = read_settings(section, builtin, reader);
     let grants = read_grants(section, drain_scope, reader);
+    reader.findings.extend(ungranted(&key_scopes, &grants));
     let limits = read_limits(section, reader);
     let cache_ttl: Option<u64> = section.integer("cache_ttl_ms", reader, 1..=MAX_CACHE_TTL_MS);
     let name = section.require("name", name, reader);
@@ -77,7 +91,8 @@ fn read_provider(
         grants,
         limits,
         cache_ttl: cache_ttl.map(Duration::from_millis),
-        place: format!("{}:{}", file.display(), section.place.line),
+        place: at(section.place),
+        key_places,
     })
 }
 
@@ -119,9 +134,37 @@ fn read_http_grant(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<Ht
     let parsed = section.parsed("origin", reader, origin);
     let networks = values(section.parsed_list("networks", reader, network));
     let headers = section.take("headers").map(|node| read_headers(&section.full("headers"), node, reader));
+    let ca_node = section.take("ca");
+    let ca_name = section.full("ca");
     let origin = section.require("origin", parsed, reader);
     section.finish(reader);
-    Some(HttpGrant { origin: origin?, headers: headers.unwrap_or_default(), networks })
+    if let (Some(origin), Some(node)) = (&origin, &ca_node)
+        && !origin.is_https()
+    {
+        reader.mistakes.add(node.place, format!("`{ca_name}` has no effect on {origin}, which is not https"));
+    }
+    let ca = ca_node.and_then(|node| read_ca(&ca_name, &node, reader));
+    Some(HttpGrant { origin: origin?, headers: headers.unwrap_or_default(), networks, ca })
+}
+
+/// The authorities that alone are trusted for an origin: `{file: PEM}`.
+fn read_ca(name: &str, node: &Node, reader: &mut Reader<'_>) -> Option<Authorities> {
+    if reader.references == References::Leave {
+        return None;
+    }
+    let Some(path) = reader.file_of(node) else {
+        let mistake =
+            format!("`{name}` must be `{{file: PATH}}` with the PEM file of a certificate authority");
+        reader.mistakes.add(node.place, mistake);
+        return None;
+    };
+    let read = Authorities::read(&path).map_err(|error| format!("{} {error}", path.display()));
+    let authorities = reader.keep(name, node.place, read)?;
+    if authorities.has_private_key() {
+        // The certificates alone are used. A key beside them is at risk in a file that is not guarded like one.
+        tracing::warn!(setting = name, file = %path.display(), "the file has a private key in it: remove it");
+    }
+    Some(authorities)
 }
 
 /// Headers that the host adds: their values are secrets.
@@ -137,7 +180,7 @@ fn read_headers(name: &str, node: Node, reader: &mut Reader<'_>) -> Vec<(HeaderN
             Yaml::Map(entries) if entries.iter().any(|(key, _)| key.text == "basic") => {
                 read_basic(&full, node.clone(), reader)?
             }
-            _ => reader.text(&full, &node)?,
+            _ => reader.foreign_secret(&full, &node)?,
         };
         let value = HeaderValue::from_str(text.expose()).map_err(|_| "no header can have this value");
         let mut value = reader.keep(&full, node.place, value)?;
@@ -157,10 +200,15 @@ fn read_basic(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<Secret>
     let password = basic.secret("password", reader);
     let password = basic.require("password", password, reader);
     basic.finish(reader);
+    Some(basic_authorization(&username?, &password?))
+}
+
+/// The value of `Authorization` for a client's identifier and secret (RFC 6749, section 2.3.1).
+pub(super) fn basic_authorization(username: &Secret, password: &Secret) -> Secret {
     let encoded =
-        |secret: Secret| form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
-    let pair = Zeroizing::new(format!("{}:{}", encoded(username?), encoded(password?)));
-    Some(Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))))
+        |secret: &Secret| form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
+    let pair = Zeroizing::new(format!("{}:{}", encoded(username), encoded(password)));
+    Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
 }
 
 fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
@@ -183,8 +231,39 @@ fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
     }
 }
 
+/// The scopes that the keys of `builtin:service-keys` name, each with its place.
+fn scopes_of_keys(section: &Section, builtin: Option<&str>) -> Vec<(Place, String)> {
+    if builtin != Some("service-keys") {
+        return Vec::new();
+    }
+    let keys = section.look_at("config").and_then(|config| config.at("keys")).map(Node::items);
+    let scopes = keys.unwrap_or_default().iter().filter_map(|key| key.at("scopes")).flat_map(Node::items);
+    let text = |node: &Node| match &node.value {
+        Yaml::Text(text) => Some((node.place, text.clone())),
+        _ => None,
+    };
+    scopes.filter_map(text).collect()
+}
+
+/// Complaints about scopes that are not granted, so that no caller ever has them.
+fn ungranted(scopes: &[(Place, String)], grants: &Grants) -> Vec<(Place, String)> {
+    let is_granted = |text: &str| grants.scopes.iter().any(|scope| scope.as_str() == text);
+    let complaint = |(place, scope): &(Place, String)| {
+        let text = format!(
+            "the key has the scope `{scope}`, which this provider may not hand out: add `{scope}` to `grants.scopes`"
+        );
+        (*place, text)
+    };
+    scopes.iter().filter(|(_, scope)| !is_granted(scope)).map(complaint).collect()
+}
+
 /// A provider's own settings: strings as they stand, secrets from where they are, the rest as JSON text.
-fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+fn read_settings(
+    section: &mut Section,
+    builtin: Option<&str>,
+    reader: &mut Reader<'_>,
+) -> BTreeMap<String, String> {
+    let has_users_file = builtin == Some("basic");
     let Some(node) = section.take("config") else { return BTreeMap::new() };
     let name = section.full("config");
     let Yaml::Map(entries) = node.value else {
@@ -194,7 +273,15 @@ fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<Str
     entries
         .into_iter()
         .map(|(key, node)| {
-            let value = resolve(&format!("{name}.{}", key.text), &node, reader);
+            let full = format!("{name}.{}", key.text);
+            if builtin.is_some_and(|builtin| bundled::is_secret(builtin, &key.text)) {
+                let secret = read_judged(&full, &node, Strength::KEY, reader);
+                return (key.text, secret.map(|secret| secret.expose().to_owned()).unwrap_or_default());
+            }
+            let value = match key.text.as_str() {
+                "users_file" if has_users_file => read_users_file(&full, &node, reader),
+                _ => resolve(&full, &node, reader),
+            };
             let text = match value {
                 Value::String(text) => text,
                 other => other.to_string(),
@@ -204,11 +291,22 @@ fn read_settings(section: &mut Section, reader: &mut Reader<'_>) -> BTreeMap<Str
         .collect()
 }
 
+/// The users in the file that the setting names: a guest has no files, so it gets what the file has.
+fn read_users_file(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
+    let Some(path) = reader.text(name, node) else { return Value::Null };
+    let users = reader.file(name, node.place, path.expose(), users_file::read).unwrap_or_default();
+    users.into_iter().map(Value::Object).collect()
+}
+
 /// The value with every `{env: NAME}` and `{file: PATH}` in it followed.
 fn resolve(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
+    if let Some((place, wrong)) = wrong_form(name, node) {
+        reader.mistakes.add(place, format!("`{name}`: {wrong}"));
+        return Value::Null;
+    }
     if let Some(followed) = reader.reference(node) {
         let secret = reader.keep(name, node.place, followed);
-        return secret.map_or(Value::Null, |secret| secret.expose().into());
+        return secret.map_or(Value::Null, |secret| filled_in(name, node, secret.expose(), reader));
     }
     match &node.value {
         Yaml::List(items) => items
@@ -221,6 +319,62 @@ fn resolve(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
             .map(|(key, item)| (key.text.clone(), resolve(&format!("{name}.{}", key.text), item, reader)))
             .collect::<serde_json::Map<_, _>>()
             .into(),
+        Yaml::Text(text) => {
+            reader.holds_secrets |= means_secret(name);
+            filled_in(name, node, text, reader)
+        }
         _ => node.to_json(),
+    }
+}
+
+/// A map that is meant to be a reference, and is none.
+fn wrong_form(name: &str, node: &Node) -> Option<(Place, String)> {
+    let is_other_map = || means_secret(name) && names_a_source(node) && reference_of(node).is_none();
+    wrong_reference(node).or_else(|| is_other_map().then(|| (node.place, RIGHT_FORM.to_owned())))
+}
+
+/// Text as a value, unless it stands for one that was never filled in.
+fn filled_in(name: &str, node: &Node, text: &str, reader: &mut Reader<'_>) -> Value {
+    if stands_for_another(name, text) {
+        let complaint = complaint(node, &WeakSecret::Placeholder);
+        reader.mistakes.add(node.place, format!("`{name}`: {complaint}"));
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Environment, load, load_for_gateway};
+    use std::fs;
+
+    #[test]
+    fn users_file_of_builtin_basic_is_read_and_watched() {
+        let home = tempfile::tempdir().unwrap();
+        let users = home.path().join("users.yaml");
+        let config = "dashboard: {providers: [{name: local, component: 'builtin:basic', config: {users_file: users.yaml}}]}";
+        fs::write(home.path().join("portcullis.yaml"), config).unwrap();
+        let read = || load(home.path().to_owned(), None, Environment::default());
+
+        let error = read().unwrap_err();
+        let expected = format!("`dashboard.providers[0].config.users_file`: cannot read {}", users.display());
+        assert!(error.to_string().contains(&expected), "{error}");
+        assert!(error.files.contains(&users), "a file that appears is a change");
+        assert!(load_for_gateway(home.path().to_owned(), None, Environment::default()).is_ok());
+
+        fs::write(&users, "- username: ada\n  password_hash: x\n").unwrap();
+        let config = read().unwrap();
+        let settings = &config.dashboard.providers[0].settings;
+        assert_eq!(settings["users_file"], r#"[{"username":"ada","password_hash":"x"}]"#);
+        assert!(config.files.contains(&users));
+    }
+
+    #[test]
+    fn users_file_of_another_provider_is_a_setting_like_any() {
+        let home = tempfile::tempdir().unwrap();
+        let config =
+            "dashboard: {providers: [{name: own, component: own.wasm, config: {users_file: users.yaml}}]}";
+        fs::write(home.path().join("portcullis.yaml"), config).unwrap();
+        let config = load(home.path().to_owned(), None, Environment::default()).unwrap();
+        assert_eq!(config.dashboard.providers[0].settings["users_file"], "users.yaml");
     }
 }

@@ -3,8 +3,11 @@
 use super::Secret;
 use super::environment::variable;
 use super::mistakes::Mistakes;
+use super::reference::{Reference, no_string, reference_of, wrong_reference};
+use super::secret_value::complaint;
 use super::yaml::{Key, Node, Place, Yaml};
 use crate::atomic_file;
+use crate::secret_strength::{WeakSecret, is_placeholder};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -26,6 +29,12 @@ pub(super) struct Reader<'a> {
     pub(super) files: BTreeSet<PathBuf>,
     pub(super) mistakes: Mistakes,
     pub(super) references: References,
+    /// Files that hold a secret, also those that were left unread.
+    pub(super) secret_files: BTreeSet<PathBuf>,
+    /// Does a secret stand in the configuration itself?
+    pub(super) holds_secrets: bool,
+    /// What does not keep the dashboard from starting, but never works.
+    pub(super) findings: Vec<(Place, String)>,
     /// Full names of the values that were left unread.
     left: BTreeSet<String>,
 }
@@ -46,7 +55,8 @@ impl Section {
             Yaml::Map(entries) => entries,
             Yaml::Null => Vec::new(),
             _ => {
-                reader.mistakes.add(place, format!("`{name}` must be a map, not {}", node.kind()));
+                let what = if name.is_empty() { "the file".to_owned() } else { format!("`{name}`") };
+                reader.mistakes.add(place, format!("{what} must be a map, not {}", node.kind()));
                 Vec::new()
             }
         };
@@ -123,7 +133,17 @@ impl Section {
         if let Yaml::List(items) = node.value {
             return items;
         }
-        reader.mistakes.add(node.place, format!("`{}` must be a list, not {}", self.full(key), node.kind()));
+        // Only text that is no secret is repeated, as the list that it was meant to be.
+        let hint = match &node.value {
+            Yaml::Text(text) if !text.contains(',') => {
+                format!(": write [{}]", text.split_whitespace().collect::<Vec<_>>().join(", "))
+            }
+            Yaml::Text(text) => format!(": write [{text}]"),
+            Yaml::Map(_) => ": begin each entry with `- `".to_owned(),
+            _ => String::new(),
+        };
+        let name = self.full(key);
+        reader.mistakes.add(node.place, format!("`{name}` must be a list, not {}{hint}", node.kind()));
         Vec::new()
     }
 
@@ -146,10 +166,26 @@ impl Section {
         items.into_iter().enumerate().filter_map(read).collect()
     }
 
-    /// Takes a string that must not be printed.
+    /// Takes a secret that is not the host's to judge: any text but a placeholder.
     pub(super) fn secret(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<Secret> {
         let node = self.take(key)?;
-        reader.text(&self.full(key), &node)
+        reader.foreign_secret(&self.full(key), &node)
+    }
+
+    /// The value of a key, left where it is.
+    pub(super) fn look_at(&self, key: &str) -> Option<&Node> {
+        self.entries.iter().find(|(entry, _)| entry.text == key).map(|(_, node)| node)
+    }
+
+    /// The place of every key that is left, and of the keys one level below as `KEY.INNER`.
+    pub(super) fn places(&self) -> impl Iterator<Item = (String, Place)> {
+        let inner = |(key, node): &(Key, Node)| {
+            let Yaml::Map(entries) = &node.value else { return Vec::new() };
+            let name = |inner: &Key| (format!("{}.{}", key.text, inner.text), inner.place);
+            entries.iter().map(|(inner, _)| name(inner)).collect()
+        };
+        let outer = |(key, _): &(Key, Node)| (key.text.clone(), key.place);
+        self.entries.iter().flat_map(move |entry| [outer(entry)].into_iter().chain(inner(entry)))
     }
 
     /// A key that must be there.
@@ -169,7 +205,11 @@ impl Section {
                 let likeness = |known: &str| strsim::jaro_winkler(known, &key.text);
                 likeness(a).total_cmp(&likeness(b))
             });
-            let hint = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+            let hint = match (counterpart(&self.name, &key.text), nearest) {
+                (Some(entry), _) => format!(": write an entry with {entry} into `dashboard.providers`"),
+                (None, Some(known)) => format!("; did you mean `{known}`?"),
+                (None, None) => String::new(),
+            };
             let name = if self.name.is_empty() { String::new() } else { format!(" in `{}`", self.name) };
             reader.mistakes.add(key.place, format!("unknown key `{}`{name}{hint}", key.text));
         }
@@ -189,6 +229,9 @@ impl<'a> Reader<'a> {
             files: [file.to_owned()].into(),
             mistakes: Mistakes::default(),
             references,
+            secret_files: BTreeSet::new(),
+            holds_secrets: false,
+            findings: Vec::new(),
             left: BTreeSet::new(),
         }
     }
@@ -201,7 +244,11 @@ impl Reader<'_> {
         if let Yaml::Text(text) = &node.value {
             return Some(Secret::new(text.clone()));
         }
-        if self.references == References::Leave && reference_of(node).is_some() {
+        if let Some((place, wrong)) = wrong_reference(node) {
+            self.mistakes.add(place, format!("`{name}`: {wrong}"));
+            return None;
+        }
+        if self.references == References::Leave && self.reference(node).is_some() {
             self.left.insert(name.to_owned());
             return None;
         }
@@ -212,29 +259,69 @@ impl Reader<'_> {
                 None
             }
             None => {
-                let hint = if matches!(node.value, Yaml::Integer(_) | Yaml::Float(_) | Yaml::Bool(_)) {
-                    ": put it in quotes"
-                } else {
-                    ""
-                };
-                self.mistakes
-                    .add(node.place, format!("`{name}` must be a string, not {}{hint}", node.kind()));
+                self.mistakes.add(node.place, no_string(name, node));
                 None
             }
         }
     }
 
+    /// The same for a secret: notes where it stands.
+    pub(super) fn secret_text(&mut self, name: &str, node: &Node) -> Option<Secret> {
+        self.holds_secrets |= matches!(node.value, Yaml::Text(_));
+        self.text(name, node)
+    }
+
+    /// The same for a secret that is not the host's to judge: any text but a placeholder.
+    pub(super) fn foreign_secret(&mut self, name: &str, node: &Node) -> Option<Secret> {
+        let secret = self.secret_text(name, node)?;
+        if is_placeholder(secret.expose()) {
+            let complaint = complaint(node, &WeakSecret::Placeholder);
+            self.mistakes.add(node.place, format!("`{name}`: {complaint}"));
+            return None;
+        }
+        Some(secret)
+    }
+
     /// Follows `{env: NAME}` and `{file: PATH}`; `None` for anything else. A reference that is left unread is empty.
     pub(super) fn reference(&mut self, node: &Node) -> Option<Result<Secret, String>> {
-        match reference_of(node)? {
-            _ if self.references == References::Leave => Some(Ok(Secret::new(String::new()))),
-            ("env", name) => Some(
-                variable(name)
-                    .map(Secret::new)
-                    .ok_or_else(|| format!("the environment variable {name} is not set")),
-            ),
-            (_, target) => Some(self.secret_file(target)),
+        let reference = reference_of(node)?;
+        if let Reference::File(target) = reference {
+            self.secret_files.insert(self.base.join(target));
         }
+        match reference {
+            _ if self.references == References::Leave => Some(Ok(Secret::new(String::new()))),
+            Reference::Variable(name) => {
+                Some(variable(name).map(Secret::new).ok_or_else(|| format!("{reference} is not set")))
+            }
+            Reference::File(target) => Some(self.secret_file(target)),
+        }
+    }
+
+    /// The path that `{file: PATH}` names, which from then on counts as one of the files that were read. `None` for anything
+    /// else.
+    pub(super) fn file_of(&mut self, node: &Node) -> Option<PathBuf> {
+        let Reference::File(target) = reference_of(node)? else { return None };
+        let path = self.base.join(target);
+        self.files.insert(path.clone());
+        Some(path)
+    }
+
+    /// Reads another file, whose path starts in the folder of the configuration. From then on a change of that file is a change
+    /// of the settings. `None` while references are left unread.
+    pub(super) fn file<T, E: Display>(
+        &mut self,
+        name: &str,
+        place: Place,
+        target: &str,
+        read: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Option<T> {
+        if self.references == References::Leave {
+            return None;
+        }
+        let path = self.base.join(target);
+        let value = read(&path);
+        self.files.insert(path);
+        self.keep(name, place, value)
     }
 
     fn secret_file(&mut self, target: &str) -> Result<Secret, String> {
@@ -269,9 +356,18 @@ impl Reader<'_> {
     }
 }
 
+/// The entry that does what a key of the original's configuration does.
+fn counterpart(section: &str, key: &str) -> Option<&'static str> {
+    match (section, key) {
+        ("dashboard", "basic_auth") => Some("`component: builtin:basic`"),
+        ("dashboard", "oauth") => Some("`component: builtin:oidc` or `component: builtin:nous`"),
+        _ => None,
+    }
+}
+
 /// Adds the name of every variable that an `{env: NAME}` names, at any depth.
 pub(super) fn collect_variables(node: &Node, names: &mut BTreeSet<OsString>) {
-    if let Some(("env", name)) = reference_of(node) {
+    if let Some(Reference::Variable(name)) = reference_of(node) {
         names.insert(name.into());
     }
     match &node.value {
@@ -279,13 +375,6 @@ pub(super) fn collect_variables(node: &Node, names: &mut BTreeSet<OsString>) {
         Yaml::Map(entries) => entries.iter().for_each(|(_, item)| collect_variables(item, names)),
         _ => {}
     }
-}
-
-/// `{env: NAME}` and `{file: PATH}`, taken apart.
-fn reference_of(node: &Node) -> Option<(&str, &str)> {
-    let Yaml::Map(entries) = &node.value else { return None };
-    let [(key, Node { value: Yaml::Text(target), .. })] = &entries[..] else { return None };
-    matches!(key.text.as_str(), "env" | "file").then_some((key.text.as_str(), target.as_str()))
 }
 
 /// The values alone.

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::Spanned;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned, UserMessageFormatter};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A place in the file; lines and columns count from 1, and 0 means the whole file.
@@ -45,19 +46,62 @@ pub(super) struct Key {
     pub(super) place: Place,
 }
 
+impl Key {
+    fn complaint_of_second(&self, second: Place) -> String {
+        let (first, text) = (self.place, &self.text);
+        if first.line == second.line {
+            let (line, first, second) = (first.line, first.column, second.column);
+            return format!("`{text}` is there twice (line {line}, columns {first} and {second})");
+        }
+        format!("`{text}` is there twice (lines {} and {})", first.line, second.line)
+    }
+}
+
 impl Node {
     /// Reads a document; an empty one is an empty map.
     pub(super) fn parse(text: &str) -> Result<Self, (Place, String)> {
         // YAML 1.2 booleans: a component named `y` is no boolean.
-        let options = serde_saphyr::options! { strict_booleans: true };
+        // Duplicate keys are found below, so that the message names both places.
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        };
         match serde_saphyr::from_str_with_options::<Option<Spanned<Yaml>>>(text, options) {
-            Ok(Some(root)) => Ok(root.into()),
+            Ok(Some(root)) => Self::from(root).without_duplicates(),
             Ok(None) => Ok(Self { value: Yaml::Map(Vec::new()), place: Place::default() }),
             Err(error) => {
                 let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
-                let message = error.without_snippet().to_string();
-                Err((place.unwrap_or_default(), message.lines().next().unwrap_or_default().to_owned()))
+                let place = place.unwrap_or_default();
+                // The words for users: those for developers name options of the library.
+                let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+                let message = message.lines().next().unwrap_or_default();
+                // The place stands before the message.
+                let ending = format!(" at line {}, column {}", place.line, place.column);
+                Err((place, message.strip_suffix(&ending).unwrap_or(message).to_owned()))
             }
+        }
+    }
+
+    /// The same, unless a map in it has a key twice.
+    fn without_duplicates(self) -> Result<Self, (Place, String)> {
+        match self.duplicate() {
+            Some(duplicate) => Err(duplicate),
+            None => Ok(self),
+        }
+    }
+
+    /// The second place of the first key that a map has twice, and a complaint.
+    fn duplicate(&self) -> Option<(Place, String)> {
+        match &self.value {
+            Yaml::List(items) => items.iter().find_map(Self::duplicate),
+            Yaml::Map(entries) => {
+                let mut seen = BTreeMap::new();
+                entries.iter().find_map(|(key, node)| match seen.insert(key.text.as_str(), key) {
+                    Some(first) => Some((key.place, first.complaint_of_second(key.place))),
+                    None => node.duplicate(),
+                })
+            }
+            _ => None,
         }
     }
 
@@ -72,6 +116,17 @@ impl Node {
             Yaml::List(_) => "a list",
             Yaml::Map(_) => "a map",
         }
+    }
+
+    /// The value of a key, where this is a map that has it.
+    pub(super) fn at(&self, key: &str) -> Option<&Self> {
+        let Yaml::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(entry, _)| entry.text == key).map(|(_, node)| node)
+    }
+
+    /// The items, where this is a list.
+    pub(super) fn items(&self) -> &[Self] {
+        if let Yaml::List(items) = &self.value { items } else { &[] }
     }
 
     /// The same as JSON.

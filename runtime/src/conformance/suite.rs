@@ -4,7 +4,7 @@ use super::report::{Level, Report, Timings};
 use super::tokens::{self, Odd};
 use crate::auth::{
     BearerToken, CallFault, CodeVerdict, LoginResponse, PasswordProvider, PasswordVerdict, ProviderFault,
-    RedirectProvider, RefreshProvider, RefreshVerdict, TokenVerdict,
+    RedirectProvider, RefreshProvider, RefreshVerdict, SessionVerdict, TokenVerdict,
 };
 use crate::sandbox::{Inspection, LoadedProvider, Need, Observed, ProviderSpec, Sandbox, WasmProvider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,8 +143,13 @@ impl Examination {
     async fn sessions(&mut self) {
         let by = self.provider.own_deadline();
         let (level, says) = match self.provider.observe_session("a-session-that-nobody-opened", by).await {
-            Ok(None) => (Level::Pass, "verify-session knows no session that nobody opened".to_owned()),
-            Ok(Some(session)) => (
+            Ok(SessionVerdict::NotRecognized) => {
+                (Level::Pass, "verify-session knows no session that nobody opened".to_owned())
+            }
+            Ok(SessionVerdict::Unusable(why)) => {
+                (Level::Failure, format!("verify-session accepted a session that nobody opened, and {why}"))
+            }
+            Ok(SessionVerdict::Recognized(session)) => (
                 Level::Failure,
                 format!("verify-session accepted a session that nobody opened, as {:?}", session.user_id),
             ),
@@ -250,6 +255,7 @@ impl Examination {
                 Ok(TokenVerdict::NotRecognized) => {
                     (Level::Failure, format!("--token {place} is not recognised"))
                 }
+                Ok(TokenVerdict::Unusable(why)) => (Level::Failure, format!("--token {place}: {why}")),
                 Err(fault) => (Level::Failure, format!("--token {place}: {}", fault.fault)),
             };
             self.report.add("known tokens", level, says);
@@ -267,6 +273,10 @@ impl Examination {
                 Ok(Answer::Verdict(TokenVerdict::Recognized(claims))) => {
                     let says =
                         format!("it accepted {}, which nobody issued, as {:?}", odd.what, claims.principal());
+                    Some(("accepts nobody", Level::Failure, says))
+                }
+                Ok(Answer::Verdict(TokenVerdict::Unusable(why))) => {
+                    let says = format!("it accepted {}, which nobody issued, and {why}", odd.what);
                     Some(("accepts nobody", Level::Failure, says))
                 }
                 Ok(Answer::Fault(kind)) if *kind == "unavailable" && self.has_store() => {

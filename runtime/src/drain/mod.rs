@@ -14,7 +14,5 @@ pub use control::{BeginRequest, Cancel, Changed, DrainControl, DrainError, Epoch
 pub use epoch::{Epoch, ProcessState, has_own_proc, pid_namespace, process_start_time, process_state};
 pub use leases::{Lease, Leases, MAX_LEASES, MAX_OWNER_CHARS, MAX_REASON_CHARS, TooManyLeases};
 pub use marker::{MARKER_FILE, Marker, MarkerContent, MarkerFile, MarkerState};
-pub use secret::{
-    DRAIN_PRINCIPAL, DRAIN_PROVIDER, DrainSecret, DrainSecretProvider, WeakSecret, generate_secret,
-};
+pub use secret::{DRAIN_PRINCIPAL, DRAIN_PROVIDER, DrainSecret, DrainSecretProvider};
 pub use verdict::{DrainView, StaleReason, Verdict, judge};

@@ -5,8 +5,9 @@ use super::sign_in::{CheckPassword, CompleteLogin, RefreshSession, RevokeSession
 use crate::auth::{
     BearerToken, BoxFuture, CallFault, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider,
     PasswordVerdict, RedirectProvider, RefreshProvider, RefreshVerdict, SessionClaims, SessionProvider,
-    TokenProvider, TokenVerdict,
+    SessionVerdict, TokenProvider, TokenVerdict,
 };
+use futures_util::TryFutureExt;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
@@ -36,7 +37,8 @@ impl<A: Asks> SessionProvider for A {
         access_token: &'a str,
         by: Instant,
     ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>> {
-        Box::pin(self.ask(by, VerifySession(Zeroizing::new(access_token.to_owned()))))
+        let call = VerifySession(Zeroizing::new(access_token.to_owned()));
+        Box::pin(self.ask(by, call).map_ok(SessionVerdict::recognized))
     }
 }
 

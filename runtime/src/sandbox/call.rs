@@ -6,7 +6,7 @@ use super::fault::words;
 use super::fresh::Fresh;
 use super::grants::Origin;
 use super::lane::Lane;
-use crate::auth::{BearerToken, ProviderFault, SessionClaims, TokenVerdict};
+use crate::auth::{BearerToken, ProviderFault, SessionVerdict, TokenVerdict};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
@@ -30,6 +30,12 @@ pub(super) trait GuestCall: Send + Sync + 'static {
         contract: &Contract,
         fresh: &mut Fresh,
     ) -> impl Future<Output = wasmtime::Result<Self::Answer>> + Send;
+
+    /// Why the host cannot use what the provider vouches for, where that is the verdict and no one else logs it.
+    fn unusable(verdict: &Self::Verdict) -> Option<&str> {
+        let _ = verdict;
+        None
+    }
 
     /// Checks what the guest answered.
     ///
@@ -96,8 +102,14 @@ impl GuestCall for VerifyToken {
     }
 
     async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
-        let (answer,) = fresh.call(contract.verify_token, (self.credential(),)).await?;
-        Ok(answer)
+        fresh.call_versioned(contract.verify_token, (self.credential(),)).await
+    }
+
+    fn unusable(verdict: &TokenVerdict) -> Option<&str> {
+        match verdict {
+            TokenVerdict::Unusable(why) => Some(why),
+            TokenVerdict::NotRecognized | TokenVerdict::Recognized(_) => None,
+        }
     }
 
     fn check(&self, answer: TokenAnswer, _: &dyn Fn(&Origin) -> bool) -> Result<TokenVerdict, ProviderFault> {
@@ -135,15 +147,21 @@ pub(super) struct VerifySession(pub(super) Zeroizing<String>);
 
 impl GuestCall for VerifySession {
     type Answer = SessionAnswer;
-    type Verdict = Option<SessionClaims>;
+    type Verdict = SessionVerdict;
 
     fn credential(&self) -> &str {
         &self.0
     }
 
     async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
-        let (answer,) = fresh.call(contract.verify_session, (self.credential(),)).await?;
-        Ok(answer)
+        fresh.call_versioned(contract.verify_session, (self.credential(),)).await
+    }
+
+    fn unusable(verdict: &SessionVerdict) -> Option<&str> {
+        match verdict {
+            SessionVerdict::Unusable(why) => Some(why),
+            SessionVerdict::NotRecognized | SessionVerdict::Recognized(_) => None,
+        }
     }
 
     fn check(
@@ -151,7 +169,7 @@ impl GuestCall for VerifySession {
         answer: SessionAnswer,
         _: &dyn Fn(&Origin) -> bool,
     ) -> Result<Self::Verdict, ProviderFault> {
-        convert::session(answer, self.credential(), now())
+        convert::session_verdict(answer, self.credential(), now())
     }
 }
 

@@ -34,8 +34,9 @@ const ROUNDING: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_millis(15);
 /// Processor time after which a call that was held up is late all the same: a password hash takes half of it.
 const ENOUGH_FOR_ANY: Duration = Duration::from_millis(100);
-/// Between two lines of what a provider prints: any stranger with a wrong token can make it print.
-const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
+/// Between two lines of one kind about a provider: any stranger with a wrong token can make it print, and any caller that
+/// it vouches for can have a name that cannot be used.
+const LINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the calls of one provider are made.
 pub(super) struct Caller {
@@ -46,7 +47,25 @@ pub(super) struct Caller {
     shares: Lanes<Arc<Share>>,
     pace: Pace,
     held_up_micros: AtomicU64,
-    printed: Mutex<Option<Instant>>,
+    printed: LastLine,
+    unusable: LastLine,
+}
+
+/// When the last line of a kind was logged.
+#[derive(Default)]
+struct LastLine(Mutex<Option<Instant>>);
+
+impl LastLine {
+    /// Whether another line may be logged now. If so, it counts as logged.
+    fn may_log(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = last.is_none_or(|last| now.duration_since(last) >= LINE_PAUSE);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
 }
 
 /// Leave for one call.
@@ -78,7 +97,8 @@ impl Caller {
         let held_up_micros = AtomicU64::new(0);
         let memory = sandbox.memory.of_a_provider();
         let component = Arc::new(component);
-        Self { sandbox, component, slots, memory, shares, pace, held_up_micros, printed: Mutex::default() }
+        let (printed, unusable) = (LastLine::default(), LastLine::default());
+        Self { sandbox, component, slots, memory, shares, pace, held_up_micros, printed, unusable }
     }
 
     pub(super) fn deadline(&self) -> Duration {
@@ -125,12 +145,18 @@ impl Caller {
     pub(super) async fn call<C: GuestCall>(&self, turn: Turn, call: C) -> Called<C::Verdict> {
         let (began, call, record) = (turn.began, Arc::new(call), CallRecord::default());
         let answer = self.isolate(turn, call.clone(), record.clone()).await;
-        let answer = answer.and_then(|answer| call.check(answer, &|origin| self.is_granted(origin)));
+        let answer = answer.and_then(|answer| {
+            let span = tracing::debug_span!("answer", provider = %self.component.name);
+            span.in_scope(|| call.check(answer, &|origin| self.is_granted(origin)))
+        });
         self.pace.ended(&answer, record.time_it_ran());
         let held_up = record.time_held_up();
         if !held_up.is_zero() {
             let micros = u64::try_from(held_up.as_micros()).unwrap_or(u64::MAX);
             self.held_up_micros.fetch_add(micros, Ordering::Relaxed);
+        }
+        if let Ok(verdict) = &answer {
+            self.log_unusable(C::unusable(verdict));
         }
         self.log_output(&record, call.credential());
         Called { answer, used: record.usage(began.elapsed()), notes: record.notes() }
@@ -200,20 +226,16 @@ impl Caller {
     }
 
     fn log_output(&self, record: &CallRecord, credential: &str) {
-        let Some(output) = record.output().text_without(credential).filter(|_| self.may_print()) else {
+        let Some(output) = record.output().text_without(credential).filter(|_| self.printed.may_log()) else {
             return;
         };
         tracing::info!(provider = %self.component.name, output, "a provider printed");
     }
 
-    fn may_print(&self) -> bool {
-        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let may = printed.is_none_or(|last| now.duration_since(last) >= OUTPUT_PAUSE);
-        if may {
-            *printed = Some(now);
+    fn log_unusable(&self, why: Option<&str>) {
+        if let Some(why) = why.filter(|_| self.unusable.may_log()) {
+            tracing::info!(provider = %self.component.name, why, "a provider vouched for a caller that is refused");
         }
-        may
     }
 }
 

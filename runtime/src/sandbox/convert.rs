@@ -1,4 +1,7 @@
 //! From what a guest answered to what the host works with; every length is checked on the way.
+//!
+//! **Invariant:** what a provider knows of one person or one service (a name, an address, an end, scopes) never makes a
+//! fault. It refuses that caller, and no quarantine comes of it.
 
 use super::contract::{
     CodeError, PasswordError, ProviderError, RefreshError, Session, SessionAnswer, TokenAnswer,
@@ -7,7 +10,8 @@ use super::contract::{
 use super::fault::{repeats, words_without};
 use super::grants::Origin;
 use crate::auth::{
-    Claims, CodeVerdict, PasswordVerdict, ProviderFault, RefreshVerdict, SessionClaims, TokenVerdict,
+    BadSession, Claims, CodeVerdict, PasswordVerdict, ProviderFault, RefreshVerdict, SessionClaims,
+    SessionVerdict, TokenVerdict,
 };
 use http::Uri;
 use zeroize::Zeroizing;
@@ -22,25 +26,37 @@ pub(super) fn token_verdict(answer: TokenAnswer, token: &str) -> Result<TokenVer
         Ok(Some(TokenPrincipal { principal, .. })) if repeats(token, &principal) => {
             Err(ProviderFault::Malformed("the principal repeats the token".into()))
         }
-        Ok(Some(TokenPrincipal { principal, scopes })) => Claims::new(principal, &scopes)
-            .map(TokenVerdict::Recognized)
-            .map_err(|bad| ProviderFault::Malformed(words_without(token, &bad.to_string()))),
+        Ok(Some(TokenPrincipal { principal, scopes, groups })) => match Claims::new(principal, &scopes) {
+            Ok(claims) => {
+                let said = groups.len();
+                let claims = claims.with_groups(without_credentials(groups, &[token]));
+                log_dropped(said - claims.groups().len());
+                Ok(TokenVerdict::Recognized(claims))
+            }
+            Err(bad) => Ok(TokenVerdict::Unusable(words_without(token, &bad.to_string()))),
+        },
         Err(ProviderError::Unavailable(why)) => Err(unavailable(token, &why)),
     }
 }
 
-pub(super) fn session(
+pub(super) fn session_verdict(
     answer: SessionAnswer,
     access_token: &str,
     now: u64,
-) -> Result<Option<SessionClaims>, ProviderFault> {
+) -> Result<SessionVerdict, ProviderFault> {
     match answer {
-        Ok(session) => session.map(|session| claims(session, &[access_token], now)).transpose(),
+        Ok(None) => Ok(SessionVerdict::NotRecognized),
+        Ok(Some(session)) => Ok(match claims(session, access_token, now)? {
+            Ok(claims) => SessionVerdict::Recognized(claims),
+            Err(bad) => SessionVerdict::Unusable(bad.to_string()),
+        }),
         Err(ProviderError::Unavailable(why)) => Err(unavailable(access_token, &why)),
     }
 }
 
-/// A password that the person also has in the name they typed is no secret that a provider could give away.
+/// A person may choose the password of their own address: a name that repeats it refuses this person and is no fault of
+/// the provider's. A password that the person also has in the name they typed is no secret that a provider could give
+/// away.
 pub(super) fn password_verdict(
     answer: Result<Session, PasswordError>,
     username: &str,
@@ -49,7 +65,13 @@ pub(super) fn password_verdict(
 ) -> Result<PasswordVerdict, ProviderFault> {
     let secret = if username.contains(password) { "" } else { password };
     match answer {
-        Ok(session) => claims(session, &[secret], now).map(PasswordVerdict::SignedIn),
+        Ok(session) if names(&session).iter().any(|name| repeats(secret, name)) => {
+            Ok(PasswordVerdict::Unusable("a name in the session repeats the password".to_owned()))
+        }
+        Ok(session) => Ok(match claims(session, secret, now)? {
+            Ok(claims) => PasswordVerdict::SignedIn(claims),
+            Err(bad) => PasswordVerdict::Unusable(bad.to_string()),
+        }),
         Err(PasswordError::InvalidCredentials) => Ok(PasswordVerdict::InvalidCredentials),
         Err(PasswordError::Unavailable(why)) => Err(unavailable(password, &why)),
     }
@@ -91,7 +113,10 @@ pub(super) fn code_verdict(
     now: u64,
 ) -> Result<CodeVerdict, ProviderFault> {
     match answer {
-        Ok(session) => claims(session, &[code], now).map(CodeVerdict::SignedIn),
+        Ok(session) => Ok(match claims(session, code, now)? {
+            Ok(claims) => CodeVerdict::SignedIn(claims),
+            Err(bad) => CodeVerdict::Unusable(bad.to_string()),
+        }),
         Err(CodeError::InvalidCode(why)) => Ok(CodeVerdict::InvalidCode(words_without(code, &why))),
         Err(CodeError::Unavailable(why)) => Err(unavailable(code, &why)),
     }
@@ -103,7 +128,10 @@ pub(super) fn refresh_verdict(
     now: u64,
 ) -> Result<RefreshVerdict, ProviderFault> {
     match answer {
-        Ok(session) => claims(session, &[refresh_token], now).map(RefreshVerdict::Refreshed),
+        Ok(session) => Ok(match claims(session, refresh_token, now)? {
+            Ok(claims) => RefreshVerdict::Refreshed(claims),
+            Err(bad) => RefreshVerdict::Unusable(bad.to_string()),
+        }),
         Err(RefreshError::Expired) => Ok(RefreshVerdict::Expired),
         Err(RefreshError::Unavailable(why)) => Err(unavailable(refresh_token, &why)),
     }
@@ -113,25 +141,57 @@ fn unavailable(credential: &str, why: &str) -> ProviderFault {
     ProviderFault::Unavailable(words_without(credential, why))
 }
 
-/// Checks the session, in which no name may repeat a credential: names are written to logs.
-fn claims(session: Session, credentials: &[&str], now: u64) -> Result<SessionClaims, ProviderFault> {
-    let names = [&session.user_id, &session.email, &session.display_name, &session.org_id];
-    let own = [session.access_token.as_str(), session.refresh_token.as_str()];
-    let is_repeated = |credential: &&str| names.iter().any(|name| repeats(credential, name));
-    if credentials.iter().chain(&own).any(is_repeated) {
+/// What is written to logs of a session.
+fn names(session: &Session) -> [&str; 4] {
+    [&session.user_id, &session.email, &session.display_name, &session.org_id]
+}
+
+/// Checks the session: either claims that the host can use, or why it cannot use what the provider knows of this person.
+///
+/// # Errors
+/// A name repeats a credential (`presented`, or a token of the session), or a token is over its size.
+fn claims(
+    session: Session,
+    presented: &str,
+    now: u64,
+) -> Result<Result<SessionClaims, BadSession>, ProviderFault> {
+    let credentials = [presented, &session.access_token, &session.refresh_token];
+    let names = names(&session);
+    if credentials.iter().any(|credential| names.iter().any(|name| repeats(credential, name))) {
         return Err(ProviderFault::Malformed("a name in the session repeats a credential".into()));
     }
+    let said = session.groups.len();
+    let groups = without_credentials(session.groups, &credentials);
     let claims = SessionClaims {
+        groups,
         user_id: session.user_id,
         email: session.email,
         display_name: session.display_name,
         org_id: session.org_id,
-        groups: Vec::new(),
         expires_at: session.expires_at,
         access_token: Zeroizing::new(session.access_token),
         refresh_token: Zeroizing::new(session.refresh_token),
     };
-    claims.checked(now).map_err(|bad| ProviderFault::Malformed(bad.to_string()))
+    match claims.checked(now) {
+        Ok(claims) => {
+            log_dropped(said - claims.groups.len());
+            Ok(Ok(claims))
+        }
+        Err(bad) if bad.is_of_the_person() => Ok(Err(bad)),
+        Err(bad) => Err(ProviderFault::Malformed(bad.to_string())),
+    }
+}
+
+/// Groups go to applications and into headers: one that repeats a credential is dropped.
+fn without_credentials(mut groups: Vec<String>, credentials: &[&str]) -> Vec<String> {
+    groups.retain(|group| !credentials.iter().any(|credential| repeats(credential, group)));
+    groups
+}
+
+fn log_dropped(groups: usize) {
+    if groups > 0 {
+        tracing::debug!(groups, "groups that cannot be used were dropped");
+    }
 }
 
 #[cfg(test)]
@@ -191,13 +251,15 @@ mod tests {
             expires_at: 2_000,
             access_token: "access-token-1".to_owned(),
             refresh_token: "refresh-token-1".to_owned(),
+            groups: vec!["staff".to_owned(), "of-access-token-1".to_owned(), "\n".to_owned()],
         }
     }
 
     #[test]
     fn session_that_repeats_a_credential_is_refused() {
         let verdict = |user: &str, name: &str| {
-            password_verdict(Ok(session(user, name)), "alice", "plain-canary-8642", 1_000).is_ok()
+            let said = password_verdict(Ok(session(user, name)), "alice", "plain-canary-8642", 1_000);
+            matches!(said, Ok(PasswordVerdict::SignedIn(_)))
         };
         assert!(verdict("alice", "Alice"));
         for leaked in ["plain-canary-8642", "x plain-canary-8642 y", "access-token-1", "the refresh-token-1"]
@@ -206,6 +268,68 @@ mod tests {
             assert!(!verdict("alice", leaked), "{leaked}");
         }
         let same = password_verdict(Ok(session("alexander", "")), "alexander", "alexander", 1_000);
-        assert!(same.is_ok(), "a person with a bad password is no broken provider");
+        assert!(matches!(same, Ok(PasswordVerdict::SignedIn(_))), "a bad password is still a password");
+    }
+
+    #[test]
+    fn what_a_person_is_called_is_no_fault_of_the_provider() {
+        let sign_in = |user: &str, name: &str| {
+            password_verdict(Ok(session(user, name)), "alice", "alice@example.com", 1_000)
+        };
+        let long = "x".repeat(257);
+        for (user, name) in [
+            ("", "Alice"),
+            ("al\u{200b}ice", "Alice"),
+            ("alice ", "Alice"),
+            ("alice", long.as_str()),
+            // The password of her own address.
+            ("alice@example.com", "Alice"),
+        ] {
+            assert!(matches!(sign_in(user, name), Ok(PasswordVerdict::Unusable(_))), "{user:?}, {name:?}");
+        }
+        for now in [2_000, 3_000] {
+            let said = code_verdict(Ok(session("alice", "Alice")), "code", now);
+            assert!(matches!(said, Ok(CodeVerdict::Unusable(_))), "{now}");
+            let said = refresh_verdict(Ok(session("alice", "Alice")), "token", now);
+            assert!(matches!(said, Ok(RefreshVerdict::Unusable(_))), "{now}");
+            let said = session_verdict(Ok(Some(session("alice", "Alice"))), "token", now);
+            assert!(matches!(said, Ok(SessionVerdict::Unusable(_))), "{now}");
+        }
+    }
+
+    #[test]
+    fn groups_that_cannot_be_used_are_dropped_and_keep_no_one_out() {
+        let Ok(CodeVerdict::SignedIn(claims)) = code_verdict(Ok(session("alice", "Alice")), "code", 1_000)
+        else {
+            panic!("she is signed in");
+        };
+        assert_eq!(claims.groups, ["staff"]);
+        let groups = ["staff", "of-a-bearer-token", " "].map(str::to_owned).into();
+        let principal = TokenPrincipal { principal: "bot".into(), scopes: Vec::new(), groups };
+        let Ok(TokenVerdict::Recognized(claims)) = token_verdict(Ok(Some(principal)), "a-bearer-token")
+        else {
+            panic!("it is recognised");
+        };
+        assert_eq!(claims.groups(), ["staff"]);
+    }
+
+    #[test]
+    fn what_the_provider_alone_makes_is_its_fault() {
+        let mut large = session("alice", "Alice");
+        large.access_token = "x".repeat(9_000);
+        assert!(matches!(code_verdict(Ok(large), "code", 1_000), Err(ProviderFault::Malformed(_))));
+        let leaks = session("access-token-1", "Alice");
+        assert!(matches!(code_verdict(Ok(leaks), "code", 1_000), Err(ProviderFault::Malformed(_))));
+
+        let token = |principal: &str, scope: &str| {
+            let (scopes, groups) = (vec![scope.into()], Vec::new());
+            let principal = TokenPrincipal { principal: principal.into(), scopes, groups };
+            token_verdict(Ok(Some(principal)), "a-bearer-token")
+        };
+        assert!(matches!(token("bot", "read"), Ok(TokenVerdict::Recognized(_))));
+        assert!(matches!(token(" bot", "read"), Ok(TokenVerdict::Unusable(_))));
+        // Its scopes stand in the caller's token.
+        assert!(matches!(token("bot", "two words"), Ok(TokenVerdict::Unusable(_))));
+        assert!(matches!(token("x a-bearer-token", "read"), Err(ProviderFault::Malformed(_))));
     }
 }

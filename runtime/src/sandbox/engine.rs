@@ -12,7 +12,9 @@ use super::limits::{
 };
 use super::load::{CompilerProcess, Compilers};
 use super::machine;
+use super::outbound::PublicTls;
 use super::ticker::Ticker;
+use crate::trust::SystemRoots;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +61,8 @@ pub struct SandboxSettings {
     pub cache_is_read_only: bool,
     /// The versions of the contract whose components are loaded, the newest first.
     pub contracts: &'static [&'static str],
+    /// Where the system's certificate authorities are, which providers' requests trust besides Mozilla's.
+    pub system_roots: SystemRoots,
 }
 
 impl SandboxSettings {
@@ -90,6 +94,7 @@ impl Default for SandboxSettings {
             cache: None,
             cache_is_read_only: false,
             contracts: CONTRACT_VERSIONS,
+            system_roots: SystemRoots::default(),
         }
     }
 }
@@ -118,6 +123,7 @@ pub struct Sandbox {
     /// The guests' threads. Sign-ins have their own.
     pub(super) guests: Lanes<GuestRuntime>,
     pub(super) ticker: Ticker,
+    pub(super) public_tls: PublicTls,
 }
 
 impl Sandbox {
@@ -141,6 +147,7 @@ impl Sandbox {
             memory: GuestMemory::new(settings.guest_memory_bytes, settings.providers),
             guests: Lanes::of(checks, sign_ins),
             ticker,
+            public_tls: PublicTls::new(settings.system_roots.clone()),
         }))
     }
 }

@@ -130,8 +130,16 @@ pub(super) fn repeats(credential: &str, text: &str) -> bool {
     credential.len() >= 8 && text.contains(credential)
 }
 
+/// Quotes stay as they are: the log and JSON escape them once more where they need to.
 fn escaped(text: &str) -> String {
-    text.chars().flat_map(char::escape_debug).collect()
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' => out.push(character),
+            _ => out.extend(character.escape_debug()),
+        }
+    }
+    out
 }
 
 /// The first characters of a text, and `…` where there are more. What lies beyond them is never formatted.
@@ -198,6 +206,7 @@ mod tests {
     #[test]
     fn words_are_bounded_and_escaped() {
         assert_eq!(words("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\nb");
+        assert_eq!(words("the claim \"aud\" isn't ours"), "the claim \"aud\" isn't ours");
         let long = words("x".repeat(10_000));
         assert_eq!(long.chars().count(), MAX_WORDS + 1);
         assert_eq!(name_in_words(&"n".repeat(90_000)).chars().count(), MAX_NAME + 1);

@@ -1,6 +1,6 @@
 //! A fresh instance: no call was ever made of it, and the next call's is another one.
 
-use super::contract::{Contract, Function};
+use super::contract::{Contract, Function, Versioned, VersionedFunction};
 use super::engine::{Sandbox, bound_store, start_ticks};
 use super::fault::classify;
 use super::guest_memory::MemoryShare;
@@ -56,6 +56,23 @@ impl Fresh {
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
         // Ticks may have passed since it was made.
+        start_ticks(&mut self.store);
+        function.call(&mut self.store, &self.instance, parameters).await
+    }
+
+    /// Calls a function of the contract whose answer has a record that differs between versions.
+    ///
+    /// # Errors
+    /// The guest traps.
+    pub(super) async fn call_versioned<P, R>(
+        &mut self,
+        function: VersionedFunction,
+        parameters: P,
+    ) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: Versioned,
+    {
         start_ticks(&mut self.store);
         function.call(&mut self.store, &self.instance, parameters).await
     }

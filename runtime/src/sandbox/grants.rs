@@ -3,6 +3,7 @@
 
 use super::address::is_public;
 use super::bucket::Bucket;
+use crate::trust::Authorities;
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
@@ -29,12 +30,14 @@ pub struct HttpGrant {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Networks beside the public Internet that its name may lead to.
     pub networks: Vec<IpNet>,
+    /// The certificate authorities that alone are trusted for it. `None`: Mozilla's and the system's.
+    pub ca: Option<Authorities>,
 }
 
 impl HttpGrant {
     /// A grant of the origin alone.
     pub fn of(origin: Origin) -> Self {
-        Self { origin, headers: Vec::new(), networks: Vec::new() }
+        Self { origin, headers: Vec::new(), networks: Vec::new(), ca: None }
     }
 }
 
@@ -80,6 +83,11 @@ impl Origin {
         Self::of(&uri).filter(|_| is_origin)
     }
 
+    /// Whether its scheme is https.
+    pub fn is_https(&self) -> bool {
+        self.is_https
+    }
+
     /// May a provider send a browser there without a grant? To an https site that is not an address of a private network,
     /// or to the browser's own machine.
     pub(super) fn is_for_browsers(&self) -> bool {
@@ -119,14 +127,16 @@ impl Host {
     }
 }
 
+/// As an operator writes it (RFC 6454, section 6.2): without the scheme's own port.
 impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_https { "https" } else { "http" };
+        let (scheme, own_port) = if self.is_https { ("https", 443) } else { ("http", 80) };
         match &self.host {
-            Host::Name(name) => write!(formatter, "{scheme}://{name}:{}", self.port),
-            Host::Address(IpAddr::V6(address)) => write!(formatter, "{scheme}://[{address}]:{}", self.port),
-            Host::Address(address) => write!(formatter, "{scheme}://{address}:{}", self.port),
+            Host::Name(name) => write!(formatter, "{scheme}://{name}")?,
+            Host::Address(IpAddr::V6(address)) => write!(formatter, "{scheme}://[{address}]")?,
+            Host::Address(address) => write!(formatter, "{scheme}://{address}")?,
         }
+        if self.port == own_port { Ok(()) } else { write!(formatter, ":{}", self.port) }
     }
 }
 
@@ -142,6 +152,18 @@ mod tests {
     fn same_origin_is_the_same_however_it_is_spelt() {
         assert_eq!(origin("https://idp.example.com"), origin("HTTPS://IDP.Example.com:443"));
         assert_eq!(origin("http://[::1]:80"), origin("http://[0:0::1]"));
+    }
+
+    #[test]
+    fn origin_is_written_without_the_schemes_own_port() {
+        for text in [
+            "https://idp.example.com",
+            "http://[::1]",
+            "http://127.0.0.1:443",
+            "https://idp.example.com:8443",
+        ] {
+            assert_eq!(origin(text).to_string(), text);
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub const DEFAULT_CORE_INSTANCES: usize = 16;
 /// Elements of one table, unless the operator sets another limit.
 pub const DEFAULT_TABLE_ELEMENTS: usize = 20_000;
 /// Bytes lifted out of a guest in one call. The memory limit does not bound them: the items of a list may
-/// all point at one buffer.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// all point at one buffer. A session with all the groups and tokens that it may have takes some 90,000.
+pub const MAX_ANSWER_BYTES: usize = 128 * 1024;
 /// Component handles, and entries of the resource table.
 pub const MAX_HANDLES: usize = 1_000;
 /// The same for a provider that may call out: a request that it makes and keeps is text in the host's memory.

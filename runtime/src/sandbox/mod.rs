@@ -12,6 +12,7 @@ mod call;
 mod caller;
 mod checkpoint;
 mod contract;
+mod contract_0_1;
 mod convert;
 mod engine;
 mod entries;

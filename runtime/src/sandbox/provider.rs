@@ -13,7 +13,7 @@ use super::limits::{DEFAULT_COMPONENT_BYTES, Limits};
 use super::load::{Code, ComponentSource, Facts, Inspection, LoadError, Unloadable};
 use super::outbound::HttpPower;
 use crate::auth::{
-    BearerToken, CallFault, ProviderFault, ProviderName, SessionClaims, Spent, TokenVerdict, Usage,
+    BearerToken, CallFault, ProviderFault, ProviderName, SessionVerdict, Spent, TokenVerdict, Usage,
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -133,7 +133,9 @@ impl Sandbox {
             .and_then(|linker| linker.instantiate_pre(&code.component))
             .map_err(unfit)?;
         let contract = Contract::of(&linked, version).map_err(unfit)?;
-        let http = (!spec.powers.http.is_empty()).then(|| Arc::new(HttpPower::new(&spec.powers.http)));
+        let grants = &spec.powers.http;
+        let http = (!grants.is_empty())
+            .then(|| Arc::new(HttpPower::new(spec.name.clone(), grants, &self.public_tls)));
         let equipment = Equipment {
             settings: Arc::new(spec.settings),
             limits: spec.limits,
@@ -200,7 +202,7 @@ impl WasmProvider {
         &self,
         access_token: &str,
         by: Instant,
-    ) -> Result<Option<SessionClaims>, CallFault> {
+    ) -> Result<SessionVerdict, CallFault> {
         self.ask(by, VerifySession(Zeroizing::new(access_token.to_owned()))).await
     }
 
@@ -211,7 +213,7 @@ impl WasmProvider {
     pub async fn check_itself(&self, made_up: &BearerToken) -> Result<(), LoadError> {
         match self.observe(made_up, self.own_deadline()).await.verdict {
             Ok(TokenVerdict::NotRecognized) => Ok(()),
-            Ok(TokenVerdict::Recognized(_)) => Err(LoadError::AcceptsAnything),
+            Ok(TokenVerdict::Recognized(_) | TokenVerdict::Unusable(_)) => Err(LoadError::AcceptsAnything),
             Err(CallFault { fault, .. }) if !fault.is_own_doing() => Ok(()),
             Err(CallFault { fault, .. }) => Err(LoadError::FailedSelfCheck(fault)),
         }

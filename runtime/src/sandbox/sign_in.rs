@@ -31,8 +31,7 @@ impl GuestCall for CheckPassword {
     async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
         let login = contract.complete_password_login.ok_or_else(|| not_exported("password"))?;
         let parameters = (self.username.as_str(), self.credential());
-        let (answer,) = fresh.call(login, parameters).await?;
-        Ok(answer)
+        fresh.call_versioned(login, parameters).await
     }
 
     fn check(
@@ -88,8 +87,7 @@ impl GuestCall for CompleteLogin {
         let LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = &self.0;
         let issuer = issuer.as_deref();
         let response = contract::LoginResponse { redirect_uri, code, nonce, code_verifier, issuer };
-        let (answer,) = fresh.call(redirect.complete_login, (response,)).await?;
-        Ok(answer)
+        fresh.call_versioned(redirect.complete_login, (response,)).await
     }
 
     fn check(
@@ -113,8 +111,14 @@ impl GuestCall for RefreshSession {
 
     async fn run(&self, contract: &Contract, fresh: &mut Fresh) -> wasmtime::Result<Self::Answer> {
         let refresh = contract.refresh.as_ref().ok_or_else(|| not_exported("refresh"))?;
-        let (answer,) = fresh.call(refresh.refresh_session, (self.credential(),)).await?;
-        Ok(answer)
+        fresh.call_versioned(refresh.refresh_session, (self.credential(),)).await
+    }
+
+    fn unusable(verdict: &RefreshVerdict) -> Option<&str> {
+        match verdict {
+            RefreshVerdict::Unusable(why) => Some(why),
+            RefreshVerdict::Expired | RefreshVerdict::Refreshed(_) => None,
+        }
     }
 
     fn check(

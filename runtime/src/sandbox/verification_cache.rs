@@ -25,9 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
-/// Entries of each kind. Beyond them, the one that was asked for least recently is dropped, which also ends those that a
-/// revocation has made worthless.
+/// Entries of each kind: an entry counts once, and once more for each [`GROUP_BYTES`] of groups. Beyond them, the one that
+/// was asked for least recently is dropped, which also ends those that a revocation has made worthless.
 const MAX_ENTRIES: u64 = 10_000;
+/// Bytes of groups that weigh as much as another entry.
+const GROUP_BYTES: usize = 1024;
 /// The caller that began a call hears from the call itself why it ended, which may be a moment late.
 const GRACE: Duration = Duration::from_millis(10);
 
@@ -92,9 +94,10 @@ impl<T> Expiry<Key, Arc<Yes<T>>> for OwnExpiry {
 }
 
 impl<T: Send + Sync + 'static> Answers<T> {
-    fn new(ttl: Duration) -> Self {
+    fn new(ttl: Duration, groups: fn(&T) -> &[String]) -> Self {
         let kept = Cache::builder()
             .max_capacity(MAX_ENTRIES)
+            .weigher(move |_: &Key, yes: &Arc<Yes<T>>| weight(groups(&yes.said)))
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(ttl)
             .expire_after(OwnExpiry)
@@ -139,7 +142,8 @@ impl<P> CachedProvider<P> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         let secret = Hmac::new_from_slice(&key).expect("HMAC takes keys of every length");
-        let (tokens, sessions) = (Answers::new(ttl), Answers::new(ttl));
+        let tokens = Answers::new(ttl, Claims::groups);
+        let sessions = Answers::new(ttl, |session: &SessionClaims| session.groups.as_slice());
         Ok(Self { provider, health, secret, tokens, sessions, revocations: AtomicU64::new(0), hit })
     }
 
@@ -187,6 +191,12 @@ impl<P> CachedProvider<P> {
     }
 }
 
+/// What an entry with these groups counts.
+fn weight(groups: &[String]) -> u32 {
+    let bytes: usize = groups.iter().map(|group| group.len() + size_of::<String>()).sum();
+    u32::try_from(1 + bytes / GROUP_BYTES).unwrap_or(u32::MAX)
+}
+
 /// Whether the caller that began the call had no time for an answer.
 fn is_brief(fault: &CallFault) -> bool {
     fault.fault == ProviderFault::NoTimeLeft
@@ -203,7 +213,7 @@ impl<P: TokenProvider + 'static> TokenProvider for CachedProvider<P> {
             async move {
                 Ok(match provider.verify_token(&token, by).await? {
                     TokenVerdict::Recognized(claims) => Some(Yes { said: claims, keep: Duration::MAX }),
-                    TokenVerdict::NotRecognized => None,
+                    TokenVerdict::NotRecognized | TokenVerdict::Unusable(_) => None,
                 })
             }
         };
@@ -279,10 +289,10 @@ fn without_tokens(session: &SessionClaims) -> SessionClaims {
         email: session.email.clone(),
         display_name: session.display_name.clone(),
         org_id: session.org_id.clone(),
-        groups: session.groups.clone(),
         expires_at: session.expires_at,
         access_token: Zeroizing::default(),
         refresh_token: Zeroizing::default(),
+        groups: session.groups.clone(),
     }
 }
 
@@ -338,10 +348,10 @@ mod tests {
                 email: String::new(),
                 display_name: String::new(),
                 org_id: String::new(),
-                groups: Vec::new(),
                 expires_at: self.expires_at,
                 access_token: Zeroizing::new(access_token.to_owned()),
                 refresh_token: Zeroizing::new("secret".into()),
+                groups: Vec::new(),
             };
             Box::pin(std::future::ready(Ok((access_token == "good").then_some(session))))
         }
@@ -384,6 +394,14 @@ mod tests {
 
     async fn verify_session(cached: &CachedProvider<Scripted>) -> bool {
         cached.verify_session("good", Instant::now()).await.unwrap().is_some()
+    }
+
+    #[test]
+    fn entry_weighs_what_its_groups_take() {
+        assert_eq!(weight(&[]), 1);
+        assert_eq!(weight(&["admins".to_owned()]), 1);
+        let full = vec!["x".repeat(256); 256];
+        assert!((64..=80).contains(&weight(&full)), "{}", weight(&full));
     }
 
     #[tokio::test]

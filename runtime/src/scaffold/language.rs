@@ -1,3 +1,5 @@
+use crate::sandbox::CONTRACT_VERSIONS;
+
 /// A language that a provider can be begun in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -33,6 +35,9 @@ pub(super) struct Facts {
     /// What is built.
     pub(super) component: &'static str,
 }
+
+/// The contract of every language but Rust, whose SDK has the newest.
+const FROZEN: &str = "0.1.0";
 
 const BUILT: &str = "{{ name }}.wasm";
 
@@ -103,6 +108,14 @@ impl Language {
             Self::C | Self::Cpp => Some(("c", "bindings")),
             Self::Go => Some(("go", "internal/wit")),
             _ => None,
+        }
+    }
+
+    /// The version of the contract that its scaffold is written for.
+    pub(super) fn contract(self) -> &'static str {
+        match self {
+            Self::Rust => CONTRACT_VERSIONS[0],
+            _ => FROZEN,
         }
     }
 

@@ -6,7 +6,6 @@ mod language;
 
 pub use language::Language;
 
-use crate::sandbox::CONTRACT_VERSIONS;
 use include_dir::{Dir, DirEntry, include_dir};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
@@ -15,7 +14,10 @@ use std::path::PathBuf;
 static TEMPLATES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/templates");
 static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/src");
 static WIT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
+/// The contract that the Rust SDK is built for.
 const CONTRACT: &str = include_str!("../../../wit/provider.wit");
+/// The contract of every other language: their bindings and helpers are written for its types.
+const FROZEN_CONTRACT: &str = include_str!("../../../wit/frozen/portcullis-auth-0.1.0.wit");
 /// What wit-bindgen makes of the contract, by language: see `build.rs`.
 static BINDINGS: Dir<'static> = include_dir!("$OUT_DIR/bindings");
 const SDK_MANIFEST: &str = include_str!("../../../guest-sdk/Cargo.toml");
@@ -143,16 +145,16 @@ impl Project {
         self.render(&TEMPLATES, self.language.name(), &mut files)?;
         self.render(&TEMPLATES, "common", &mut files)?;
         copy(&WIT, "deps", "wit/deps", &mut files);
-        let contract = if self.language == Language::Rust {
+        let (path, contract) = if self.language == Language::Rust {
             copy(&SDK, "", "portcullis-guest/src", &mut files);
             let manifest = SDK_MANIFEST.replace("[lints]\nworkspace = true", OWN_LINTS);
             files.push(File { path: "portcullis-guest/Cargo.toml".into(), text: manifest });
-            "wit/provider.wit"
+            ("wit/provider.wit", CONTRACT)
         } else {
             self.render(&TEMPLATES, "world", &mut files)?;
-            "wit/deps/portcullis-auth.wit"
+            ("wit/deps/portcullis-auth.wit", FROZEN_CONTRACT)
         };
-        files.push(File { path: contract.into(), text: CONTRACT.to_owned() });
+        files.push(File { path: path.into(), text: contract.to_owned() });
         if let Some((bindings, folder)) = self.language.bindings() {
             copy(&BINDINGS, bindings, folder, &mut files);
         }
@@ -192,7 +194,7 @@ impl Project {
             snake => self.name.snake(),
             kind => self.kind.name(),
             settings => self.kind.settings().to_vec(),
-            contract => CONTRACT_VERSIONS[0],
+            contract => self.language.contract(),
             language => self.language.name(),
             title => self.language.title(),
             compiled => self.language.drops_unused_imports(),
@@ -289,6 +291,11 @@ mod tests {
                 paths.sort();
                 paths.dedup();
                 assert_eq!(paths.len(), files.len(), "no file twice");
+                let package = format!("\npackage portcullis:auth@{};\n", language.contract());
+                assert!(
+                    files.iter().any(|file| file.text.contains(&package)),
+                    "{language:?} has its contract"
+                );
                 for File { path, text } in &files {
                     assert!(!text.contains("{%") && text.ends_with('\n'), "{}", path.display());
                 }

@@ -6,8 +6,8 @@ use super::peers::Peer;
 use super::process::{Footprint, host_name};
 use crate::auth::{
     BearerToken, CallFault, Caller, Decision, Gate, Judgement, People, PeopleGate, Permit, ProviderFault,
-    ProviderName, Registered, Registry, RequestFacts, Required, Scope, SecretDigest, TokenProvider,
-    TokenRoutes, Usage,
+    ProviderName, Registered, Registry, RequestFacts, Required, Scope, SecretDigest, SessionVerdict,
+    TokenProvider, TokenRoutes, TokenVerdict, Usage,
 };
 use crate::bundled;
 use crate::sandbox::{
@@ -226,8 +226,11 @@ impl Arena {
         let observed = provider.observe(&token, start + self.limits.deadline).await;
         let seen = match &observed.verdict {
             Err(fault) => Seen::faulted(fault, start.elapsed(), self.limits.deadline),
+            Ok(TokenVerdict::Unusable(why)) => Seen::unusable(why, start.elapsed(), self.limits.deadline),
             // What it says to the gate counts, not what it says here.
-            Ok(_) => Seen::new(start.elapsed(), self.limits.deadline),
+            Ok(TokenVerdict::NotRecognized | TokenVerdict::Recognized(_)) => {
+                Seen::new(start.elapsed(), self.limits.deadline)
+            }
         };
         let refused = observed.refusals.into_iter().next();
         Seen { memory_bytes: observed.used.memory_bytes, refused, ..seen }
@@ -236,8 +239,13 @@ impl Arena {
     /// Only what is wrong with a session says anything: most guests know none.
     async fn session_call(&self, provider: &WasmProvider) -> Option<Seen> {
         let start = Instant::now();
-        let fault = provider.observe_session(TOKEN, start + self.limits.deadline).await.err()?;
-        Some(Seen::faulted(&fault, start.elapsed(), self.limits.deadline))
+        match provider.observe_session(TOKEN, start + self.limits.deadline).await {
+            Err(fault) => Some(Seen::faulted(&fault, start.elapsed(), self.limits.deadline)),
+            Ok(SessionVerdict::Unusable(why)) => {
+                Some(Seen::unusable(&why, start.elapsed(), self.limits.deadline))
+            }
+            Ok(SessionVerdict::NotRecognized | SessionVerdict::Recognized(_)) => None,
+        }
     }
 
     fn spec_of(&self, attack: &Attack) -> ProviderSpec {
@@ -363,6 +371,11 @@ impl Seen {
         };
         let Usage { memory_bytes, .. } = fault.used;
         Self { caught_by, reason: fault.fault.to_string(), memory_bytes, ..Self::new(elapsed, deadline) }
+    }
+
+    fn unusable(why: &str, elapsed: Duration, deadline: Duration) -> Self {
+        let (caught_by, reason) = (Some(Catch::Unusable), why.to_owned());
+        Self { caught_by, reason, ..Self::new(elapsed, deadline) }
     }
 
     fn add(&mut self, other: Self) {

@@ -1,5 +1,7 @@
 //! What every handler may know of a request besides its permit.
 
+use super::client::Client;
+use super::outside::Outside;
 use super::respond;
 use super::site::Site;
 use axum::extract::FromRequestParts;
@@ -10,16 +12,23 @@ use std::net::IpAddr;
 /// Put there by the gate's layer.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
-    /// The caller's address.
+    /// The caller's address. `None`: it is not known, and such callers share one allowance.
     pub(super) client: Option<IpAddr>,
     /// How the dashboard was reached.
     pub(super) site: Site,
+    /// Why the caller is not on this machine, on a dashboard that is for this machine alone.
+    pub(super) outside: Option<Outside>,
+    caller: Client,
 }
 
 impl Context {
-    /// The caller's address, for an audit line.
+    pub(super) fn new(caller: Client, site: Site, outside: Option<Outside>) -> Self {
+        Self { client: caller.address(), site, outside, caller }
+    }
+
+    /// The caller's address, for an audit line. Of an unknown caller it names the proxy.
     pub(super) fn ip(&self) -> Option<String> {
-        self.client.map(|ip| ip.to_string())
+        self.caller.shown()
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 pub(super) async fn door(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
     let route = metrics::route_of(&request);
-    let mut response = match guard::check(&dashboard.hosts, &request) {
-        Ok(()) => gate_layer::pass(&dashboard, request, next).await,
+    let arrival = dashboard.sites.arrival(&dashboard.hosts, &request);
+    let mut response = match guard::check(&dashboard.hosts, &arrival.reached, &request) {
+        Ok(()) => gate_layer::pass(&dashboard, arrival, request, next).await,
         Err(refused) => refused,
     };
     respond::add_security_headers(response.headers_mut(), dashboard.headers);

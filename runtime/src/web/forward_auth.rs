@@ -4,6 +4,7 @@
 use super::context::Context;
 use super::parameters::Parameters;
 use super::respond::Audience;
+use super::site::Site;
 use super::whoami::Permitted;
 use crate::auth::{Caller, RESUME_PATH, Scope, VERIFY_PATH, safe_target};
 use axum::extract::Request;
@@ -17,9 +18,12 @@ const USER: HeaderName = HeaderName::from_static("x-auth-user");
 const EMAIL: HeaderName = HeaderName::from_static("x-auth-email");
 const PROVIDER: HeaderName = HeaderName::from_static("x-auth-provider");
 const SCOPES: HeaderName = HeaderName::from_static("x-auth-scopes");
+const GROUPS: HeaderName = HeaderName::from_static("x-auth-groups");
 
 /// What an application reads as one header value; `%` stays unambiguous.
 const HEADER_VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b'"');
+/// The same for an item of a list that is separated by commas.
+const LIST_ITEM: &AsciiSet = &HEADER_VALUE.add(b',');
 
 /// Where Caddy and Traefik say what was asked for.
 const FORWARDED_URI: &str = "x-forwarded-uri";
@@ -43,6 +47,7 @@ pub(super) async fn verify(Permitted(permit): Permitted) -> Response {
     for (name, text) in [(USER, permit.name()), (EMAIL, email), (PROVIDER, provider), (SCOPES, &scopes)] {
         headers.insert(name, value(text));
     }
+    headers.insert(GROUPS, list(permit.groups()));
     (StatusCode::OK, headers).into_response()
 }
 
@@ -52,6 +57,12 @@ fn value(text: &str) -> HeaderValue {
     HeaderValue::try_from(encoded).expect("visible ASCII and spaces are a header's value")
 }
 
+/// Items that are separated by commas, each percent-encoded; empty without items.
+fn list(items: &[String]) -> HeaderValue {
+    let items: Vec<_> = items.iter().map(|item| utf8_percent_encode(item, LIST_ITEM).to_string()).collect();
+    HeaderValue::try_from(items.join(",")).expect("visible ASCII and spaces are a header's value")
+}
+
 /// `GET /auth/resume?next=`: the gate has renewed the session, and this answer carries it to the browser, which
 /// [`verify`]'s does not.
 pub(super) async fn resume(context: Context, _: Permitted, parameters: Parameters) -> Response {
@@ -59,14 +70,25 @@ pub(super) async fn resume(context: Context, _: Permitted, parameters: Parameter
     (StatusCode::FOUND, [(LOCATION, context.site.path(next))]).into_response()
 }
 
-/// What the request is for, to come back to. Whoever sends something else only chooses where it is sent itself.
-pub(super) fn target(request: &Request) -> Cow<'_, str> {
+/// Returns whether the path is `/auth/verify`, or an application's path behind it, as Envoy's `ext_authz` asks.
+pub(super) fn is_verify(path: &str) -> bool {
+    path.strip_prefix(VERIFY_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the request is for, to come back to, without the dashboard's own prefix. A client that sends something else only
+/// chooses where it is sent itself.
+pub(super) fn target<'a>(request: &'a Request, site: &Site) -> Cow<'a, str> {
     let uri = request.uri();
     match uri.path() {
-        VERIFY_PATH => {
+        path if is_verify(path) => {
             let headers = request.headers();
             let forwarded = headers.get(FORWARDED_URI).or_else(|| headers.get(ORIGINAL_URI));
-            forwarded.and_then(|uri| uri.to_str().ok()).unwrap_or("/").into()
+            let below = || uri.path_and_query().and_then(|uri| uri.as_str().strip_prefix(VERIFY_PATH));
+            let asked = match forwarded {
+                Some(uri) => uri.to_str().ok(),
+                None => below().filter(|below| below.starts_with('/')),
+            };
+            site.without_prefix(asked.unwrap_or("/"))
         }
         RESUME_PATH => Parameters::of(uri).only("next").unwrap_or("/").to_owned().into(),
         _ => uri.path_and_query().map_or("/", |target| target.as_str()).into(),
@@ -83,5 +105,17 @@ pub(super) fn audience(request: &Request) -> Audience {
     match headers.contains_key(FORWARDED_URI) && !headers.contains_key(ORIGINAL_URI) && accepts_pages {
         true => Audience::Browser,
         false => Audience::Program,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_keeps_its_items_apart() {
+        let items = ["admins", "cn=ops,dc=b 100%", "\u{e4}"].map(str::to_owned);
+        assert_eq!(list(&items), "admins,cn=ops%2Cdc=b 100%25,%C3%A4");
+        assert_eq!(list(&[]), "");
     }
 }

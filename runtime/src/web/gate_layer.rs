@@ -4,10 +4,11 @@ use super::Dashboard;
 use super::context::Context;
 use super::excerpt::excerpt;
 use super::forward_auth;
+use super::outside::Outside;
 use super::respond::{self, Audience};
 use super::session_cookie::{self, RequestCookies};
 use super::sign_in::{about, now};
-use super::site::Site;
+use super::site::{Arrival, Site};
 use crate::audit::{EventName, Record};
 use crate::auth::{
     Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
@@ -33,10 +34,14 @@ const SESSION_TOKEN: &str = "x-hermes-session-token";
 
 static WAITING: Semaphore = Semaphore::const_new(MAX_WAITING);
 
-pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next) -> Response {
-    let context =
-        Context { client: dashboard.sites.proxies.client_of(&request), site: dashboard.sites.of(&request) };
-    let target = forward_auth::target(&request);
+pub(super) async fn pass(
+    dashboard: &Dashboard,
+    arrival: Arrival,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let context = context(dashboard, arrival, &request);
+    let target = forward_auth::target(&request, &context.site);
     let began = Instant::now();
     let mut serving = dashboard.live.now();
     let mut judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
@@ -62,6 +67,7 @@ pub(super) async fn pass(dashboard: &Dashboard, mut request: Request, next: Next
             request.extensions_mut().insert(context);
             next.run(request).await
         }
+        Decision::Permitted(permit) if !works_here(&permit, &context) => refuse_outside(&context, &request),
         Decision::Permitted(permit) => {
             if let Caller::Person(session) = permit.caller() {
                 serving.gate.people().known.saw(session, sighting(&request, &context));
@@ -83,6 +89,26 @@ fn sighting<'a>(request: &'a Request, context: &Context) -> Sighting<'a> {
     Sighting { now: now(), address: context.ip(), user_agent }
 }
 
+fn context(dashboard: &Dashboard, arrival: Arrival, request: &Request) -> Context {
+    let Arrival { client, site, reached } = arrival;
+    let is_host_known = reached.authority.is_some_and(|host| dashboard.hosts.accepts(&host));
+    let is_local = dashboard.page.is_local();
+    let outside = is_local.then(|| Outside::of(request, is_host_known)).flatten();
+    Context::new(client, site, outside)
+}
+
+/// This process's token, and a ticket that was bought with it, work on this machine alone.
+fn works_here(permit: &Permit, context: &Context) -> bool {
+    context.outside.is_none() || *permit.caller() != Caller::ProcessTokenHolder
+}
+
+fn refuse_outside(context: &Context, request: &Request) -> Response {
+    let Some(outside) = &context.outside else { return respond::internal_error() };
+    let path = excerpt(request.uri().path());
+    tracing::warn!(path, sign = %outside, "this process's token was presented, but not on this machine");
+    outside.refusal()
+}
+
 /// Whether a provider that cannot be asked keeps the request from being decided.
 fn is_for_want_of_a_provider(judgement: &Judgement) -> bool {
     matches!(&judgement.decision, Decision::Refused(denial) if denial.status == DenialStatus::Unavailable)
@@ -98,7 +124,7 @@ fn facts<'a>(dashboard: &Dashboard, request: &'a Request, target: &'a str, site:
     let at = Instant::now();
     let uri = request.uri();
     RequestFacts {
-        path: uri.path(),
+        path: gate_path(uri.path()),
         target,
         authorization: all(AUTHORIZATION.as_str()),
         session_token: all(SESSION_TOKEN),
@@ -110,14 +136,18 @@ fn facts<'a>(dashboard: &Dashboard, request: &'a Request, target: &'a str, site:
     }
 }
 
+/// What follows `/auth/verify/` is an application's path, so the gate judges it as `/auth/verify`.
+fn gate_path(path: &str) -> &str {
+    if forward_auth::is_verify(path) { VERIFY_PATH } else { path }
+}
+
 /// Tickets are hex digits: there is nothing to decode.
 fn ticket(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("ticket="))
 }
 
 fn refuse(denial: &Denial, site: &Site, request: &Request) -> Response {
-    let path = request.uri().path();
-    let audience = match path {
+    let audience = match gate_path(request.uri().path()) {
         VERIFY_PATH => forward_auth::audience(request),
         path if path == "/api" || path.starts_with("/api/") => Audience::Program,
         _ => Audience::Browser,

@@ -4,6 +4,7 @@
 //! permit and finds none answers 500. Nothing here knows whether a provider is native or in a sandbox.
 
 mod account;
+mod authority;
 mod body;
 mod client;
 mod context;
@@ -13,11 +14,13 @@ mod excerpt;
 mod fault_log;
 mod fields;
 mod forward_auth;
+mod forwarded;
 mod gate_layer;
 mod guard;
 mod live;
 mod live_page;
 mod metrics;
+mod outside;
 mod page;
 mod parameters;
 mod respond;
@@ -42,7 +45,7 @@ pub use routes::{
 };
 pub use session_cookie::CookieSealer;
 pub use sign_in::SignIns;
-pub use site::{PublicSite, Sites};
+pub use site::{PublicSite, Sites, is_plain_prefix};
 
 use crate::audit::AuditLog;
 use crate::auth::{BoxFuture, CallFault, CutOff, Registered, SessionId};
@@ -126,4 +129,11 @@ pub struct PageSettings {
     pub auth_required: bool,
     /// Was the gate taken off by hand?
     pub insecure: bool,
+}
+
+impl PageSettings {
+    /// Returns whether the dashboard is for this machine alone: nothing but the address stands before the page's token.
+    fn is_local(&self) -> bool {
+        !self.auth_required && !self.insecure
+    }
 }

@@ -95,6 +95,9 @@ pub(super) async fn index(
     context: Context,
     permit: Option<Extension<Permit>>,
 ) -> Response {
+    if let Some(outside) = &context.outside {
+        return outside.page();
+    }
     let session = match permit.as_ref().map(|permit| permit.caller()) {
         Some(Caller::Person(session)) => Some(session.clone()),
         _ => None,

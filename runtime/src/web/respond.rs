@@ -62,13 +62,21 @@ pub(super) fn unreachable(name: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()
 }
 
+/// Longest address of a sign-in page in a header. With the other headers and the deletions of cookies the head of an
+/// answer then stays below 4 KiB, the buffer that nginx has for it by default (`proxy_buffer_size`).
+const MAX_LOGIN_URL_BYTES: usize = 1_536;
+
 /// Where a person signs in, to come back to `next`.
 pub(super) fn login_url(site: &Site, next: &str) -> String {
     page_url(site, "/login", next)
 }
 
+/// An address that would be too long leads back to the path without its query, and else to the root.
 fn page_url(site: &Site, page: &str, next: &str) -> String {
-    site.path(&format!("{page}?next={}", utf8_percent_encode(next, QUERY_VALUE)))
+    let url = |next: &str| site.path(&format!("{page}?next={}", utf8_percent_encode(next, QUERY_VALUE)));
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let fitting = [next, path].into_iter().map(url).find(|url| url.len() <= MAX_LOGIN_URL_BYTES);
+    fitting.unwrap_or_else(|| url("/"))
 }
 
 /// The one place where a refusal becomes a response. Only what may be known outside is in it.
@@ -130,5 +138,24 @@ pub(super) fn add_security_headers(headers: &mut HeaderMap, settings: SecurityHe
     default(header::CACHE_CONTROL, "no-store");
     if settings.https {
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::site::tests::site;
+    use super::*;
+
+    #[test]
+    fn address_of_the_sign_in_page_is_bounded() {
+        let long = "x".repeat(MAX_LOGIN_URL_BYTES);
+        for (next, expected) in [
+            ("/app?q=1".to_owned(), "/a/login?next=%2Fapp%3Fq%3D1"),
+            (format!("/app?q={long}"), "/a/login?next=%2Fapp"),
+            (format!("/app#{long}"), "/a/login?next=%2Fapp"),
+            (format!("/{long}?q"), "/a/login?next=%2F"),
+        ] {
+            assert_eq!(login_url(&site(true, "/a"), &next), expected);
+        }
     }
 }

@@ -84,10 +84,15 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
     ]
 }
 
+/// What lies behind [`VERIFY_PATH`] answers as it does: Envoy's `ext_authz` appends the application's path.
+const BELOW_VERIFY: [&str; 2] = ["/auth/verify/", "/auth/verify/{*path}"];
+
 /// The dashboard: every path lies behind one layer, `door`.
 pub fn router(dashboard: Arc<Dashboard>) -> Router {
     let routes =
         handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));
+    let routes =
+        BELOW_VERIFY.into_iter().fold(routes, |routes, path| routes.route(path, any(forward_auth::verify)));
     routes
         .fallback(respond::not_found)
         .method_not_allowed_fallback(respond::method_not_allowed)

@@ -244,10 +244,10 @@ mod tests {
             email: String::new(),
             display_name: String::new(),
             org_id: String::new(),
-            groups: Vec::new(),
             expires_at: NOW + 60,
             access_token: Zeroizing::new(access.into()),
             refresh_token: Zeroizing::new(refresh.into()),
+            groups: Vec::new(),
         };
         Session::open(&Registered::new(ProviderName::new("basic").unwrap(), [].into()), NOW, claims).unwrap()
     }

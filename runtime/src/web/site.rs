@@ -1,11 +1,12 @@
 //! How a browser reaches this dashboard: by which scheme, name and path prefix.
 
-use super::client::TrustedProxies;
+use super::authority::Authority;
+use super::client::{Client, TrustedProxies, Way, peer_of};
+use super::guard::{HostPolicy, host_header};
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::http::header::HOST;
-use axum::http::uri::Authority;
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Once};
 
 /// `public_url`, where there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub struct PublicSite {
 pub struct Sites {
     /// What the operator says: it counts before everything else.
     pub public: Option<PublicSite>,
-    /// Whose `X-Forwarded-Proto` and `X-Forwarded-Prefix` are believed.
+    /// Whose `X-Forwarded-*` and `Forwarded` are believed.
     pub proxies: Arc<TrustedProxies>,
 }
 
@@ -39,40 +40,101 @@ pub(super) struct Site {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
     Configured(Arc<str>),
-    /// The request's `Host`.
-    Requested(Option<HeaderValue>),
+    /// What the browser named in `Host`. `None`: the request has no valid one.
+    Requested(Option<Authority>),
+}
+
+/// What the browser of one request used, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// `Host`, or what a trusted proxy says that it was.
+    pub(super) authority: Option<Authority>,
+    /// `None`: plain HTTP arrived here, and what stands in front is not known.
+    pub(super) https: Option<bool>,
+    /// Is the other end of the connection a trusted proxy?
+    pub(super) is_proxied: bool,
+}
+
+/// One request as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    pub(super) client: Client,
+    pub(super) site: Site,
+    pub(super) reached: Reached,
 }
 
 impl Sites {
-    pub(super) fn of(&self, request: &Request) -> Site {
+    /// Reads how a request arrived, before it is judged.
+    pub(super) fn arrival(&self, hosts: &HostPolicy, request: &Request) -> Arrival {
+        let Way { client, is_proxied, said } = self.proxies.way_of(request);
+        let named = said.authority.filter(|said| hosts.accepts(said));
+        let authority = named.or_else(|| host_header(request.headers()));
+        // Where there are trusted proxies, another peer's connection is what it looks like.
+        let is_plain = !is_proxied && !self.proxies.is_empty();
+        let https = said.https.or(is_plain.then_some(false));
+        if !is_proxied && self.public.is_none() {
+            warn_of_lost_scheme(request);
+        }
+        let site = self.site(https, authority.clone(), request, is_proxied);
+        Arrival { client, site, reached: Reached { authority, https, is_proxied } }
+    }
+
+    fn site(
+        &self,
+        https: Option<bool>,
+        authority: Option<Authority>,
+        request: &Request,
+        is_proxied: bool,
+    ) -> Site {
         if let Some(PublicSite { origin, prefix, https }) = self.public.clone() {
             return Site { https, prefix, origin: Origin::Configured(origin) };
         }
-        let headers = request.headers();
-        let is_proxied = self.proxies.trusts_peer_of(request);
-        let forwarded =
-            |name: &str| headers.get(name).filter(|_| is_proxied).and_then(|value| value.to_str().ok());
-        let https = forwarded("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        let prefix = forwarded("x-forwarded-prefix").and_then(plain_prefix).unwrap_or_default();
-        Site { https, prefix, origin: Origin::Requested(headers.get(HOST).cloned()) }
+        let prefix = request.headers().get(PREFIX).filter(|_| is_proxied);
+        let prefix = prefix.and_then(|prefix| prefix.to_str().ok()).and_then(plain_prefix);
+        let origin = Origin::Requested(authority);
+        Site { https: https == Some(true), prefix: prefix.unwrap_or_default(), origin }
     }
 }
 
-/// The guard has let exactly one valid `Host` through.
-fn host(header: Option<&HeaderValue>) -> String {
-    let host = header.map(HeaderValue::as_bytes).unwrap_or_default();
-    Authority::try_from(host).map_or_else(|_| "localhost".to_owned(), |host| host.to_string())
+const PREFIX: &str = "x-forwarded-prefix";
+const PROTO: &str = "x-forwarded-proto";
+
+/// Cookies are then neither `Secure` nor named `__Host-`, although the browser is on https.
+fn warn_of_lost_scheme(request: &Request) {
+    static ONCE: Once = Once::new();
+    let is_https = |value: &HeaderValue| value.as_bytes().starts_with(b"https");
+    if ONCE.is_completed() || !request.headers().get(PROTO).is_some_and(is_https) {
+        return;
+    }
+    let peer = peer_of(request).map(|peer| peer.to_string());
+    ONCE.call_once(|| {
+        tracing::warn!(
+            peer,
+            "a request says X-Forwarded-Proto: https, but its peer is not in dashboard.trusted_proxies, so cookies are \
+             not marked Secure: add the proxy's address there, or set dashboard.public_url"
+        );
+    });
 }
 
-/// A path that can stand before every other, and in a cookie's `Path`.
-fn plain_prefix(text: &str) -> Option<String> {
-    let path = text.trim_end_matches('/');
+/// Longest prefix, in bytes.
+const MAX_PREFIX_BYTES: usize = 256;
+
+/// Returns whether a path can stand before every other, and in a cookie's `Path`: empty, or plain segments each after one
+/// slash, without a slash at the end.
+pub fn is_plain_prefix(path: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     let is_plain = |segment: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
         !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(allowed)
     };
     let mut segments = path.split('/');
-    (path.len() <= 256 && segments.next() == Some("") && segments.all(is_plain)).then(|| path.to_owned())
+    path.len() <= MAX_PREFIX_BYTES && segments.next() == Some("") && segments.all(is_plain)
+}
+
+/// The prefix that a proxy says it takes off. Some leave out the slash before it.
+fn plain_prefix(text: &str) -> Option<String> {
+    let path = text.trim_end_matches('/');
+    let path = if path.is_empty() || path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    is_plain_prefix(&path).then_some(path)
 }
 
 impl Site {
@@ -81,15 +143,25 @@ impl Site {
         format!("{}{path}", self.prefix)
     }
 
+    /// A path as the dashboard behind the prefix sees it. A path that does not have the prefix stays as it is.
+    pub(super) fn without_prefix<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match path.strip_prefix(&self.prefix) {
+            Some(rest) if rest.starts_with('/') => rest.into(),
+            Some(rest) if rest.is_empty() || rest.starts_with('?') => format!("/{rest}").into(),
+            _ => path.into(),
+        }
+    }
+
     /// The whole address of a path of ours.
     pub(super) fn url(&self, path: &str) -> String {
         let prefix = &self.prefix;
         match &self.origin {
             Origin::Configured(origin) => format!("{origin}{prefix}{path}"),
-            Origin::Requested(header) => {
-                let scheme = if self.https { "https" } else { "http" };
-                format!("{scheme}://{}{prefix}{path}", host(header.as_ref()))
+            Origin::Requested(Some(authority)) => {
+                format!("{}{prefix}{path}", authority.clone().origin(self.https))
             }
+            // Probes alone get this far without a valid `Host`, and their answers have no address.
+            Origin::Requested(None) => format!("{prefix}{path}"),
         }
     }
 }
@@ -100,17 +172,52 @@ pub(super) mod tests {
 
     /// A dashboard at a plain address.
     pub(in crate::web) fn site(https: bool, prefix: &str) -> Site {
-        let origin = Origin::Requested(Some(HeaderValue::from_static("agent.example")));
+        let origin = Origin::Requested(Authority::parse("agent.example"));
         Site { https, prefix: prefix.to_owned(), origin }
     }
 
     #[test]
     fn prefixes_that_mean_something_else_are_not_believed() {
-        for (text, prefix) in [("/agent", "/agent"), ("/a/b-c_d.e~f/", "/a/b-c_d.e~f"), ("/", "")] {
+        for (text, prefix) in [
+            ("/agent", "/agent"),
+            ("/a/b-c_d.e~f/", "/a/b-c_d.e~f"),
+            ("/", ""),
+            ("", ""),
+            ("hermes", "/hermes"),
+            ("a/b/", "/a/b"),
+        ] {
             assert_eq!(plain_prefix(text).as_deref(), Some(prefix), "{text}");
         }
-        for text in ["agent", "//evil", "/a//b", "/a;Domain=x", "/a b", "/%2e", "/..", "/a/./b", "/a\u{e9}"] {
+        for text in ["//evil", "evil//x", "/a//b", "/a;Domain=x", "/a b", "/%2e", "/..", "/a/./b", "/a\u{e9}"]
+        {
             assert_eq!(plain_prefix(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn prefix_is_taken_off_on_segment_boundaries() {
+        assert_eq!(site(true, "").without_prefix("/x"), "/x");
+        let site = site(true, "/agent");
+        for (path, expected) in [
+            ("/agent/x?y", "/x?y"),
+            ("/agent", "/"),
+            ("/agents", "/agents"),
+            ("/x", "/x"),
+            ("/agent?x", "/?x"),
+            ("/agent/agent", "/agent"),
+        ] {
+            assert_eq!(site.without_prefix(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn addresses_leave_out_the_port_of_their_scheme() {
+        let at = |https, authority: &str| {
+            let origin = Origin::Requested(Authority::parse(authority));
+            Site { https, prefix: "/a".to_owned(), origin }.url("/x")
+        };
+        assert_eq!(at(true, "agent.example:443"), "https://agent.example/a/x");
+        assert_eq!(at(false, "agent.example:443"), "http://agent.example:443/a/x");
+        assert_eq!(at(false, "[::1]:9119"), "http://[::1]:9119/a/x");
     }
 }

@@ -1,5 +1,6 @@
 //! The public routes `GET /api/status`, `/healthz` and `/readyz`. They show no names, no paths and no pid.
 
+use super::context::Context;
 use super::{Dashboard, GatewayView, respond};
 use crate::auth::{HealthReport, Permit, ProviderState, Registered};
 use crate::drain::{Verdict, judge};
@@ -178,9 +179,10 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 /// Answers 503 until the dashboard is ready. Every caller gets the counts. Names, limits and faults go to callers with a permit,
-/// and on a loopback bind to every caller, since the page there hands out this process's token.
+/// and on a loopback bind to every caller on this machine, since the page there hands out this process's token.
 pub(super) async fn readyz(
     State(dashboard): State<Arc<Dashboard>>,
+    context: Context,
     permit: Option<Extension<Permit>>,
 ) -> (StatusCode, Json<Value>) {
     let serving = dashboard.live.now();
@@ -192,7 +194,7 @@ pub(super) async fn readyz(
     };
     let quarantined = reports.iter().filter(|(_, report)| is_quarantined(report)).count();
     let mut providers = json!({"loaded": reports.len(), "loading": serving.loading, "refused": serving.refused, "quarantined": quarantined});
-    let is_local = !dashboard.page.auth_required && !dashboard.page.insecure;
+    let is_local = dashboard.page.is_local() && context.outside.is_none();
     if permit.is_some() || is_local {
         let detail = |(provider, report): &(&Registered, Option<HealthReport>)| json!({"name": provider.name, "component": provider.component, "health": report});
         providers["detail"] = reports.iter().map(detail).collect();

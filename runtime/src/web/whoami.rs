@@ -47,7 +47,8 @@ pub(super) async fn whoami(Permitted(permit): Permitted) -> Response {
     match permit.caller() {
         Caller::Service(principal) => Json(principal).into_response(),
         Caller::Person(_) | Caller::ProcessTokenHolder => {
-            Json(json!({"principal": permit.name(), "provider": null, "scopes": []})).into_response()
+            let (name, groups) = (permit.name(), permit.groups());
+            Json(json!({"principal": name, "provider": null, "scopes": [], "groups": groups})).into_response()
         }
     }
 }

@@ -17,6 +17,7 @@ const SLOTS: u32 = 64;
 struct TokenPrincipal {
     principal: String,
     scopes: Vec<String>,
+    groups: Vec<String>,
 }
 
 #[derive(ComponentType, Lift)]
@@ -89,7 +90,7 @@ impl Host {
         let component = Component::from_file(&engine, component).expect("a component");
         let linked = linker(&engine).instantiate_pre(&component).expect("a component that fits");
         let provider =
-            component.get_export_index(None, "portcullis:auth/provider@0.1.0").expect("a provider");
+            component.get_export_index(None, "portcullis:auth/provider@0.2.0").expect("a provider");
         let verify_token = component.get_export_index(Some(&provider), "verify-token").expect("its function");
         Self { way, engine, component, linked, verify_token, token: token.into() }
     }
@@ -117,7 +118,9 @@ impl Host {
             instance.get_typed_func::<(&str,), Answer>(&mut store, self.verify_token).expect("its type");
         let (answer,) = verify.call_async(&mut store, (token,)).await.expect("an answer");
         match answer {
-            Ok(Some(known)) => !known.principal.is_empty() && !known.scopes.is_empty(),
+            Ok(Some(known)) => {
+                !known.principal.is_empty() && !known.scopes.is_empty() && known.groups.is_empty()
+            }
             Ok(None) => false,
             Err(ProviderError::Unavailable(why)) => why.is_empty(),
         }

@@ -4,21 +4,11 @@
 mod c;
 mod go;
 
+use crate::frozen::PACKAGES;
 use std::fs;
 use std::path::Path;
 use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 use wit_bindgen_core::{Files, WorldGenerator};
-
-/// In the order in which they need each other.
-const PACKAGES: &[&str] = &[
-    "deps/io.wit",
-    "deps/clocks.wit",
-    "deps/config.wit",
-    "deps/keyvalue.wit",
-    "deps/http.wit",
-    "deps/logging.wit",
-    "provider.wit",
-];
 
 /// All that a provider can export, and what it may import. A component whose own world has less is made from the same
 /// bindings: what is not called is not linked, and `wasm-tools component new` passes over exports that the world does

@@ -59,6 +59,15 @@ impl Permit {
         }
     }
 
+    /// The caller's groups, as the identity provider names them.
+    pub fn groups(&self) -> &[String] {
+        match &self.caller {
+            Caller::Service(principal) => principal.groups(),
+            Caller::Person(session) => &session.claims.groups,
+            Caller::ProcessTokenHolder => &[],
+        }
+    }
+
     /// The name to write into markers, logs and audit lines.
     pub fn name(&self) -> &str {
         match &self.caller {

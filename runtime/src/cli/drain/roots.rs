@@ -1,23 +1,16 @@
 //! Which certificate authorities are trusted: the system's, and those of `--cacert`.
 
-use std::fs;
+use portcullis::config::Environment;
+use portcullis::trust::Authorities;
 use std::path::Path;
 use std::sync::LazyLock;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-
-/// Where systems keep the bundle of their authorities. The list is the one of Go's `crypto/x509`.
-const SYSTEM_BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Read once: a fleet has many clients.
-static SYSTEM: LazyLock<Vec<Certificate<'static>>> =
-    LazyLock::new(|| SYSTEM_BUNDLES.iter().find_map(|path| read(Path::new(path)).ok()).unwrap_or_default());
+static SYSTEM: LazyLock<Vec<Certificate<'static>>> = LazyLock::new(|| {
+    let system = Environment::read().system_roots.load();
+    system.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+});
 
 /// The TLS settings for an address; `None` when it needs none.
 ///
@@ -37,17 +30,7 @@ pub(super) fn tls(url: &str, cacert: Option<&Path>) -> Result<Option<TlsConfig>,
 }
 
 fn read(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
-    let pem = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(format!("{} is not PEM: {error}", path.display())),
-        }
-    }
-    match certificates.is_empty() {
-        true => Err(format!("{} holds no certificate", path.display())),
-        false => Ok(certificates),
-    }
+    let authorities = Authorities::read(path).map_err(|error| format!("{} {error}", path.display()))?;
+    let certificates = authorities.certificates().iter();
+    Ok(certificates.map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
 }

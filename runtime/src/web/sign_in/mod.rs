@@ -25,6 +25,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The longest that a sign-in waits for its provider, whatever deadline that one has.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The reason of a sign-in that failed because the host cannot use what the provider says of the person.
+const UNUSABLE_CLAIM: &str = "unusable_claim";
 /// Sign-ins that came back, and must not come back again.
 const MAX_SPENT: usize = 10_000;
 
@@ -71,6 +73,11 @@ impl Failure {
     fn not_permitted(claims: &SessionClaims) -> Self {
         let person = Some((claims.user_id.clone(), claims.email.clone()));
         Self { person, ..Self::new(NOT_PERMITTED, "dashboard.access gives the person no role") }
+    }
+
+    /// The host cannot use what the provider says of the person.
+    fn unusable(why: String) -> Self {
+        Self::new(UNUSABLE_CLAIM, why)
     }
 
     fn at_account(self, account: &str) -> Self {

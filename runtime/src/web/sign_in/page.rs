@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 use percent_encoding::utf8_percent_encode;
+use person_text::{MAX_TYPED_NAME_BYTES, MAX_TYPED_PASSWORD_BYTES};
 use std::sync::Arc;
 
 /// One sentence for every failure.
@@ -73,10 +74,10 @@ fn choice(context: &Context, by: &Registered, next: &str) -> Markup {
                     input type="hidden" name="next" value=(next);
                     label for=(format!("{name}-username")) { "User name" }
                     input id=(format!("{name}-username")) name="username" autocomplete="username"
-                        autocapitalize="none" spellcheck="false" maxlength="256" required;
+                        autocapitalize="none" spellcheck="false" maxlength=(MAX_TYPED_NAME_BYTES) required;
                     label for=(format!("{name}-password")) { "Password" }
                     input id=(format!("{name}-password")) name="password" type="password"
-                        autocomplete="current-password" maxlength="1024" required;
+                        autocomplete="current-password" maxlength=(MAX_TYPED_PASSWORD_BYTES) required;
                     button type="submit" { "Sign in" }
                 }
             }

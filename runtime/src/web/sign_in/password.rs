@@ -4,7 +4,8 @@ use super::super::body::BoundedBody;
 use super::super::context::Context;
 use super::super::{Dashboard, respond, session_cookie};
 use super::{
-    Failure, NOT_PERMITTED, deadline, fault, open_session, page, tell_failure, too_many, with_retry,
+    Failure, NOT_PERMITTED, UNUSABLE_CLAIM, deadline, fault, open_session, page, tell_failure, too_many,
+    with_retry,
 };
 use crate::auth::{PasswordVerdict, Registered, Role, safe_target};
 use axum::Json;
@@ -12,15 +13,14 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use person_text::{
+    MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_TYPED_NAME_BYTES, MAX_TYPED_PASSWORD_BYTES, normalised,
+};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// Longest user name, provider name and password, in bytes. More is nobody's.
-const MAX_NAME_BYTES: usize = 256;
-const MAX_PASSWORD_BYTES: usize = 1024;
 
 #[derive(Deserialize)]
 struct Attempt {
@@ -39,6 +39,8 @@ enum Outcome {
     /// So do an unknown provider and one without passwords.
     NoSuchProvider,
     TooMany(Duration),
+    /// The password is right, but the host cannot use what the provider says of the person.
+    Unusable,
     /// The provider gave no answer.
     Unanswered(String),
     /// The password is right, and the person has no role.
@@ -75,8 +77,7 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
     let serving = dashboard.live.now();
     let takes_passwords = |by: &&Registered| by.password.is_some() && by.signs_people_in();
     let by = serving.gate.registry().named_by(provider).filter(takes_passwords);
-    let is_too_long = username.len() > MAX_NAME_BYTES || password.len() > MAX_PASSWORD_BYTES;
-    let account = by.map(|by| (by.name.to_string(), username.clone())).filter(|_| !is_too_long);
+    let account = by.and_then(|by| Some((by.name.to_string(), account_of(username, password)?)));
     if let Err(wait) = dashboard.sign_ins.throttle.attempt(context.client, account.as_ref()) {
         let failure = Failure::new("too_many_attempts", "the throttle").at_account(username);
         tell_failure(dashboard, context, by, &failure);
@@ -106,6 +107,18 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
     }
 }
 
+/// The account that an attempt is counted at: every way to type a name is one account. `None` when the name or the password
+/// is longer than any that a provider accepts.
+fn account_of(username: &str, password: &str) -> Option<String> {
+    if username.len() > MAX_TYPED_NAME_BYTES || password.len() > MAX_TYPED_PASSWORD_BYTES {
+        return None;
+    }
+    let account = normalised(username);
+    let password = Zeroizing::new(normalised(password).into_owned());
+    let is_short = account.len() <= MAX_NAME_BYTES && password.len() <= MAX_PASSWORD_BYTES;
+    is_short.then(|| account.into_owned())
+}
+
 async fn ask(
     dashboard: &Dashboard,
     context: &Context,
@@ -123,6 +136,7 @@ async fn ask(
                 _ => (failure, Outcome::Failed),
             })
         }
+        Ok(PasswordVerdict::Unusable(why)) => Err((Failure::unusable(why), Outcome::Unusable)),
         Ok(PasswordVerdict::InvalidCredentials) => {
             let detail = "the provider knows no such user with that password";
             Err((Failure::new("invalid_credentials", detail), Outcome::Refused))
@@ -149,6 +163,9 @@ fn as_json(next: &str, outcome: Outcome) -> Response {
         Outcome::Refused => {
             respond::error(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid username or password")
         }
+        Outcome::Unusable => {
+            respond::error(StatusCode::FORBIDDEN, UNUSABLE_CLAIM, "The account cannot be used here")
+        }
         Outcome::NoSuchProvider => respond::error(StatusCode::NOT_FOUND, "not_found", "Not Found"),
         Outcome::TooMany(wait) => {
             let detail = "Too many attempts; try again later";
@@ -170,6 +187,7 @@ fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcom
             response
         }
         Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
+        Outcome::Unusable => again(StatusCode::FORBIDDEN, page::FAILED),
         Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
         Outcome::TooMany(wait) => too_many(dashboard, context, next, wait),
         Outcome::NotPermitted => again(StatusCode::FORBIDDEN, page::NO_ROLE),

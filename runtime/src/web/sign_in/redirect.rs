@@ -179,6 +179,7 @@ async fn complete(
     match provider.complete_login(response, deadline()).await {
         Ok(CodeVerdict::SignedIn(claims)) => open_session(dashboard, context, by, claims),
         Ok(CodeVerdict::InvalidCode(why)) => Err(Failure::new("invalid_code", why)),
+        Ok(CodeVerdict::Unusable(why)) => Err(Failure::unusable(why)),
         Err(call) => Err(fault(dashboard, by, &call)),
     }
 }

@@ -1,0 +1,240 @@
+//! Rules for text that names a person and for text that a person types: which characters it may have, how long it may
+//! be, and in which form it is compared.
+//!
+//! Keyboards and clipboards write the same letter in several ways: `é` is one character or two. Names and passwords are
+//! therefore compared in Unicode's Normalization Form C, as RFC 8265 prescribes (sections 3.4 and 4.2). Lengths are those of
+//! that form.
+//!
+//! **Invariant:** a user name or password that is accepted when it is set is accepted when it is typed, in every form that
+//! is canonically equivalent.
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
+use icu_properties::{CodePointMapData, CodePointSetData};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Longest name or address of a person, in bytes of its normalised form.
+pub const MAX_NAME_BYTES: usize = 256;
+/// Longest password, in bytes of its normalised form.
+pub const MAX_PASSWORD_BYTES: usize = 1_024;
+/// Text that is canonically equivalent to normalised text has at most this many times its bytes. The worst case is
+/// U+1FBE U+0308 U+0301, seven bytes, which is U+0390, two bytes.
+const MAX_EXPANSION: usize = 4;
+/// Longest user name before it is normalised, in bytes.
+pub const MAX_TYPED_NAME_BYTES: usize = MAX_EXPANSION * MAX_NAME_BYTES;
+/// Longest password before it is normalised, in bytes.
+pub const MAX_TYPED_PASSWORD_BYTES: usize = MAX_EXPANSION * MAX_PASSWORD_BYTES;
+
+/// Why a text is refused. The sentence goes on after the name of what is refused, and does not repeat the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextError {
+    /// It has no characters.
+    Empty,
+    /// It has more bytes than the limit, which is the number.
+    TooLong(usize),
+    /// It has control characters, or characters that are not shown or that reorder others.
+    Invisible,
+    /// It begins or ends with a space.
+    SpaceAround,
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => out.write_str("must not be empty"),
+            Self::TooLong(limit) => write!(out, "must have at most {limit} bytes"),
+            Self::Invisible => out.write_str("must not have control, invisible or reordering characters"),
+            Self::SpaceAround => out.write_str("must not begin or end with a space"),
+        }
+    }
+}
+
+impl std::error::Error for TextError {}
+
+/// The text in Normalization Form C (Unicode Standard Annex #15).
+pub fn normalised(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+/// The password in the form in which it is hashed.
+///
+/// # Errors
+/// It is empty, or its normalised form is longer than [`MAX_PASSWORD_BYTES`].
+pub fn password(typed: &str) -> Result<Cow<'_, str>, TextError> {
+    let password = normalised(typed);
+    match password.len() {
+        0 => Err(TextError::Empty),
+        1..=MAX_PASSWORD_BYTES => Ok(password),
+        _ => Err(TextError::TooLong(MAX_PASSWORD_BYTES)),
+    }
+}
+
+/// The user name in the form in which it is compared.
+///
+/// # Errors
+/// Its normalised form is no [identifier](check_identifier).
+pub fn user_name(typed: &str) -> Result<Cow<'_, str>, TextError> {
+    let name = normalised(typed);
+    check_identifier(&name)?;
+    Ok(name)
+}
+
+/// Checks text that identifies a person, as the host does with every session: 1 to [`MAX_NAME_BYTES`] bytes, all of them
+/// visible, without a space at either end.
+///
+/// # Errors
+/// The first rule that the text breaks.
+pub fn check_identifier(text: &str) -> Result<(), TextError> {
+    match text.len() {
+        0 => return Err(TextError::Empty),
+        1..=MAX_NAME_BYTES => {}
+        _ => return Err(TextError::TooLong(MAX_NAME_BYTES)),
+    }
+    if !is_visible(text) {
+        return Err(TextError::Invisible);
+    }
+    if text.trim() == text { Ok(()) } else { Err(TextError::SpaceAround) }
+}
+
+/// Text that is only shown, made to fit: without control characters, of at most [`MAX_NAME_BYTES`] bytes, and without
+/// white space at either end.
+pub fn shown(text: &str) -> String {
+    let mut fitting = String::new();
+    for c in text.trim().chars().filter(|c| !c.is_control()) {
+        if fitting.len() + c.len_utf8() > MAX_NAME_BYTES {
+            break;
+        }
+        fitting.push(c);
+    }
+    fitting.trim().to_owned()
+}
+
+/// Whether a name consists of characters that a person can see, and of single spaces between them: letters, marks, numbers,
+/// punctuation and symbols (Unicode's general categories), without those that are shown as nothing. What is invisible or
+/// reorders its surroundings makes one name look like another.
+pub fn is_visible(text: &str) -> bool {
+    text.chars().all(|c| c == ' ' || is_visible_char(c))
+}
+
+fn is_visible_char(c: char) -> bool {
+    const VISIBLE: GeneralCategoryGroup = GeneralCategoryGroup::Letter
+        .union(GeneralCategoryGroup::Mark)
+        .union(GeneralCategoryGroup::Number)
+        .union(GeneralCategoryGroup::Punctuation)
+        .union(GeneralCategoryGroup::Symbol);
+    if c.is_ascii_graphic() {
+        return true;
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    VISIBLE.contains(category) && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonically_equivalent_text_is_the_same() {
+        for (typed, composed) in [
+            ("Zoe\u{308}", "Zo\u{eb}"),
+            ("\u{212b}", "\u{c5}"),
+            ("\u{1100}\u{1161}", "\u{ac00}"),
+            ("plain", "plain"),
+            ("\u{1fbe}\u{308}\u{301}", "\u{390}"),
+        ] {
+            assert_eq!(normalised(typed), composed);
+            assert_eq!(user_name(typed), user_name(composed));
+            assert!(typed.len() <= composed.len() * MAX_EXPANSION);
+        }
+    }
+
+    #[test]
+    fn password_is_bounded_after_it_is_normalised() {
+        let longest = "\u{e9}".repeat(MAX_PASSWORD_BYTES / 2);
+        let decomposed = longest.replace('\u{e9}', "e\u{301}");
+        assert!(decomposed.len() > MAX_PASSWORD_BYTES);
+        assert_eq!(password(&decomposed), Ok(longest.as_str().into()));
+        assert_eq!(password(&format!("{longest}x")), Err(TextError::TooLong(MAX_PASSWORD_BYTES)));
+        assert_eq!(password(&"\u{1f600}".repeat(300)), Err(TextError::TooLong(MAX_PASSWORD_BYTES)));
+        assert_eq!(password(""), Err(TextError::Empty));
+        assert_eq!(password(" a\tb "), Ok(" a\tb ".into()));
+    }
+
+    #[test]
+    fn identifier_is_what_the_host_believes() {
+        let longest = "x".repeat(MAX_NAME_BYTES);
+        for good in ["ada", "Ada Lovelace", longest.as_str()] {
+            assert_eq!(check_identifier(good), Ok(()), "{good}");
+        }
+        let too_long = format!("{longest}x");
+        for (bad, why) in [
+            ("", TextError::Empty),
+            (" ", TextError::SpaceAround),
+            ("ada ", TextError::SpaceAround),
+            ("a\tb", TextError::Invisible),
+            ("a\u{200b}b", TextError::Invisible),
+            (too_long.as_str(), TextError::TooLong(MAX_NAME_BYTES)),
+        ] {
+            assert_eq!(check_identifier(bad), Err(why), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_made_to_fit() {
+        assert_eq!(shown(" Ada\u{7} L. "), "Ada L.");
+        assert_eq!(shown("\u{7} x"), "x");
+        let long = shown(&"\u{e9}".repeat(200));
+        assert_eq!(long.len(), MAX_NAME_BYTES);
+        assert_eq!(shown(&format!("{} y", "x".repeat(MAX_NAME_BYTES - 1))), "x".repeat(MAX_NAME_BYTES - 1));
+    }
+
+    #[test]
+    fn names_of_people_and_services_are_visible() {
+        for name in [
+            "alice@example.com",
+            "José Álvarez",
+            "山田 太郎",
+            "O'Neil-Smith",
+            "ci/bot:7",
+            "न",
+            "Zoë e\u{301}",
+        ] {
+            assert!(is_visible(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_or_reorders_is_no_part_of_a_name() {
+        for c in [
+            '\u{200b}',
+            '\u{200e}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{feff}',
+            '\u{e0041}',
+            '\u{ad}',
+            '\u{34f}',
+            '\u{115f}',
+            '\u{3164}',
+            '\u{ffa0}',
+            '\u{180e}',
+            '\u{fe00}',
+            '\u{e0100}',
+            '\u{a0}',
+            '\u{3000}',
+            '\u{1b}',
+            '\n',
+            '\u{7f}',
+            '\u{85}',
+            '\u{e000}',
+            '\u{fff9}',
+            '\u{378}',
+            '\u{200c}',
+        ] {
+            assert!(!is_visible(&format!("a{c}b")), "U+{:04X}", u32::from(c));
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The strength gate: which text may be a secret of the host.
+//!
+//! **Invariant:** no message from here contains a character of the text that it judges.
+
+use std::collections::BTreeMap;
+
+/// Fewest characters of a secret other than the drain secret.
+const MIN_KEY_CHARS: usize = 32;
+const MIN_DISTINCT: usize = 16;
+const MIN_BITS: f64 = 128.0;
+/// `openssl rand -hex 32` prints 64 digits. 24 % of its values lack at least one of the sixteen digits.
+const HEX_DIGITS: usize = 64;
+const MIN_DISTINCT_HEX: usize = 10;
+/// Of 32 random hex digits, the Shannon entropy is 3.6 bits per digit on average, and hardly ever below this.
+const MIN_BITS_PER_HEX_DIGIT: f64 = 3.0;
+
+/// What a secret needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strength {
+    min_chars: usize,
+    /// From this many hex digits on, a secret of hex digits alone may lack some of the sixteen.
+    hex_digits: usize,
+}
+
+/// Why a secret is refused. The secret itself is in no message.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WeakSecret {
+    /// It stands for a secret that was never filled in.
+    #[error("it looks like an unexpanded variable or a placeholder, not like a secret")]
+    Placeholder,
+    /// Too few characters.
+    #[error("it is too short ({chars} of at least {min} characters)")]
+    TooShort {
+        /// How many it has.
+        chars: usize,
+        /// How many it needs.
+        min: usize,
+    },
+    /// Too few different characters.
+    #[error("it has too few distinct characters ({distinct} of {min})")]
+    FewDistinct {
+        /// How many it has.
+        distinct: usize,
+        /// How many it needs.
+        min: usize,
+    },
+    /// Too little Shannon entropy over its characters.
+    #[error("it has too little entropy ({bits:.0} of {min:.0} bits)")]
+    LowEntropy {
+        /// How many it has.
+        bits: f64,
+        /// How many it needs.
+        min: f64,
+    },
+    /// One block is repeated.
+    #[error("it repeats a block of {0} characters")]
+    Repeats(usize),
+    /// Characters that follow from one another, like `0123` or `aceg`.
+    #[error("it runs along a sequence")]
+    Sequence,
+}
+
+impl Strength {
+    /// For every secret of the host but the drain secret: at least 32 characters.
+    pub const KEY: Self = Self { min_chars: MIN_KEY_CHARS, hex_digits: MIN_KEY_CHARS };
+
+    /// For the drain secret: at least `min_chars` characters.
+    pub const fn drain(min_chars: usize) -> Self {
+        Self { min_chars, hex_digits: HEX_DIGITS }
+    }
+
+    /// Judges a secret: enough characters, 16 of them distinct, 128 bits of Shannon entropy, no placeholder, no repetition
+    /// and no sequence. Enough hex digits pass with 10 distinct ones and 3 bits per digit.
+    ///
+    /// # Errors
+    /// Why the secret is weak.
+    pub fn judge(self, secret: &str) -> Result<(), WeakSecret> {
+        if is_placeholder(secret) {
+            return Err(WeakSecret::Placeholder);
+        }
+        let chars: Vec<char> = secret.chars().collect();
+        if chars.len() < self.min_chars {
+            return Err(WeakSecret::TooShort { chars: chars.len(), min: self.min_chars });
+        }
+        let is_hex = chars.len() >= self.hex_digits && chars.iter().all(char::is_ascii_hexdigit);
+        let min = if is_hex { MIN_DISTINCT_HEX } else { MIN_DISTINCT };
+        let counts = count(&chars);
+        if counts.len() < min {
+            return Err(WeakSecret::FewDistinct { distinct: counts.len(), min });
+        }
+        let min = if is_hex { hex_bits(chars.len()) } else { MIN_BITS };
+        let bits = shannon_bits(&counts, chars.len());
+        if bits < min {
+            return Err(WeakSecret::LowEntropy { bits, min });
+        }
+        if let Some(period) = period(&chars) {
+            return Err(WeakSecret::Repeats(period));
+        }
+        if is_sequence(&chars) {
+            return Err(WeakSecret::Sequence);
+        }
+        Ok(())
+    }
+}
+
+/// Returns a secret that passes the strength gate: 32 random bytes as 64 hex digits.
+///
+/// # Errors
+/// The operating system has no random numbers.
+pub fn generate_secret() -> Result<String, getrandom::Error> {
+    loop {
+        let mut bytes = [0; HEX_DIGITS / 2];
+        getrandom::fill(&mut bytes)?;
+        let secret = hex::encode(bytes);
+        // One value in some millions has fewer than ten distinct digits.
+        if Strength::drain(HEX_DIGITS).judge(&secret).is_ok() {
+            return Ok(secret);
+        }
+    }
+}
+
+fn count(chars: &[char]) -> BTreeMap<char, usize> {
+    let mut counts = BTreeMap::new();
+    for &char in chars {
+        *counts.entry(char).or_default() += 1;
+    }
+    counts
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a secret is far shorter than 2^52 characters")]
+fn shannon_bits(counts: &BTreeMap<char, usize>, len: usize) -> f64 {
+    let len = len as f64;
+    counts.values().map(|&count| -(count as f64) * (count as f64 / len).log2()).sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a secret is far shorter than 2^52 characters")]
+fn hex_bits(digits: usize) -> f64 {
+    MIN_BITS.min(digits as f64 * MIN_BITS_PER_HEX_DIGIT)
+}
+
+/// Returns the length of a block that at least half of the value repeats. In a random value, at most one character in sixteen
+/// equals the one at a given distance before it.
+fn period(chars: &[char]) -> Option<usize> {
+    (1..=chars.len() / 2).find(|&period| {
+        let pairs = chars.iter().zip(&chars[period..]);
+        pairs.filter(|(early, late)| early == late).count() * 2 >= chars.len() - period
+    })
+}
+
+/// Returns whether more than half of the characters continue the step between the two before.
+fn is_sequence(chars: &[char]) -> bool {
+    let steps: Vec<i64> =
+        chars.windows(2).map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32)).collect();
+    let steady = steps.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    steady * 2 > steps.len()
+}
+
+/// What shells, templates and deployment tools put around a command or an expression. No secret has these at its ends.
+const AROUND_ANYTHING: &[(&str, &str)] = &[
+    ("${", "}"),
+    ("$(", ")"),
+    ("$env:", ""),
+    ("{{", "}}"),
+    ("<%", "%>"),
+    ("#{", "}"),
+    ("[[", "]]"),
+    ("ENC[", "]"),
+    ("env:", ""),
+    ("file:", ""),
+    ("env(", ")"),
+    ("file(", ")"),
+    ("!env ", ""),
+    ("!file ", ""),
+    ("op://", ""),
+    ("vault:", ""),
+];
+/// What they put around a name. A secret may begin or end so, if there is more than a name in between.
+const AROUND_NAMES: &[(&str, &str)] =
+    &[("$", ""), ("%", "%"), ("{", "}"), ("<", ">"), ("@", "@"), ("__", "__"), ("[", "]"), ("%(", ")s")];
+/// What examples say in the place of a secret, in letters and digits alone.
+const STAND_INS: &[&str] = &[
+    "changeme",
+    "changethis",
+    "changeit",
+    "replaceme",
+    "replacethis",
+    "replacewith",
+    "yoursecret",
+    "yourkeyhere",
+    "insertsecret",
+    "insertkey",
+    "placeholder",
+];
+
+/// Returns whether text in the place of a secret stands for one: a variable that was not expanded (`${NAME}`, `$NAME`,
+/// `%NAME%`, `{{ NAME }}`), also within other text (`Bearer ${NAME}`), or a stand-in such as `CHANGE_ME`.
+pub fn is_placeholder(text: &str) -> bool {
+    let text = text.trim();
+    let between = |(start, end): &(&str, &str)| {
+        let inner = text.strip_prefix(start)?.strip_suffix(end)?.trim();
+        (!inner.is_empty()).then_some(inner)
+    };
+    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+    let letters = letters.to_ascii_lowercase();
+    AROUND_ANYTHING.iter().any(|around| between(around).is_some())
+        || AROUND_NAMES.iter().filter_map(between).any(is_name)
+        || has_expression(text, "${", "}")
+        || has_expression(text, "{{", "}}")
+        || STAND_INS.iter().any(|stand_in| letters.contains(stand_in))
+}
+
+/// Returns the name in `${NAME}` or `$NAME`, if it is written as names of environment variables are: in capitals.
+pub fn variable_in(text: &str) -> Option<&str> {
+    let text = text.trim().strip_prefix('$')?;
+    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+    let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_variable = inner.bytes().all(is_part) && inner.starts_with(|c: char| c.is_ascii_uppercase());
+    is_variable.then_some(inner)
+}
+
+/// Words in letters and digits, joined as names are: `SESSION_KEY`, `env.KEY`, `your session key`.
+fn is_name(text: &str) -> bool {
+    let text = text.trim_start_matches('$');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '.') && text.chars().all(is_part)
+}
+
+/// Returns whether `start` NAME `end` is in the text, also with a default behind the name (`${NAME:-default}`).
+fn has_expression(text: &str, start: &str, end: &str) -> bool {
+    text.match_indices(start).any(|(at, _)| {
+        let inner =
+            text.get(at + start.len()..).and_then(|rest| rest.split_once(end)).map(|(inner, _)| inner);
+        let name = inner.map(|inner| inner.split([':', '?', '|']).next().unwrap_or_default().trim());
+        name.is_some_and(is_name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(secret: &str) -> Result<(), WeakSecret> {
+        Strength::drain(43).judge(secret)
+    }
+
+    #[test]
+    fn generated_and_customary_secrets_pass() {
+        for _ in 0..200 {
+            let secret = generate_secret().unwrap();
+            assert_eq!((judge(&secret), Strength::KEY.judge(&secret)), (Ok(()), Ok(())));
+        }
+        // token_urlsafe(32), openssl rand -base64 32, a UUID pair, and hex that misses three digits.
+        for secret in [
+            "Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc",
+            "pX7mQ2vK9sT4wE8rY1uI6oA3dF5gH0jL+zC/nB2vM4k=",
+            "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7",
+            "90817263549081726a5a4f3a2b1a09a8b7a6f5a4a3a2b1908172635498071625",
+        ] {
+            assert_eq!((judge(secret), Strength::KEY.judge(secret)), (Ok(()), Ok(())), "{secret}");
+        }
+    }
+
+    #[test]
+    fn weak_secrets_are_refused_for_their_weakness() {
+        assert_eq!(judge(""), Err(WeakSecret::TooShort { chars: 0, min: 43 }));
+        assert_eq!(judge(&"a1B2c3".repeat(7)), Err(WeakSecret::TooShort { chars: 42, min: 43 }));
+        assert_eq!(judge(&"a".repeat(60)), Err(WeakSecret::FewDistinct { distinct: 1, min: 16 }));
+        assert_eq!(judge(&"abcd".repeat(15)), Err(WeakSecret::FewDistinct { distinct: 4, min: 16 }));
+        assert_eq!(judge(&"012345678".repeat(8)), Err(WeakSecret::FewDistinct { distinct: 9, min: 10 }));
+        assert_eq!(judge(&"0123456789abcdef".repeat(3)), Err(WeakSecret::Repeats(16)));
+        for padded in ["!{}", "{}!", "x{}yz"] {
+            let padded = padded.replace("{}", &"Password1234567890".repeat(3));
+            assert_eq!(judge(&padded), Err(WeakSecret::Repeats(18)), "{padded}");
+        }
+        let skewed = format!("{}bcdefghijklmnopq", "a".repeat(40));
+        assert!(matches!(judge(&skewed), Err(WeakSecret::LowEntropy { .. })));
+        for run in
+            ["0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJ"]
+        {
+            assert_eq!(judge(run), Err(WeakSecret::Sequence), "{run}");
+        }
+    }
+
+    #[test]
+    fn other_secrets_need_32_characters() {
+        // openssl rand -hex 16, openssl rand -base64 24.
+        for secret in ["9f3c1b7e2d8a4650c1e7b93f60d2a548", "tQ7mX2vK9sB4wE8rY1uI6oA3dF5gH0jL"] {
+            assert_eq!(Strength::KEY.judge(secret), Ok(()), "{secret}");
+            assert!(judge(secret).is_err(), "{secret}");
+        }
+        assert_eq!(
+            Strength::KEY.judge("9f3c1b7e2d8a4650c1e7b93f60d2a54"),
+            Err(WeakSecret::TooShort { chars: 31, min: 32 })
+        );
+        assert!(Strength::KEY.judge(&"a".repeat(32)).is_err());
+        assert_eq!(Strength::KEY.judge(&"0123456789abcdef".repeat(2)), Err(WeakSecret::Repeats(16)));
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        let secret: String = (0..43u32).map(|i| char::from_u32(0x4e00 + i * i % 997 * 7).unwrap()).collect();
+        assert_eq!(judge(&secret), Ok(()));
+    }
+
+    #[test]
+    fn placeholders_are_no_secrets() {
+        for text in [
+            "${DASHBOARD_SESSION_KEY}",
+            " ${DASHBOARD_SESSION_KEY:-a default of many characters} ",
+            "$DASHBOARD_SESSION_KEY",
+            "$(cat /run/secrets/session-key)",
+            "%DASHBOARD_SESSION_KEY%",
+            "{{ DASHBOARD_SESSION_KEY }}",
+            "{{ vault.session_key | default('x') }}",
+            "{env.DASHBOARD_SESSION_KEY}",
+            "{$DASHBOARD_SESSION_KEY}",
+            "<your session key of at least 32 characters>",
+            "#{DASHBOARD_SESSION_KEY}",
+            "@DASHBOARD_SESSION_KEY@",
+            "__DASHBOARD_SESSION_KEY__",
+            "env:DASHBOARD_SESSION_KEY",
+            "file:/run/secrets/session-key",
+            "Bearer ${DASHBOARD_SESSION_KEY}",
+            "please-CHANGE_ME-to-a-long-random-string-1234567890",
+        ] {
+            assert!(is_placeholder(text), "{text}");
+            assert_eq!(Strength::KEY.judge(text), Err(WeakSecret::Placeholder), "{text}");
+        }
+        for text in ["", "plain", "pa$$word{1}%", "$2b$12$abc", "$argon2id$v=19$m=8", "a{{b", "x${", "100%"] {
+            assert!(!is_placeholder(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_name_in_capitals_is_repeated() {
+        assert_eq!(variable_in("${SESSION_KEY}"), Some("SESSION_KEY"));
+        assert_eq!(variable_in("$SESSION_KEY"), Some("SESSION_KEY"));
+        for text in ["$hunter2", "${a}", "SESSION_KEY", "${A:-b}", "$", "${}", "$1A"] {
+            assert_eq!(variable_in(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What operators get wrong in the configuration: each mistake gets one sentence, with the line of the key itself.
+
+use portcullis_tests::{Home, PROCESS_TOKEN, Process, get, guest};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+/// What `config check` says of a configuration that it refuses.
+fn complaint(yaml: &str) -> String {
+    let checked = Process::run(&Home::with_config(yaml), &["config", "check"], &[("WEAK", "hunter2hunter2")]);
+    assert_eq!(checked.code, Some(64), "{yaml}\n{}{}", checked.stdout, checked.stderr);
+    checked.stderr
+}
+
+#[test]
+fn mistakes_are_named_with_their_line_and_the_right_form() {
+    for (yaml, expected) in [
+        (
+            "dashboard:\n  session_key: ${SESSION_KEY}\n",
+            "portcullis.yaml:2:16: `dashboard.session_key`: it looks like an unexpanded variable or a placeholder, not \
+             like a secret: write {env: SESSION_KEY}",
+        ),
+        (
+            "dashboard:\n  session_key: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
+            "portcullis.yaml:2:16: `dashboard.session_key`: it has too few distinct characters (1 of 10): make one",
+        ),
+        (
+            "dashboard:\n  session_key: {env: WEAK}\n",
+            "portcullis.yaml:2:16: `dashboard.session_key`: the environment variable WEAK: it is too short (14 of",
+        ),
+        (
+            "dashboard:\n  drain_auth:\n    secret: {file: drain}\n",
+            "portcullis.yaml:3:13: `dashboard.drain_auth.secret`: cannot read ",
+        ),
+        (
+            "dashboard:\n  providers:\n    - name: local\n      component: builtin:basic\n      config:\n        secret: \
+             {evn: BASIC_SECRET}\n",
+            "portcullis.yaml:6:18: `dashboard.providers[0].config.secret`: `evn` is no source of a value; did you mean \
+             `env`?",
+        ),
+        (
+            "dashboard:\n  port: 1\n  host: localhost\n  port: 2\n",
+            "portcullis.yaml:4:3: `port` is there twice (lines 2 and 4)",
+        ),
+        ("hello\n", "portcullis.yaml:1:1: the file must be a map, not a string"),
+        (
+            "gateway:\n  command: my-agent --stdin\n",
+            "portcullis.yaml:2:12: `gateway.command` must be a list, not a string: write [my-agent, --stdin]",
+        ),
+        (
+            "dashboard:\n  providers:\n    - name: a\n      component: builtin:basik\n",
+            "portcullis.yaml:4:18: `dashboard.providers[0].component`: no builtin is named `basik`",
+        ),
+        (
+            "dashboard:\n  token_routes:\n    - path: /metrics\n      scope: metrics.read\n",
+            "portcullis.yaml:4:14: no provider may hand out `metrics.read`, which /metrics needs",
+        ),
+        (
+            "dashboard:\n  providers:\n    - name: a\n      component: builtin:service-keys\n      config:\n        \
+             keys:\n          - {sha256: x, principal: p,\n             scopes: [metrics.read]}\n",
+            "portcullis.yaml:8:23: the key has the scope `metrics.read`, which this provider may not hand out",
+        ),
+    ] {
+        let says = complaint(yaml);
+        assert!(says.contains(expected), "{expected}\n{says}");
+        assert!(!says.contains("hunter2"), "{says}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_provider_is_told_with_the_line_of_the_key() {
+    let known = guest("known").display().to_string();
+    let digest = "0".repeat(64);
+    for (entry, line) in [
+        ("component: no-such.wasm\n      config: {key: x}".to_owned(), 4),
+        (format!("component: {known}\n      sha256: '{digest}'"), 5),
+        (
+            "component: builtin:basic\n      grants: {keyvalue: true}\n      config:\n        users: []\n        \
+             session_ttl_seconds: soon\n        secret: Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc"
+                .to_owned(),
+            8,
+        ),
+    ] {
+        let says = complaint(&format!("dashboard:\n  providers:\n    - name: a\n      {entry}\n"));
+        let place = format!("portcullis.yaml:{line}: provider `a`: ");
+        assert!(says.contains(&place), "{place}\n{says}");
+    }
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_told_with_its_line() {
+    let home = Home::new();
+    fs::write(home.file("portcullis.yaml"), b"dashboard:\n  host: \xff\n").expect("a file in the home");
+    let checked = Process::run(&home, &["config", "check"], &[]);
+    assert_eq!(checked.code, Some(64));
+    assert!(checked.stderr.contains("byte 19, in line 2, is no character"), "{}", checked.stderr);
+}
+
+#[test]
+fn weak_drain_secret_fails_the_check_although_the_dashboard_starts() {
+    let weak = [("HERMES_DASHBOARD_DRAIN_SECRET", "hunter2")];
+    let home = Home::new();
+    let checked = Process::run(&home, &["config", "check"], &weak);
+    assert_eq!(checked.code, Some(64), "{}", checked.stdout);
+    assert!(checked.stdout.contains("drain-secret: skipped: HERMES_DASHBOARD_DRAIN_SECRET is refused"));
+    let dashboard = home.dashboard_with(&["--port", "0"], &weak);
+    assert_eq!(get(&dashboard.url("/healthz"), &[]).status, 200);
+}
+
+#[test]
+fn route_that_no_caller_can_use_is_logged_and_stays_shut() {
+    let home = Home::with_config("dashboard: {token_routes: [{path: /metrics, scope: metrics.read}]}");
+    let dashboard = home.dashboard();
+    assert!(dashboard.log().contains("no provider may hand out `metrics.read`"), "{}", dashboard.log());
+    assert_eq!(get(&dashboard.url("/metrics"), &[]).status, 401);
+}
+
+#[test]
+fn link_that_leads_nowhere_is_an_error_and_not_the_defaults() {
+    let home = Home::new();
+    symlink("no-such", home.file("portcullis.yaml")).expect("a link in the home");
+    for command in [&["config", "check"][..], &["serve", "--port", "0"], &["gateway"], &["up"]] {
+        let refused = Process::run(&home, command, &[]);
+        assert_eq!(refused.code, Some(64), "{command:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("portcullis.yaml: the symbolic link cannot be read"), "{refused:?}");
+    }
+}
+
+#[test]
+fn files_with_secrets_that_others_may_read_or_write_are_named() {
+    let home = Home::with_config(&format!("dashboard: {{session_key: {PROCESS_TOKEN}}}"));
+    home.write("drain-secret", portcullis_tests::DRAIN_SECRET);
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(home.file(name), fs::Permissions::from_mode(mode)).expect("a file of our own");
+    };
+    let warnings = || {
+        let checked = Process::run(&home, &["config", "check"], &[]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        checked.stderr
+    };
+    set_mode("portcullis.yaml", 0o600);
+    set_mode("drain-secret", 0o600);
+    assert!(!warnings().contains("has mode"), "{}", warnings());
+    for (name, mode, shown) in [("portcullis.yaml", 0o644, "0644"), ("drain-secret", 0o666, "0666")] {
+        set_mode(name, mode);
+        let expected = format!("warning: {} has mode {shown}: ", home.file(name).display());
+        assert!(warnings().contains(&expected), "{expected}\n{}", warnings());
+        assert!(warnings().contains(&format!("chmod 600 {}", home.file(name).display())));
+    }
+    let log = home.dashboard_with(&["--port", "0"], &[]).log();
+    assert!(log.contains("has mode 0644") && log.contains("has mode 0666"), "{log}");
+}

@@ -1,0 +1,105 @@
+//! The variables that the dashboard reads: the original's below the file, secrets by the gate, and all others by name.
+
+use portcullis_tests::{Browser, Home, PROCESS_TOKEN, Process};
+use serde_json::json;
+
+/// Of the password `lovelace`, as the original makes it.
+const HASH: &str = "scrypt$16384$8$1$MDEyMzQ1Njc4OWFiY2RlZg==$gD8IXXHpabjWAMLyLJhnuG0U29ZDOOfkM9wHxKgNrYc=";
+const BASIC: [(&str, &str); 3] = [
+    ("HERMES_DASHBOARD_BASIC_AUTH_USERNAME", "ada"),
+    ("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD_HASH", HASH),
+    ("HERMES_DASHBOARD_BASIC_AUTH_SECRET", PROCESS_TOKEN),
+];
+const OIDC: [(&str, &str); 2] = [
+    ("HERMES_DASHBOARD_OIDC_ISSUER", "https://idp.example.com"),
+    ("HERMES_DASHBOARD_OIDC_CLIENT_ID", "portcullis"),
+];
+
+fn sign_in(dashboard: &Process, password: &str) -> u16 {
+    let body = json!({"provider": "basic", "username": "ada", "password": password}).to_string();
+    Browser::default().post(&dashboard.url("/auth/password-login"), &body).status
+}
+
+#[test]
+fn variables_of_the_original_gate_a_dashboard_and_sign_people_in() {
+    let home = Home::new();
+    let url = ("HERMES_DASHBOARD_PUBLIC_URL", "http://agent.test");
+    let variables: Vec<_> = BASIC.into_iter().chain([url]).collect();
+    let dashboard = home.dashboard_with(&["--port", "0"], &variables);
+    assert_eq!(sign_in(&dashboard, "lovelace"), 200);
+    assert_eq!(sign_in(&dashboard, "Lovelace"), 401);
+    assert_eq!(portcullis_tests::get(&dashboard.url("/api/auth/me"), &[]).status, 401);
+}
+
+#[test]
+fn file_takes_precedence_and_variables_fill_what_it_leaves_open() {
+    let home = Home::with_config(&format!(
+        "dashboard:\n  public_url: http://agent.test\n  providers:\n    - name: basic\n      component: \
+         builtin:basic\n      config: {{users: [{{username: ada, password_hash: \"{HASH}\"}}]}}\n      grants: {{keyvalue: \
+         true}}\n"
+    ));
+    let variables = [
+        ("HERMES_DASHBOARD_PUBLIC_URL", "http://other.test"),
+        ("HERMES_DASHBOARD_BASIC_AUTH_USERNAME", "eve"),
+        ("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD_HASH", HASH),
+        ("HERMES_DASHBOARD_BASIC_AUTH_SECRET", PROCESS_TOKEN),
+    ];
+    let dashboard = home.dashboard_with(&["--port", "0"], &variables);
+    assert_eq!(sign_in(&dashboard, "lovelace"), 200);
+    let body = json!({"provider": "basic", "username": "eve", "password": "lovelace"}).to_string();
+    let refused = Browser::default().post(&dashboard.url("/auth/password-login"), &body);
+    assert_eq!(refused.status, 401, "the users of the file are all");
+}
+
+#[test]
+fn issuer_of_the_variables_is_loaded_and_its_secret_printed_nowhere() {
+    let canary = "canary-client-secret-7Qx";
+    let variables: Vec<_> =
+        OIDC.into_iter().chain([("HERMES_DASHBOARD_OIDC_CLIENT_SECRET", canary)]).collect();
+    let check = Process::run(&Home::new(), &["config", "check"], &variables);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
+    assert!(check.stdout.contains("oidc: loaded"), "{}", check.stdout);
+    assert!(!check.stdout.contains(canary) && !check.stderr.contains(canary));
+}
+
+#[test]
+fn half_a_pair_and_unread_variables_are_named_once_and_never_their_values() {
+    let canary = "canary-value-of-a-variable";
+    let home = Home::with_config("dashboard: {session_key: {env: HERMES_DASHBOARD_SESSION_KEY}}");
+    let variables = [
+        ("HERMES_DASHBOARD_OIDC_ISSUER", "https://canary-value-of-a-variable.example"),
+        ("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD", canary),
+        ("HERMES_DASHBOARD_FILES_ROOT", canary),
+        ("HERMES_DASHBOARD_SESSION_KEY", PROCESS_TOKEN),
+        ("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN),
+    ];
+    let check = Process::run(&home, &["config", "check"], &variables);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
+    let half = "HERMES_DASHBOARD_OIDC_ISSUER is not used: set HERMES_DASHBOARD_OIDC_CLIENT_ID as well";
+    let unread = "not read: HERMES_DASHBOARD_BASIC_AUTH_PASSWORD, HERMES_DASHBOARD_FILES_ROOT.";
+    let dashboard = home.dashboard_with(&["--port", "0"], &variables);
+    for told in [check.stderr, dashboard.log()] {
+        for warning in [half, unread] {
+            assert_eq!(told.matches(warning).count(), 1, "{warning}\n{told}");
+        }
+        assert!(!told.contains("canary"), "{told}");
+    }
+}
+
+#[test]
+fn secrets_of_the_environment_pass_the_gate_or_stop_the_start() {
+    let all_a = "a".repeat(40);
+    for (variable, value) in [
+        ("HERMES_DASHBOARD_SESSION_TOKEN", all_a.as_str()),
+        ("HERMES_DASHBOARD_SESSION_TOKEN", "${DASHBOARD_SESSION_TOKEN_OF_PRODUCTION}"),
+        ("HERMES_DASHBOARD_BASIC_AUTH_SECRET", all_a.as_str()),
+        ("HERMES_DASHBOARD_OIDC_CLIENT_SECRET", "{{ oidc.client_secret }}"),
+    ] {
+        for command in [&["config", "check"][..], &["serve", "--port", "0"]] {
+            let refused = Process::run(&Home::new(), command, &[(variable, value)]);
+            assert_eq!(refused.code, Some(64), "{variable} {command:?}: {}", refused.stderr);
+            assert!(refused.stderr.contains(&format!("{variable} is refused: it")), "{}", refused.stderr);
+            assert!(!refused.stderr.contains(value), "{}", refused.stderr);
+        }
+    }
+}
