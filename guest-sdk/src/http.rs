@@ -62,6 +62,8 @@ impl HttpRequest {
 pub struct HttpResponse {
     /// The status.
     pub status: u16,
+    /// The header `location`, which says where a redirect leads; `None` if there is none, or it is not text.
+    pub location: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }

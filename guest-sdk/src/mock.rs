@@ -40,7 +40,16 @@ impl MockHost {
     /// The same host, where this address answers with this status and body. All others are out of reach.
     #[must_use]
     pub fn with_answer(mut self, url: &str, status: u16, body: impl Into<Vec<u8>>) -> Self {
-        self.http.answers.insert(url.to_owned(), HttpResponse { status, body: body.into() });
+        let answer = HttpResponse { status, location: None, body: body.into() };
+        self.http.answers.insert(url.to_owned(), answer);
+        self
+    }
+
+    /// The same host, where this address answers with a redirect.
+    #[must_use]
+    pub fn with_redirect(mut self, url: &str, status: u16, location: &str) -> Self {
+        let answer = HttpResponse { status, location: Some(location.to_owned()), body: Vec::new() };
+        self.http.answers.insert(url.to_owned(), answer);
         self
     }
 }

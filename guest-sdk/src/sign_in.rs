@@ -64,7 +64,8 @@ pub struct LoginResponse {
 /// Why a code came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeError {
-    /// It is not to be believed, and why: the operator reads it in the log, the person does not.
+    /// It is not to be believed, and why: the operator reads it in the log, the person does not. A reason that begins with
+    /// `not allowed: ` means that the person is known and may not enter, which the person then reads.
     InvalidCode(String),
     /// The identity provider is out of reach.
     Unavailable(String),

@@ -1,20 +1,27 @@
 //! Accepting connections: HTTP/1.1 with slow peers timed out (both ways), their number capped, and a graceful end.
 //!
-//! **Invariant:** a peer that sends nothing, or sends slowly, costs one bounded slot for a bounded time.
+//! **Invariant:** a peer that sends nothing, or sends slowly, costs one bounded slot for a bounded time, and the slot goes
+//! to a new connection as soon as one needs it.
 
+mod connections;
+
+pub use connections::RequestBody;
+
+use connections::{AnswerBody, Connection, Connections, WatchedStream};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tower::{Service, ServiceExt};
 
@@ -22,12 +29,18 @@ use tower::{Service, ServiceExt};
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
 /// Bounds on connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most connections at once; more wait in the system's queue.
+    /// Most connections at once. One more ends the one that has waited for its peer the longest; if none does, it waits.
     pub connections: usize,
-    /// How long the head of a request may take to arrive.
+    /// Most connections of one address (IPv6: of one /64).
+    pub connections_per_address: usize,
+    /// Peers that stand for many clients, so that they have no limit of their own. Loopback has none either.
+    pub proxies: Vec<IpNet>,
+    /// How long the head of a request may take to arrive. It is looked at once in that time, so it may take twice as long.
     pub header_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Duration,
     /// How long a peer may leave what is written to it unread; any progress starts it anew.
     pub write_timeout: Duration,
     /// How long requests in flight may take once the server ends.
@@ -36,6 +49,13 @@ pub struct Limits {
 
 /// Most connections where there are descriptors enough.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Longer than the proxies keep a connection that they do not use (nginx and HAProxy 60 s): the end that closes first must
+/// be theirs, or a request is lost that they send at that moment.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Between two attempts to make room for a connection.
+const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Half of the descriptors are for connections. The rest is for files: without any left, the dashboard could not read how
 /// the gateway is.
@@ -46,11 +66,32 @@ fn connections() -> usize {
 
 impl Default for Limits {
     fn default() -> Self {
+        let connections = connections();
         Self {
-            connections: connections(),
+            connections,
+            connections_per_address: (connections / 4).max(1),
+            proxies: Vec::new(),
             header_timeout: Duration::from_secs(10),
+            idle_timeout: IDLE_TIMEOUT,
             write_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// The address or network whose connections are counted together. `None`: they are not counted.
+    fn network_of(&self, peer: Peer) -> Option<IpAddr> {
+        let address = peer.0?.ip().to_canonical();
+        if address.is_loopback() || self.proxies.iter().any(|network| network.contains(&address)) {
+            return None;
+        }
+        match address {
+            IpAddr::V4(_) => Some(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Some(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+            }
         }
     }
 }
@@ -92,7 +133,7 @@ impl Listener for UnixListener {
 pub async fn serve<L, S, B>(listener: L, service: S, limits: Limits, mut closed: watch::Receiver<bool>)
 where
     L: Listener,
-    S: Service<Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: hyper::body::Body + Send + 'static,
@@ -100,16 +141,14 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let open = Arc::new(Connections::default());
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
+    // It counts from the end of the last answer on, so it bounds the wait for the next request.
+    let read_timeout = limits.idle_timeout.max(limits.header_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(read_timeout).max_buf_size(MAX_HEAD_BYTES);
     loop {
-        let accepted = async {
-            // The semaphore is never closed.
-            let slot = slots.clone().acquire_owned().await.ok();
-            (slot, listener.accept_one().await)
-        };
-        let (slot, accepted) = tokio::select! {
-            accepted = accepted => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept_one() => accepted,
             _ = closed.wait_for(|closed| *closed) => break,
         };
         let (stream, peer) = match accepted {
@@ -121,19 +160,42 @@ where
                 continue;
             }
         };
-        let service = service.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            request
+        let network = limits.network_of(peer);
+        let has_too_many =
+            network.is_some_and(|network| open.count(network) >= limits.connections_per_address);
+        if has_too_many && !open.make_room(network) {
+            tracing::debug!(?network, "one address has too many connections");
+            continue;
+        }
+        let slot = tokio::select! {
+            slot = take_slot(&slots, &open) => slot,
+            _ = closed.wait_for(|closed| *closed) => break,
+        };
+        let entry = open.add(network);
+
+        let connection = entry.connection.clone();
+        let answers = service.clone().map_response({
+            let connection = connection.clone();
+            move |answer| AnswerBody::of(answer, connection)
         });
-        let mut stream = TimeoutStream::new(stream);
+        let service = answers.map_request({
+            let connection = connection.clone();
+            move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                request.map(|incoming| RequestBody::new(incoming, connection.clone()))
+            }
+        });
+        let mut stream = TimeoutStream::new(WatchedStream::new(stream, connection));
         stream.set_write_timeout(Some(limits.write_timeout));
         let connection =
             http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
         let mut closed = closed.clone();
+        let header_timeout = limits.header_timeout;
         tokio::spawn(async move {
             let mut connection = pin!(connection.with_upgrades());
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
+                () = cut_off(&entry.connection, header_timeout) => Ok(()),
                 () = turned(&mut closed) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
@@ -142,7 +204,7 @@ where
             if let Err(error) = ended {
                 tracing::debug!(%error, "connection ended");
             }
-            drop(slot);
+            drop((entry, slot));
         });
     }
     drop(listener);
@@ -150,6 +212,34 @@ where
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     if tokio::time::timeout(limits.shutdown_grace, slots.acquire_many(all)).await.is_err() {
         tracing::warn!("requests in flight outlived the grace");
+    }
+}
+
+/// Takes a slot. While there is none, connections that wait for their peers make room.
+async fn take_slot(slots: &Arc<Semaphore>, open: &Connections) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            return Some(slot);
+        }
+        open.make_room(None);
+        // If all of them work, one may wait a moment later.
+        if let Ok(slot) = tokio::time::timeout(ROOM_INTERVAL, slots.clone().acquire_owned()).await {
+            // The semaphore is never closed.
+            return slot.ok();
+        }
+    }
+}
+
+/// Returns when a connection has to end: another one needs the room, or the head of a request takes too long.
+async fn cut_off(connection: &Connection, header_timeout: Duration) {
+    let slow_head = async {
+        while let Some(look) = connection.next_look(header_timeout) {
+            tokio::time::sleep_until(look).await;
+        }
+    };
+    tokio::select! {
+        () = connection.must_end() => {}
+        () = slow_head => {}
     }
 }
 
@@ -186,7 +276,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(REQUEST).await.unwrap();
         let mut answer = Vec::new();
-        // Without a free slot nobody ever answers.
+        // Without a free slot there is no answer.
         let read = stream.read_to_end(&mut answer);
         tokio::time::timeout(Duration::from_secs(30), read).await.expect("a slot is free").unwrap();
         answer.len()
@@ -207,5 +297,36 @@ mod tests {
         let mut mute = TcpStream::connect(address).await.unwrap();
         mute.write_all(b"GET / HT").await.unwrap();
         assert!(read_whole_answer(address).await > 32 << 20, "the mute peer's slot is free");
+    }
+
+    #[tokio::test]
+    async fn connection_that_waits_for_its_peer_makes_room_for_another_at_once() {
+        let limits = Limits { connections: 2, ..Limits::default() };
+        let (address, _close) = start(limits).await;
+        let mut waiting = Vec::new();
+        for start_of_request in ["GET / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", ""] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(start_of_request.as_bytes()).await.unwrap();
+            waiting.push(stream);
+        }
+        // Far shorter than the timeouts of the connections that wait.
+        let read = tokio::time::timeout(Duration::from_secs(5), read_whole_answer(address));
+        assert!(read.await.expect("there is room") > 32 << 20);
+    }
+
+    #[test]
+    fn clients_are_counted_by_address_or_network_and_proxies_are_not() {
+        let limits = Limits { proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Limits::default() };
+        let network = |address: &str| {
+            let address: IpAddr = address.parse().unwrap();
+            limits.network_of(Peer(Some((address, 1).into()))).map(|network| network.to_string())
+        };
+        assert_eq!(network("192.0.2.1").as_deref(), Some("192.0.2.1"));
+        assert_eq!(network("::ffff:192.0.2.1").as_deref(), Some("192.0.2.1"));
+        assert_eq!(network("2001:db8:1:2:3::4").as_deref(), Some("2001:db8:1:2::"));
+        for exempt in ["127.0.0.1", "::1", "10.1.2.3", "::ffff:10.1.2.3"] {
+            assert_eq!(network(exempt), None, "{exempt}");
+        }
+        assert_eq!(limits.network_of(Peer(None)), None);
     }
 }

@@ -42,7 +42,9 @@ pub fn next(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let target = safe_target(text);
     assert!(target == "/" || target == text);
-    let mut decoded = target.to_owned();
+    let (path, rest) = target.split_at(target.find(['?', '#']).unwrap_or(target.len()));
+    assert!(rest.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{rest:?}");
+    let mut decoded = path.to_owned();
     for _ in 0..4 {
         assert!(
             decoded.starts_with('/') && !decoded.starts_with("//") && !decoded.starts_with("/\\"),

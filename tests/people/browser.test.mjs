@@ -55,6 +55,7 @@ test('password: wrong, then right, then back to the page that was asked for', as
   const cookies = (await context.cookies()).filter(({ name }) => name.startsWith('hermes_'));
   assert.deepEqual(cookies.map(({ name, httpOnly, sameSite, path }) => ({ name, httpOnly, sameSite, path })).sort((a, b) => a.name.localeCompare(b.name)), [
     { name: 'hermes_session_at', httpOnly: true, sameSite: 'Lax', path: '/' },
+    { name: 'hermes_session_device', httpOnly: true, sameSite: 'Lax', path: '/' },
     { name: 'hermes_session_rt', httpOnly: true, sameSite: 'Lax', path: '/' },
   ]);
   assert.deepEqual(unexpected(context, 401), []);

@@ -133,7 +133,31 @@ export async function identityProvider(file, env = {}) {
   });
 }
 
-/** A browser's cookies without the browser: every origin its own, redirects followed by hand. */
+/** One host's cookies as a browser keeps them: by name and path. */
+export class Jar {
+  constructor(cookies = []) { this.cookies = new Map(cookies); }
+  copy() { return new Jar(this.cookies); }
+  get size() { return this.cookies.size; }
+  names() { return [...this.cookies.values()].map(({ name }) => name); }
+  get(name) { return [...this.cookies.values()].find((cookie) => cookie.name === name)?.value; }
+  set(name, value, path = '/') { this.cookies.set(`${name};${path}`, { name, value, path }); }
+  /** Takes a `Set-Cookie` line. */
+  take(line) {
+    const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+    const path = /; *path=([^;]*)/i.exec(line)?.[1] ?? '/';
+    if (/max-age=0|expires=thu, 01 jan 1970/i.test(line)) this.cookies.delete(`${name};${path}`);
+    else this.set(name, value, path);
+  }
+  /** The `Cookie` header for a path, the longest paths first (RFC 6265, section 5.4). */
+  line(path) {
+    const isBelow = (parent) => path === parent || (path.startsWith(parent) && (parent.endsWith('/') || path[parent.length] === '/'));
+    const sent = [...this.cookies.values()].filter((cookie) => isBelow(cookie.path));
+    sent.sort((a, b) => b.path.length - a.path.length);
+    return sent.map(({ name, value }) => `${name}=${value}`).join('; ');
+  }
+}
+
+/** A browser's cookies without the browser: one jar per host, whatever the port; redirects followed by hand. */
 export class Client {
   constructor() {
     this.jars = new Map();
@@ -141,20 +165,18 @@ export class Client {
     this.address = `10.${[0, 0, 0].map(() => Math.floor(Math.random() * 256)).join('.')}`;
   }
   jar(url) {
-    const { host } = new URL(url);
-    if (!this.jars.has(host)) this.jars.set(host, new Map());
-    return this.jars.get(host);
+    const { hostname } = new URL(url);
+    if (!this.jars.has(hostname)) this.jars.set(hostname, new Jar());
+    return this.jars.get(hostname);
   }
+  /** Takes another client's cookies. */
+  use(url, jar) { this.jars.set(new URL(url).hostname, jar); }
   cookie(url, name) { return this.jar(url).get(name); }
   async fetch(url, { headers = {}, ...options } = {}) {
     const jar = this.jar(url);
-    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
+    const cookie = jar.line(new URL(url).pathname);
     const answer = await fetch(url, { redirect: 'manual', ...options, headers: { 'x-forwarded-for': this.address, ...(cookie ? { cookie } : {}), ...headers } });
-    for (const line of answer.headers.getSetCookie()) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-      if (/max-age=0|expires=thu, 01 jan 1970/i.test(line)) jar.delete(name);
-      else jar.set(name, value);
-    }
+    for (const line of answer.headers.getSetCookie()) jar.take(line);
     return answer;
   }
   json(url, body, headers = {}) {

@@ -24,11 +24,11 @@ for (const ALG of ['RS256', 'ES256', 'EdDSA']) {
     assert.ok(Math.abs(expires_at - Date.now() / 1000 - 300) < 60, `the ID token's own end: ${expires_at}`);
     assert.equal((await idp.seen()).token._auth, 'Basic', 'the host added the client secret');
 
-    const stolen = new Map(client.jar(dashboard.url));
+    const stolen = client.jar(dashboard.url).copy();
     const out = await client.fetch(`${dashboard.url}/auth/logout`, { method: 'POST' });
     assert.equal(out.headers.get('location'), '/login');
     assert.equal((await me(client, dashboard)).status, 401);
-    client.jars.set(new URL(dashboard.url).host, stolen);
+    client.use(dashboard.url, stolen);
     assert.equal((await me(client, dashboard)).status, 401, 'cookies of before are worth nothing');
     await eventually('the identity provider was told', async () => (await idp.counts()).revocation === 1);
     assert.equal((await idp.seen()).revocation._status, 200);
@@ -47,10 +47,10 @@ test('a session is refreshed once for fifty requests that find it ended together
   const { expires_at } = await (await me(client, dashboard)).json();
   await eventually('the access token has ended', () => Date.now() / 1000 > expires_at + 0.5);
   const before = client.cookie(dashboard.url, 'hermes_session_rt');
-  const jar = new Map(client.jar(dashboard.url));
+  const jar = client.jar(dashboard.url).copy();
   const answers = await Promise.all(Array.from({ length: 50 }, () => {
     const tab = new Client();
-    tab.jars.set(new URL(dashboard.url).host, new Map(jar));
+    tab.use(dashboard.url, jar.copy());
     return me(tab, dashboard).then((answer) => ({ status: answer.status, refresh: tab.cookie(dashboard.url, 'hermes_session_rt') }));
   }));
   assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
@@ -102,7 +102,6 @@ test('keys that were rotated are found, and a provider that is restarted knows i
   await dashboard.stop();
   const again = await home.dashboard();
   again.url = dashboard.url.replace(/\d+$/, again.port);
-  client.jars.set(new URL(again.url).host, client.jar(dashboard.url));
   assert.equal((await me(client, again)).status, 200);
 });
 
@@ -112,6 +111,6 @@ test('an identity provider that is down ends at the sign-in page', async () => {
   const { url } = await toCallback(client, dashboard);
   await idp.stop();
   const answer = await client.fetch(url);
-  assert.equal(answer.headers.get('location'), '/login?next=%2F&failed=1');
+  assert.equal(answer.headers.get('location'), '/login?next=%2F&failed=unanswered');
   assert.equal((await home.audited('login_failure'))[0].reason, 'unavailable');
 });

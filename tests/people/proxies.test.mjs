@@ -104,7 +104,7 @@ for (const kind of ['nginx', 'caddy']) {
     });
 
     await t.test('the question itself is not for the outside, and nothing is open when nobody answers it', async () => {
-      for (const path of ['/auth/verify', '/auth/verify?x=1', '/auth/verify/']) {
+      for (const path of ['/auth/verify', '/auth/verify?x=1', '/auth/verify/', '/auth/verify/app/x']) {
         assert.equal((await client.follow(await ask(path), front.url)).answer.headers.get('x-auth-user'), null, path);
       }
       await dashboard.stop();

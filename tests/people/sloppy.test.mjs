@@ -34,7 +34,7 @@ test('sign-in, refresh and sign-out where the provider does the least', async ()
   assert.equal((await home.audited('revoke'))[0].ok, true);
 
   const denied = new Client();
-  assert.match((await signIn(denied, dashboard, { action: 'deny' })).headers.get('location'), /failed=1$/);
+  assert.match((await signIn(denied, dashboard, { action: 'deny' })).headers.get('location'), /failed=refused$/);
   const other = new Client();
-  assert.match((await signIn(other, dashboard, { sub: 'mallory' })).headers.get('location'), /failed=1$/, 'not in the group');
+  assert.match((await signIn(other, dashboard, { sub: 'mallory' })).headers.get('location'), /failed=denied$/, 'not in the group');
 });

@@ -72,7 +72,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("wasmtime", &["sandbox/"]),
     ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
-    ("hyper", &["listen.rs", "sandbox/outbound/cause.rs"]),
+    ("hyper", &["listen.rs", "listen/", "sandbox/outbound/cause.rs"]),
     ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs", "cli/known_name.rs"]),
     (
         "std::fs",
@@ -103,6 +103,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "gateway/runner.rs",
             "gateway/watcher.rs",
             "home_lock.rs",
+            "listen/",
         ],
     ),
     (

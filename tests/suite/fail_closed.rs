@@ -220,7 +220,7 @@ const fn person(
 }
 
 const NOBODY: &str = "nobody";
-const NO_SESSION: &str = r#""reason":"no_session""#;
+const NO_SESSION: &str = r#""reason":"no_cookie""#;
 const OVER: &str = r#""error":"session_expired""#;
 const UNREACHABLE: &str = "Auth provider 'people' unreachable";
 
@@ -277,7 +277,7 @@ const PEOPLE_CASES: &[PersonCase] = &[
     person("ada", "GET", "/metrics", 200, "# HELP"),
     person(NOBODY, "GET", "/login", 200, "Sign in"),
     person(NOBODY, "GET", "/auth/login?provider=people", 404, "Not Found"),
-    person(NOBODY, "GET", "/auth/callback?code=x&state=y", 302, "/login?next=%2F&failed=1"),
+    person(NOBODY, "GET", "/auth/callback?code=x&state=y", 302, "/login?next=%2F&failed=expired"),
     person(NOBODY, "POST", "/auth/password-login", 400, "are needed"),
     person(NOBODY, "POST", "/auth/logout", 302, "/login"),
     person(NOBODY, "GET", "/api/auth/providers", 200, "supports_password"),

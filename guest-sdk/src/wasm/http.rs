@@ -25,8 +25,9 @@ impl Http for HostHttp {
         let response = answer.get().ok_or_else(|| failed("no answer"))?.map_err(|()| failed("no answer"))?;
         let response = response.map_err(|code| failed(&words(&code)))?;
         let status = response.status();
+        let location = location(&response);
         let body = read(&response).map_err(|why| failed(&why))?;
-        Ok(HttpResponse { status, body })
+        Ok(HttpResponse { status, location, body })
     }
 }
 
@@ -61,6 +62,11 @@ fn options(request: &HttpRequest) -> Option<RequestOptions> {
     options.set_first_byte_timeout(Some(nanoseconds)).ok()?;
     options.set_between_bytes_timeout(Some(nanoseconds)).ok()?;
     Some(options)
+}
+
+fn location(response: &IncomingResponse) -> Option<String> {
+    let value = response.headers().get("location").into_iter().next()?;
+    String::from_utf8(value).ok()
 }
 
 /// Writes the whole body, unless its reader stops before.

@@ -1,3 +1,4 @@
+use crate::fetch;
 use portcullis_guest::{Bucket, Http, HttpRequest, Unavailable};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 const FRESH: u64 = 3600;
 /// While its issuer is out of reach, it is believed for this long.
 const STALE: u64 = 24 * 3600;
-/// Nobody makes us try more often, once there is one.
+/// With one to fall back on, tokens with made-up keys do not make us ask more often.
 const PAUSE: u64 = 10;
 /// With one to fall back on, an issuer that hangs is not waited for long: less than a provider's default deadline.
 const SHORT_WAIT_MS: u64 = 400;
@@ -42,12 +43,14 @@ impl Documents<'_> {
     ) -> Result<T, Unavailable> {
         let kept = self.kept::<T>(url)?;
         match kept {
-            Some(kept) if self.now < kept.at + FRESH || self.now < kept.tried + PAUSE => Ok(kept.document),
-            Some(kept) if self.now < kept.at + STALE => match self.fetch_again(url, &kept, read) {
+            Some(kept) if is_within(self.now, kept.at, FRESH) || is_within(self.now, kept.tried, PAUSE) => {
+                Ok(kept.document)
+            }
+            Some(kept) if is_within(self.now, kept.at, STALE) => match self.fetch_again(url, &kept, read) {
                 Ok(document) => Ok(document),
                 Err(_) => Ok(kept.document),
             },
-            _ => self.fetch(&HttpRequest::get(url), read),
+            _ => self.fetch(HttpRequest::get(url), read),
         }
     }
 
@@ -61,10 +64,32 @@ impl Documents<'_> {
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<Option<T>, Unavailable> {
         match self.kept::<T>(url)? {
-            Some(kept) if self.now < kept.tried + PAUSE => Ok(None),
+            Some(kept) if is_within(self.now, kept.tried, PAUSE) => Ok(None),
             Some(kept) => self.fetch_again(url, &kept, read).map(Some),
-            None => self.fetch(&HttpRequest::get(url), read).map(Some),
+            None => self.fetch(HttpRequest::get(url), read).map(Some),
         }
+    }
+
+    /// The document as it is now. For a document that was seen to be wrong: an address in it leads nowhere.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn reload<T: Serialize + DeserializeOwned>(
+        &self,
+        url: &str,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Unavailable> {
+        match self.kept::<T>(url)? {
+            Some(kept) => self.fetch_again(url, &kept, read),
+            None => self.fetch(HttpRequest::get(url), read),
+        }
+    }
+
+    /// Has the document asked for again at its next use. The kept one still serves while its issuer is out of reach.
+    pub fn doubt(&self, url: &str) {
+        let Ok(Some(kept)) = self.kept::<serde_json::Value>(url) else { return };
+        let at = kept.at.min(self.now.saturating_sub(FRESH));
+        self.keep(url, &Kept { at, tried: 0, document: kept.document });
     }
 
     /// What cannot be read counts as not there: another version of this provider may have written it.
@@ -81,7 +106,7 @@ impl Documents<'_> {
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Unavailable> {
         self.keep(url, &Kept { at: kept.at, tried: self.now, document: &kept.document });
-        self.fetch(&HttpRequest::get(url).within_ms(SHORT_WAIT_MS), read)
+        self.fetch(HttpRequest::get(url).within_ms(SHORT_WAIT_MS), read)
     }
 
     fn keep<T: Serialize>(&self, url: &str, kept: &Kept<T>) {
@@ -93,22 +118,69 @@ impl Documents<'_> {
 
     fn fetch<T: Serialize>(
         &self,
-        request: &HttpRequest,
+        request: HttpRequest,
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Unavailable> {
-        let response = self.http.send(request)?;
-        let url = &request.url;
+        let url = request.url.clone();
+        let response = fetch::get(self.http, request)?;
         if response.status != 200 {
             return Err(Unavailable(format!("{url}: status {}", response.status)));
         }
-        let document = read(&response.body).map_err(|why| Unavailable(format!("{url}: {why}")))?;
+        let text = fetch::without_mark(&response.body);
+        let document = read(text).map_err(|why| Unavailable(format!("{url}: {why}")))?;
         let kept = Kept { at: self.now, tried: self.now, document };
-        self.keep(url, &kept);
+        self.keep(&url, &kept);
         Ok(kept.document)
     }
 }
 
-/// A key has at most 256 bytes; addresses that differ only beyond are of nobody.
+/// Whether a time is less than so many seconds ago. One that is ahead is of a clock that was wrong.
+fn is_within(now: u64, at: u64, seconds: u64) -> bool {
+    at <= now && now - at < seconds
+}
+
+/// A key has at most 256 bytes; an issuer has no two addresses that differ only beyond 200 characters.
 fn key(url: &str) -> String {
     format!("document:{}", url.chars().take(200).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_guest::MockHost;
+
+    const URL: &str = "https://idp/document";
+
+    fn documents(host: &MockHost) -> Documents<'_> {
+        Documents { http: &host.http, bucket: &host.bucket, now: host.now }
+    }
+
+    fn number(text: &[u8]) -> Result<u64, String> {
+        serde_json::from_slice(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn documents_are_kept_an_hour_unless_they_are_doubted() {
+        let host = MockHost::default().with_answer(URL, 200, "\u{feff}1").at(1_000_000);
+        assert_eq!(documents(&host).get(URL, number), Ok(1), "with a byte order mark");
+
+        let host = host.with_answer(URL, 200, "2").at(1_000_000 + FRESH - 1);
+        assert_eq!(documents(&host).get(URL, number), Ok(1));
+        documents(&host).doubt(URL);
+        assert_eq!(documents(&host).get(URL, number), Ok(2));
+
+        let host = host.with_answer(URL, 200, "3");
+        assert_eq!(documents(&host).refresh(URL, number), Ok(None), "asked a moment ago");
+        assert_eq!(documents(&host).reload(URL, number), Ok(3), "seen to be wrong");
+    }
+
+    #[test]
+    fn doubted_document_serves_while_its_issuer_is_out_of_reach() {
+        let host = MockHost::default().with_answer(URL, 200, "1").at(1_000_000);
+        assert_eq!(documents(&host).get(URL, number), Ok(1));
+        documents(&host).doubt(URL);
+        let host = host.with_answer(URL, 503, "");
+        assert_eq!(documents(&host).get(URL, number), Ok(1));
+        assert!(documents(&host).reload(URL, number).is_err());
+    }
 }

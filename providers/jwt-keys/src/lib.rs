@@ -1,26 +1,53 @@
-//! Checks JSON Web Tokens (RFC 7519) by an issuer's published keys (RFC 7517): RS256, ES256 and EdDSA, and no other
-//! algorithm, whatever the token says (RFC 8725, section 3.1).
+//! Checks JSON Web Tokens (RFC 7519) by an issuer's published keys (RFC 7517), with the algorithms of RSA, of elliptic
+//! curves and of Ed25519, and with no secret, whatever the token says (RFC 8725, section 3.1).
+//!
+//! It owns what providers of issuers share beside that: requests for documents, and the rules for names.
+//!
+//! **Invariant:** no text of an issuer or of a token makes it panic.
 
+mod address;
+mod algorithm;
 mod claims;
 mod documents;
+mod fetch;
+mod key;
 mod keys;
+mod names;
+mod settings;
+mod token;
 
+pub use address::{is_address, is_loopback, origin};
+pub use algorithm::is_accepted;
 pub use claims::{Claims, Rules};
 pub use documents::Documents;
+pub use fetch::{get, with_user_agent};
 pub use keys::{KeySet, KeySource};
+pub use names::{MAX_TEXT_BYTES, identifier, is_scope, shown};
+pub use settings::{check_names, leeway};
 
 /// Why a token is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenError {
     /// It is not one of this issuer's, or not for us, or not now: why, in words for an operator.
     Invalid(String),
+    /// The issuer does not publish a key that signed it.
+    UnknownKey,
     /// The issuer's keys are out of reach.
     Unavailable(String),
 }
 
 impl TokenError {
-    fn invalid(why: &impl ToString) -> Self {
-        Self::Invalid(why.to_string())
+    fn invalid(why: &str) -> Self {
+        Self::Invalid(why.to_owned())
+    }
+}
+
+impl std::fmt::Display for TokenError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Invalid(why) | Self::Unavailable(why) => out.write_str(why),
+            Self::UnknownKey => out.write_str("signed by a key that the issuer does not publish"),
+        }
     }
 }
 

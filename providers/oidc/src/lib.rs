@@ -100,8 +100,8 @@ impl Refresh for Oidc {
 
 fn invalid(error: TokenError) -> CodeError {
     match error {
-        TokenError::Invalid(why) => CodeError::InvalidCode(why),
         TokenError::Unavailable(why) => CodeError::Unavailable(why),
+        wrong => CodeError::InvalidCode(wrong.to_string()),
     }
 }
 
@@ -177,7 +177,7 @@ const DEFAULT_EXPIRES_IN: u64 = 300;
 
 fn refused(error: TokenError) -> RefreshError {
     match error {
-        TokenError::Invalid(_) => RefreshError::Expired,
+        TokenError::Invalid(_) | TokenError::UnknownKey => RefreshError::Expired,
         TokenError::Unavailable(why) => RefreshError::Unavailable(why),
     }
 }

@@ -71,14 +71,20 @@ impl Settings {
 
     pub(crate) fn rules(&self) -> Rules<'_> {
         let authorized_party = Some(self.client_id.as_str());
-        Rules { issuer: &self.issuer, audience: &self.client_id, authorized_party, leeway: self.leeway }
+        Rules {
+            issuer: &self.issuer,
+            audience: &self.client_id,
+            authorized_party,
+            leeway: self.leeway,
+            kinds: &[],
+        }
     }
 
     /// Who an ID token says it is, if that one may sign in.
     pub(crate) fn person(&self, claims: &Claims) -> Result<Person, String> {
         for (name, values) in &self.require {
             if !claims.says_one_of(name, values) {
-                return Err(format!("the claim `{name}` is none of those that are required"));
+                return Err(format!("not allowed: the claim `{name}` is none of those that are required"));
             }
         }
         // An address that nobody checked says nothing of who it is: anybody can claim another's.

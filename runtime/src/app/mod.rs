@@ -23,7 +23,7 @@ use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
     Sessions, TokenRoutes,
 };
-use crate::config::{Config, DashboardConfig, Overrides, PublicUrl};
+use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl, is_loopback_name};
 use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
@@ -31,8 +31,8 @@ use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::secret_strength::generate_secret;
 use crate::web::{
-    CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live,
-    MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
+    CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy,
+    Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
     SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
@@ -47,6 +47,7 @@ use session_key::SessionKeys;
 use session_list::SessionListKeeper;
 use std::fs::DirBuilder;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,14 +60,11 @@ use tokio::task::JoinHandle;
 pub enum AppError {
     /// People must sign in, and nobody could.
     #[error(
-        "{host} is not a loopback address, so people must sign in, but no provider can sign anyone in. Add a \
-         password or redirect provider to dashboard.providers, or bind 127.0.0.1, or (for a test, with no gate \
-         at all) pass --insecure"
+        "{0}, so people must sign in, but no provider can sign anyone in. Add a password or redirect provider to \
+         dashboard.providers, or bind 127.0.0.1 without another name, or (for a test, with no gate at all) pass \
+         --insecure"
     )]
-    NobodySignsIn {
-        /// What is bound, or where people reach it.
-        host: String,
-    },
+    NobodySignsIn(GateReason),
     /// The address is taken or not ours.
     #[error("cannot listen on {host}:{port}: {cause}")]
     Listen {
@@ -108,7 +106,7 @@ pub enum AppError {
 impl AppError {
     /// Is it a mistake in how the program was called or configured?
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NobodySignsIn { .. } | Self::Registry(_))
+        matches!(self, Self::NobodySignsIn(_) | Self::Registry(_))
     }
 }
 
@@ -149,13 +147,15 @@ impl App {
         if keys.is_new {
             files.note_own(&session_key::file(config));
         }
-        let sealer = CookieSealer::new(keys.secrets());
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
         let metrics = Arc::new(Metrics::default());
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
         let listener = bind(dashboard).await?;
+        let port = listener.local_addr().ok().map(|address| address.port());
+        let names = CookieNames::new(dashboard.cookie_name.as_str(), port);
+        let sealer = CookieSealer::new(keys.secrets()).with_names(names);
         let mut loader = ProviderLoader::new(config, Some(observers));
         let loading = loader.begin(config)?;
         let process_token = process_token(config)?;
@@ -177,9 +177,11 @@ impl App {
         if auth_required && dashboard.access.is_unrestricted() {
             tracing::warn!("dashboard.access is not set: everyone who can sign in is an operator");
         }
-        if is_open {
-            tracing::warn!("--insecure: the gate for people is off on {}", public_name(dashboard));
+        if let Some(reason) = dashboard.gate_reason().filter(|_| insecure) {
+            tracing::warn!("--insecure: the gate for people is off, although {reason}");
         }
+        warn_of_plain_http(dashboard);
+        warn_of_any_name(dashboard);
         let drain = drain_control(config);
         let restart = RestartFile::new(&config.home);
         restart.sweep();
@@ -261,7 +263,9 @@ impl App {
         tokio::spawn(ended_people.follow(people, closed.clone()));
         tokio::spawn(feed.run());
         let (close, listening) = watch::channel(false);
-        let served = tokio::spawn(listen::serve(listener, router, Limits::default(), listening));
+        let proxies = reloader.running.dashboard.trusted_proxies.clone();
+        let limits = Limits { proxies, ..Limits::default() };
+        let served = tokio::spawn(listen::serve(listener, router, limits, listening));
         let mut asked = closed.clone();
         let started = start::start(&mut reloader, loading, closed.clone(), announce).await;
         if started.is_ok() {
@@ -317,10 +321,31 @@ async fn bind(dashboard: &DashboardConfig) -> Result<TcpListener, AppError> {
     TcpListener::bind((host.as_str(), port)).await.map_err(|cause| AppError::Listen { host, port, cause })
 }
 
-fn public_name(dashboard: &DashboardConfig) -> String {
-    match &dashboard.public_url {
-        Some(url) if crate::config::is_loopback_name(&dashboard.host) => url.host.clone(),
-        _ => dashboard.host.clone(),
+/// Passwords and cookies must not cross a network in the clear. Where a proxy is trusted, it is taken to end TLS.
+fn warn_of_plain_http(dashboard: &DashboardConfig) {
+    let is_plain = match &dashboard.public_url {
+        Some(url) => !url.https && !is_loopback_name(&url.host),
+        None => !is_loopback_name(&dashboard.host) && dashboard.trusted_proxies.is_empty(),
+    };
+    if is_plain {
+        tracing::warn!(
+            host = dashboard.host,
+            "people reach this dashboard by plain http, so passwords and sessions can be read on the way: put a proxy \
+             that ends TLS in front, and set dashboard.public_url to its https address or dashboard.trusted_proxies to \
+             its own"
+        );
+    }
+}
+
+/// A bind to every address answers to every name.
+fn warn_of_any_name(dashboard: &DashboardConfig) {
+    let is_any = dashboard.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+    if is_any && dashboard.public_url.is_none() {
+        tracing::warn!(
+            host = dashboard.host,
+            "the dashboard answers to every name, and an identity provider is told to send people back to the name in the \
+             request's Host: set dashboard.public_url"
+        );
     }
 }
 
@@ -365,8 +390,9 @@ fn live_gate(
     loading: usize,
     entry: &Entry,
 ) -> Result<Serving, AppError> {
-    if loading == 0 && entry.must_sign_in && !providers.registered.iter().any(Registered::signs_people_in) {
-        return Err(AppError::NobodySignsIn { host: public_name(&config.dashboard) });
+    let nobody_signs_in = loading == 0 && !providers.registered.iter().any(Registered::signs_people_in);
+    if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
+        return Err(AppError::NobodySignsIn(reason));
     }
     let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
     let gate = build_gate(config, providers.registered.clone(), entry)?;

@@ -190,6 +190,7 @@ impl Reloader {
         }
         let other = old.allowed_hosts != new.allowed_hosts
             || old.trusted_proxies != new.trusted_proxies
+            || old.cookie_name != new.cookie_name
             || old.max_marker_age != new.max_marker_age
             || old.guest_memory_bytes != new.guest_memory_bytes
             || old.host != new.host

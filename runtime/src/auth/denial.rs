@@ -22,7 +22,7 @@ pub struct Denial {
     pub status: DenialStatus,
     /// The provider that could not be asked, which the caller is told of a 503.
     pub unreachable: Option<ProviderName>,
-    /// Where a person goes to sign in, for [`DenialStatus::Unauthorized`].
+    /// Where a person comes back to after signing in, for [`DenialStatus::Unauthorized`]. `None`: the request was for no page.
     pub login_next: Option<String>,
     /// Is there a session that only needs new tokens?
     pub can_resume: bool,
@@ -33,6 +33,11 @@ pub struct Denial {
 }
 
 impl Denial {
+    /// The request has no cookie of a session.
+    pub const NO_COOKIE: &'static str = "no_cookie";
+    /// The request has a cookie of a session, and it is not good.
+    pub const NOT_GOOD: &'static str = "invalid_or_expired_session";
+
     fn new(status: DenialStatus, reason: &'static str, detail: impl Into<String>) -> Self {
         let (unreachable, login_next, can_resume) = (None, None, false);
         Self { status, unreachable, login_next, can_resume, reason, detail: detail.into() }
@@ -76,15 +81,15 @@ impl Denial {
         )
     }
 
-    /// `reason` is one of the few constants that the caller is told.
-    pub(super) fn no_session(next: &str, reason: &'static str) -> Self {
+    /// `reason` is [`Self::NO_COOKIE`] or [`Self::NOT_GOOD`], which the caller reads.
+    pub(super) fn no_session(next: Option<&str>, reason: &'static str) -> Self {
         let denial = Self::new(DenialStatus::Unauthorized, reason, "no session that can be believed");
-        Self { login_next: Some(next.to_owned()), ..denial }
+        Self { login_next: next.map(str::to_owned), ..denial }
     }
 
     pub(super) fn resumable(next: &str) -> Self {
         let detail = "the access token has ended, and the session can be refreshed elsewhere";
-        let denial = Self::new(DenialStatus::Unauthorized, "session_expired", detail);
+        let denial = Self::new(DenialStatus::Unauthorized, Self::NOT_GOOD, detail);
         Self { login_next: Some(next.to_owned()), can_resume: true, ..denial }
     }
 

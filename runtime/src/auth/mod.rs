@@ -42,9 +42,9 @@ pub use known_sessions::{KnownSession, KnownSessions, Listing, MAX_KNOWN, Sighti
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{
-    BoxFuture, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider, PasswordVerdict, ProviderFault,
-    RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict, TokenProvider,
-    TokenVerdict,
+    BoxFuture, CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, PasswordProvider, PasswordVerdict,
+    ProviderFault, RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict,
+    TokenProvider, TokenVerdict,
 };
 pub use redirect_target::safe_target;
 pub use refresh::{Refresher, SHARED_FOR};
@@ -53,6 +53,9 @@ pub use route::{Required, TokenRoutes};
 pub use secret_digest::SecretDigest;
 pub use session::{BadSession, PresentedSession, Session, SessionClaims, SessionId, SessionToken};
 pub use sessions::{Followed, LastFew, MAX_ENDED, Sessions};
-pub use throttle::{ATTEMPTS_A_MINUTE, Account, REDIRECTS_A_MINUTE, Throttle};
+pub use throttle::{
+    ACCOUNT_ATTEMPTS_A_MINUTE, ATTEMPTS_A_MINUTE, Account, Attempt, DeviceId, REDIRECTS_A_MINUTE, Throttle,
+    UNKNOWN_ATTEMPTS_A_MINUTE,
+};
 pub use ticket::{MAX_TICKETS, MAX_TICKETS_A_SESSION, NoTicket, TICKET_LIFE, TicketHolder, Tickets};
 pub use visible_text::is_visible_line;

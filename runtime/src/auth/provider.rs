@@ -194,10 +194,14 @@ pub struct LoginResponse {
     pub issuer: Option<String>,
 }
 
+/// How the reason of a provider begins that knows a person and does not let them in.
+pub const NOT_ALLOWED: &str = "not allowed: ";
+
 /// What a provider made of a code.
 #[derive(Debug)]
 pub enum CodeVerdict {
-    /// It is not to be believed, in the provider's own words (bounded, control characters escaped).
+    /// It is not to be believed, in the provider's own words (bounded, control characters escaped). Words that begin with
+    /// [`NOT_ALLOWED`] are about a person who is known and may not enter.
     InvalidCode(String),
     /// The code is good, but the host cannot use what the provider says of the person, and why (a sentence without the
     /// claims).

@@ -227,6 +227,9 @@ pub struct SessionToken {
     /// When the person signed in, in seconds since the Unix epoch. 0 in a cookie that does not say.
     #[serde(default)]
     pub opened_at: u64,
+    /// Milliseconds since the Unix epoch: when the cookie was written. Zero in cookies of earlier releases.
+    #[serde(default)]
+    pub written_at: u64,
     /// The token itself.
     pub token: Zeroizing<String>,
 }
@@ -254,14 +257,14 @@ pub struct PresentedSession {
     pub access: Option<SessionToken>,
     /// The refresh token.
     pub refresh: Option<SessionToken>,
-    /// There were cookies of ours that say nothing: no key opens them, or there are two of a name.
-    pub is_broken: bool,
+    /// Cookies of a session were sent, and no key opens any of them.
+    pub is_unreadable: bool,
 }
 
 impl PresentedSession {
-    /// Were there no cookies at all?
+    /// Whether the request has no cookie of a session at all.
     pub fn is_empty(&self) -> bool {
-        self.access.is_none() && self.refresh.is_none() && !self.is_broken
+        self.access.is_none() && self.refresh.is_none() && !self.is_unreadable
     }
 }
 

@@ -43,11 +43,13 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
         }
     }
     let nobody_signs_in = !providers.registered.iter().any(Registered::signs_people_in);
-    if config.dashboard.is_gated() && nobody_signs_in {
-        tell!(
-            "dashboard.host or public_url is public, but no provider can sign a person in: `serve` will not start"
-        );
-        mistakes += 1;
+    match config.dashboard.gate_reason() {
+        Some(reason) if nobody_signs_in => {
+            tell!("{reason}, but no provider can sign a person in: `serve` will not start");
+            mistakes += 1;
+        }
+        Some(reason) => out!("people must sign in: {reason}"),
+        None => out!("people need not sign in: the page is for this machine alone"),
     }
     Ok(if mistakes == 0 { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })
 }

@@ -4,10 +4,10 @@ use super::{ComponentRef, PublicUrl};
 use crate::auth::ProviderName;
 use crate::drain::DRAIN_PROVIDER;
 use crate::sandbox::Origin;
-use crate::web::SERVED_PATHS;
+use crate::web::{SERVED_PATHS, is_plain_prefix};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 pub(super) fn provider_name(text: &str) -> Result<ProviderName, String> {
@@ -90,8 +90,13 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 /// # Errors
 /// It is neither.
 pub fn parse_bind_host(text: &str) -> Result<String, String> {
-    let host = text.trim_start_matches('[').trim_end_matches(']');
-    if host.parse::<IpAddr>().is_ok() { Ok(host.to_owned()) } else { host_name(host) }
+    let in_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    if let Some(address) = in_brackets {
+        let is_address = address.parse::<Ipv6Addr>().is_ok();
+        return is_address.then(|| address.to_owned()).ok_or_else(|| format!("{text:?} is no IPv6 address"));
+    }
+    // The spelling stays: the gate is off for three spellings alone.
+    host_name(text).map(|_| text.to_owned())
 }
 
 pub(super) fn host_name(text: &str) -> Result<String, String> {
@@ -101,6 +106,20 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
         return Ok(text.to_ascii_lowercase());
     }
     Err(format!("{text:?} is no host name (without scheme or port)"))
+}
+
+/// A prefix of cookie names: a token (RFC 6265, section 4.1.1) without a prefix that means something to browsers.
+pub(super) fn cookie_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_promise =
+        ["__host-", "__secure-"].iter().any(|start| text.to_ascii_lowercase().starts_with(start));
+    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) && !is_promise {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is no prefix of cookie names: 1 to 64 letters, digits and characters like - and _, not beginning with \
+         __Host- or __Secure-"
+    ))
 }
 
 /// Scheme, host and perhaps port: what a provider may call.
@@ -129,10 +148,93 @@ pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {
         _ => return Err(mistake()),
     };
     let authority = url.authority().ok_or_else(mistake)?;
-    if authority.as_str().contains('@') || url.query().is_some() || text.contains('#') {
+    if text.contains(['@', '?', '#']) {
         return Err(format!("{text:?} must have no user, query or fragment"));
     }
-    let host = parse_bind_host(authority.host()).map_err(|_| mistake())?;
-    let path = url.path().trim_end_matches('/').to_owned();
-    Ok(PublicUrl { https, host, port: authority.port_u16(), path })
+    let (name, port) = host_and_port(authority.as_str()).ok_or_else(mistake)?;
+    let host = parse_bind_host(name).map_err(|_| mistake())?.to_ascii_lowercase();
+    let path = url.path();
+    let path = path.strip_suffix('/').unwrap_or(path).to_owned();
+    // It stands in `Location` and in a cookie's `Path`, so nothing in it may mean anything there.
+    if !is_plain_prefix(&path) {
+        return Err(format!(
+            "{text:?} must have a path of plain segments like /agent: letters, digits and - _ . ~ between single slashes"
+        ));
+    }
+    Ok(PublicUrl { https, host: host.strip_suffix('.').unwrap_or(&host).to_owned(), port, path })
+}
+
+/// A colon after the host must be followed by a port from 1 to 65535.
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => {
+            let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+            let port = port.parse().ok().filter(|port| is_number && *port > 0)?;
+            Some((host, Some(port)))
+        }
+        _ => Some((authority, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_url_is_a_scheme_a_host_and_a_plain_path() {
+        for (text, host, port, path) in [
+            ("https://agent.example.com", "agent.example.com", None, ""),
+            ("https://agent.example.com/", "agent.example.com", None, ""),
+            ("https://Agent.Example.com.:8443/a/b-c_d.e~f/", "agent.example.com", Some(8443), "/a/b-c_d.e~f"),
+            ("http://[::1]:9119", "::1", Some(9119), ""),
+            ("http://LOCALHOST:9119/agent", "localhost", Some(9119), "/agent"),
+        ] {
+            let url = public_url(text).unwrap_or_else(|mistake| panic!("{mistake}"));
+            assert_eq!((url.host.as_str(), url.port, url.path.as_str()), (host, port, path), "{text}");
+        }
+        for text in [
+            "",
+            "agent.example.com",
+            "ftp://x",
+            "https://",
+            "https:///a",
+            "https://x//y",
+            "https://x//",
+            "https://x/a//b",
+            "https://x/a;Domain=evil.example",
+            "https://x/a'b",
+            "https://x/\"a\"",
+            "https://x/a b",
+            "https://x/../b",
+            "https://x/./b",
+            "https://x/%2e",
+            "https://x/a,b",
+            "https://x/caf\u{e9}",
+            "https://u@x",
+            "https://u:p@x",
+            "https://x/?q",
+            "https://x?",
+            "https://x/#f",
+            "https://x#",
+            "https://x:",
+            "https://x:0",
+            "https://x:99999",
+            "https://x:y",
+            "https://[localhost]",
+            "https://[::1].evil.test",
+            "https://a_b c",
+        ] {
+            assert!(public_url(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bind_hosts_keep_their_spelling() {
+        for (text, host) in [("LOCALHOST", "LOCALHOST"), ("[::1]", "::1"), ("::1", "::1"), ("a.b", "a.b")] {
+            assert_eq!(parse_bind_host(text).as_deref(), Ok(host));
+        }
+        for text in ["", "[localhost]", "[::1", "::1]", "[127.0.0.1]", "a b", "a:1"] {
+            assert!(parse_bind_host(text).is_err(), "{text}");
+        }
+    }
 }

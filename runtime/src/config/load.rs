@@ -2,7 +2,7 @@
 
 use super::access::read_access;
 use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes};
-use super::forms::{host_name, network, parse_bind_host, public_url, served_path};
+use super::forms::{cookie_name, host_name, network, parse_bind_host, public_url, served_path};
 use super::original::{self, Outcome};
 use super::providers::read_providers;
 use super::secret_value::{read_judged, take_judged_list};
@@ -15,6 +15,7 @@ use super::{
 use crate::atomic_file;
 use crate::auth::Scope;
 use crate::secret_strength::Strength;
+use crate::web::DEFAULT_COOKIE_NAME;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -214,6 +215,9 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         public_url: section.parsed("public_url", reader, public_url),
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
         trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
+        cookie_name: section
+            .parsed("cookie_name", reader, cookie_name)
+            .unwrap_or_else(|| DEFAULT_COOKIE_NAME.to_owned()),
         session_keys: take_judged_list(&mut section, "session_key", MAX_SESSION_KEYS, Strength::KEY, reader),
         min_secret_chars,
         drain_secrets,
@@ -343,6 +347,7 @@ mod tests {
             let config = read(text).unwrap();
             assert_eq!((config.dashboard.host.as_str(), config.dashboard.port), ("127.0.0.1", 9119));
             assert_eq!(config.dashboard.max_marker_age, Duration::from_secs(3600));
+            assert_eq!(config.dashboard.cookie_name, "hermes_session");
             assert_eq!(config.gateway.listen.port(), 8642);
             assert!(!config.dashboard.is_gated());
         }
@@ -465,6 +470,10 @@ gateway:
             ("dashboard: {providers: [{name: a, component: x, limits: {memory_mib: 0}}]}", "from 1 to 1024"),
             ("dashboard: {token_routes: [{path: /nowhere, scope: s}]}", "no path that can be a token route"),
             ("dashboard: {token_routes: [{path: /metrics}]}", "`dashboard.token_routes[0].scope` is missing"),
+            ("dashboard: {cookie_name: 'a b'}", "is no prefix of cookie names"),
+            ("dashboard: {cookie_name: 'a=b;'}", "is no prefix of cookie names"),
+            ("dashboard: {cookie_name: ''}", "is no prefix of cookie names"),
+            ("dashboard: {cookie_name: __Host-a}", "is no prefix of cookie names"),
             ("dashboard: {session_key: short}", "at least 32 characters"),
             ("dashboard: {session_key: {env: PORTCULLIS_NO_SUCH}}", "PORTCULLIS_NO_SUCH is not set"),
             ("dashboard: {session_key: {file: no-such}}", "cannot read /home/no-such"),
@@ -687,6 +696,9 @@ gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
             ("127.0.0.1", false),
             ("localhost", false),
             ("'::1'", false),
+            ("LOCALHOST", true),
+            ("localhost.", true),
+            ("'0:0:0:0:0:0:0:1'", true),
             ("127.0.0.2", true),
             ("0.0.0.0", true),
             ("'::'", true),
@@ -697,6 +709,27 @@ gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
         ] {
             let config = read(&format!("dashboard: {{host: {host}}}")).unwrap();
             assert_eq!(config.dashboard.is_gated(), gated, "{host}");
+        }
+    }
+
+    #[test]
+    fn another_name_that_the_dashboard_answers_to_puts_the_gate_on() {
+        for (text, reason) in [
+            ("allowed_hosts: [localhost, LOCALHOST, 127.0.0.1, '::1']", None),
+            ("public_url: 'http://localhost:9119/x'", None),
+            (
+                "allowed_hosts: [localhost, agent.tailnet.example]",
+                Some("allowed_hosts names agent.tailnet.example"),
+            ),
+            ("allowed_hosts: [127.0.0.2]", Some("allowed_hosts names 127.0.0.2")),
+            ("allowed_hosts: [localhost.evil.example]", Some("allowed_hosts names localhost.evil.example")),
+            ("public_url: 'https://agent.example.com'", Some("public_url names agent.example.com")),
+            ("host: 0.0.0.0", Some("0.0.0.0 is not a loopback address")),
+        ] {
+            let config = read(&format!("dashboard: {{{text}}}")).unwrap();
+            let found = config.dashboard.gate_reason().map(|reason| reason.to_string());
+            assert_eq!(found.is_some(), reason.is_some(), "{text}");
+            assert!(found.unwrap_or_default().contains(reason.unwrap_or_default()), "{text}");
         }
     }
 }

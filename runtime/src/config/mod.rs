@@ -88,6 +88,8 @@ pub struct DashboardConfig {
     pub allowed_hosts: Vec<String>,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The prefix of the cookies' names.
+    pub cookie_name: String,
     /// Seal cookies: the first seals, all open. None: the home's own key does.
     pub session_keys: Vec<Secret>,
     /// The scope that the drain secret stands for.
@@ -215,15 +217,38 @@ pub struct GatewayView {
     pub findings: Vec<Finding>,
 }
 
+/// Why people must sign in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GateReason {
+    /// The bind host is none of the three loopback names.
+    #[error("{0} is not a loopback address")]
+    Host(String),
+    /// People reach the dashboard by another name.
+    #[error("dashboard.public_url names {0}, which is not a loopback address")]
+    PublicUrl(String),
+    /// The dashboard answers to another name.
+    #[error("dashboard.allowed_hosts names {0}, which is not a loopback address")]
+    AllowedHost(String),
+}
+
 impl DashboardConfig {
-    /// Must people sign in? On every bind but the three loopback names, and for a public URL on another.
+    /// Returns why people must sign in: for every bind but the three loopback names, and for another name in `public_url`
+    /// or `allowed_hosts`. `None`: they need not.
+    pub fn gate_reason(&self) -> Option<GateReason> {
+        let is_public = |host: &&String| !is_loopback_name(host);
+        let host = || Some(&self.host).filter(is_public).cloned().map(GateReason::Host);
+        let url = || self.public_url.as_ref().map(|url| &url.host).filter(is_public).cloned();
+        let allowed = || self.allowed_hosts.iter().find(is_public).cloned().map(GateReason::AllowedHost);
+        host().or_else(|| url().map(GateReason::PublicUrl)).or_else(allowed)
+    }
+
+    /// Must people sign in?
     pub fn is_gated(&self) -> bool {
-        let public = self.public_url.as_ref().map(|url| url.host.as_str());
-        !is_loopback_name(&self.host) || public.is_some_and(|host| !is_loopback_name(host))
+        self.gate_reason().is_some()
     }
 }
 
-/// Exactly these: 127.0.0.2, private ranges and 0.0.0.0 are public.
+/// Exactly these, in this spelling: `LOCALHOST`, 127.0.0.2, private ranges and 0.0.0.0 are public.
 pub fn is_loopback_name(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "::1")
 }

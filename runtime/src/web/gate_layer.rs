@@ -5,9 +5,10 @@ use super::context::Context;
 use super::excerpt::excerpt;
 use super::forward_auth;
 use super::outside::Outside;
+use super::request_cookies::RequestCookies;
 use super::respond::{self, Audience};
-use super::session_cookie::{self, RequestCookies};
-use super::sign_in::{about, now};
+use super::session_cookie;
+use super::sign_in::{about, now, since_epoch};
 use super::site::{Arrival, Site};
 use crate::audit::{EventName, Record};
 use crate::auth::{
@@ -15,8 +16,8 @@ use crate::auth::{
     RequestFacts, SessionEvent, Sighting, VERIFY_PATH, WS_PATH,
 };
 use axum::extract::Request;
-use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ pub(super) async fn pass(
     }
     drop(target);
     tell(dashboard, &serving.gate, &judgement, request.uri().path(), &context);
-    let cookies = cookies(dashboard, &judgement, &context);
+    let cookies = cookies(dashboard, &judgement, request.headers(), &context);
     let mut response = match judgement.decision {
         Decision::Refused(denial) => refuse(&denial, &context.site, &request),
         Decision::Public => {
@@ -155,15 +156,40 @@ fn refuse(denial: &Denial, site: &Site, request: &Request) -> Response {
     respond::denial(denial, site, audience)
 }
 
-fn cookies(dashboard: &Dashboard, judgement: &Judgement, context: &Context) -> Vec<HeaderValue> {
+/// Whether a request to a public path has a good session. Returns what the answer then sets, which is empty unless the session
+/// was refreshed. `None`: it has none, or its provider gives no answer.
+pub(super) async fn good_session(
+    dashboard: &Dashboard,
+    headers: &HeaderMap,
+    context: &Context,
+) -> Option<Vec<HeaderValue>> {
+    let at = Instant::now();
+    let session = dashboard.sealer.session(&RequestCookies::of(headers), &context.site);
+    let facts = RequestFacts::of_a_machine("/", Vec::new(), at, at + CHAIN_DEADLINE);
+    let facts = RequestFacts { session, now: now(), ..facts };
+
+    let serving = dashboard.live.now();
+    let judgement = serving.gate.decide_session(&facts).await;
+    tell(dashboard, &serving.gate, &judgement, "/", context);
+    let is_good = matches!(judgement.decision, Decision::Permitted(_));
+    is_good.then(|| cookies(dashboard, &judgement, headers, context))
+}
+
+fn cookies(
+    dashboard: &Dashboard,
+    judgement: &Judgement,
+    headers: &HeaderMap,
+    context: &Context,
+) -> Vec<HeaderValue> {
+    let sent = || RequestCookies::of(headers);
     match &judgement.cookies {
         CookieChange::None => Vec::new(),
-        CookieChange::Delete => session_cookie::session_deletions(&context.site),
+        CookieChange::Delete => dashboard.sealer.session_deletions(&sent(), &context.site),
         CookieChange::Renew(session) => {
-            let cookies = dashboard.sealer.of_session(session, &context.site, now());
+            let cookies = dashboard.sealer.of_session(session, &sent(), &context.site, since_epoch());
             cookies.unwrap_or_else(|large| {
                 tracing::error!(provider = %session.provider, %large, "a refreshed session fits no cookie");
-                session_cookie::session_deletions(&context.site)
+                dashboard.sealer.session_deletions(&sent(), &context.site)
             })
         }
     }

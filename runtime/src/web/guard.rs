@@ -40,7 +40,7 @@ impl HostPolicy {
             own.extend(LOOPBACK.map(Host::configured));
         }
         let allowed = names.into_iter().map(|name| Host::configured(&name)).collect();
-        let public = public_origin.as_deref().and_then(Origin::parse);
+        let public = public_origin.and_then(|origin| Origin::parse(&origin));
         Self { any, own, is_local, allowed, public }
     }
 

@@ -88,11 +88,14 @@ pub(super) fn denial(denial: &Denial, site: &Site, audience: Audience) -> Respon
         }
         DenialStatus::Unauthorized => {
             let page = if denial.can_resume { RESUME_PATH } else { "/login" };
-            let login_url = page_url(site, page, denial.login_next.as_deref().unwrap_or("/"));
+            let login_url = match denial.login_next.as_deref() {
+                Some(next) => page_url(site, page, next),
+                None => site.path(page),
+            };
             match audience {
                 Audience::Browser => (StatusCode::FOUND, [(header::LOCATION, login_url)]).into_response(),
                 Audience::Program => {
-                    let is_expired = denial.reason == "session_expired";
+                    let is_expired = denial.reason == Denial::NOT_GOOD;
                     let error = if is_expired { "session_expired" } else { "unauthenticated" };
                     let body = json!({"error": error, "detail": "Unauthorized", "reason": denial.reason,
                                       "login_url": login_url});

@@ -63,7 +63,8 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
         (WHOAMI_PATH, get(whoami::whoami)),
         ("/login", get(sign_in::login)),
         ("/auth/login", get(sign_in::start)),
-        ("/auth/callback", get(sign_in::callback)),
+        // `get` answers HEAD as well, and a link checker must not spend a sign-in.
+        ("/auth/callback", get(sign_in::callback).head(respond::method_not_allowed)),
         ("/auth/password-login", post(sign_in::password_login)),
         ("/auth/logout", post(sign_in::logout)),
         (VERIFY_PATH, any(forward_auth::verify)),

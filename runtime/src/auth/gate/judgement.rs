@@ -1,4 +1,4 @@
-use super::super::{CallFault, Denial, ProviderName, Session, safe_target};
+use super::super::{CallFault, Denial, ProviderName, Session};
 use super::{Permit, RequestFacts};
 use std::sync::Arc;
 
@@ -72,8 +72,8 @@ impl Judgement {
     }
 
     /// The session is over, or never was one.
-    pub(super) fn over(facts: &RequestFacts<'_>, public_reason: &'static str, event: SessionEvent) -> Self {
-        let denial = Denial::no_session(safe_target(facts.target), public_reason);
+    pub(super) fn over(facts: &RequestFacts<'_>, event: SessionEvent) -> Self {
+        let denial = Denial::no_session(facts.login_next(), Denial::NOT_GOOD);
         let judgement = Self::people(Decision::Refused(denial));
         Self { cookies: CookieChange::Delete, event: Some(event), ..judgement }
     }

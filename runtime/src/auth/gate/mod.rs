@@ -11,7 +11,7 @@ use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
 use super::{
     Access, BearerToken, CutOff, Denial, KnownSession, KnownSessions, PresentedSession, Registry, Required,
-    SecretDigest, SessionId, TokenRoutes, Whose,
+    SecretDigest, SessionId, TokenRoutes, Whose, safe_target,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,6 +44,12 @@ impl<'a> RequestFacts<'a> {
     pub fn of_a_machine(path: &'a str, authorization: Vec<&'a [u8]>, at: Instant, by: Instant) -> Self {
         let (session_token, session) = (Vec::new(), PresentedSession::default());
         Self { path, target: path, authorization, session_token, session, ticket: None, now: 0, at, by }
+    }
+
+    /// Where a person comes back to after signing in. `None`: the path is called by programs and is no page.
+    fn login_next(&self) -> Option<&'a str> {
+        let is_page = self.path != "/api" && !self.path.starts_with("/api/");
+        is_page.then(|| safe_target(self.target))
     }
 }
 

@@ -11,22 +11,25 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 impl Gate {
-    pub(super) async fn decide_session(&self, facts: &RequestFacts<'_>) -> Judgement {
+    /// Decides by the session alone, whatever the path is.
+    pub async fn decide_session(&self, facts: &RequestFacts<'_>) -> Judgement {
         let PresentedSession { access, refresh, .. } = &facts.session;
         let not_verified = |reason: &'static str| {
             let provider = access.as_ref().or(refresh.as_ref()).map(|token| token.provider.clone());
             SessionEvent::NotVerified { provider, reason }
         };
         if facts.session.is_empty() {
-            let denial = Denial::no_session(safe_target(facts.target), "no_session");
-            return Judgement::people(Decision::Refused(denial));
+            return Judgement::people(Decision::Refused(Denial::no_session(
+                facts.login_next(),
+                Denial::NO_COOKIE,
+            )));
         }
         let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.into());
-        if facts.session.is_broken
+        if facts.session.is_unreadable
             || access.as_ref().is_some_and(is_over)
             || refresh.as_ref().is_some_and(is_over)
         {
-            return Judgement::over(facts, "invalid_session", not_verified("invalid_session"));
+            return Judgement::over(facts, not_verified("invalid_session"));
         }
         if let Some(access) = access.as_ref().filter(|access| access.expires_at > facts.now) {
             match self.verify(access, facts).await {
@@ -40,7 +43,7 @@ impl Gate {
                 Judgement::people(Decision::Refused(Denial::resumable(safe_target(facts.target))))
             }
             Some(refresh) => self.refresh(refresh, facts).await,
-            None => Judgement::over(facts, "session_expired", not_verified("session_expired")),
+            None => Judgement::over(facts, not_verified("session_expired")),
         }
     }
 
@@ -88,7 +91,7 @@ impl Gate {
     async fn refresh(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Judgement {
         let Some(registered) = self.registry.named_by(&token.provider) else {
             let (provider, reason) = (Some(token.provider.clone()), "no_such_provider");
-            return Judgement::over(facts, "session_expired", SessionEvent::NotVerified { provider, reason });
+            return Judgement::over(facts, SessionEvent::NotVerified { provider, reason });
         };
         let until = facts.at + REFRESH_DEADLINE;
         let Outcome { refreshed, is_first } =
@@ -139,6 +142,6 @@ fn over_after(
     is_first: bool,
 ) -> Judgement {
     let event = SessionEvent::RefreshFailed { provider: registered.name.clone(), reason };
-    let judgement = Judgement::over(facts, "session_expired", event);
+    let judgement = Judgement::over(facts, event);
     if is_first { judgement } else { Judgement { event: None, ..judgement } }
 }

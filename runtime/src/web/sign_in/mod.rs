@@ -1,27 +1,35 @@
 //! How people sign in and out. State, nonce, PKCE verifier, cookies and the throttle are the host's; a provider only
 //! checks a password, builds a URL, or redeems a code.
 
+mod device;
+mod notice;
 mod page;
 mod password;
 mod redirect;
 mod sign_out;
+mod targets;
+mod under_way;
 
 pub(super) use page::login;
 pub(super) use password::password_login;
 pub(super) use redirect::{callback, start};
 pub(super) use sign_out::logout;
 
+use super::Dashboard;
 use super::context::Context;
 use super::excerpt::excerpt;
-use super::{Dashboard, session_cookie};
+use super::request_cookies::RequestCookies;
 use crate::audit::{EventName, Record};
 use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Sighting, Throttle};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use governor::clock::DefaultClock;
+use notice::Notice;
+use page::Typed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use targets::Targets;
 
 /// The longest that a sign-in waits for its provider, whatever deadline that one has.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -34,11 +42,16 @@ const MAX_SPENT: usize = 10_000;
 pub struct SignIns {
     throttle: Throttle<DefaultClock>,
     spent: Mutex<LastFew<String>>,
+    targets: Targets,
 }
 
 impl Default for SignIns {
     fn default() -> Self {
-        Self { throttle: Throttle::new(DefaultClock::default()), spent: Mutex::new(LastFew::new(MAX_SPENT)) }
+        Self {
+            throttle: Throttle::new(DefaultClock::default()),
+            spent: Mutex::new(LastFew::new(MAX_SPENT)),
+            targets: Targets::default(),
+        }
     }
 }
 
@@ -49,10 +62,7 @@ impl SignIns {
     }
 }
 
-/// Refuses people whom `dashboard.access` gives no role.
-pub(super) const NOT_PERMITTED: &str = "not_permitted";
-
-/// Why a sign-in came to nothing. The caller is told next to none of it.
+/// Why a sign-in came to nothing. The person reads the notice alone.
 #[derive(Debug)]
 struct Failure {
     /// A short constant for metrics and audit lines.
@@ -63,21 +73,28 @@ struct Failure {
     account: Option<String>,
     /// The person whom the provider vouched for: user id and e-mail address.
     person: Option<(String, String)>,
+    notice: Notice,
 }
 
 impl Failure {
     fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), account: None, person: None }
+        Self { reason, detail: detail.into(), account: None, person: None, notice: Notice::Failed }
     }
 
+    /// `dashboard.access` gives the person no role.
     fn not_permitted(claims: &SessionClaims) -> Self {
         let person = Some((claims.user_id.clone(), claims.email.clone()));
-        Self { person, ..Self::new(NOT_PERMITTED, "dashboard.access gives the person no role") }
+        let failure = Self::new("not_permitted", "dashboard.access gives the person no role");
+        Self { person, ..failure.with_notice(Notice::NoRole) }
+    }
+
+    fn with_notice(self, notice: Notice) -> Self {
+        Self { notice, ..self }
     }
 
     /// The host cannot use what the provider says of the person.
     fn unusable(why: String) -> Self {
-        Self::new(UNUSABLE_CLAIM, why)
+        Self::new(UNUSABLE_CLAIM, why).with_notice(Notice::Unusable)
     }
 
     fn at_account(self, account: &str) -> Self {
@@ -89,15 +106,21 @@ fn deadline() -> Instant {
     Instant::now() + DEADLINE
 }
 
-/// Seconds since the Unix epoch.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// The time since the Unix epoch.
+pub(super) fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Opens a session for a person who has a role, and audits it.
+/// Seconds since the Unix epoch.
+pub(super) fn now() -> u64 {
+    since_epoch().as_secs()
+}
+
+/// Opens a session for a person who has a role, and audits it. Returns its cookies. `sent` are those of the request.
 fn open_session(
     dashboard: &Dashboard,
     context: &Context,
+    sent: &RequestCookies<'_>,
     by: &Registered,
     claims: SessionClaims,
 ) -> Result<Vec<HeaderValue>, Failure> {
@@ -105,16 +128,23 @@ fn open_session(
     if serving.gate.access().role_of(&by.name, &claims).is_none() {
         return Err(Failure::not_permitted(&claims));
     }
-    let mut session =
-        Session::open(by, now(), claims).map_err(|error| Failure::new("no_random", error.to_string()))?;
+    let mut session = Session::open(by, now(), claims)
+        .map_err(|error| Failure::new("no_random", error.to_string()).with_notice(Notice::OutOfOrder))?;
     let people = serving.gate.people();
     session.opened_at = people.sessions.opening_time(&(&session).into());
-    let cookies = dashboard.sealer.of_session(&session, &context.site, now());
-    let cookies = cookies.map_err(|large| Failure::new("session_too_large", large.to_string()))?;
+    let cookies = dashboard.sealer.of_session(&session, sent, &context.site, since_epoch());
+    let cookies = cookies.map_err(|large| {
+        let failure = Failure::new("session_too_large", large.to_string()).with_notice(Notice::OutOfOrder);
+        failure.at_account(&session.claims.user_id)
+    })?;
     people.known.saw(&session, Sighting { now: now(), address: context.ip(), user_agent: None });
     dashboard.metrics.sign_in("success");
     tracing::info!(provider = %session.provider, user = session.claims.user_id, "signed in");
-    dashboard.audit.write(about(EventName::LoginSuccess, &session).with("ip", context.ip()));
+    let record = about(EventName::LoginSuccess, &session)
+        .with("email", session.claims.email.as_str())
+        .with("org_id", session.claims.org_id.as_str())
+        .with("ip", context.ip());
+    dashboard.audit.write(record);
     Ok(cookies)
 }
 
@@ -127,7 +157,7 @@ pub(super) fn about(event: EventName, session: &Session) -> Record {
 }
 
 fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Registered>, failure: &Failure) {
-    let Failure { reason, detail, account, person } = failure;
+    let Failure { reason, detail, account, person, .. } = failure;
     let name = provider.map(|provider| provider.name.as_str());
     dashboard.metrics.sign_in(reason);
     tracing::info!(provider = name, reason, detail, "sign-in failed");
@@ -152,13 +182,20 @@ fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Regi
 /// Counts and tells a provider's fault, and names it as the reason of a failure.
 fn fault(dashboard: &Dashboard, by: &Registered, fault: &CallFault) -> Failure {
     dashboard.tell_fault(by, fault);
-    Failure::new(fault.fault.kind(), fault.to_string())
+    Failure::new(fault.fault.kind(), fault.to_string()).with_notice(Notice::of_fault(&fault.fault))
 }
 
-/// The sign-in page, with the word to wait.
-fn too_many(dashboard: &Dashboard, context: &Context, next: &str, wait: Duration) -> Response {
+/// The sign-in page, which asks the person to wait.
+fn too_many(
+    dashboard: &Dashboard,
+    context: &Context,
+    next: &str,
+    typed: Option<Typed<'_>>,
+    wait: Duration,
+) -> Response {
     let message = "Too many attempts. Wait a minute, then try again.";
-    with_retry(wait, page::render(dashboard, context, next, StatusCode::TOO_MANY_REQUESTS, Some(message)))
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    with_retry(wait, page::render(dashboard, context, next, status, Some(message), typed))
 }
 
 fn with_retry(wait: Duration, mut response: Response) -> Response {
@@ -167,9 +204,9 @@ fn with_retry(wait: Duration, mut response: Response) -> Response {
     response
 }
 
-/// Without a session, the browser keeps none.
-fn end_in_browser(context: &Context) -> Vec<HeaderValue> {
-    let mut cookies = session_cookie::session_deletions(&context.site);
-    cookies.push(session_cookie::sign_in_deletion(&context.site));
+/// Deletes the cookies of a session, and those of the sign-ins under way.
+fn end_in_browser(dashboard: &Dashboard, context: &Context, sent: &RequestCookies<'_>) -> Vec<HeaderValue> {
+    let mut cookies = dashboard.sealer.session_deletions(sent, &context.site);
+    cookies.extend(under_way::end_all(&dashboard.sealer, sent, &context.site));
     cookies
 }

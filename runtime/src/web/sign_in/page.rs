@@ -5,7 +5,7 @@ use super::super::context::Context;
 use super::super::page::{Page, respond_with};
 use super::super::parameters::Parameters;
 use super::super::respond::QUERY_VALUE;
-use super::NOT_PERMITTED;
+use super::notice::Notice;
 use crate::auth::{Registered, safe_target};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,10 +15,13 @@ use percent_encoding::utf8_percent_encode;
 use person_text::{MAX_TYPED_NAME_BYTES, MAX_TYPED_PASSWORD_BYTES};
 use std::sync::Arc;
 
-/// One sentence for every failure.
-pub(super) const FAILED: &str = "Sign-in failed. Please try again.";
-/// The person is known and has no role: to try again does not help.
-pub(super) const NO_ROLE: &str = "Your account has no role on this dashboard. Ask an operator for access.";
+/// What a person typed in an attempt that failed: the page has it again, but for the password.
+#[derive(Clone, Copy)]
+pub(super) struct Typed<'a> {
+    /// The provider whose form it was.
+    pub(super) provider: &'a str,
+    pub(super) username: &'a str,
+}
 
 pub(in crate::web) async fn login(
     State(dashboard): State<Arc<Dashboard>>,
@@ -26,20 +29,18 @@ pub(in crate::web) async fn login(
     parameters: Parameters,
 ) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
-    let message = parameters.only("failed").map(|reason| match reason {
-        NOT_PERMITTED => NO_ROLE,
-        _ => FAILED,
-    });
-    render(&dashboard, &context, &next, StatusCode::OK, message)
+    let message = parameters.only("failed").map(|word| Notice::of_word(word).sentence());
+    render(&dashboard, &context, &next, StatusCode::OK, message, None)
 }
 
-/// The page, with a message about what went wrong before.
+/// The page, with a message about what went wrong before, and what was typed then.
 pub(super) fn render(
     dashboard: &Dashboard,
     context: &Context,
     next: &str,
     status: StatusCode,
     message: Option<&str>,
+    typed: Option<Typed<'_>>,
 ) -> Response {
     let serving = dashboard.live.now();
     let providers: Vec<_> = serving.gate.registry().iter().filter(|by| by.signs_people_in()).collect();
@@ -54,7 +55,7 @@ pub(super) fn render(
                 p { "This dashboard needs no sign-in here. " a href=(context.site.path("/")) { "Go to the dashboard" } }
             } @else {
                 @for by in providers {
-                    (choice(context, by, next))
+                    (choice(context, by, next, typed))
                 }
             }
         }
@@ -63,8 +64,9 @@ pub(super) fn render(
     respond_with(status, &page, &body)
 }
 
-fn choice(context: &Context, by: &Registered, next: &str) -> Markup {
+fn choice(context: &Context, by: &Registered, next: &str, typed: Option<Typed<'_>>) -> Markup {
     let name = by.name.as_str();
+    let username = typed.filter(|typed| typed.provider == name).map(|typed| typed.username);
     html! {
         section.card aria-labelledby=(format!("provider-{name}")) {
             h2 id=(format!("provider-{name}")) { (by.display_name) }
@@ -74,10 +76,11 @@ fn choice(context: &Context, by: &Registered, next: &str) -> Markup {
                     input type="hidden" name="next" value=(next);
                     label for=(format!("{name}-username")) { "User name" }
                     input id=(format!("{name}-username")) name="username" autocomplete="username"
-                        autocapitalize="none" spellcheck="false" maxlength=(MAX_TYPED_NAME_BYTES) required;
+                        autocapitalize="none" spellcheck="false" maxlength=(MAX_TYPED_NAME_BYTES) value=[username] required;
                     label for=(format!("{name}-password")) { "Password" }
                     input id=(format!("{name}-password")) name="password" type="password"
-                        autocomplete="current-password" maxlength=(MAX_TYPED_PASSWORD_BYTES) required;
+                        autocomplete="current-password" maxlength=(MAX_TYPED_PASSWORD_BYTES)
+                        autofocus[username.is_some()] required;
                     button type="submit" { "Sign in" }
                 }
             }

@@ -2,12 +2,15 @@
 
 use super::super::body::BoundedBody;
 use super::super::context::Context;
+use super::super::request_cookies::RequestCookies;
 use super::super::{Dashboard, respond, session_cookie};
+use super::device::Device;
+use super::notice::Notice;
+use super::page::Typed;
 use super::{
-    Failure, NOT_PERMITTED, UNUSABLE_CLAIM, deadline, fault, open_session, page, tell_failure, too_many,
-    with_retry,
+    Failure, UNUSABLE_CLAIM, deadline, fault, open_session, page, tell_failure, too_many, with_retry,
 };
-use crate::auth::{PasswordVerdict, Registered, Role, safe_target};
+use crate::auth::{Account, Attempt, PasswordVerdict, Registered, Role, safe_target};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -22,8 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// What a person or a program sent.
 #[derive(Deserialize)]
-struct Attempt {
+struct Credentials {
     provider: String,
     username: String,
     password: Zeroizing<String>,
@@ -41,12 +45,12 @@ enum Outcome {
     TooMany(Duration),
     /// The password is right, but the host cannot use what the provider says of the person.
     Unusable,
-    /// The provider gave no answer.
-    Unanswered(String),
     /// The password is right, and the person has no role.
-    NotPermitted,
+    NoRole,
+    /// The provider of this name gave no answer that can be used.
+    Unanswered(String, Notice),
     /// No browser would keep the session.
-    Failed,
+    Failed(Notice),
 }
 
 pub(in crate::web) async fn password_login(
@@ -58,27 +62,44 @@ pub(in crate::web) async fn password_login(
     let is_form = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    let parsed = match is_form {
-        true => serde_urlencoded::from_bytes(&body).map_err(drop),
-        false => serde_json::from_slice(&body).map_err(drop),
+    let parsed = if is_form { serde_urlencoded::from_bytes(&body).ok() } else { of_json(&body) };
+    // The parsers' own complaints may quote what was typed.
+    let Some(credentials) = parsed else {
+        return respond::bad_request("provider, username and password are needed, each as text");
     };
-    let attempt: Attempt = match parsed {
-        Ok(attempt) => attempt,
-        // The parsers' own complaints may quote what was typed.
-        Err(()) => return respond::bad_request("provider, username and password are needed, each as text"),
-    };
-    let outcome = try_password(&dashboard, &context, &attempt).await;
-    let next = safe_target(&attempt.next);
-    if is_form { as_page(&dashboard, &context, next, outcome) } else { as_json(next, outcome) }
+    let sent = RequestCookies::of(&headers);
+    let outcome = try_password(&dashboard, &context, &sent, &credentials).await;
+    if is_form {
+        as_page(&dashboard, &context, &credentials, outcome)
+    } else {
+        as_json(&credentials, outcome)
+    }
 }
 
-async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attempt) -> Outcome {
-    let Attempt { provider, username, password, .. } = attempt;
+/// An object. A derived reader takes a list as well, with its items in the order of the fields.
+fn of_json(body: &[u8]) -> Option<Credentials> {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    serde_json::from_slice(body).ok().filter(|_| is_object)
+}
+
+async fn try_password(
+    dashboard: &Dashboard,
+    context: &Context,
+    sent: &RequestCookies<'_>,
+    credentials: &Credentials,
+) -> Outcome {
+    let Credentials { provider, username, password, .. } = credentials;
     let serving = dashboard.live.now();
     let takes_passwords = |by: &&Registered| by.password.is_some() && by.signs_people_in();
     let by = serving.gate.registry().named_by(provider).filter(takes_passwords);
     let account = by.and_then(|by| Some((by.name.to_string(), account_of(username, password)?)));
-    if let Err(wait) = dashboard.sign_ins.throttle.attempt(context.client, account.as_ref()) {
+    let device = Device::of(&dashboard.sealer, sent, &context.site);
+    let attempt = Attempt {
+        address: context.client,
+        account: account.as_ref(),
+        device: account.as_ref().and_then(|account| device.id_for(account)),
+    };
+    if let Err(wait) = dashboard.sign_ins.throttle.attempt(attempt) {
         let failure = Failure::new("too_many_attempts", "the throttle").at_account(username);
         tell_failure(dashboard, context, by, &failure);
         return Outcome::TooMany(wait);
@@ -95,9 +116,10 @@ async fn try_password(dashboard: &Dashboard, context: &Context, attempt: &Attemp
         tell_failure(dashboard, context, Some(by), &failure);
         return Outcome::Refused;
     };
-    match ask(dashboard, context, by, username, password).await {
-        Ok(cookies) => {
-            dashboard.sign_ins.throttle.succeeded(context.client, account);
+    match ask(dashboard, context, sent, by, username, password).await {
+        Ok(mut cookies) => {
+            dashboard.sign_ins.throttle.succeeded(context.client, account.clone());
+            cookies.extend(device_cookie(dashboard, context, sent, device, account));
             Outcome::SignedIn(cookies)
         }
         Err((failure, outcome)) => {
@@ -119,9 +141,24 @@ fn account_of(username: &str, password: &str) -> Option<String> {
     is_short.then(|| account.into_owned())
 }
 
+/// The cookie by which the throttle tells the account's owner from strangers. A sign-in does not fail for want of it.
+fn device_cookie(
+    dashboard: &Dashboard,
+    context: &Context,
+    sent: &RequestCookies<'_>,
+    device: Device,
+    account: Account,
+) -> Option<HeaderValue> {
+    let device =
+        device.signed_in(account).inspect_err(|error| tracing::warn!(%error, "no device cookie")).ok()?;
+    let cookie = device.cookie(&dashboard.sealer, sent, &context.site);
+    cookie.inspect_err(|error| tracing::warn!(%error, "no device cookie")).ok()
+}
+
 async fn ask(
     dashboard: &Dashboard,
     context: &Context,
+    sent: &RequestCookies<'_>,
     by: &Registered,
     username: &str,
     password: &str,
@@ -131,9 +168,12 @@ async fn ask(
     };
     match provider.check_password(username, password, deadline()).await {
         Ok(PasswordVerdict::SignedIn(claims)) => {
-            open_session(dashboard, context, by, claims).map_err(|failure| match failure.reason {
-                NOT_PERMITTED => (failure, Outcome::NotPermitted),
-                _ => (failure, Outcome::Failed),
+            open_session(dashboard, context, sent, by, claims).map_err(|failure| {
+                let outcome = match failure.notice {
+                    Notice::NoRole => Outcome::NoRole,
+                    notice => Outcome::Failed(notice),
+                };
+                (failure, outcome)
             })
         }
         Ok(PasswordVerdict::Unusable(why)) => Err((Failure::unusable(why), Outcome::Unusable)),
@@ -141,7 +181,11 @@ async fn ask(
             let detail = "the provider knows no such user with that password";
             Err((Failure::new("invalid_credentials", detail), Outcome::Refused))
         }
-        Err(call) => Err((fault(dashboard, by, &call), Outcome::Unanswered(by.name.to_string()))),
+        Err(call) => {
+            let failure = fault(dashboard, by, &call);
+            let outcome = Outcome::Unanswered(by.name.to_string(), failure.notice);
+            Err((failure, outcome))
+        }
     }
 }
 
@@ -153,7 +197,8 @@ async fn pad(by: Option<&Registered>) {
     }
 }
 
-fn as_json(next: &str, outcome: Outcome) -> Response {
+fn as_json(credentials: &Credentials, outcome: Outcome) -> Response {
+    let next = safe_target(&credentials.next);
     match outcome {
         Outcome::SignedIn(cookies) => {
             let mut response = Json(json!({"ok": true, "next": next})).into_response();
@@ -171,14 +216,22 @@ fn as_json(next: &str, outcome: Outcome) -> Response {
             let detail = "Too many attempts; try again later";
             with_retry(wait, respond::error(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail))
         }
-        Outcome::NotPermitted => respond::needs_role(Role::Viewer),
-        Outcome::Unanswered(name) => respond::unreachable(&name),
-        Outcome::Failed => respond::internal_error(),
+        Outcome::NoRole => respond::needs_role(Role::Viewer),
+        Outcome::Unanswered(name, _) => respond::unreachable(&name),
+        Outcome::Failed(_) => respond::internal_error(),
     }
 }
 
-fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcome) -> Response {
-    let again = |status, message| page::render(dashboard, context, next, status, Some(message));
+fn as_page(
+    dashboard: &Dashboard,
+    context: &Context,
+    credentials: &Credentials,
+    outcome: Outcome,
+) -> Response {
+    let next = safe_target(&credentials.next);
+    let Credentials { provider, username, .. } = credentials;
+    let typed = (username.len() <= MAX_NAME_BYTES).then_some(Typed { provider, username });
+    let again = |status, message| page::render(dashboard, context, next, status, Some(message), typed);
     match outcome {
         Outcome::SignedIn(cookies) => {
             let location = context.site.path(next);
@@ -187,11 +240,11 @@ fn as_page(dashboard: &Dashboard, context: &Context, next: &str, outcome: Outcom
             response
         }
         Outcome::Refused => again(StatusCode::UNAUTHORIZED, "Invalid username or password."),
-        Outcome::Unusable => again(StatusCode::FORBIDDEN, page::FAILED),
-        Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, page::FAILED),
-        Outcome::TooMany(wait) => too_many(dashboard, context, next, wait),
-        Outcome::NotPermitted => again(StatusCode::FORBIDDEN, page::NO_ROLE),
-        Outcome::Unanswered(_) => again(StatusCode::SERVICE_UNAVAILABLE, page::FAILED),
-        Outcome::Failed => again(StatusCode::INTERNAL_SERVER_ERROR, page::FAILED),
+        Outcome::Unusable => again(StatusCode::FORBIDDEN, Notice::Unusable.sentence()),
+        Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, Notice::Failed.sentence()),
+        Outcome::TooMany(wait) => too_many(dashboard, context, next, typed, wait),
+        Outcome::NoRole => again(StatusCode::FORBIDDEN, Notice::NoRole.sentence()),
+        Outcome::Unanswered(_, notice) => again(StatusCode::SERVICE_UNAVAILABLE, notice.sentence()),
+        Outcome::Failed(notice) => again(StatusCode::INTERNAL_SERVER_ERROR, notice.sentence()),
     }
 }

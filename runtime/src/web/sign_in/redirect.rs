@@ -1,59 +1,56 @@
 //! Sign-in at an identity provider: `GET /auth/login` sends the browser there, `GET /auth/callback` takes it back.
 //!
 //! RFC 9700: PKCE always, state and nonce single-use and bound to the browser by a sealed cookie, `iss` handed on to
-//! be checked (RFC 9207), one answer for every failure.
+//! be checked (RFC 9207). A failure leads to the sign-in page, which says no more than the person may know.
 
 use super::super::context::Context;
+use super::super::gate_layer::good_session;
 use super::super::parameters::Parameters;
-use super::super::session_cookie::{self, RequestCookies, SIGN_IN_SECONDS};
-use super::super::{Dashboard, respond};
-use super::{Failure, NOT_PERMITTED, deadline, fault, now, open_session, tell_failure, too_many};
+use super::super::request_cookies::RequestCookies;
+use super::super::{Dashboard, respond, session_cookie};
+use super::notice::Notice;
+use super::under_way::{self, SIGN_IN_SECONDS, UnderWay};
+use super::{Failure, deadline, fault, now, open_session, since_epoch, tell_failure, too_many};
 use crate::audit::{EventName, Record};
-use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, Registered, SecretDigest, safe_target};
+use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, Registered, safe_target};
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 const CALLBACK: &str = "/auth/callback";
-const MAX_NEXT_BYTES: usize = 1024;
-
-/// What the host keeps of a sign-in that is under way: in the browser, sealed.
-#[derive(Serialize, Deserialize)]
-struct UnderWay {
-    provider: String,
-    state: String,
-    nonce: String,
-    code_verifier: String,
-    redirect_uri: String,
-    next: String,
-    /// Seconds since the Unix epoch.
-    expires_at: u64,
-}
+/// Longest target to come back to, in bytes. A longer one is kept without its query.
+const MAX_NEXT_BYTES: usize = 8 * 1024;
+/// What a browser loads (Fetch Metadata). Browsers send it to addresses that they trust: https, and loopback.
+const FETCH_DEST: &str = "sec-fetch-dest";
 
 pub(in crate::web) async fn start(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
+    headers: HeaderMap,
     parameters: Parameters,
 ) -> Response {
+    // Not counted: the images of any page can ask for this path, and must not use up the visitor's sign-ins.
+    if headers.get(FETCH_DEST).is_some_and(|dest| dest != "document") {
+        return respond::bad_request("a sign-in begins as a page of its own");
+    }
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
     let serving = dashboard.live.now();
     if let Err(wait) = dashboard.sign_ins.throttle.redirect(context.client) {
         tell_failure(&dashboard, &context, None, &Failure::new("too_many_attempts", "the throttle"));
-        return too_many(&dashboard, &context, &next, wait);
+        return too_many(&dashboard, &context, &next, None, wait);
     }
     let redirects = |by: &&Registered| by.redirect.is_some() && by.signs_people_in();
     let wanted = parameters.only("provider").unwrap_or_default();
     let Some(by) = serving.gate.registry().named_by(wanted).filter(redirects) else {
         return respond::error(StatusCode::NOT_FOUND, "not_found", "Not Found");
     };
-    match begin(&dashboard, &context, by, next.clone()).await {
-        Ok((url, cookie)) => {
+    match begin(&dashboard, &context, &RequestCookies::of(&headers), by, &next).await {
+        Ok((url, cookies)) => {
             dashboard.metrics.sign_in("start");
             let record = Record::now(EventName::LoginStart)
                 .with("provider", by.name.as_str())
@@ -61,22 +58,24 @@ pub(in crate::web) async fn start(
                 .with("ip", context.ip());
             dashboard.audit.write(record);
             let mut response = (StatusCode::FOUND, [(LOCATION, url)]).into_response();
-            session_cookie::set(response.headers_mut(), [cookie]);
+            session_cookie::set(response.headers_mut(), cookies);
             response
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, Some(by), &failure);
-            failed(&context, &next, &failure)
+            failed(&context, &next, failure.notice)
         }
     }
 }
 
+/// The address at the identity provider, and the cookies of the sign-in. `sent` are those of the request.
 async fn begin(
     dashboard: &Dashboard,
     context: &Context,
+    sent: &RequestCookies<'_>,
     by: &Registered,
-    next: String,
-) -> Result<(HeaderValue, HeaderValue), Failure> {
+    next: &str,
+) -> Result<(HeaderValue, Vec<HeaderValue>), Failure> {
     let Some(provider) = &by.redirect else { return Err(Failure::new("no_redirect", "")) };
     let under_way = UnderWay {
         provider: by.name.to_string(),
@@ -84,8 +83,8 @@ async fn begin(
         nonce: random()?,
         code_verifier: random()?,
         redirect_uri: context.site.url(CALLBACK),
-        // It lies in the cookie, which has room for so much.
-        next: if next.len() <= MAX_NEXT_BYTES { next } else { "/".to_owned() },
+        next: next.to_owned(),
+        began_at: u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX),
         expires_at: now() + SIGN_IN_SECONDS,
     };
     let request = LoginRequest {
@@ -95,15 +94,22 @@ async fn begin(
         code_challenge: URL_SAFE_NO_PAD.encode(Sha256::digest(&under_way.code_verifier)),
     };
     let url = provider.start_login(request, deadline()).await.map_err(|call| fault(dashboard, by, &call))?;
-    let url = HeaderValue::try_from(url).map_err(|_| Failure::new("malformed", "a URL that is no header"))?;
-    let cookie = dashboard.sealer.of_sign_in(&under_way, &context.site);
-    Ok((url, cookie.map_err(|large| Failure::new("session_too_large", large.to_string()))?))
+    let url = HeaderValue::try_from(url)
+        .map_err(|_| Failure::new("malformed", "a URL that is no header").with_notice(Notice::OutOfOrder))?;
+    let begun = under_way.begin(&dashboard.sealer, sent, &context.site).map_err(|large| {
+        Failure::new("session_too_large", large.to_string()).with_notice(Notice::OutOfOrder)
+    })?;
+    if !begun.has_target && next.len() <= MAX_NEXT_BYTES {
+        dashboard.sign_ins.targets.keep(&under_way.state, next);
+    }
+    Ok((url, begun.cookies))
 }
 
 /// 256 random bits, as RFC 7636 wants a code verifier (43 characters).
 fn random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::new("no_random", error.to_string()))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new("no_random", error.to_string()).with_notice(Notice::OutOfOrder))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -113,54 +119,57 @@ pub(in crate::web) async fn callback(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Response {
+    let sent = RequestCookies::of(&headers);
+    let state = parameters.only("state").unwrap_or_default();
+    let Some(under_way) = UnderWay::find(&dashboard.sealer, &sent, &context.site, state) else {
+        // Not counted: any page can lead a browser here, and must not use up the visitor's sign-ins.
+        let failure = match under_way::is_any(&dashboard.sealer, &sent, &context.site) {
+            true => Failure::new("wrong_state", "the state is not that of a sign-in under way"),
+            false => Failure::new("no_sign_in", "no cookie of a sign-in that is under way"),
+        };
+        let failure = failure.with_notice(Notice::Expired);
+        return unfinished(&dashboard, &context, &headers, None, &failure, "/").await;
+    };
+
+    let next = dashboard.sign_ins.targets.of(state).unwrap_or_else(|| under_way.next.clone());
     if let Err(wait) = dashboard.sign_ins.throttle.redirect(context.client) {
         tell_failure(&dashboard, &context, None, &Failure::new("too_many_attempts", "the throttle"));
-        return too_many(&dashboard, &context, "/", wait);
+        return too_many(&dashboard, &context, &next, None, wait);
     }
-    let under_way: Option<UnderWay> = dashboard.sealer.sign_in(&RequestCookies::of(&headers), &context.site);
+    let end = under_way.end(&dashboard.sealer, &context.site);
     let serving = dashboard.live.now();
-    let by = under_way.as_ref().and_then(|under_way| serving.gate.registry().named_by(&under_way.provider));
-    let next = under_way.as_ref().map_or("/", |under_way| under_way.next.as_str()).to_owned();
-    match complete(&dashboard, &context, by, under_way, &parameters).await {
-        Ok(cookies) => {
-            let mut response = (StatusCode::FOUND, [(LOCATION, context.site.path(&next))]).into_response();
-            session_cookie::set(response.headers_mut(), cookies);
-            session_cookie::set(response.headers_mut(), [session_cookie::sign_in_deletion(&context.site)]);
-            response
-        }
-        Err(failure) => {
-            tell_failure(&dashboard, &context, by, &failure);
-            failed(&context, &next, &failure)
-        }
-    }
+    let by = serving.gate.registry().named_by(&under_way.provider);
+    let mut response = match complete(&dashboard, &context, &sent, by, under_way, &parameters).await {
+        Ok(cookies) => go_on(&context, &next, cookies),
+        Err(failure) => unfinished(&dashboard, &context, &headers, by, &failure, &next).await,
+    };
+    session_cookie::set(response.headers_mut(), [end]);
+    response
 }
 
 async fn complete(
     dashboard: &Dashboard,
     context: &Context,
+    sent: &RequestCookies<'_>,
     by: Option<&Registered>,
-    under_way: Option<UnderWay>,
+    under_way: UnderWay,
     parameters: &Parameters,
 ) -> Result<Vec<HeaderValue>, Failure> {
-    let Some(under_way) = under_way else {
-        return Err(Failure::new("no_sign_in", "no cookie of a sign-in that is under way"));
-    };
-    let state = parameters.only("state").unwrap_or_default();
-    if !SecretDigest::of(under_way.state.as_bytes()).matches(state.as_bytes()) {
-        return Err(Failure::new("wrong_state", "the state is not that of the sign-in under way"));
-    }
     if !dashboard.sign_ins.spend(&under_way.state) {
-        return Err(Failure::new("replayed", "this sign-in came back before"));
+        let failure = Failure::new("replayed", "this sign-in came back before");
+        return Err(failure.with_notice(Notice::Expired));
     }
     if under_way.expires_at <= now() {
-        return Err(Failure::new("too_late", "the sign-in took more than ten minutes"));
+        let failure = Failure::new("too_late", "the sign-in took more than ten minutes");
+        return Err(failure.with_notice(Notice::Expired));
     }
     if ["code", "iss", "error"].into_iter().any(|name| parameters.is_repeated(name)) {
         return Err(Failure::new("repeated_parameter", "which one counts is a guess that is not made"));
     }
     if let Some(error) = parameters.only("error") {
+        let notice = Notice::of_authorization_error(error);
         let error: String = error.chars().take(64).flat_map(char::escape_debug).collect();
-        return Err(Failure::new("identity_provider_refused", error));
+        return Err(Failure::new("identity_provider_refused", error).with_notice(notice));
     }
     let by = by.ok_or_else(|| Failure::new("no_such_provider", "the provider is not there any more"))?;
     let Some(provider) = by.redirect.as_ref().filter(|_| by.signs_people_in()) else {
@@ -177,18 +186,44 @@ async fn complete(
         issuer: parameters.only("iss").map(str::to_owned),
     };
     match provider.complete_login(response, deadline()).await {
-        Ok(CodeVerdict::SignedIn(claims)) => open_session(dashboard, context, by, claims),
+        Ok(CodeVerdict::SignedIn(claims)) => open_session(dashboard, context, sent, by, claims),
+        Ok(CodeVerdict::InvalidCode(why)) if why.starts_with(NOT_ALLOWED) => {
+            Err(Failure::new("not_allowed", why).with_notice(Notice::Denied))
+        }
         Ok(CodeVerdict::InvalidCode(why)) => Err(Failure::new("invalid_code", why)),
         Ok(CodeVerdict::Unusable(why)) => Err(Failure::unusable(why)),
         Err(call) => Err(fault(dashboard, by, &call)),
     }
 }
 
-/// One answer for every failure but the want of a role: the sign-in page. A session that there was goes on: anybody can lead a browser here.
-fn failed(context: &Context, next: &str, failure: &Failure) -> Response {
-    let reason = if failure.reason == NOT_PERMITTED { NOT_PERMITTED } else { "1" };
-    let location = format!("{}&failed={reason}", respond::login_url(&context.site, next));
-    let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
-    session_cookie::set(response.headers_mut(), [session_cookie::sign_in_deletion(&context.site)]);
+/// The answer to a callback that opened no session. One that came too late or a second time costs a person with a good session
+/// nothing: they go on. Every other failure leads to the sign-in page. The session that there was stays in any case, since any
+/// page can lead a browser here.
+async fn unfinished(
+    dashboard: &Dashboard,
+    context: &Context,
+    headers: &HeaderMap,
+    by: Option<&Registered>,
+    failure: &Failure,
+    next: &str,
+) -> Response {
+    if failure.notice == Notice::Expired
+        && let Some(cookies) = good_session(dashboard, headers, context).await
+    {
+        return go_on(context, next, cookies);
+    }
+    tell_failure(dashboard, context, by, failure);
+    failed(context, next, failure.notice)
+}
+
+fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
+    let mut response = (StatusCode::FOUND, [(LOCATION, context.site.path(next))]).into_response();
+    session_cookie::set(response.headers_mut(), cookies);
     response
+}
+
+/// The way to the sign-in page, with the word for what a person reads there.
+fn failed(context: &Context, next: &str, notice: Notice) -> Response {
+    let location = format!("{}&failed={}", respond::login_url(&context.site, next), notice.word());
+    (StatusCode::FOUND, [(LOCATION, location)]).into_response()
 }

@@ -2,7 +2,8 @@
 
 use super::super::Dashboard;
 use super::super::context::Context;
-use super::super::session_cookie::{self, RequestCookies};
+use super::super::request_cookies::RequestCookies;
+use super::super::session_cookie;
 use super::{deadline, end_in_browser};
 use crate::audit::{EventName, Record};
 use crate::auth::{Registered, SessionToken};
@@ -24,7 +25,8 @@ pub(in crate::web) async fn logout(
     context: Context,
     headers: HeaderMap,
 ) -> Response {
-    let presented = dashboard.sealer.session(&RequestCookies::of(&headers), &context.site);
+    let sent = RequestCookies::of(&headers);
+    let presented = dashboard.sealer.session(&sent, &context.site);
     let serving = dashboard.live.now();
     let people = serving.gate.people();
     if let Some(token) = presented.access.as_ref().or(presented.refresh.as_ref())
@@ -42,7 +44,7 @@ pub(in crate::web) async fn logout(
 
     let location = context.site.path("/login");
     let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
-    session_cookie::set(response.headers_mut(), end_in_browser(&context));
+    session_cookie::set(response.headers_mut(), end_in_browser(&dashboard, &context, &sent));
     response
 }
 

@@ -1,0 +1,126 @@
+//! What the cookies of one dashboard are called, and on which paths they may lie.
+
+use super::site::Site;
+
+/// The prefix of the cookies' names where none is configured.
+pub const DEFAULT_COOKIE_NAME: &str = "hermes_session";
+
+/// The forms of a cookie's name. `__Host-` and `__Secure-` are promises that browsers hold a cookie to (RFC 6265bis, section
+/// 4.1.3).
+pub(super) const FORMS: [&str; 3] = ["", HOST, "__Secure-"];
+/// A cookie of this form has the path `/`.
+pub(super) const HOST: &str = "__Host-";
+
+/// Parent paths on which a cookie of an earlier prefix is looked for.
+const MAX_PARENTS: usize = 6;
+
+/// What a cookie is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The access token of a session.
+    Access,
+    /// Its refresh token.
+    Refresh,
+    /// A sign-in under way. Its name also carries a hash of the state.
+    SignIn,
+    /// The accounts that were signed in to in this browser with a password.
+    Device,
+}
+
+impl Kind {
+    /// The two cookies of a session.
+    pub(super) const SESSION: [Self; 2] = [Self::Access, Self::Refresh];
+
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Access => "at",
+            Self::Refresh => "rt",
+            Self::SignIn => "pkce",
+            Self::Device => "device",
+        }
+    }
+}
+
+/// The names of one dashboard's cookies, without their form.
+///
+/// A browser keeps one jar per host name, whatever the port (RFC 6265, section 8.5), so the cookies of two dashboards on one
+/// host meet there. Each cookie therefore has two names. The dashboard writes the plain one, and the one with its port where
+/// another dashboard has taken the plain one. It reads both.
+#[derive(Clone, Debug)]
+pub struct CookieNames {
+    prefix: String,
+    port: Option<u16>,
+}
+
+impl Default for CookieNames {
+    fn default() -> Self {
+        Self::new(DEFAULT_COOKIE_NAME, None)
+    }
+}
+
+impl CookieNames {
+    /// Names with this prefix, for a dashboard on this port. Without a port there is one name per cookie.
+    pub fn new(prefix: impl Into<String>, port: Option<u16>) -> Self {
+        Self { prefix: prefix.into(), port }
+    }
+
+    pub(super) fn plain(&self, kind: Kind) -> String {
+        format!("{}_{}", self.prefix, kind.ending())
+    }
+
+    pub(super) fn with_port(&self, kind: Kind) -> Option<String> {
+        self.port.map(|port| format!("{}_{port}_{}", self.prefix, kind.ending()))
+    }
+
+    /// Both names, the plain one first.
+    pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = String> {
+        [Some(self.plain(kind)), self.with_port(kind)].into_iter().flatten()
+    }
+}
+
+/// The form that names take at this site.
+pub(super) fn form_of(site: &Site) -> &'static str {
+    match (site.https, site.prefix.is_empty()) {
+        (false, _) => "",
+        (true, true) => HOST,
+        (true, false) => "__Secure-",
+    }
+}
+
+/// The path that cookies have at this site.
+pub(super) fn path_of(site: &Site) -> &str {
+    if site.prefix.is_empty() { "/" } else { &site.prefix }
+}
+
+/// The site's own path, `/`, and every path between them. A cookie of an earlier prefix lies on one of these when a request to
+/// this site carries it.
+pub(super) fn paths_to(site: &Site) -> Vec<&str> {
+    let prefix = site.prefix.as_str();
+    if prefix.is_empty() {
+        return vec!["/"];
+    }
+    let parents = prefix.match_indices('/').map(|(end, _)| &prefix[..end]);
+    let between = parents.filter(|parent| !parent.is_empty()).take(MAX_PARENTS);
+    [prefix, "/"].into_iter().chain(between).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::site::tests::site;
+    use super::*;
+
+    #[test]
+    fn names_carry_the_prefix_and_perhaps_the_port() {
+        let names = |names: CookieNames| names.all(Kind::Access).collect::<Vec<_>>();
+        assert_eq!(names(CookieNames::default()), ["hermes_session_at"]);
+        assert_eq!(names(CookieNames::new("agent", Some(9119))), ["agent_at", "agent_9119_at"]);
+    }
+
+    #[test]
+    fn paths_are_the_site_and_its_parents() {
+        assert_eq!(paths_to(&site(false, "")), ["/"]);
+        assert_eq!(paths_to(&site(false, "/agent")), ["/agent", "/"]);
+        assert_eq!(paths_to(&site(true, "/a/b/c")), ["/a/b/c", "/", "/a", "/a/b"]);
+        assert!(paths_to(&site(true, &"/x".repeat(100))).len() <= 2 + MAX_PARENTS);
+    }
+}
