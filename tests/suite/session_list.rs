@@ -181,6 +181,9 @@ fn command_line_lists_and_ends_with_and_without_a_dashboard() {
     let mode = fs::metadata(home.file("sessions")).expect("the list").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
+    let (code, said) = session(&home, &["end", "--user", "a\u{e4}@example.test"]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("is an e-mail address"), "{said}");
     let (code, said) = session(&home, &["end", "--user", "vi"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("1 listed session ended"), "{said}");

@@ -135,6 +135,7 @@ fn end(home: &Path, arguments: &EndArgs) -> Result<ExitCode> {
         bail!("no such session is listed: see `portcullis session list`");
     }
 
+    check_user(&whose, &listed)?;
     // A listed session can have been opened while the clock was ahead.
     let now = over.iter().map(|known| known.since).max().unwrap_or_default().max(now());
     record_ended_people(home, |known| known.next(whose.clone(), now))
@@ -168,6 +169,21 @@ fn whose(arguments: &EndArgs) -> Result<Whose> {
         None => None,
     };
     Ok(Whose { provider: provider.clone(), user_id: user.clone(), session })
+}
+
+/// Refuses an e-mail address in the place of a user id: it would end no session, and look as if it had.
+fn check_user(whose: &Whose, listed: &[KnownSession]) -> Result<(), UsageError> {
+    let Some(user) = &whose.user_id else { return Ok(()) };
+    if listed.iter().any(|known| known.user_id == *user) {
+        return Ok(());
+    }
+    match listed.iter().find(|known| known.email == *user) {
+        Some(known) => Err(UsageError(format!(
+            "{user} is an e-mail address: give the user id, as --user {}",
+            known.user_id
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The sessions are ended by now: a log that cannot be written does not change that.
