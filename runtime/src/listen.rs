@@ -50,7 +50,7 @@ pub struct Limits {
 /// Most connections where there are descriptors enough.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Longer than the proxies keep a connection that they do not use (nginx and HAProxy 60 s): the end that closes first must
+/// Longer than nginx and most load balancers keep a connection that they do not use (60 s): the end that closes first must
 /// be theirs, or a request is lost that they send at that moment.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 const MIN_KEY_CHARS: usize = 32;
 const MIN_DISTINCT: usize = 16;
 const MIN_BITS: f64 = 128.0;
+/// Of 32 random small letters and digits, 4 % have a Shannon entropy below 128 bits, and hardly any one below this.
+const MIN_KEY_BITS: f64 = 112.0;
 /// `openssl rand -hex 32` prints 64 digits. 24 % of its values lack at least one of the sixteen digits.
 const HEX_DIGITS: usize = 64;
 const MIN_DISTINCT_HEX: usize = 10;
@@ -15,9 +17,10 @@ const MIN_DISTINCT_HEX: usize = 10;
 const MIN_BITS_PER_HEX_DIGIT: f64 = 3.0;
 
 /// What a secret needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Strength {
     min_chars: usize,
+    min_bits: f64,
     /// From this many hex digits on, a secret of hex digits alone may lack some of the sixteen.
     hex_digits: usize,
 }
@@ -61,16 +64,17 @@ pub enum WeakSecret {
 }
 
 impl Strength {
-    /// For every secret of the host but the drain secret: at least 32 characters.
-    pub const KEY: Self = Self { min_chars: MIN_KEY_CHARS, hex_digits: MIN_KEY_CHARS };
+    /// For every secret of the host but the drain secret: at least 32 characters with 112 bits of Shannon entropy.
+    pub const KEY: Self =
+        Self { min_chars: MIN_KEY_CHARS, min_bits: MIN_KEY_BITS, hex_digits: MIN_KEY_CHARS };
 
-    /// For the drain secret: at least `min_chars` characters.
+    /// For the drain secret: at least `min_chars` characters with 128 bits of Shannon entropy.
     pub const fn drain(min_chars: usize) -> Self {
-        Self { min_chars, hex_digits: HEX_DIGITS }
+        Self { min_chars, min_bits: MIN_BITS, hex_digits: HEX_DIGITS }
     }
 
-    /// Judges a secret: enough characters, 16 of them distinct, 128 bits of Shannon entropy, no placeholder, no repetition
-    /// and no sequence. Enough hex digits pass with 10 distinct ones and 3 bits per digit.
+    /// Judges a secret: enough characters, 16 of them distinct, enough Shannon entropy, no placeholder, no repetition and no
+    /// sequence. Enough hex digits pass with 10 distinct ones and 3 bits per digit.
     ///
     /// # Errors
     /// Why the secret is weak.
@@ -88,7 +92,7 @@ impl Strength {
         if counts.len() < min {
             return Err(WeakSecret::FewDistinct { distinct: counts.len(), min });
         }
-        let min = if is_hex { hex_bits(chars.len()) } else { MIN_BITS };
+        let min = if is_hex { self.min_bits.min(hex_bits(chars.len())) } else { self.min_bits };
         let bits = shannon_bits(&counts, chars.len());
         if bits < min {
             return Err(WeakSecret::LowEntropy { bits, min });
@@ -135,7 +139,7 @@ fn shannon_bits(counts: &BTreeMap<char, usize>, len: usize) -> f64 {
 
 #[expect(clippy::cast_precision_loss, reason = "a secret is far shorter than 2^52 characters")]
 fn hex_bits(digits: usize) -> f64 {
-    MIN_BITS.min(digits as f64 * MIN_BITS_PER_HEX_DIGIT)
+    digits as f64 * MIN_BITS_PER_HEX_DIGIT
 }
 
 /// Returns the length of a block that at least half of the value repeats. In a random value, at most one character in sixteen

@@ -67,7 +67,7 @@ fn mistakes_are_named_with_their_line_and_the_right_form() {
 }
 
 #[test]
-fn what_is_wrong_with_a_provider_is_told_with_the_line_of_the_key() {
+fn mistakes_of_a_provider_are_named_with_the_line_of_the_key() {
     let known = guest("known").display().to_string();
     let digest = "0".repeat(64);
     for (entry, line) in [
@@ -87,7 +87,7 @@ fn what_is_wrong_with_a_provider_is_told_with_the_line_of_the_key() {
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_told_with_its_line() {
+fn text_that_is_not_utf_8_is_named_with_its_line() {
     let home = Home::new();
     fs::write(home.file("portcullis.yaml"), b"dashboard:\n  host: \xff\n").expect("a file in the home");
     let checked = Process::run(&home, &["config", "check"], &[]);

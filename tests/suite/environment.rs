@@ -1,6 +1,6 @@
 //! The variables that the dashboard reads: the original's below the file, secrets by the gate, and all others by name.
 
-use portcullis_tests::{Browser, Home, PROCESS_TOKEN, Process};
+use portcullis_tests::{Browser, Home, PROCESS_TOKEN, Process, get};
 use serde_json::json;
 
 /// Of the password `lovelace`, as the original makes it.
@@ -28,7 +28,7 @@ fn variables_of_the_original_gate_a_dashboard_and_sign_people_in() {
     let dashboard = home.dashboard_with(&["--port", "0"], &variables);
     assert_eq!(sign_in(&dashboard, "lovelace"), 200);
     assert_eq!(sign_in(&dashboard, "Lovelace"), 401);
-    assert_eq!(portcullis_tests::get(&dashboard.url("/api/auth/me"), &[]).status, 401);
+    assert_eq!(get(&dashboard.url("/api/auth/me"), &[]).status, 401);
 }
 
 #[test]
@@ -78,11 +78,11 @@ fn half_a_pair_and_unread_variables_are_named_once_and_never_their_values() {
     let half = "HERMES_DASHBOARD_OIDC_ISSUER is not used: set HERMES_DASHBOARD_OIDC_CLIENT_ID as well";
     let unread = "not read: HERMES_DASHBOARD_BASIC_AUTH_PASSWORD, HERMES_DASHBOARD_FILES_ROOT.";
     let dashboard = home.dashboard_with(&["--port", "0"], &variables);
-    for told in [check.stderr, dashboard.log()] {
+    for said in [check.stderr, dashboard.log()] {
         for warning in [half, unread] {
-            assert_eq!(told.matches(warning).count(), 1, "{warning}\n{told}");
+            assert_eq!(said.matches(warning).count(), 1, "{warning}\n{said}");
         }
-        assert!(!told.contains("canary"), "{told}");
+        assert!(!said.contains("canary"), "{said}");
     }
 }
 

@@ -35,8 +35,3 @@ impl Algorithm {
         })
     }
 }
-
-/// Whether tokens that are signed with the algorithm of this name can be checked.
-pub fn is_accepted(algorithm: &str) -> bool {
-    Algorithm::named(algorithm).is_some()
-}

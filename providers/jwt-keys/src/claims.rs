@@ -1,4 +1,5 @@
 use crate::TokenError;
+use crate::fetch::without_mark;
 use serde_json::{Map, Value};
 
 /// What a token claims, once its signature was checked; or what an issuer says of a person.
@@ -6,6 +7,14 @@ use serde_json::{Map, Value};
 pub struct Claims(pub Map<String, Value>);
 
 impl Claims {
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(text: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(without_mark(text)).map(Self).map_err(|error| error.to_string())
+    }
+
     /// A claim of the protocol that is text; empty where it is missing or something else.
     pub fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -199,7 +208,7 @@ mod tests {
         }
     }
 
-    fn claims(claims: Value) -> Claims {
+    fn claims(claims: &Value) -> Claims {
         Claims(claims.as_object().unwrap().clone())
     }
 
@@ -212,13 +221,13 @@ mod tests {
             (json!({"a": 1}), vec![]),
             (json!(null), vec![]),
         ] {
-            assert_eq!(claims(json!({"scope": scope})).words("scope"), expected, "{scope}");
+            assert_eq!(claims(&json!({"scope": scope})).words("scope"), expected, "{scope}");
         }
     }
 
     #[test]
     fn paths_lead_to_claims_of_every_shape() {
-        let all = claims(json!({
+        let all = claims(&json!({
             "groups": ["a", 7, null, "", {"not": "text"}, ["nor this"]],
             "https://example.com/groups": ["b"],
             "realm_access": {"roles": ["c", "d"]},

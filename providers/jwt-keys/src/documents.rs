@@ -85,6 +85,11 @@ impl Documents<'_> {
         }
     }
 
+    /// The document as it was kept, however old; `None` where there is none.
+    pub fn peek<T: DeserializeOwned>(&self, url: &str) -> Option<T> {
+        Some(self.kept(url).ok()??.document)
+    }
+
     /// Has the document asked for again at its next use. The kept one still serves while its issuer is out of reach.
     pub fn doubt(&self, url: &str) {
         let Ok(Some(kept)) = self.kept::<serde_json::Value>(url) else { return };

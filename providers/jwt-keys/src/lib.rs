@@ -17,7 +17,6 @@ mod settings;
 mod token;
 
 pub use address::{is_address, is_loopback, origin};
-pub use algorithm::is_accepted;
 pub use claims::{Claims, Rules};
 pub use documents::Documents;
 pub use fetch::{get, with_user_agent};

@@ -1,24 +1,42 @@
-//! Sign-in at any OpenID Connect issuer, found by discovery (OpenID Connect Core and Discovery 1.0).
+//! Sign-in at any OpenID Connect issuer, found by discovery (OpenID Connect Core and Discovery 1.0), and at an OAuth 2.0
+//! server whose endpoints are configured.
 //!
 //! The host makes state, nonce and PKCE verifier; this provider builds the URL, redeems the code, and checks the ID
 //! token. The sessions are its own (`session-tokens`), so that no ID token ever lies in a browser. Settings are in
-//! `settings.rs`; it needs `grants.http` for the issuer and `grants.keyvalue`. A client secret is no setting: the host
-//! adds it as a header (`grants.http[].headers`), and it never enters the sandbox.
+//! `settings.rs`; it needs `grants.http` for the issuer and `grants.keyvalue`.
+//!
+//! **Invariant:** what an issuer or a person sends refuses that person, or is an outage; it is never a fault of the provider.
 
+mod client;
+mod endpoints;
 mod issuer;
+mod kept_tokens;
+mod people;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
-use issuer::{Exchange, Issuer};
+use issuer::Issuer;
 use jwt_keys::{Claims, TokenError};
+use kept_tokens::KeptTokens;
 use portcullis_guest::{
     CodeError, Host, LoginRequest, LoginResponse, Provider, RedirectSignIn, Refresh, RefreshError, Session,
     TokenPrincipal, Unavailable,
 };
-use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer, keep_key, kept_key};
-use settings::Settings;
+use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Person, Signer, keep_key, kept_key};
+use settings::{Settings, Userinfo};
+use tokens::{Exchange, Tokens};
 
 /// The provider.
 pub struct Oidc;
+
+/// What an access token lives for that does not say, in seconds.
+const DEFAULT_EXPIRES_IN: u64 = 300;
+/// What a session lives for where the issuer sends neither an ID token nor an end, in seconds: half a day.
+const ENDLESS_EXPIRES_IN: u64 = 12 * 3600;
+/// A session that begins or is renewed lives at least so long, in seconds: the host refuses one that is over already.
+const SHORTEST_SECONDS: u64 = 2;
 
 /// What a call works with.
 struct Outside<'a> {
@@ -28,7 +46,7 @@ struct Outside<'a> {
 
 impl<'a> Outside<'a> {
     fn new(host: &'a dyn Host) -> Result<Self, Unavailable> {
-        // An operator whose settings are wrong was told when the provider was loaded.
+        // Settings that are wrong refuse the provider when it is loaded.
         let settings = Settings::read(host).map_err(Unavailable)?;
         Ok(Self { host, settings })
     }
@@ -49,18 +67,78 @@ impl<'a> Outside<'a> {
         Signer { key, bucket: self.host.bucket(), now: self.host.now() }
     }
 
+    fn kept_tokens(&self) -> KeptTokens<'_> {
+        KeptTokens { bucket: self.host.bucket() }
+    }
+
     /// The access token ends with the ID token, or with what was said to expire where there is none.
     fn ends(&self, expires_at: u64, is_refreshable: bool) -> Ends {
+        let now = self.host.now();
         // No longer than the bucket remembers that a session is over.
-        let longest = self.host.now() + MAX_REFRESH_SECONDS;
-        let access = expires_at.saturating_add(self.settings.leeway).min(longest);
-        Ends { access, refresh: is_refreshable.then(|| self.host.now() + MAX_REFRESH_SECONDS) }
+        let longest = now + MAX_REFRESH_SECONDS;
+        let access = expires_at.saturating_add(self.settings.leeway).clamp(now + SHORTEST_SECONDS, longest);
+        Ends { access, refresh: is_refreshable.then_some(longest) }
     }
+
+    /// The claims of an ID token with what the userinfo endpoint adds to them.
+    fn described(&self, claims: Claims, tokens: &Tokens) -> Result<Described, TokenError> {
+        let is_asked = match self.settings.userinfo {
+            _ if self.settings.has_no_id_token() => true,
+            Userinfo::Always => true,
+            Userinfo::Auto => self.settings.people.lack(&claims),
+            Userinfo::Never => false,
+        };
+        if !is_asked {
+            return Ok(Described { claims, gap: None });
+        }
+        let is_needed = self.settings.has_no_id_token() || self.settings.userinfo == Userinfo::Always;
+        match self.issuer().userinfo(&tokens.access_token) {
+            Ok(Some(userinfo)) => Ok(Described { claims: joined(claims, userinfo)?, gap: None }),
+            Ok(None) if is_needed => {
+                Err(TokenError::Invalid("the issuer has no userinfo endpoint".to_owned()))
+            }
+            Ok(None) => Ok(Described { claims, gap: None }),
+            Err(gap) if is_needed => Err(gap),
+            Err(gap) => Ok(Described { claims, gap: Some(gap) }),
+        }
+    }
+}
+
+/// What the issuer says of a person.
+struct Described {
+    claims: Claims,
+    /// Why the userinfo endpoint added nothing, although it was asked.
+    gap: Option<TokenError>,
+}
+
+impl Described {
+    /// The person, if that one may sign in.
+    fn person(&self, settings: &Settings) -> Result<Person, TokenError> {
+        settings.people.person(&self.claims).map_err(|why| match &self.gap {
+            None => TokenError::Invalid(why),
+            Some(TokenError::Unavailable(gap)) => TokenError::Unavailable(format!("{why}; {gap}")),
+            Some(gap) => TokenError::Invalid(format!("{why}; {gap}")),
+        })
+    }
+}
+
+/// OpenID Connect Core, section 5.3.2: what is about another subject must not be used.
+fn joined(mut claims: Claims, userinfo: Claims) -> Result<Claims, TokenError> {
+    let subject = claims.only("sub");
+    if subject.is_some() && userinfo.only("sub") != subject {
+        return Err(TokenError::Invalid("userinfo is about another subject".to_owned()));
+    }
+    people::add(&mut claims, userinfo);
+    Ok(claims)
 }
 
 impl Provider for Oidc {
     fn check_settings(host: &dyn Host) -> Result<(), String> {
-        Settings::read(host).map(drop)
+        let settings = Settings::read(host)?;
+        settings.client.check()?;
+        // The provider was loaded, perhaps since an operator asked for a reload: what is kept may be of before.
+        Issuer { settings: &settings, host }.doubt();
+        Ok(())
     }
 
     fn supports_token(_: &dyn Host) -> bool {
@@ -112,18 +190,43 @@ fn complete(outside: &Outside<'_>, response: &LoginResponse) -> Result<Session, 
         Exchange::Tokens(tokens) => tokens,
         Exchange::Refused(why) => return Err(CodeError::InvalidCode(why)),
     };
+    let claims = claims_of(outside, &tokens, response)?;
+    let expires_at = match outside.settings.has_no_id_token() {
+        true => outside.host.now().saturating_add(tokens.expires_in.unwrap_or(ENDLESS_EXPIRES_IN)),
+        false => expiry(&claims),
+    };
+    let described = outside.described(claims, &tokens).map_err(invalid)?;
+    let person = described.person(&outside.settings).map_err(invalid)?;
+    let person = people::without_code(person, &response.code)
+        .ok_or_else(|| CodeError::InvalidCode("the user id repeats the code".to_owned()))?;
+
+    let refresh_token = tokens.refresh_token.unwrap_or_default();
+    let refresh = outside.kept_tokens().keep(refresh_token, "", length(&person));
+    let notes = Notes { both: outside.settings.mark(), refresh };
+    let ends = outside.ends(expires_at, !notes.refresh.is_empty());
+    let key = outside.keep_key()?;
+    Ok(outside.signer(&key).open(person, notes, ends)?)
+}
+
+/// What the ID token says; nothing where the issuer sends none.
+fn claims_of(outside: &Outside<'_>, tokens: &Tokens, response: &LoginResponse) -> Result<Claims, CodeError> {
+    if outside.settings.has_no_id_token() {
+        return Ok(Claims::default());
+    }
     let id_token = tokens.id_token.as_deref();
     let id_token =
         id_token.ok_or_else(|| CodeError::InvalidCode("no ID token came for the code".to_owned()))?;
-    let claims = issuer.check(id_token).map_err(invalid)?;
+    let claims = outside.issuer().check(id_token).map_err(invalid)?;
     if claims.text("nonce") != response.nonce {
         return Err(CodeError::InvalidCode("the ID token has another nonce".to_owned()));
     }
-    let person = outside.settings.person(&claims).map_err(CodeError::InvalidCode)?;
-    let notes = Notes { both: outside.settings.mark(), refresh: tokens.refresh_token.unwrap_or_default() };
-    let ends = outside.ends(expiry(&claims), !notes.refresh.is_empty());
-    let key = outside.keep_key()?;
-    Ok(outside.signer(&key).open(person, notes, ends)?)
+    Ok(claims)
+}
+
+/// How long the texts of a person are, in bytes.
+fn length(person: &Person) -> usize {
+    let texts = [&person.user_id, &person.email, &person.display_name, &person.org_id];
+    texts.into_iter().map(String::len).sum()
 }
 
 fn expiry(claims: &Claims) -> u64 {
@@ -146,34 +249,64 @@ fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, Refres
     if checked.notes.both != outside.settings.mark() {
         return Err(RefreshError::Expired);
     }
-    let issuer = outside.issuer();
-    let tokens = match issuer.refresh(&checked.notes.refresh)? {
+    let kept = outside.kept_tokens();
+    let theirs = kept.read(&checked.notes.refresh)?.ok_or(RefreshError::Expired)?;
+    let mut tokens = match outside.issuer().refresh(&theirs)? {
         Exchange::Tokens(tokens) => tokens,
-        Exchange::Refused(_) => return Err(RefreshError::Expired),
-    };
-    let expires_at = match &tokens.id_token {
-        Some(id_token) => {
-            let claims = issuer.check(id_token).map_err(refused)?;
-            let person = outside.settings.person(&claims).map_err(|_| RefreshError::Expired)?;
-            if person.user_id != checked.person.user_id {
-                return Err(RefreshError::Expired);
-            }
-            checked.person = person;
-            expiry(&claims)
+        Exchange::Refused(_) => {
+            kept.forget(&checked.notes.refresh);
+            return Err(RefreshError::Expired);
         }
-        // An issuer need not send one (OpenID Connect Core, section 12.2): the person is who it was.
-        None => outside.host.now() + tokens.expires_in.unwrap_or(DEFAULT_EXPIRES_IN),
     };
-    // Without a new one, the old one goes on (RFC 6749, section 6).
-    if let Some(rotated) = tokens.refresh_token {
-        checked.notes.refresh = rotated;
+    // Without a new one, the old one goes on (RFC 6749, section 6). It is kept before the rest can fail.
+    let theirs = tokens.refresh_token.take().unwrap_or(theirs);
+    checked.notes.refresh = kept.keep(theirs, &checked.notes.refresh, length(&checked.person));
+
+    let renewed = renewed(outside, &tokens, &checked.person);
+    if renewed == Err(RefreshError::Expired) {
+        kept.forget(&checked.notes.refresh);
     }
+    let (person, expires_at) = renewed?;
+    checked.person = person;
     outside.keep_key()?;
-    Ok(signer.renew(signer.spend(checked)?, outside.ends(expires_at, true))?)
+    let is_refreshable = !checked.notes.refresh.is_empty();
+    Ok(signer.renew(signer.spend(checked)?, outside.ends(expires_at, is_refreshable))?)
 }
 
-/// What an access token lives for that does not say, in seconds.
-const DEFAULT_EXPIRES_IN: u64 = 300;
+/// Who a session is of after a refresh, and until when. Where the issuer says nothing new, the person is who it was: it
+/// need not send an ID token (OpenID Connect Core, section 12.2), and a userinfo endpoint may be out of reach.
+fn renewed(outside: &Outside<'_>, tokens: &Tokens, before: &Person) -> Result<(Person, u64), RefreshError> {
+    let settings = &outside.settings;
+    let id_token = tokens.id_token.as_deref().filter(|_| !settings.has_no_id_token());
+    let (claims, expires_at) = match id_token {
+        Some(id_token) => {
+            let claims = outside.issuer().check(id_token).map_err(refused)?;
+            let expires_at = expiry(&claims);
+            (claims, expires_at)
+        }
+        None => {
+            let seconds = tokens.expires_in.unwrap_or(DEFAULT_EXPIRES_IN);
+            (Claims::default(), outside.host.now().saturating_add(seconds))
+        }
+    };
+    let says_who = id_token.is_some() || settings.has_no_id_token() || settings.userinfo == Userinfo::Always;
+    if !says_who {
+        return Ok((before.clone(), expires_at));
+    }
+    let described = match outside.described(claims, tokens) {
+        Ok(described) => described,
+        Err(TokenError::Unavailable(_)) => return Ok((before.clone(), expires_at)),
+        Err(_) => return Err(RefreshError::Expired),
+    };
+    let person = match described.person(settings) {
+        Ok(person) if person.user_id != before.user_id => return Err(RefreshError::Expired),
+        Ok(_) if matches!(described.gap, Some(TokenError::Unavailable(_))) => before.clone(),
+        Ok(person) => person,
+        Err(TokenError::Unavailable(_)) => before.clone(),
+        Err(_) => return Err(RefreshError::Expired),
+    };
+    Ok((person, expires_at))
+}
 
 fn refused(error: TokenError) -> RefreshError {
     match error {
@@ -182,14 +315,17 @@ fn refused(error: TokenError) -> RefreshError {
     }
 }
 
-/// Here and at the issuer, whatever becomes of the other.
+/// Here and at the issuer, even if one of the two fails.
 fn revoke(outside: &Outside<'_>, refresh_token: &str) -> Result<(), Unavailable> {
     let Some(key) = outside.key()? else { return Ok(()) };
     let signer = outside.signer(&key);
     let Ok(checked) = signer.look_at(refresh_token) else { return Ok(()) };
     let ended_here = signer.revoke(refresh_token).map(drop);
-    if checked.notes.both == outside.settings.mark() {
-        outside.issuer().revoke(&checked.notes.refresh)?;
+    let kept = outside.kept_tokens();
+    let theirs = kept.read(&checked.notes.refresh);
+    kept.forget(&checked.notes.refresh);
+    if let Some(theirs) = theirs?.filter(|_| checked.notes.both == outside.settings.mark()) {
+        outside.issuer().revoke(&theirs)?;
     }
     ended_here
 }

@@ -1,174 +1,192 @@
-//! `issuer`, `client_id`, `scopes` (`openid email profile`), `claims: {user_id: sub, email: email, display_name: name,
-//! org_id: ""}`, `require: {CLAIM: [VALUE, ..]}` (who may sign in at all), `leeway_seconds` (60).
+//! The settings, as `docs/people.md` lists them. `issuer` and `client_id` are needed; everything else has a default.
 
-use jwt_keys::{Claims, Rules};
+use crate::client::Client;
+use crate::endpoints::Configured;
+use crate::people::People;
+use jwt_keys::{check_names, is_address, is_loopback, leeway};
 use portcullis_guest::Host;
-use serde::Deserialize;
-use session_tokens::Person;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-const SETTINGS: &[&str] = &["issuer", "client_id", "scopes", "claims", "require", "leeway_seconds"];
-/// The longest that the host takes.
-const MAX_TEXT_BYTES: usize = 256;
+const SETTINGS: &[&str] = &[
+    "issuer",
+    "client_id",
+    "client_secret",
+    "scopes",
+    "claims",
+    "require",
+    "authorization_params",
+    "token_auth",
+    "private_key",
+    "private_key_id",
+    "discovery_url",
+    "endpoints",
+    "userinfo",
+    "leeway_seconds",
+];
+const DEFAULT_SCOPES: &str = "openid email profile";
+/// Parameters of an authorization request that the host and the protocol decide.
+pub(crate) const RESERVED: &[&str] = &[
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+    "redirect_uri",
+    "response_type",
+    "state",
+];
 
 pub(crate) struct Settings {
     pub(crate) issuer: String,
-    pub(crate) client_id: String,
+    pub(crate) client: Client,
+    /// With one space between; empty: none are asked for.
     pub(crate) scopes: String,
+    pub(crate) authorization_params: BTreeMap<String, String>,
+    /// Where the discovery document is; `None` where every endpoint is configured.
+    pub(crate) discovery_url: Option<String>,
+    pub(crate) endpoints: Configured,
+    pub(crate) userinfo: Userinfo,
+    pub(crate) people: People,
+    /// How far clocks may differ, in seconds.
     pub(crate) leeway: u64,
-    claims: ClaimNames,
-    require: BTreeMap<String, Vec<String>>,
 }
 
-/// Which claim says what.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ClaimNames {
-    user_id: String,
-    email: String,
-    display_name: String,
-    org_id: String,
-}
-
-impl Default for ClaimNames {
-    fn default() -> Self {
-        let [user_id, email, display_name, org_id] = ["sub", "email", "name", ""].map(str::to_owned);
-        Self { user_id, email, display_name, org_id }
-    }
+/// When the userinfo endpoint is asked (OpenID Connect Core, section 5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Userinfo {
+    /// When a claim that is wanted is not in the ID token.
+    Auto,
+    Always,
+    Never,
 }
 
 impl Settings {
     pub(crate) fn read(host: &dyn Host) -> Result<Self, String> {
-        if let Some(unknown) = host.setting_names().iter().find(|name| !SETTINGS.contains(&name.as_str())) {
-            return Err(format!("unknown setting `{unknown}`: there are {}", SETTINGS.join(", ")));
-        }
-        let needed = |name: &str| {
-            let value = host.setting(name).filter(|value| !value.is_empty());
-            value.ok_or_else(|| format!("`{name}` is missing"))
-        };
-        let issuer = needed("issuer")?;
-        if !issuer.starts_with("https://") && !issuer.starts_with("http://") {
-            return Err("`issuer` must be a URL, exactly as the issuer writes it".to_owned());
-        }
-        let leeway = host.setting("leeway_seconds").map(|text| text.parse());
-        Ok(Self {
+        check_names(host, SETTINGS)?;
+        let issuer = needed(host, "issuer")?;
+        check_issuer(&issuer)?;
+        let endpoints: Configured = json(host, "endpoints")?.unwrap_or_default();
+        endpoints.check()?;
+        let settings = Self {
+            client: Client::read(host, needed(host, "client_id")?)?,
+            scopes: scopes(host)?,
+            authorization_params: authorization_params(host)?,
+            discovery_url: discovery_url(host, &issuer, &endpoints)?,
+            endpoints,
+            userinfo: userinfo(host)?,
+            people: People::new(json(host, "claims")?.unwrap_or_default(), json(host, "require")?)?,
+            leeway: leeway(host)?,
             issuer,
-            client_id: needed("client_id")?,
-            scopes: host.setting("scopes").unwrap_or_else(|| "openid email profile".to_owned()),
-            leeway: leeway.transpose().map_err(|_| "`leeway_seconds` must be a whole number")?.unwrap_or(60),
-            claims: json(host, "claims")?.unwrap_or_default(),
-            require: json(host, "require")?.unwrap_or_default(),
-        })
+        };
+        settings.check()?;
+        Ok(settings)
     }
 
-    /// Changes with whoever vouches for people, and with who may sign in: sessions of before are over then.
+    fn check(&self) -> Result<(), String> {
+        if self.has_no_id_token() {
+            return match self.userinfo {
+                Userinfo::Never => {
+                    Err("`userinfo: never` and no `endpoints.jwks`: nothing would say who signs in"
+                        .to_owned())
+                }
+                Userinfo::Auto | Userinfo::Always => Ok(()),
+            };
+        }
+        match self.scopes.split(' ').any(|scope| scope == "openid") {
+            true => Ok(()),
+            false => Err("`scopes` lacks `openid`, without which an issuer sends no ID token".to_owned()),
+        }
+    }
+
+    /// Whether the issuer speaks OAuth 2.0 without OpenID Connect, so that the userinfo endpoint says who signs in.
+    pub(crate) fn has_no_id_token(&self) -> bool {
+        self.discovery_url.is_none() && self.endpoints.jwks.is_none()
+    }
+
+    /// Changes with the issuer that vouches for people, and with the rules for who may sign in: sessions of before are
+    /// over then.
     pub(crate) fn mark(&self) -> String {
-        let ClaimNames { user_id, .. } = &self.claims;
-        let said = format!("{:?}", (&self.issuer, &self.client_id, user_id, &self.require));
+        let said = self.people.mark(&self.issuer, &self.client.id);
         hex::encode(&Sha256::digest(said)[..8])
     }
+}
 
-    pub(crate) fn rules(&self) -> Rules<'_> {
-        let authorized_party = Some(self.client_id.as_str());
-        Rules {
-            issuer: &self.issuer,
-            audience: &self.client_id,
-            authorized_party,
-            leeway: self.leeway,
-            kinds: &[],
-        }
+fn needed(host: &dyn Host, name: &str) -> Result<String, String> {
+    let value = host.setting(name).filter(|value| !value.is_empty());
+    value.ok_or_else(|| format!("`{name}` is missing"))
+}
+
+fn check_issuer(issuer: &str) -> Result<(), String> {
+    if !is_address(issuer) {
+        return Err("`issuer` must be a URL, exactly as the issuer writes it".to_owned());
     }
+    if issuer.starts_with("http://") && !is_loopback(issuer) {
+        return Err(
+            "`issuer` must be an https URL: over http, anyone on the way can sign in as anyone".to_owned()
+        );
+    }
+    Ok(())
+}
 
-    /// Who an ID token says it is, if that one may sign in.
-    pub(crate) fn person(&self, claims: &Claims) -> Result<Person, String> {
-        for (name, values) in &self.require {
-            if !claims.says_one_of(name, values) {
-                return Err(format!("not allowed: the claim `{name}` is none of those that are required"));
-            }
-        }
-        // An address that nobody checked says nothing of who it is: anybody can claim another's.
-        let is_unverified =
-            claims.0.get("email_verified").is_some_and(|verified| verified == false || verified == "false");
-        if is_unverified && (self.require.contains_key("email") || self.claims.user_id == "email") {
-            return Err("the address is not verified".to_owned());
-        }
-        let user_id = claims.text(&self.claims.user_id);
-        if user_id.is_empty() {
-            return Err(format!("there is no claim `{}`", self.claims.user_id));
-        }
-        let shown = |name: &str| plain(claims.text(name).trim());
-        Ok(Person {
-            user_id: user_id.to_owned(),
-            email: if is_unverified { String::new() } else { shown(&self.claims.email) },
-            display_name: shown(&self.claims.display_name),
-            org_id: shown(&self.claims.org_id),
-        })
+/// Words with spaces between, or a list.
+fn scopes(host: &dyn Host) -> Result<String, String> {
+    let Some(text) = host.setting("scopes") else { return Ok(DEFAULT_SCOPES.to_owned()) };
+    let text = match text.trim_start().starts_with('[') {
+        true => json::<Vec<String>>(host, "scopes")?.unwrap_or_default().join(" "),
+        false => text,
+    };
+    let words: Vec<_> = text.split_whitespace().collect();
+    Ok(if words.is_empty() { DEFAULT_SCOPES.to_owned() } else { words.join(" ") })
+}
+
+fn authorization_params(host: &dyn Host) -> Result<BTreeMap<String, String>, String> {
+    let params: BTreeMap<String, serde_json::Value> = json(host, "authorization_params")?.unwrap_or_default();
+    if let Some(name) = params.keys().find(|name| RESERVED.contains(&name.as_str())) {
+        return Err(format!("`authorization_params.{name}` cannot be set: every sign-in has its own"));
+    }
+    let texts = params.into_iter().map(|(name, value)| match value {
+        serde_json::Value::String(text) => Ok((name, text)),
+        serde_json::Value::Number(_) | serde_json::Value::Bool(_) => Ok((name, value.to_string())),
+        _ => Err(format!("`authorization_params.{name}` must be text")),
+    });
+    texts.collect()
+}
+
+/// Where every endpoint that a sign-in needs is configured, nothing is discovered.
+fn discovery_url(host: &dyn Host, issuer: &str, endpoints: &Configured) -> Result<Option<String>, String> {
+    match host.setting("discovery_url") {
+        Some(url) if is_address(&url) => Ok(Some(url)),
+        Some(_) => Err("`discovery_url` must be an http(s) URL".to_owned()),
+        None if endpoints.are_complete() => Ok(None),
+        None => Ok(Some(format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))),
     }
 }
 
-/// What is only shown is made to fit; what identifies a person is not.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if plain.len() + c.len_utf8() > MAX_TEXT_BYTES {
-            break;
-        }
-        plain.push(c);
+fn userinfo(host: &dyn Host) -> Result<Userinfo, String> {
+    match host.setting("userinfo").as_deref() {
+        None | Some("auto") => Ok(Userinfo::Auto),
+        Some("always") => Ok(Userinfo::Always),
+        Some("never") => Ok(Userinfo::Never),
+        Some(_) => Err("`userinfo` must be `auto`, `always` or `never`".to_owned()),
     }
-    plain
 }
 
-fn json<T: for<'a> Deserialize<'a>>(host: &dyn Host, name: &str) -> Result<Option<T>, String> {
+fn json<T: DeserializeOwned>(host: &dyn Host, name: &str) -> Result<Option<T>, String> {
     let text = host.setting(name);
     let read = text.map(|text| serde_json::from_str(&text)).transpose();
     read.map_err(|error| format!("`{name}`: {error}"))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use portcullis_guest::MockHost;
-    use serde_json::json;
 
-    fn host(more: &[(&str, &str)]) -> MockHost {
+    pub(crate) fn host(more: &[(&str, &str)]) -> MockHost {
         let given = [("issuer", "https://idp"), ("client_id", "us")];
-        let settings =
-            given.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        MockHost { settings: settings.collect(), ..MockHost::default() }
-    }
-
-    fn person(more: &[(&str, &str)], claims: &serde_json::Value) -> Result<Person, String> {
-        let claims = Claims(claims.as_object().unwrap().clone());
-        Settings::read(&host(more)).unwrap().person(&claims)
-    }
-
-    #[test]
-    fn claims_become_fields_by_the_settings() {
-        let claims = json!({"sub": "1", "email": "a@b", "name": "Ada\u{7}", "hd": "b"});
-        let plain = person(&[], &claims).unwrap();
-        assert_eq!(
-            (plain.user_id.as_str(), plain.email.as_str(), plain.display_name.as_str()),
-            ("1", "a@b", "Ada")
-        );
-        let mapped = person(&[("claims", r#"{"user_id":"email","org_id":"hd"}"#)], &claims).unwrap();
-        assert_eq!((mapped.user_id.as_str(), mapped.org_id.as_str()), ("a@b", "b"));
-        assert!(person(&[], &json!({"email": "a@b"})).is_err());
-        let unverified = json!({"sub": "1", "email": "admin@b", "email_verified": false});
-        assert_eq!(person(&[], &unverified).unwrap().email, "", "anybody can claim another's");
-        assert!(person(&[("claims", r#"{"user_id":"email"}"#)], &unverified).is_err());
-    }
-
-    #[test]
-    fn only_those_who_are_required_may_sign_in() {
-        let groups = [("require", r#"{"groups":["admins"]}"#)];
-        assert!(person(&groups, &json!({"sub": "1", "groups": ["users", "admins"]})).is_ok());
-        assert!(person(&groups, &json!({"sub": "1", "groups": "admins"})).is_ok());
-        assert!(person(&groups, &json!({"sub": "1", "groups": ["users"]})).is_err());
-        assert!(person(&groups, &json!({"sub": "1"})).is_err());
-        let email = [("require", r#"{"email":["a@b"]}"#)];
-        assert!(person(&email, &json!({"sub": "1", "email": "a@b"})).is_ok());
-        assert!(person(&email, &json!({"sub": "1", "email": "a@b", "email_verified": false})).is_err());
+        let given = given.iter().chain(more);
+        given.fold(MockHost::default(), |host, (name, value)| host.with_setting(name, *value))
     }
 
     #[test]
@@ -177,12 +195,61 @@ mod tests {
             (("isuer", "x"), "unknown setting `isuer`"),
             (("issuer", ""), "`issuer` is missing"),
             (("issuer", "idp"), "`issuer` must be a URL"),
+            (("issuer", "https://"), "`issuer` must be a URL"),
+            (("issuer", "http://idp.example"), "`issuer` must be an https URL"),
+            (("issuer", "http://127.0.0.1.evil.example"), "`issuer` must be an https URL"),
+            (("client_id", ""), "`client_id` is missing"),
             (("claims", "{\"user\":\"x\"}"), "`claims`: unknown field `user`"),
+            (("claims", "{\"user_id\":\"\"}"), "`claims.user_id`"),
+            (("claims", "{\"email\":1}"), "`claims`"),
             (("require", "[]"), "`require`"),
+            (("require", "{\"groups\":[]}"), "`require.groups`"),
+            (("require", "{\"groups\":[{}]}"), "`require.groups`"),
+            (("scopes", "email"), "`scopes` lacks `openid`"),
+            (("scopes", "[1]"), "`scopes`"),
+            (("authorization_params", "{\"state\":\"x\"}"), "`authorization_params.state`"),
+            (("authorization_params", "{\"nonce\":\"x\"}"), "`authorization_params.nonce`"),
+            (("authorization_params", "{\"a\":[]}"), "`authorization_params.a`"),
+            (("userinfo", "sometimes"), "`userinfo`"),
+            (("discovery_url", "idp/discovery"), "`discovery_url`"),
+            (("endpoints", "{\"token\":\"idp/token\"}"), "`endpoints.token`"),
+            (("endpoints", "{\"tokens\":\"https://idp\"}"), "`endpoints`: unknown field `tokens`"),
+            (("token_auth", "secret"), "`token_auth`"),
+            (("token_auth", "post"), "`client_secret` is missing"),
+            (("token_auth", "private_key_jwt"), "`private_key` is missing"),
+            (("private_key", "x"), "`private_key`"),
             (("leeway_seconds", "-1"), "`leeway_seconds`"),
         ] {
             let found = Settings::read(&host(&[more])).err().expect(complaint);
-            assert!(found.contains(complaint), "{found}");
+            assert!(found.contains(complaint), "{more:?}: {found}");
         }
+    }
+
+    #[test]
+    fn settings_are_read_in_the_forms_that_operators_write() {
+        for issuer in ["http://localhost:8080/realms/a", "http://[::1]:1", "https://idp.example/"] {
+            assert!(Settings::read(&host(&[("issuer", issuer)])).is_ok(), "{issuer}");
+        }
+        for (scopes, expected) in [
+            ("  openid   email\n", "openid email"),
+            ("[\"openid\", \"groups\"]", "openid groups"),
+            ("  ", DEFAULT_SCOPES),
+        ] {
+            assert_eq!(Settings::read(&host(&[("scopes", scopes)])).ok().unwrap().scopes, expected);
+        }
+        let params = r#"{"access_type":"offline","max_age":3600}"#;
+        let settings = Settings::read(&host(&[("authorization_params", params)])).ok().unwrap();
+        assert_eq!(settings.authorization_params["max_age"], "3600");
+    }
+
+    #[test]
+    fn nothing_is_discovered_where_every_endpoint_is_configured() {
+        let plain =
+            r#"{"authorization":"https://idp/a","token":"https://idp/t","userinfo":"https://api/user"}"#;
+        let settings = Settings::read(&host(&[("endpoints", plain), ("scopes", "read:user")])).ok().unwrap();
+        assert!(settings.has_no_id_token() && settings.discovery_url.is_none());
+        let partly =
+            Settings::read(&host(&[("endpoints", r#"{"token":"https://internal/t"}"#)])).ok().unwrap();
+        assert_eq!(partly.discovery_url.as_deref(), Some("https://idp/.well-known/openid-configuration"));
     }
 }

@@ -172,7 +172,7 @@ impl App {
         let nothing_loaded = loader.collect(config, &loading);
         let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
         let live = Live::new(Serving { is_ready: false, ..serving });
-        tell_of_findings(config);
+        warn_of_findings(config);
         tell_of_drain_secret(config);
         if auth_required && dashboard.access.is_unrestricted() {
             tracing::warn!("dashboard.access is not set: everyone who can sign in is an operator");
@@ -426,7 +426,7 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
     Ok(gate.with_access(config.dashboard.access.clone()))
 }
 
-fn tell_of_findings(config: &Config) {
+fn warn_of_findings(config: &Config) {
     for finding in &config.findings {
         tracing::warn!("{}", finding.text);
     }

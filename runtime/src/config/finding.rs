@@ -3,10 +3,13 @@
 use super::load::Settings;
 use super::yaml::Place;
 use super::{DRAIN_SECRET_FILE, ProviderConfig, SERVICE_KEY_FILE, SESSION_KEY_FILE};
+use crate::atomic_file;
 use crate::auth::Scope;
+use crate::secret_strength::Strength;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// What others than the owner may not do with a file that decides who gets in.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -51,6 +54,18 @@ pub(super) fn unmet_routes(
         (*place, text)
     };
     routes.iter().filter(|(_, _, scope)| is_unmet(scope)).map(complaint).collect()
+}
+
+/// Complains about the session key that the home keeps, if it is weak: the dashboard does not start with it. An empty file
+/// is no complaint, since a new key is made then.
+pub(super) fn weak_home_key(home: &Path) -> Option<Finding> {
+    let path = home.join(SESSION_KEY_FILE);
+    let key = Zeroizing::new(atomic_file::read(&path).ok()?);
+    let key = std::str::from_utf8(&key).ok()?.trim();
+    let weak = Strength::KEY.judge(key).err().filter(|_| !key.is_empty())?;
+    let text =
+        format!("{}: the key is refused: {weak}: remove the file, and a new one is made", path.display());
+    Some(Finding { is_mistake: true, text })
 }
 
 /// Warnings of the configuration and of the files with secrets that others than their owner may read or write.
@@ -103,5 +118,19 @@ mod tests {
             assert!(expected.is_none_or(|text| found.is_some_and(|found| found.contains(text))), "{mode:o}");
         }
         assert_eq!(exposure(&folder.path().join("none"), true), None);
+    }
+
+    #[test]
+    fn weak_key_of_the_home_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SESSION_KEY_FILE);
+        for (key, is_weak) in
+            [("hunter2hunter2\n", true), ("", false), ("9f3c1b7e2d8a4650c1e7b93f60d2a548\n", false)]
+        {
+            fs::write(&path, key).unwrap();
+            let found = weak_home_key(folder.path());
+            assert_eq!(found.is_some(), is_weak, "{found:?}");
+            assert!(found.is_none_or(|found| found.is_mistake && !found.text.contains("hunter")));
+        }
     }
 }

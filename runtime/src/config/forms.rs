@@ -161,7 +161,9 @@ pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {
             "{text:?} must have a path of plain segments like /agent: letters, digits and - _ . ~ between single slashes"
         ));
     }
-    Ok(PublicUrl { https, host: host.strip_suffix('.').unwrap_or(&host).to_owned(), port, path })
+    let host = host.strip_suffix('.').unwrap_or(&host).to_owned();
+    let port = port.filter(|port| *port != if https { 443 } else { 80 });
+    Ok(PublicUrl { https, host, port, path })
 }
 
 /// A colon after the host must be followed by a port from 1 to 65535.
@@ -187,6 +189,8 @@ mod tests {
             ("https://agent.example.com/", "agent.example.com", None, ""),
             ("https://Agent.Example.com.:8443/a/b-c_d.e~f/", "agent.example.com", Some(8443), "/a/b-c_d.e~f"),
             ("http://[::1]:9119", "::1", Some(9119), ""),
+            ("https://agent.example.com:443", "agent.example.com", None, ""),
+            ("http://agent.example.com:443", "agent.example.com", Some(443), ""),
             ("http://LOCALHOST:9119/agent", "localhost", Some(9119), "/agent"),
         ] {
             let url = public_url(text).unwrap_or_else(|mistake| panic!("{mistake}"));

@@ -1,7 +1,7 @@
 //! From the file's text to [`Config`].
 
 use super::access::read_access;
-use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes};
+use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes, weak_home_key};
 use super::forms::{cookie_name, host_name, network, parse_bind_host, public_url, served_path};
 use super::original::{self, Outcome};
 use super::providers::read_providers;
@@ -104,6 +104,9 @@ pub fn load_text(
     let mut findings = exposed_files(&home, file.as_deref(), &settings);
     findings.extend(of_file(&shown, &settings.findings));
     let Settings { mut dashboard, gateway, mut files, variables, .. } = settings;
+    if dashboard.session_keys.is_empty() {
+        findings.extend(weak_home_key(&home));
+    }
     if dashboard.drain_secrets.source.is_none() {
         dashboard.drain_secrets = default_drain_secret(&home, &environment, &mut files);
     }
@@ -322,7 +325,7 @@ fn read_gateway(root: &mut Section, secrets: References, reader: &mut Reader<'_>
 
 fn read_api_key(section: &mut Section, reader: &mut Reader<'_>) -> Option<Secret> {
     let name = section.full("api_key");
-    let node = section.take("api_key")?;
+    let node = section.take_secret("api_key", reader)?;
     read_judged(&name, &node, Strength::KEY, reader)
 }
 
@@ -564,6 +567,9 @@ gateway:
             ("gateway: {api_key: [a, b]}", "`gateway.api_key` must be a string, not a list"),
             (&basic.replace('X', "[a, b]"), "config.secret` must be a string, not a list"),
             ("dashboard: {session_key: []}", "must be one secret or a list"),
+            ("dashboard:\n  session_key:\n  port: 1\n", "2:3: `dashboard.session_key` has no value"),
+            ("dashboard: {drain_auth: {secret: ~}}", "`dashboard.drain_auth.secret` has no value"),
+            ("gateway: {api_key: }", "`gateway.api_key` has no value"),
             ("dashboard: {drain_auth: {secret: [a, b, c]}}", "a list of up to 2"),
         ] {
             let found = mistakes(text);
@@ -604,6 +610,9 @@ gateway:
         }
         let header = "dashboard: {providers: [{name: a, component: x, grants: {http: [{origin: 'https://a', headers: \
                       {authorization: 'Bearer ${TOKEN}'}}]}}]}";
+        let empty = header.replace("Bearer ${TOKEN}", " ");
+        let found = mistakes(&empty);
+        assert!(found.len() == 1 && found[0].contains("headers.authorization`: it is empty"), "{found:?}");
         let found = mistakes(header);
         assert!(found.len() == 1 && found[0].contains("unexpanded variable"), "{found:?}");
     }

@@ -35,7 +35,7 @@ pub(super) fn take_judged_list(
     reader: &mut Reader<'_>,
 ) -> Vec<Secret> {
     let name = section.full(key);
-    let Some(node) = section.take(key) else { return Vec::new() };
+    let Some(node) = section.take_secret(key, reader) else { return Vec::new() };
     let Yaml::List(items) = &node.value else {
         return read_judged(&name, &node, strength, reader).into_iter().collect();
     };

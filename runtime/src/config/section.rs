@@ -3,7 +3,7 @@
 use super::Secret;
 use super::environment::variable;
 use super::mistakes::Mistakes;
-use super::reference::{Reference, no_string, reference_of, wrong_reference};
+use super::reference::{RIGHT_FORM, Reference, no_string, reference_of, wrong_reference};
 use super::secret_value::complaint;
 use super::yaml::{Key, Node, Place, Yaml};
 use crate::atomic_file;
@@ -166,9 +166,21 @@ impl Section {
         items.into_iter().enumerate().filter_map(read).collect()
     }
 
+    /// Takes the value of a secret. A key without a value is a mistake: a template may have left the value out, and a default
+    /// would hide that.
+    pub(super) fn take_secret(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<Node> {
+        let empty =
+            self.entries.iter().find(|(entry, node)| entry.text == key && matches!(node.value, Yaml::Null));
+        if let Some((entry, _)) = empty {
+            let text = format!("`{}` has no value: {RIGHT_FORM}, or remove the key", self.full(key));
+            reader.mistakes.add(entry.place, text);
+        }
+        self.take(key)
+    }
+
     /// Takes a secret that is not the host's to judge: any text but a placeholder.
     pub(super) fn secret(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<Secret> {
-        let node = self.take(key)?;
+        let node = self.take_secret(key, reader)?;
         reader.foreign_secret(&self.full(key), &node)
     }
 
@@ -271,15 +283,17 @@ impl Reader<'_> {
         self.text(name, node)
     }
 
-    /// The same for a secret that is not the host's to judge: any text but a placeholder.
+    /// The same for a secret that is not the host's to judge: any text but none and a placeholder.
     pub(super) fn foreign_secret(&mut self, name: &str, node: &Node) -> Option<Secret> {
         let secret = self.secret_text(name, node)?;
-        if is_placeholder(secret.expose()) {
-            let complaint = complaint(node, &WeakSecret::Placeholder);
-            self.mistakes.add(node.place, format!("`{name}`: {complaint}"));
-            return None;
-        }
-        Some(secret)
+        let complaint = match secret.expose().trim() {
+            "" => reference_of(node)
+                .map_or_else(|| "it is empty".to_owned(), |source| format!("{source} is empty")),
+            text if is_placeholder(text) => complaint(node, &WeakSecret::Placeholder),
+            _ => return Some(secret),
+        };
+        self.mistakes.add(node.place, format!("`{name}`: {complaint}"));
+        None
     }
 
     /// Follows `{env: NAME}` and `{file: PATH}`; `None` for anything else. A reference that is left unread is empty.

@@ -15,7 +15,7 @@ use super::fault::words;
 use super::grants::{HttpGrant, Origin};
 use super::record::CallRecord;
 use crate::auth::ProviderName;
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -191,13 +191,23 @@ fn target_of(uri: &Uri) -> String {
     }
 }
 
-/// The host's own headers replace the guest's of the same name; the authority that is sent is the one that was
-/// checked.
+fn is_bearer(authorization: &HeaderValue) -> bool {
+    let scheme = authorization.as_bytes().get(..7);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
+}
+
+/// The host's own headers replace the guest's of the same name, but for a bearer token: an endpoint that takes the token
+/// of a person (userinfo) may stand at the origin where the host proves who the client is. The authority that is sent is
+/// the one that was checked.
 fn prepare(request: Request<WasiBody>, grant: &HttpGrant) -> Request<WasiBody> {
     let (mut parts, body) = request.into_parts();
     parts.headers.remove(HOST);
+    let has_bearer = parts.headers.get(AUTHORIZATION).is_some_and(is_bearer);
     for (name, value) in &grant.headers {
-        parts.headers.insert(name, value.clone());
+        let is_outdone = has_bearer && *name == AUTHORIZATION && !is_bearer(value);
+        if !is_outdone {
+            parts.headers.insert(name, value.clone());
+        }
     }
     let body = Limited::new(body, MAX_REQUEST_BYTES).map_err(|error| match error.downcast::<Error>() {
         Ok(error) => *error,

@@ -1,0 +1,423 @@
+//! What claims say of a person, and who may sign in.
+//!
+//! **Invariant:** a [`Person`] has only texts that the host takes. What an issuer or a person chose refuses that person at
+//! the most; it is never a fault of the provider.
+
+use jwt_keys::{Claims, identifier, shown};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use session_tokens::Person;
+use std::collections::BTreeMap;
+
+/// Claims that hold a name to show, where the configured one is missing.
+const OTHER_NAMES: &[&str] = &["preferred_username", "nickname"];
+/// Shorter texts are no codes that a name could give away; the host draws the same line.
+const MIN_SECRET_BYTES: usize = 8;
+
+/// Which claim says what: a name, or a dotted path. `None` and empty: the default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ClaimNames {
+    user_id: Option<String>,
+    email: Option<String>,
+    display_name: Option<String>,
+    org_id: Option<String>,
+    groups: Option<String>,
+}
+
+/// The rules for people.
+pub(crate) struct People {
+    claims: ClaimNames,
+    /// A person has one of the values of each.
+    require: BTreeMap<String, Vec<String>>,
+}
+
+impl ClaimNames {
+    fn user_id(&self) -> &str {
+        self.user_id.as_deref().unwrap_or("sub")
+    }
+
+    fn email(&self) -> &str {
+        self.email.as_deref().unwrap_or("email")
+    }
+
+    fn display_name(&self) -> &str {
+        self.display_name.as_deref().unwrap_or("name")
+    }
+
+    fn groups(&self) -> &str {
+        self.groups.as_deref().unwrap_or("groups")
+    }
+
+    /// Where the claim of a rule is: `email` and `groups` are where the settings say.
+    fn path<'a>(&'a self, required: &'a str) -> &'a str {
+        match required {
+            "email" => self.email(),
+            "groups" => self.groups(),
+            other => other,
+        }
+    }
+
+    /// Every claim that an operator named, and those that each person should have.
+    fn wanted(&self) -> impl Iterator<Item = &str> {
+        let named = [&self.org_id, &self.groups].into_iter().filter_map(Option::as_deref);
+        [self.user_id(), self.email(), self.display_name()].into_iter().chain(named)
+    }
+}
+
+impl People {
+    pub(crate) fn new(claims: ClaimNames, require: Option<Map<String, Value>>) -> Result<Self, String> {
+        if claims.user_id.as_deref().is_some_and(str::is_empty) {
+            return Err("`claims.user_id` is empty: a person needs an identifier".to_owned());
+        }
+        let require = Claims(require.unwrap_or_default());
+        let rules = require.0.keys().map(|name| {
+            let values = require.texts(name);
+            match !values.is_empty() && values.len() == require.values(name).len() {
+                true => Ok((name.clone(), values)),
+                false => Err(format!("`require.{name}` must be a text or a list of texts")),
+            }
+        });
+        let require = rules.collect::<Result<_, String>>()?;
+        Ok(Self { claims, require })
+    }
+
+    /// Changes with whom the rules let in, and with what names a person.
+    pub(crate) fn mark(&self, issuer: &str, client_id: &str) -> String {
+        let mut said = format!("{:?}", (issuer, client_id, self.claims.user_id(), &self.require));
+        let moved = self.require.keys().map(|name| (name.as_str(), self.claims.path(name)));
+        for (name, path) in moved.filter(|(name, path)| name != path) {
+            said.push_str(&format!("{:?}", (name, path)));
+        }
+        said
+    }
+
+    /// Whether a claim is missing that the settings or the rules name, or the e-mail or the name.
+    pub(crate) fn lack(&self, claims: &Claims) -> bool {
+        let required = self.require.keys().map(|name| self.claims.path(name));
+        let mut wanted = self.claims.wanted().chain(required).filter(|path| !path.is_empty());
+        wanted.any(|path| claims.texts(path).is_empty())
+    }
+
+    /// The person of these claims, if that one may sign in.
+    ///
+    /// # Errors
+    /// Why not, as a sentence for the operator's log.
+    pub(crate) fn person(&self, claims: &Claims) -> Result<Person, String> {
+        let groups = self.groups(claims);
+        for (name, values) in &self.require {
+            let path = self.claims.path(name);
+            let is_let_in = match path == self.claims.groups() {
+                true => groups.iter().any(|group| values.contains(group)),
+                false => claims.says_one_of(path, values),
+            };
+            if !is_let_in {
+                return Err(format!(
+                    "{}: the claim `{path}` has none of the required values",
+                    self.who(claims)
+                ));
+            }
+        }
+        // Anyone can claim an address that was not verified.
+        let is_verified = is_verified(claims);
+        if !is_verified && self.need_email() {
+            return Err(format!("{}: the e-mail address is not verified", self.who(claims)));
+        }
+        Ok(Person {
+            user_id: self.user_id(claims)?,
+            email: if is_verified { self.email(claims) } else { String::new() },
+            display_name: self.display_name(claims, is_verified),
+            org_id: self.claims.org_id.as_deref().map_or_else(String::new, |path| whole(claims, path)),
+        })
+    }
+
+    /// Whether the address decides who a person is, or whether one may sign in.
+    fn need_email(&self) -> bool {
+        let is_address = |path: &str| path == "email" || path == self.claims.email();
+        let mut required = self.require.keys().map(|name| self.claims.path(name));
+        is_address(self.claims.user_id()) || required.any(is_address)
+    }
+
+    fn user_id(&self, claims: &Claims) -> Result<String, String> {
+        let path = self.claims.user_id();
+        let refused = |why: &str| format!("{}: the user id (claim `{path}`) {why}", self.who(claims));
+        let found = claims.texts(path).len();
+        let user_id = claims.only(path).ok_or_else(|| match found {
+            0 => refused("is missing"),
+            _ => refused("has several values"),
+        })?;
+        identifier(&user_id).map_err(|why| refused(&why))?;
+        Ok(user_id)
+    }
+
+    fn email(&self, claims: &Claims) -> String {
+        whole(claims, self.claims.email())
+    }
+
+    fn display_name(&self, claims: &Claims, is_verified: bool) -> String {
+        let paths = [self.claims.display_name(), "name"].into_iter().chain(OTHER_NAMES.iter().copied());
+        let mut names = paths.flat_map(|path| claims.texts(path)).map(|name| shown(&name));
+        let name = names.find(|name| !name.is_empty());
+        name.or_else(|| is_verified.then(|| self.email(claims))).unwrap_or_default()
+    }
+
+    /// The groups that the host would take as names.
+    fn groups(&self, claims: &Claims) -> Vec<String> {
+        let mut groups = claims.texts(self.claims.groups());
+        groups.retain(|group| identifier(group).is_ok());
+        groups
+    }
+
+    /// Names a person that is not let in, for the operator's log.
+    fn who(&self, claims: &Claims) -> String {
+        let paths = [self.claims.email(), self.claims.display_name(), "preferred_username", "sub"];
+        let mut texts = paths.into_iter().flat_map(|path| claims.texts(path)).map(|text| shown(&text));
+        let text = texts.find(|text| !text.is_empty());
+        text.unwrap_or_else(|| "a person without a name".to_owned())
+    }
+}
+
+/// Whether the address was verified as far as the issuer says: `true`, as a boolean or as text. Without a word about it,
+/// the operator trusts the issuer's addresses.
+fn is_verified(claims: &Claims) -> bool {
+    match claims.0.get("email_verified") {
+        None | Some(Value::Bool(true)) => true,
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        Some(_) => false,
+    }
+}
+
+/// A text that is no other when it is cut, such as an address: whole, or empty where the host would not take it.
+fn whole(claims: &Claims, path: &str) -> String {
+    let text = claims.texts(path).into_iter().next().unwrap_or_default();
+    identifier(text.trim()).map(str::to_owned).unwrap_or_default()
+}
+
+/// Adds what the userinfo endpoint says. The ID token is signed, so what it says stays; an address that one of the two
+/// calls unverified is not verified.
+pub(crate) fn add(claims: &mut Claims, userinfo: Claims) {
+    let is_unverified = !is_verified(&userinfo);
+    fill(&mut claims.0, userinfo.0);
+    if is_unverified {
+        claims.0.insert("email_verified".to_owned(), Value::Bool(false));
+    }
+}
+
+fn fill(claims: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (name, value) in more {
+        let known = claims.entry(name).or_insert(Value::Null);
+        if known.is_null() {
+            *known = value;
+        } else if let (Value::Object(known), Value::Object(more)) = (known, value) {
+            fill(known, more);
+        }
+    }
+}
+
+/// The person without the texts that repeat the code of the sign-in: texts of a person are written to logs. `None` if the
+/// user id repeats it.
+pub(crate) fn without_code(mut person: Person, code: &str) -> Option<Person> {
+    let repeats = |text: &str| code.len() >= MIN_SECRET_BYTES && text.contains(code);
+    if repeats(&person.user_id) {
+        return None;
+    }
+    for text in [&mut person.email, &mut person.display_name, &mut person.org_id] {
+        if repeats(text) {
+            text.clear();
+        }
+    }
+    Some(person)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Map<String, Value> {
+        let Value::Object(object) = value else { panic!("{value} is no object") };
+        object
+    }
+
+    fn people(names: Value, require: Value) -> People {
+        People::new(serde_json::from_value(names).unwrap(), Some(object(require))).unwrap()
+    }
+
+    fn person(names: Value, require: Value, said: Value) -> Result<Person, String> {
+        people(names, require).person(&Claims(object(said)))
+    }
+
+    #[test]
+    fn claims_become_fields_by_the_settings() {
+        let said = json!({"sub": "1", "email": "a@b", "name": "Ada\u{7}", "hd": "b", "id": 42, "ext": {"mail": ["c@d"]}});
+        let plain = person(json!({}), json!({}), said.clone()).unwrap();
+        assert_eq!(
+            (
+                plain.user_id.as_str(),
+                plain.email.as_str(),
+                plain.display_name.as_str(),
+                plain.org_id.as_str()
+            ),
+            ("1", "a@b", "Ada", "")
+        );
+        let names = json!({"user_id": "id", "org_id": "hd", "email": "ext.mail"});
+        let mapped = person(names, json!({}), said).unwrap();
+        assert_eq!(
+            (mapped.user_id.as_str(), mapped.org_id.as_str(), mapped.email.as_str()),
+            ("42", "b", "c@d")
+        );
+    }
+
+    #[test]
+    fn name_falls_back_to_what_else_names_a_person() {
+        for (said, expected) in [
+            (json!({"name": "Ada", "nickname": "al"}), "Ada"),
+            (json!({"name": "", "preferred_username": "ada", "nickname": "al"}), "ada"),
+            (json!({"nickname": "al", "email": "a@b"}), "al"),
+            (json!({"email": "a@b"}), "a@b"),
+            (json!({"email": "a@b", "email_verified": false}), ""),
+            (json!({"name": {"first": "Ada"}}), ""),
+        ] {
+            let mut all = said.clone();
+            all["sub"] = json!("1");
+            assert_eq!(person(json!({}), json!({}), all).unwrap().display_name, expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn only_what_says_true_is_verified() {
+        for (value, is_verified) in [
+            (json!(true), true),
+            (json!("true"), true),
+            (json!("True"), true),
+            (json!("TRUE"), true),
+            (json!(false), false),
+            (json!("false"), false),
+            (json!("False"), false),
+            (json!(0), false),
+            (json!(1), false),
+            (json!("0"), false),
+            (json!("1"), false),
+            (json!("no"), false),
+            (json!("yes"), false),
+            (json!(""), false),
+            (json!(" true "), false),
+            (json!(null), false),
+            (json!([]), false),
+            (json!([true]), false),
+            (json!({}), false),
+        ] {
+            let said = json!({"sub": "1", "email": "a@b", "email_verified": value});
+            let email = person(json!({}), json!({}), said.clone()).unwrap().email;
+            assert_eq!(email == "a@b", is_verified, "{value}");
+            let required = person(json!({}), json!({"email": ["a@b"]}), said.clone());
+            assert_eq!(required.is_ok(), is_verified, "{value}");
+            let identifies = person(json!({"user_id": "email"}), json!({}), said);
+            assert_eq!(identifies.is_ok(), is_verified, "{value}");
+        }
+        let moved = json!({"sub": "1", "mail": "a@b", "email_verified": false});
+        for require in [json!({"email": ["a@b"]}), json!({"mail": "a@b"})] {
+            assert!(person(json!({"email": "mail"}), require, moved.clone()).is_err());
+        }
+    }
+
+    #[test]
+    fn only_those_who_are_required_may_sign_in() {
+        for (names, require, said, is_let_in) in [
+            (json!({}), json!({"groups": ["admins"]}), json!({"groups": ["users", "admins"]}), true),
+            (json!({}), json!({"groups": "admins"}), json!({"groups": "admins"}), true),
+            (json!({}), json!({"groups": ["admins"]}), json!({"groups": ["users"]}), false),
+            (json!({}), json!({"groups": ["admins"]}), json!({}), false),
+            (json!({}), json!({"groups": ["admins"]}), json!({"groups": {"admins": true}}), false),
+            (
+                json!({"groups": "realm_access.roles"}),
+                json!({"groups": ["admins"]}),
+                json!({"realm_access": {"roles": ["admins"]}}),
+                true,
+            ),
+            (json!({"groups": "roles"}), json!({"groups": ["admins"]}), json!({"groups": ["admins"]}), false),
+            (
+                json!({}),
+                json!({"https://example.com/groups": ["a"]}),
+                json!({"https://example.com/groups": ["a"]}),
+                true,
+            ),
+            (json!({}), json!({"level": [3]}), json!({"level": 3}), true),
+            (json!({}), json!({"is_staff": true}), json!({"is_staff": true}), true),
+            (json!({}), json!({"is_staff": true}), json!({"is_staff": false}), false),
+            (json!({}), json!({"a": ["1"], "b": ["2"]}), json!({"a": "1"}), false),
+        ] {
+            let mut all = said.clone();
+            all["sub"] = json!("1");
+            assert_eq!(person(names, require.clone(), all).is_ok(), is_let_in, "{require} of {said}");
+        }
+    }
+
+    #[test]
+    fn person_whose_name_the_host_would_refuse_is_refused_with_the_reason() {
+        for (sub, complaint) in [
+            (json!("x".repeat(300)), "ada@b: the user id (claim `sub`) has 300 bytes (at most 256)"),
+            (json!("a\tb"), "control characters"),
+            (json!("a\u{202e}b"), "reordering"),
+            (json!(" a"), "space around"),
+            (json!(["a", "b"]), "several values"),
+            (json!(null), "is missing"),
+            (json!(""), "is missing"),
+            (json!({}), "is missing"),
+        ] {
+            let found = person(json!({}), json!({}), json!({"sub": sub, "email": "ada@b"})).unwrap_err();
+            assert!(found.contains(complaint), "{sub}: {found}");
+        }
+        let long = "x".repeat(10_000);
+        let said = json!({"sub": "1", "email": format!("{long}@b"), "name": long, "org": "a\nb"});
+        let ada = person(json!({"org_id": "org"}), json!({}), said).unwrap();
+        assert_eq!((ada.email.as_str(), ada.display_name.len(), ada.org_id.as_str()), ("", 256, ""));
+        let hostile =
+            json!({"sub": "1", "email": "a\r\nX: 1@b", "name": [[["deep"]]], "email_verified": true});
+        assert_eq!(person(json!({}), json!({}), hostile).unwrap().email, "");
+    }
+
+    #[test]
+    fn userinfo_adds_and_changes_nothing() {
+        let merged = |token: Value, userinfo: Value| {
+            let mut all = Claims(object(token));
+            add(&mut all, Claims(object(userinfo)));
+            Value::Object(all.0)
+        };
+        assert_eq!(
+            merged(
+                json!({"sub": "1", "email": "a@b", "roles": {"x": 1}, "name": null}),
+                json!({"sub": "1", "email": "evil@b", "roles": {"x": 2, "y": 3}, "name": "Ada"})
+            ),
+            json!({"sub": "1", "email": "a@b", "roles": {"x": 1, "y": 3}, "name": "Ada"})
+        );
+        let unverified =
+            merged(json!({"email_verified": true}), json!({"email": "a@b", "email_verified": "False"}));
+        assert_eq!(unverified["email_verified"], json!(false));
+    }
+
+    #[test]
+    fn claims_that_are_wanted_and_missing_are_noticed() {
+        let full = Claims(object(json!({"sub": "1", "email": "a@b", "name": "Ada"})));
+        for (names, require, is_lacking) in [
+            (json!({}), json!({}), false),
+            (json!({}), json!({"groups": ["a"]}), true),
+            (json!({"groups": "groups"}), json!({}), true),
+            (json!({"org_id": "hd"}), json!({}), true),
+            (json!({"org_id": "", "email": ""}), json!({}), false),
+            (json!({"display_name": "cn"}), json!({}), true),
+        ] {
+            let found = people(names.clone(), require.clone()).lack(&full);
+            assert_eq!(found, is_lacking, "{names} {require}");
+        }
+        assert!(people(json!({}), json!({})).lack(&Claims(object(json!({"sub": "1"})))));
+    }
+
+    #[test]
+    fn no_name_repeats_the_code() {
+        let ada = Person { user_id: "ada".into(), display_name: "code-1234 x".into(), ..Person::default() };
+        assert_eq!(without_code(ada.clone(), "code-1234").unwrap().display_name, "");
+        assert_eq!(without_code(ada.clone(), "code").unwrap(), ada, "too short to be a secret");
+        assert_eq!(without_code(Person { user_id: "code-1234".into(), ..ada }, "code-1234"), None);
+    }
+}
