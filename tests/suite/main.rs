@@ -1,5 +1,6 @@
 //! Every suite over the real binary, and the two that hold the architecture and the admission.
 
+mod access;
 mod admission;
 mod adversity;
 mod architecture;
@@ -35,6 +36,7 @@ mod reload;
 mod restart;
 mod second_attack;
 mod secrets;
+mod session_list;
 mod sessions;
 mod status_file;
 mod ten_years;

@@ -29,7 +29,7 @@ const MAX_WAITING: usize = 1_024;
 /// Where ended sessions are kept.
 #[derive(Clone)]
 pub(super) struct EndedSessions {
-    inbox: SyncSender<(SessionId, oneshot::Sender<()>)>,
+    inbox: SyncSender<(SessionId, oneshot::Sender<bool>)>,
 }
 
 impl EndedSessions {
@@ -56,15 +56,15 @@ impl EndedSessions {
         Ok((known, Self { inbox }))
     }
 
-    /// Returns once the session's end is on the disk, or cannot be put there, which is logged.
-    pub(super) async fn remember(&self, id: SessionId) {
+    /// Returns whether the session's end is on the disk. If it cannot be put there, that is logged.
+    pub(super) async fn remember(&self, id: SessionId) -> bool {
         let (written, done) = oneshot::channel();
         if self.inbox.try_send((id, written)).is_err() {
             tracing::warn!("a sign-out could not be written to {FILE}: too many wait for the disk");
-            return;
+            return false;
         }
         // An error means that the thread has ended, which it does with the process.
-        let _ = done.await;
+        done.await.unwrap_or(false)
     }
 }
 
@@ -104,7 +104,7 @@ impl Writer {
         Self { path, lines, unwritten: Vec::new(), is_torn, warned: false }
     }
 
-    fn run(&mut self, inbox: &Receiver<(SessionId, oneshot::Sender<()>)>) {
+    fn run(&mut self, inbox: &Receiver<(SessionId, oneshot::Sender<bool>)>) {
         loop {
             let first = match inbox.recv_timeout(RETRY_INTERVAL) {
                 Ok(first) => Some(first),
@@ -117,10 +117,11 @@ impl Writer {
 
             let is_full = self.lines.saturating_add(self.unwritten.len()) > 2 * MAX_ENDED;
             let written = if is_full { self.rewrite() } else { self.append() };
+            let is_written = written.is_ok();
             self.report(written);
             // A caller that has gone does not wait.
             for caller in waiting {
-                let _ = caller.send(());
+                let _ = caller.send(is_written);
             }
         }
     }

@@ -75,6 +75,13 @@ impl FileWatch {
         self.seen.iter_mut().for_each(|(file, seen)| *seen = trace(file));
     }
 
+    /// This process has just written the file: that is no change.
+    pub(super) fn note_own(&mut self, file: &Path) {
+        if let Some(seen) = self.seen.get_mut(file) {
+            *seen = trace(file);
+        }
+    }
+
     /// Returns when a file has changed and come to rest. Can be dropped and called again without missing a change.
     pub(super) async fn changed(&mut self) {
         while !self.is_settling {

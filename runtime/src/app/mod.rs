@@ -1,17 +1,22 @@
 //! Putting the parts together: from settings to a dashboard that serves.
 
 mod drain_secret;
+mod ended_people;
 mod ended_sessions;
 mod file_watch;
 mod loading;
 mod providers;
 mod reload;
 mod session_key;
+mod session_list;
 mod start;
 
 pub use drain_secret::{DrainRegistration, drain_registration};
+pub use ended_people::{read_ended_people, record_ended_people};
 pub use providers::{ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
+pub use session_key::SessionKeyError;
+pub use session_list::{SessionList, read_session_list};
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
@@ -26,17 +31,20 @@ use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::secret_strength::generate_secret;
 use crate::web::{
-    DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics,
-    PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH, SecurityHeaders, Serving,
-    SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
+    CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy,
+    Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
+    SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
 use drain_secret::{drain_provider, drain_secrets};
+use ended_people::EndedPeople;
 use ended_sessions::EndedSessions;
 use file_watch::FileWatch;
 use loading::Loading;
 use providers::{Observers, ProviderLoader};
 use reload::{Reloader, files_of};
+use session_key::SessionKeys;
+use session_list::SessionListKeeper;
 use std::fs::DirBuilder;
 use std::io;
 use std::net::IpAddr;
@@ -45,6 +53,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 /// The dashboard did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +76,8 @@ pub enum AppError {
         cause: io::Error,
     },
     /// The key that seals cookies cannot be kept.
-    #[error("cannot keep the session key in {path}: {cause}")]
-    SessionKey {
-        /// Its file.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    SessionKey(#[from] SessionKeyError),
     /// Another dashboard serves the home.
     #[error("another dashboard runs over {0}: end it first, or use another --home")]
     HomeTaken(PathBuf),
@@ -115,6 +119,7 @@ pub struct App {
     reloader: Reloader,
     files: FileWatch,
     loading: Loading,
+    ended_people: EndedPeople,
     lock: Option<HomeLock>,
 }
 
@@ -134,16 +139,23 @@ impl App {
     pub async fn build(config: Config, overrides: Overrides, insecure: bool) -> Result<Self, AppError> {
         let config = &config.with(&overrides);
         // First, so that no change goes unseen between reading a file and watching it.
-        let files = FileWatch::start(files_of(config));
+        let mut files = FileWatch::start(files_of(config));
         let home_failed = |cause| AppError::Home { home: config.home.clone(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(home_failed)?;
         let lock = take_home(&config.home)?;
+        let keys = SessionKeys::load(config)?;
+        if keys.is_new {
+            files.note_own(&session_key::file(config));
+        }
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
         let metrics = Arc::new(Metrics::default());
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
         let listener = bind(dashboard).await?;
+        let port = listener.local_addr().ok().map(|address| address.port());
+        let names = CookieNames::new(dashboard.cookie_name.as_str(), port);
+        let sealer = CookieSealer::new(keys.secrets()).with_names(names);
         let mut loader = ProviderLoader::new(config, Some(observers));
         let loading = loader.begin(config)?;
         let process_token = process_token(config)?;
@@ -153,13 +165,18 @@ impl App {
         };
         let is_open = insecure && dashboard.is_gated();
         let (over, ended) = EndedSessions::open(&config.home).map_err(AppError::Thread)?;
-        let people = Arc::new(People::with_sessions(gate, Sessions::with_ended(over)));
+        let (cut_offs, ended_people) = EndedPeople::open(&config.home);
+        let sessions = Sessions::with_ended(over, cut_offs);
+        let people = Arc::new(People::with_sessions(gate, sessions, session_list::open(&config.home)));
         let entry = Entry { people, must_sign_in: auth_required, is_open };
         let nothing_loaded = loader.collect(config, &loading);
         let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
         let live = Live::new(Serving { is_ready: false, ..serving });
         warn_of_findings(config);
         tell_of_drain_secret(config);
+        if auth_required && dashboard.access.is_unrestricted() {
+            tracing::warn!("dashboard.access is not set: everyone who can sign in is an operator");
+        }
         if let Some(reason) = dashboard.gate_reason().filter(|_| insecure) {
             tracing::warn!("--insecure: the gate for people is off, although {reason}");
         }
@@ -178,18 +195,19 @@ impl App {
             last_trouble: Arc::default(),
         };
         let feed = Feed::new(FeedSources { gateway: gateway.clone(), live: live.clone(), auth_required });
+        let home = config.home.clone();
         let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
         let state = Dashboard {
             live: live.clone(),
             hosts: host_policy(dashboard),
             sites: sites(dashboard),
-            sealer: session_key::sealer(config, listener.local_addr().ok().map(|address| address.port()))
-                .map_err(|(path, cause)| AppError::SessionKey { path, cause })?,
+            sealer: sealer.clone(),
             sign_ins: SignIns::default(),
             ended: Arc::new(move |id| {
                 let ended = ended.clone();
                 Box::pin(async move { ended.remember(id).await })
             }),
+            cut_off: Arc::new(move |cut_off| Box::pin(ended_people::remember(home.clone(), cut_off))),
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
@@ -207,10 +225,11 @@ impl App {
             loader,
             entry,
             live,
+            sealer,
             audit: audit.clone(),
             metrics,
         };
-        Ok(Self { listener, router, audit, feed, reloader, files, loading, lock })
+        Ok(Self { listener, router, audit, feed, reloader, files, loading, ended_people, lock })
     }
 
     /// The port that was bound.
@@ -237,7 +256,11 @@ impl App {
         closed: watch::Receiver<bool>,
         announce: impl FnOnce() + Send,
     ) -> Result<(), AppError> {
-        let Self { listener, router, audit, feed, mut reloader, files, loading, lock } = self;
+        let Self { listener, router, audit, feed, mut reloader, files, loading, ended_people, lock } = self;
+        let people = reloader.entry.people.clone();
+        let keeper = SessionListKeeper::new(&reloader.running.home, people.clone());
+        let keeper = reloader.entry.must_sign_in.then(|| tokio::spawn(keeper.run(closed.clone())));
+        tokio::spawn(ended_people.follow(people, closed.clone()));
         tokio::spawn(feed.run());
         let (close, listening) = watch::channel(false);
         let proxies = reloader.running.dashboard.trusted_proxies.clone();
@@ -252,10 +275,23 @@ impl App {
         }
         close.send_replace(true);
         let _ = served.await;
+        if let Some(keeper) = keeper {
+            finish(keeper, started.is_err()).await;
+        }
         // Joining the writer waits for a disk.
         let _ = tokio::task::spawn_blocking(move || audit.close()).await;
         drop(lock);
         started
+    }
+}
+
+/// Writes the list of sessions for the last time. A start that failed ends without `closed`, which the keeper waits for.
+async fn finish(keeper: JoinHandle<SessionListKeeper>, is_aborted: bool) {
+    if is_aborted {
+        keeper.abort();
+    }
+    if let Ok(keeper) = keeper.await {
+        keeper.finish().await;
     }
 }
 
@@ -386,7 +422,8 @@ fn build_gate(config: &Config, mut providers: Vec<Registered>, entry: &Entry) ->
         providers.insert(0, drain_provider(secrets, scope));
         routes = routes.with(DRAIN_PATH, Required::Scope(scope.clone()));
     }
-    Ok(Gate::new(routes, Registry::new(providers)?, entry.people.clone()))
+    let gate = Gate::new(routes, Registry::new(providers)?, entry.people.clone());
+    Ok(gate.with_access(config.dashboard.access.clone()))
 }
 
 fn warn_of_findings(config: &Config) {

@@ -6,13 +6,14 @@
 use super::drain_secret::drain_secrets;
 use super::file_watch::FileWatch;
 use super::providers::{ProviderLoader, Providers};
+use super::session_key::{self, SessionKeys};
 use super::{AppError, Entry, live_gate};
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{BearerToken, ProviderName};
-use crate::config::{self, ComponentRef, Config, ConfigError, Overrides, Secret};
+use crate::config::{self, ComponentRef, Config, ConfigError, Overrides};
 use crate::sandbox::{LoadError, SandboxError};
 use crate::secret_strength::generate_secret;
-use crate::web::{Live, Metrics};
+use crate::web::{CookieSealer, Live, Metrics};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -76,6 +77,7 @@ pub(super) struct Reloader {
     pub(super) loader: ProviderLoader,
     pub(super) entry: Entry,
     pub(super) live: Live,
+    pub(super) sealer: CookieSealer,
     pub(super) audit: AuditLog,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -138,6 +140,7 @@ impl Reloader {
 
     async fn replace(&mut self, next: Result<Config, ReloadError>) -> Result<usize, ReloadError> {
         let next = self.merge(next?)?;
+        let keys = self.session_keys(&next).await;
         let providers = self.loader.load(&next).await?;
         let refusals = self.refusals(&providers).await;
         if !refusals.is_empty() {
@@ -147,6 +150,9 @@ impl Reloader {
             self.loader.changed(&providers).iter().map(|loaded| loaded.config.name.clone()).collect();
         // The last thing that can fail: from here on the new set serves.
         self.live.replace(live_gate(&next, &providers, 0, &self.entry)?);
+        if let Some(keys) = keys {
+            self.sealer.replace_keys(keys.secrets());
+        }
         // A provider that has changed begins with a clean bill, and one that is gone leaves none.
         let gone = self.loader.retire_all_but(&providers);
         changed.iter().chain(&gone).for_each(|name| self.metrics.quarantined(name, false));
@@ -157,6 +163,13 @@ impl Reloader {
         Ok(count)
     }
 
+    /// `None`: they cannot be read, which is logged, and the present keys stay.
+    async fn session_keys(&self, next: &Config) -> Option<SessionKeys> {
+        let (running, next) = (self.running.clone(), next.clone());
+        let read = tokio::task::spawn_blocking(move || SessionKeys::reload(&running, &next)).await.ok()?;
+        read.inspect_err(|error| tracing::error!(%error, "the present session keys stay")).ok()
+    }
+
     async fn read(&self) -> Result<Config, ReloadError> {
         let (home, file) = (self.running.home.clone(), self.running.file.clone());
         let environment = self.running.environment.clone();
@@ -164,8 +177,8 @@ impl Reloader {
         Ok(read.with(&self.overrides))
     }
 
-    /// What runs, with the providers and the token routes of the new configuration. The other settings belong to
-    /// the process.
+    /// What runs, with the providers, the token routes, the roles and the session keys of the new configuration. The other
+    /// settings belong to the process.
     fn merge(&self, next: Config) -> Result<Config, ReloadError> {
         let (old, new) = (&self.running.dashboard, &next.dashboard);
         // A scope that is no longer the drain scope in the file still is in this process.
@@ -181,12 +194,9 @@ impl Reloader {
             || old.max_marker_age != new.max_marker_age
             || old.guest_memory_bytes != new.guest_memory_bytes
             || old.host != new.host
-            || old.port != new.port
-            || !old.session_keys.iter().map(Secret::expose).eq(new.session_keys.iter().map(Secret::expose));
+            || old.port != new.port;
         if other {
-            tracing::warn!(
-                "settings beside the providers and token routes have changed: they wait for a restart"
-            );
+            tracing::warn!("settings that only a start reads have changed: they wait for a restart");
         }
         // A file that is being replaced may be empty for a moment: the secret that is known stays valid.
         let found = &new.drain_secrets;
@@ -199,6 +209,8 @@ impl Reloader {
         merged.files = next.files;
         merged.dashboard.providers = next.dashboard.providers;
         merged.dashboard.token_routes = next.dashboard.token_routes;
+        merged.dashboard.access = next.dashboard.access;
+        merged.dashboard.session_keys = next.dashboard.session_keys;
         Ok(merged)
     }
 
@@ -256,11 +268,12 @@ async fn next_cause(files: &mut FileWatch, request: &ReloadRequest) -> &'static 
     }
 }
 
-/// The configuration, its secrets, and the components.
+/// The configuration, its secrets, the session keys in the home, and the components.
 pub(super) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
     let components = config.dashboard.providers.iter().filter_map(|provider| match &provider.component {
         ComponentRef::Path(path) => Some(path.clone()),
         ComponentRef::Builtin(_) => None,
     });
-    config.files.iter().cloned().chain(components).collect()
+    let own_key = config.dashboard.session_keys.is_empty().then(|| session_key::file(config));
+    config.files.iter().cloned().chain(components).chain(own_key).collect()
 }

@@ -1,4 +1,4 @@
-use super::{NoBearer, Principal, ProviderName};
+use super::{NoBearer, Principal, ProviderName, Session};
 
 /// The statuses a refusal can have. None of them is a success, so a refusal can never let anyone in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum DenialStatus {
     Unauthorized,
     /// 403.
     Forbidden,
+    /// 403 for a person whom `dashboard.access` gives no role.
+    NoRole,
     /// 503: try again in a second.
     Unavailable,
 }
@@ -57,6 +59,12 @@ impl Denial {
     pub(super) fn missing_scope(principal: &Principal) -> Self {
         let detail = format!("{} of {} lacks the route's scope", principal.name(), principal.provider());
         Self::new(DenialStatus::Forbidden, "missing_scope", detail)
+    }
+
+    pub(super) fn no_role(session: &Session) -> Self {
+        let detail =
+            format!("dashboard.access gives {} of {} no role", session.claims.user_id, session.provider);
+        Self::new(DenialStatus::NoRole, "not_permitted", detail)
     }
 
     pub(super) fn unreachable(provider: ProviderName) -> Self {

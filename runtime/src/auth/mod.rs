@@ -3,12 +3,15 @@
 //! **Invariant:** nothing here names a web framework, an engine, a file or a clock. (The refresher's cache forgets by
 //! a clock of its own.)
 
+mod access;
 mod bearer;
 mod chain;
+mod cut_off;
 mod denial;
 mod gate;
 mod groups;
 mod health;
+mod known_sessions;
 mod name;
 mod principal;
 mod provider;
@@ -23,22 +26,25 @@ mod throttle;
 mod ticket;
 mod visible_text;
 
+pub use access::{Access, AccessRule, Role};
 pub use bearer::{BearerToken, MAX_HEADER_BYTES, NoBearer};
 pub use chain::{ChainReport, Verified};
+pub use cut_off::{CutOff, CutOffs, MAX_CUT_OFFS, SessionFacts, Whose};
 pub use denial::{Denial, DenialStatus};
 pub use gate::{
-    Caller, CookieChange, Decision, Gate, Judgement, People, PeopleGate, Permit, RESUME_PATH, RequestFacts,
-    SessionEvent, VERIFY_PATH, WS_PATH,
+    Caller, CookieChange, Decision, Gate, Judgement, OperatorPermit, People, PeopleGate, Permit, RESUME_PATH,
+    RequestFacts, SessionEvent, VERIFY_PATH, WS_PATH,
 };
 pub use health::{
     CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Spent, Usage,
 };
+pub use known_sessions::{KnownSession, KnownSessions, Listing, MAX_KNOWN, Sighting};
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{
     BoxFuture, CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, PasswordProvider, PasswordVerdict,
-    ProviderFault, RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict, TokenProvider,
-    TokenVerdict,
+    ProviderFault, RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict,
+    TokenProvider, TokenVerdict,
 };
 pub use redirect_target::safe_target;
 pub use refresh::{Refresher, SHARED_FOR};

@@ -106,7 +106,7 @@ async fn redeem(registered: &Registered, token: &SessionToken, by: Instant) -> R
             Refreshed::Over("another_user")
         }
         Ok(RefreshVerdict::Refreshed(claims)) => {
-            Refreshed::Renewed(Arc::new(Session::mint(registered, token.id.clone(), claims)))
+            Refreshed::Renewed(Arc::new(Session::mint(registered, token.id.clone(), token.opened_at, claims)))
         }
         Err(fault) => Refreshed::Unanswered(fault),
     }

@@ -171,22 +171,25 @@ pub struct Session {
     pub provider: ProviderName,
     /// The SHA-256 digest of that provider's component; `None` for a native one.
     pub component: Option<Arc<str>>,
+    /// When the person signed in, in seconds since the Unix epoch. It stays through every refresh.
+    pub opened_at: u64,
     /// What the provider says of the person, checked.
     pub claims: SessionClaims,
 }
 
 impl Session {
     /// The one way from claims to belief: the registered name is stamped on.
-    pub(super) fn mint(by: &Registered, id: SessionId, claims: SessionClaims) -> Self {
-        Self { id, provider: by.name.clone(), component: by.component.clone(), claims }
+    pub(super) fn mint(by: &Registered, id: SessionId, opened_at: u64, claims: SessionClaims) -> Self {
+        Self { id, provider: by.name.clone(), component: by.component.clone(), opened_at, claims }
     }
 
-    /// A session that begins: people who sign in get a new one, whatever they brought.
+    /// A session that begins: people who sign in get a new one, whatever they brought. `opened_at` is in seconds since
+    /// the Unix epoch.
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn open(by: &Registered, claims: SessionClaims) -> Result<Self, getrandom::Error> {
-        Ok(Self::mint(by, SessionId::generate()?, claims))
+    pub fn open(by: &Registered, opened_at: u64, claims: SessionClaims) -> Result<Self, getrandom::Error> {
+        Ok(Self::mint(by, SessionId::generate()?, opened_at, claims))
     }
 }
 
@@ -221,6 +224,9 @@ pub struct SessionToken {
     pub user_id: String,
     /// Seconds since the Unix epoch: when the access token ends.
     pub expires_at: u64,
+    /// When the person signed in, in seconds since the Unix epoch. 0 in a cookie that does not say.
+    #[serde(default)]
+    pub opened_at: u64,
     /// Milliseconds since the Unix epoch: when the cookie was written. Zero in cookies of earlier releases.
     #[serde(default)]
     pub written_at: u64,
@@ -270,7 +276,7 @@ pub(super) mod tests {
     /// Somebody's session.
     pub(in crate::auth) fn a_session(user: &str) -> Session {
         let by = Registered::new(ProviderName::new("basic").unwrap(), [].into());
-        Session::open(&by, session(user, NOW + 60).unwrap()).unwrap()
+        Session::open(&by, NOW, session(user, NOW + 60).unwrap()).unwrap()
     }
 
     const NOW: u64 = 1_000_000_000;

@@ -1,7 +1,7 @@
-use super::SessionId;
+use super::{CutOff, CutOffs, Session, SessionFacts, SessionId, Whose};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Sessions that are known to be over. More, and the oldest are forgotten.
@@ -18,12 +18,19 @@ pub struct Sessions {
 
 struct Table {
     ended: LastFew<SessionId>,
-    followed: HashMap<SessionId, watch::Sender<bool>>,
+    cut_offs: CutOffs,
+    followed: HashMap<SessionId, Followers>,
+}
+
+/// Pages of one session that wait for its end.
+struct Followers {
+    pages: watch::Sender<bool>,
+    session: Arc<Session>,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { ended: LastFew::new(MAX_ENDED), followed: HashMap::new() }
+        Self { ended: LastFew::new(MAX_ENDED), cut_offs: CutOffs::default(), followed: HashMap::new() }
     }
 }
 
@@ -31,12 +38,13 @@ impl Default for Table {
 pub type Followed = watch::Receiver<bool>;
 
 impl Sessions {
-    /// These are over, the oldest first.
-    pub fn with_ended(ended: impl IntoIterator<Item = SessionId>) -> Self {
+    /// These are over, the oldest first, and those before the cut-offs.
+    pub fn with_ended(ended: impl IntoIterator<Item = SessionId>, cut_offs: CutOffs) -> Self {
         let sessions = Self::default();
         for id in ended {
             sessions.end(&id);
         }
+        sessions.table().cut_offs = cut_offs;
         sessions
     }
 
@@ -44,9 +52,44 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Was this session ended here?
-    pub fn is_over(&self, id: &SessionId) -> bool {
-        self.table().ended.contains(id)
+    /// Whether this session was ended here.
+    pub fn is_over(&self, session: &SessionFacts<'_>) -> bool {
+        self.table().is_over(session)
+    }
+
+    /// The time to write into a session that is opened now, in seconds since the Unix epoch: `session.opened_at`, or the
+    /// second after the cut-offs that hold for the person.
+    pub fn opening_time(&self, session: &SessionFacts<'_>) -> u64 {
+        self.table().cut_offs.opening_time(session)
+    }
+
+    /// The cut-off for these sessions at `now`, which ends each of them that is open: see [`CutOffs::next`].
+    pub fn next_cut_off(&self, whose: Whose, now: u64) -> CutOff {
+        self.table().cut_offs.next(whose, now)
+    }
+
+    /// Those of the cut-offs that do not hold here yet.
+    pub fn new_among(&self, cut_offs: &CutOffs) -> Vec<CutOff> {
+        let table = self.table();
+        cut_offs.all().into_iter().filter(|cut_off| !table.cut_offs.has(cut_off)).collect()
+    }
+
+    /// Until when the sessions of everyone are over, in seconds since the Unix epoch.
+    pub fn everyone_is_over_until(&self) -> Option<u64> {
+        self.table().cut_offs.everyone()
+    }
+
+    /// Ends every session that the cut-off ends, and notifies their followers.
+    pub fn cut_off(&self, cut_off: CutOff) {
+        let mut table = self.table();
+        table.followed.retain(|_, followers| {
+            let is_over = cut_off.ends(&(&*followers.session).into());
+            if is_over {
+                followers.pages.send_replace(true);
+            }
+            !is_over
+        });
+        table.cut_offs.add(cut_off);
     }
 
     /// Ends a session: from now on none of its tokens is accepted, and its followers are notified. Returns false if it
@@ -55,20 +98,27 @@ impl Sessions {
         let mut table = self.table();
         let is_new = table.ended.insert(id.clone());
         if let Some(followers) = table.followed.remove(id) {
-            followers.send_replace(true);
+            followers.pages.send_replace(true);
         }
         is_new
     }
 
     /// Follows a session from now on. `None`: as many do as may.
-    pub fn follow(&self, id: &SessionId) -> Option<Followed> {
+    pub fn follow(&self, session: &Arc<Session>) -> Option<Followed> {
         let mut table = self.table();
-        if table.ended.contains(id) {
+        if table.is_over(&(&**session).into()) {
             return Some(watch::channel(true).1);
         }
-        table.followed.retain(|_, followers| followers.receiver_count() > 0);
-        let followers = table.followed.entry(id.clone()).or_insert_with(|| watch::channel(false).0);
-        (followers.receiver_count() < MAX_FOLLOWERS).then(|| followers.subscribe())
+        table.followed.retain(|_, followers| followers.pages.receiver_count() > 0);
+        let begin = || Followers { pages: watch::channel(false).0, session: session.clone() };
+        let pages = &table.followed.entry(session.id.clone()).or_insert_with(begin).pages;
+        (pages.receiver_count() < MAX_FOLLOWERS).then(|| pages.subscribe())
+    }
+}
+
+impl Table {
+    fn is_over(&self, session: &SessionFacts<'_>) -> bool {
+        self.ended.contains(session.id) || self.cut_offs.end(session)
     }
 }
 
@@ -107,6 +157,7 @@ impl<T: Clone + Eq + Hash> LastFew<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::session::tests::a_session;
     use super::*;
 
     #[test]
@@ -119,14 +170,28 @@ mod tests {
     #[test]
     fn ended_session_is_told_to_its_followers_and_never_followed_again() {
         let sessions = Sessions::default();
-        let id = SessionId::generate().unwrap();
-        let all: Vec<_> = (0..MAX_FOLLOWERS).map(|_| sessions.follow(&id).unwrap()).collect();
-        assert!(sessions.follow(&id).is_none(), "as many as may");
+        let session = Arc::new(a_session("ada"));
+        let all: Vec<_> = (0..MAX_FOLLOWERS).map(|_| sessions.follow(&session).unwrap()).collect();
+        assert!(sessions.follow(&session).is_none(), "as many as may");
         drop(all);
-        let followed = sessions.follow(&id).unwrap();
-        assert!(!*followed.borrow() && !sessions.is_over(&id));
-        sessions.end(&id);
-        assert!(*followed.borrow() && sessions.is_over(&id));
-        assert!(*sessions.follow(&id).unwrap().borrow());
+        let followed = sessions.follow(&session).unwrap();
+        assert!(!*followed.borrow() && !sessions.is_over(&(&*session).into()));
+        sessions.end(&session.id);
+        assert!(*followed.borrow() && sessions.is_over(&(&*session).into()));
+        assert!(*sessions.follow(&session).unwrap().borrow());
+    }
+
+    #[test]
+    fn cut_off_reaches_the_followers_of_the_sessions_that_it_ends() {
+        let sessions = Sessions::default();
+        let [ada, bob] = ["ada", "bob"].map(|user| Arc::new(a_session(user)));
+        let [of_ada, of_bob] = [&ada, &bob].map(|session| sessions.follow(session).unwrap());
+        let whose = Whose { user_id: Some("ada".to_owned()), ..Whose::default() };
+        let cut_off = sessions.next_cut_off(whose, ada.opened_at);
+        sessions.cut_off(cut_off);
+        assert!(*of_ada.borrow() && sessions.is_over(&(&*ada).into()));
+        assert!(!*of_bob.borrow() && !sessions.is_over(&(&*bob).into()));
+        let again = SessionFacts { opened_at: sessions.opening_time(&(&*ada).into()), ..(&*ada).into() };
+        assert!(!sessions.is_over(&again), "a session that is opened afterwards");
     }
 }

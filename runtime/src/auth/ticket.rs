@@ -80,9 +80,12 @@ impl Tickets {
         (spent.expires > now).then_some(spent.holder)
     }
 
-    /// The tickets of a session that is over are worth nothing.
-    pub fn revoke(&self, session: &SessionId) {
-        self.waiting().retain(|_, ticket| ticket.holder.session() != Some(session));
+    /// Revokes the tickets of sessions that are over.
+    pub fn revoke(&self, is_over: impl Fn(&Session) -> bool) {
+        self.waiting().retain(|_, ticket| match &ticket.holder {
+            TicketHolder::Person(session) => !is_over(session),
+            TicketHolder::ProcessTokenHolder => true,
+        });
     }
 }
 
@@ -118,7 +121,7 @@ mod tests {
         assert!(tickets.spend(&late, now + TICKET_LIFE).is_none());
         let [ticket, revoked] = [mint(), mint()];
         assert!(tickets.spend(&ticket, now).is_some());
-        tickets.revoke(&session.id);
+        tickets.revoke(|one| one.id == session.id);
         assert!(tickets.spend(&revoked, now).is_none());
         assert!(tickets.spend("made up", now).is_none());
     }

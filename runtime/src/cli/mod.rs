@@ -32,6 +32,7 @@ mod provider_check;
 mod provider_new;
 mod secret;
 mod serve;
+mod session;
 mod signals;
 mod starter;
 mod table;
@@ -121,6 +122,9 @@ enum Command {
     GatewayRestart(gateway_restart::GatewayRestartArgs),
     /// Begin, cancel, watch or await a drain, as a platform service does
     Drain(drain::DrainArgs),
+    /// Look at the sessions of people, and end them
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Look at, and try out, auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -201,6 +205,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Gateway(arguments) => gateway::run(&common, &arguments),
         Command::GatewayRestart(arguments) => gateway_restart::run(&common, &arguments),
         Command::Drain(arguments) => drain::run(&common, &arguments),
+        Command::Session(command) => session::run(&common, &command),
         Command::Provider(command) => provider::run(&common, command),
         Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),

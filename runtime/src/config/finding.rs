@@ -56,13 +56,13 @@ pub(super) fn unmet_routes(
     routes.iter().filter(|(_, _, scope)| is_unmet(scope)).map(complaint).collect()
 }
 
-/// Complains about the session key that the home keeps, if it is weak: the dashboard does not start with it. An empty file
-/// is no complaint, since a new key is made then.
+/// Complains about the session keys that the home keeps, if one is weak: the dashboard does not start with it. An empty
+/// file is no complaint, since a new key is made then.
 pub(super) fn weak_home_key(home: &Path) -> Option<Finding> {
     let path = home.join(SESSION_KEY_FILE);
     let key = Zeroizing::new(atomic_file::read(&path).ok()?);
-    let key = std::str::from_utf8(&key).ok()?.trim();
-    let weak = Strength::KEY.judge(key).err().filter(|_| !key.is_empty())?;
+    let mut keys = std::str::from_utf8(&key).ok()?.lines().map(str::trim).filter(|key| !key.is_empty());
+    let weak = keys.find_map(|key| Strength::KEY.judge(key).err())?;
     let text =
         format!("{}: the key is refused: {weak}: remove the file, and a new one is made", path.display());
     Some(Finding { is_mistake: true, text })
@@ -124,9 +124,12 @@ mod tests {
     fn weak_key_of_the_home_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(SESSION_KEY_FILE);
-        for (key, is_weak) in
-            [("hunter2hunter2\n", true), ("", false), ("9f3c1b7e2d8a4650c1e7b93f60d2a548\n", false)]
-        {
+        for (key, is_weak) in [
+            ("hunter2hunter2\n", true),
+            ("", false),
+            ("9f3c1b7e2d8a4650c1e7b93f60d2a548\n", false),
+            ("9f3c1b7e2d8a4650c1e7b93f60d2a548\nhunter2\n", true),
+        ] {
             fs::write(&path, key).unwrap();
             let found = weak_home_key(folder.path());
             assert_eq!(found.is_some(), is_weak, "{found:?}");

@@ -63,6 +63,14 @@ pub(super) fn display_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// The name of a person or a group, as providers write it.
+pub(super) fn access_name(text: &str) -> Result<String, &'static str> {
+    match text.trim() == text && !text.is_empty() && !text.contains(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err("must be a name without space around it and without control characters"),
+    }
+}
+
 pub(super) fn served_path(text: &str) -> Result<String, String> {
     if SERVED_PATHS.contains(&text) {
         return Ok(text.to_owned());

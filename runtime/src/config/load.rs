@@ -1,5 +1,6 @@
 //! From the file's text to [`Config`].
 
+use super::access::read_access;
 use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes, weak_home_key};
 use super::forms::{cookie_name, host_name, network, parse_bind_host, public_url, served_path};
 use super::original::{self, Outcome};
@@ -208,6 +209,7 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let memory_mib: Option<usize> = sandbox.integer("memory_mib", reader, 16..=16_777_216);
     sandbox.finish(reader);
     let providers = read_providers(&mut section, &drain_scope, file, reader);
+    let access = read_access(&mut section, &providers, reader);
     let token_routes = read_token_routes(&mut section, reader);
     reader.findings.extend(unmet_routes(&token_routes, &providers, &drain_scope));
     let config = DashboardConfig {
@@ -226,6 +228,7 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         guest_memory_bytes: memory_mib.map(|mib| mib * 1024 * 1024),
         providers,
         token_routes: token_routes.into_iter().map(|(_, path, scope)| (path, scope)).collect(),
+        access,
         drain_scope,
     };
     section.finish(reader);
@@ -477,6 +480,20 @@ gateway:
             ("dashboard: {session_key: short}", "at least 32 characters"),
             ("dashboard: {session_key: {env: PORTCULLIS_NO_SUCH}}", "PORTCULLIS_NO_SUCH is not set"),
             ("dashboard: {session_key: {file: no-such}}", "cannot read /home/no-such"),
+            ("dashboard: {access: }", "`dashboard.access` has no value"),
+            ("dashboard: {access: {role: operator}}", "`dashboard.access` must be a list, not a map"),
+            ("dashboard: {access: [{users: [ada]}]}", "`dashboard.access[0].role` is missing"),
+            ("dashboard: {access: [{role: admin}]}", "must be operator, viewer or none"),
+            ("dashboard: {access: [{role: none, user: [ada]}]}", "did you mean `users`?"),
+            ("dashboard: {access: [{role: operator, users: }]}", "`dashboard.access[0].users` is empty"),
+            ("dashboard: {access: [{role: operator, users: []}]}", "`dashboard.access[0].users` is empty"),
+            ("dashboard: {access: [{role: operator, users: [' ada']}]}", "without space around it"),
+            (
+                "dashboard: {access: [{role: operator, groups: ops}]}",
+                "`dashboard.access[0].groups` must be a list",
+            ),
+            ("dashboard: {access: [{role: none, provider: }]}", "`dashboard.access[0].provider` is empty"),
+            ("dashboard: {access: [{role: none, provider: corp}]}", "no provider is named `corp`"),
             ("gateway: {listen: here}", "is no address and port"),
             (
                 "gateway: {command: my-agent --stdin}",

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing else reads the environment or the configuration file, and no secret that was read
 //! can be printed from here.
 
+mod access;
 mod environment;
 mod finding;
 mod forms;
@@ -23,7 +24,7 @@ pub use load::{load, load_for_gateway, load_text};
 pub use mistakes::{ConfigError, Mistake};
 pub use secret::Secret;
 
-use crate::auth::{ProviderName, Scope};
+use crate::auth::{Access, ProviderName, Scope};
 use crate::sandbox::{HttpGrant, Limits};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,6 +106,8 @@ pub struct DashboardConfig {
     pub providers: Vec<ProviderConfig>,
     /// Beside the built-in ones.
     pub token_routes: Vec<(String, Scope)>,
+    /// Which people have which role.
+    pub access: Access,
 }
 
 /// The drain secrets as they were found.

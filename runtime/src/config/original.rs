@@ -117,6 +117,11 @@ pub(super) fn fill(dashboard: &mut DashboardConfig, values: &Values) -> Outcome 
     outcome
 }
 
+/// Whether the variables can make a provider of this name.
+pub(super) fn can_make(name: &str) -> bool {
+    BUILTINS.iter().any(|builtin| builtin.name == name)
+}
+
 /// Placeholders, and a weak signing secret.
 fn unusable(values: &Values) -> Vec<Mistake> {
     let mut mistakes = Vec::new();

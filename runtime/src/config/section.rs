@@ -71,6 +71,11 @@ impl Section {
         (!matches!(node.value, Yaml::Null)).then_some(node)
     }
 
+    /// Where a key stands, also one without a value, which [`take`](Self::take) does not tell from an absent one.
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        self.entries.iter().find(|(entry, _)| entry.text == key).map(|(entry, _)| entry.place)
+    }
+
     /// Takes a map out; an absent one is an empty one.
     pub(super) fn section(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Self {
         let empty = Node { value: Yaml::Null, place: self.place };

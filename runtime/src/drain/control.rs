@@ -2,7 +2,7 @@ use super::verdict::expiry_after;
 use super::{
     Epoch, Lease, Leases, Marker, MarkerFile, MarkerState, StaleReason, TooManyLeases, Verdict, judge,
 };
-use crate::auth::Permit;
+use crate::auth::OperatorPermit;
 use jiff::{Timestamp, Unit};
 use std::io;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ impl DrainControl {
     ///
     /// # Errors
     /// The marker could not be written, or too many owners hold a lease. The caller must not report that the agent drains.
-    pub async fn begin(&self, permit: &Permit, request: BeginRequest) -> Result<Changed, DrainError> {
+    pub async fn begin(&self, permit: &OperatorPermit, request: BeginRequest) -> Result<Changed, DrainError> {
         let principal = permit.name().to_owned();
         self.carry_out(|reply| Operation::Begin { principal, request, reply }).await
     }
@@ -129,7 +129,7 @@ impl DrainControl {
     ///
     /// # Errors
     /// The marker is unchanged.
-    pub async fn cancel(&self, permit: &Permit, cancel: Cancel) -> Result<Changed, DrainError> {
+    pub async fn cancel(&self, permit: &OperatorPermit, cancel: Cancel) -> Result<Changed, DrainError> {
         let principal = permit.name().to_owned();
         self.carry_out(|reply| Operation::Cancel { principal, cancel, reply }).await
     }

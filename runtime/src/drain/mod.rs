@@ -1,7 +1,7 @@
 //! Draining: the secret, the leases, the marker, and its meaning.
 //!
-//! **Invariant:** no marker is written without a [`Permit`](crate::auth::Permit), and no provider in a
-//! sandbox is ever asked about the drain secret.
+//! **Invariant:** no marker is written without an [`OperatorPermit`](crate::auth::OperatorPermit), and no provider in
+//! a sandbox is ever asked about the drain secret.
 
 mod control;
 mod epoch;

@@ -30,8 +30,8 @@ pub(super) async fn me(Permitted(permit): Permitted) -> Response {
             let claims = &session.claims;
             let body = json!({
                 "user_id": claims.user_id, "email": claims.email, "display_name": claims.display_name,
-                "org_id": claims.org_id, "groups": claims.groups, "provider": session.provider,
-                "expires_at": claims.expires_at,
+                "org_id": claims.org_id, "groups": claims.groups, "role": permit.role(),
+                "provider": session.provider, "expires_at": claims.expires_at,
             });
             Json(body).into_response()
         }

@@ -5,10 +5,10 @@ use super::context::Context;
 use super::fields::{self, echo, flag_in, present, seconds_in, text_in};
 use super::parameters::Parameters;
 use super::status::Observed;
-use super::whoami::Permitted;
+use super::whoami::Operator;
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
-use crate::auth::{Permit, ProviderName};
+use crate::auth::{OperatorPermit, Permit, ProviderName};
 use crate::drain::{
     BeginRequest, Cancel, Changed, DrainError, Lease, MAX_OWNER_CHARS, MAX_REASON_CHARS, MAX_TTL_SECONDS,
 };
@@ -47,7 +47,7 @@ struct Request {
 pub(super) async fn control(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
-    Permitted(permit): Permitted,
+    Operator(permit): Operator,
     BoundedBody(body): BoundedBody,
 ) -> Response {
     let request = match Request::parse(&body) {
@@ -75,7 +75,7 @@ pub(super) async fn control(
 pub(super) async fn from_page(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
-    Permitted(permit): Permitted,
+    Operator(permit): Operator,
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
@@ -84,7 +84,7 @@ pub(super) async fn from_page(
         Err(mistake) => return respond::bad_request(&mistake),
     };
     let home = context.site.path("/");
-    let answer = control(State(dashboard), context, Permitted(permit), BoundedBody(body)).await;
+    let answer = control(State(dashboard), context, Operator(permit), BoundedBody(body)).await;
     if is_form { respond::back_to(home, answer) } else { answer }
 }
 
@@ -103,6 +103,7 @@ fn of_form(mut fields: Map<String, Value>) -> Result<Value, String> {
 /// longer `N`, or when the time is up.
 pub(super) async fn picture(
     State(dashboard): State<Arc<Dashboard>>,
+    _: Operator,
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Response {
@@ -154,7 +155,7 @@ fn names_tag(sent: &[u8], tag: &str) -> bool {
 
 async fn begin(
     dashboard: &Dashboard,
-    permit: &Permit,
+    permit: &OperatorPermit,
     ip: Option<String>,
     request: BeginRequest,
 ) -> Result<Value, Response> {
@@ -184,7 +185,7 @@ async fn begin(
 
 async fn end(
     dashboard: &Dashboard,
-    permit: &Permit,
+    permit: &OperatorPermit,
     ip: Option<String>,
     cancel: Cancel,
 ) -> Result<Value, Response> {

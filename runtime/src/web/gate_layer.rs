@@ -13,10 +13,10 @@ use super::site::{Arrival, Site};
 use crate::audit::{EventName, Record};
 use crate::auth::{
     Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
-    RequestFacts, SessionEvent, VERIFY_PATH, WS_PATH,
+    RequestFacts, SessionEvent, Sighting, VERIFY_PATH, WS_PATH,
 };
 use axum::extract::Request;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -70,6 +70,9 @@ pub(super) async fn pass(
         }
         Decision::Permitted(permit) if !works_here(&permit, &context) => refuse_outside(&context, &request),
         Decision::Permitted(permit) => {
+            if let Caller::Person(session) = permit.caller() {
+                serving.gate.people().known.saw(session, sighting(&request, &context));
+            }
             // No handler, and nothing behind one, has any use for the credential.
             request.headers_mut().remove(AUTHORIZATION);
             request.headers_mut().remove(SESSION_TOKEN);
@@ -80,6 +83,11 @@ pub(super) async fn pass(
     };
     session_cookie::set(response.headers_mut(), cookies);
     response
+}
+
+fn sighting<'a>(request: &'a Request, context: &Context) -> Sighting<'a> {
+    let user_agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
+    Sighting { now: now(), address: context.ip(), user_agent }
 }
 
 fn context(dashboard: &Dashboard, arrival: Arrival, request: &Request) -> Context {

@@ -22,7 +22,7 @@
       Object.assign(cell, { colSpan: columns, className: "muted", textContent: empty });
       made.push(cell.parentElement);
     }
-    at(id).replaceChildren(...made);
+    at(id)?.replaceChildren(...made);
   };
 
   const age = (since) => {
@@ -64,7 +64,7 @@
     rows("audit", records.filter(matches).slice(0, 200),
       (record) => [when(record.ts), record.event, details(record)], "nothing", 3);
   };
-  at("audit-filter").addEventListener("input", showAudit);
+  at("audit-filter")?.addEventListener("input", showAudit);
 
   const handlers = {
     status(message) {

@@ -25,7 +25,15 @@ fn script_json(value: &Value) -> String {
     value.to_string().replace('<', "\\u003c").replace('>', "\\u003e")
 }
 
-pub(super) fn body(site: &Site, session: Option<&Session>, moment: &Moment, dashboard: &Dashboard) -> Markup {
+/// What the page shows, and to whom.
+pub(super) struct Viewed<'a> {
+    pub(super) session: Option<&'a Session>,
+    pub(super) moment: &'a Moment,
+    pub(super) is_operator: bool,
+}
+
+pub(super) fn body(site: &Site, viewed: &Viewed<'_>, dashboard: &Dashboard) -> Markup {
+    let Viewed { session, moment, is_operator } = *viewed;
     html! {
         header.bar {
             h1 { "Portcullis" }
@@ -39,13 +47,15 @@ pub(super) fn body(site: &Site, session: Option<&Session>, moment: &Moment, dash
         }
         main {
             (gateway(&moment.status))
-            @if !dashboard.page.insecure {
+            @if is_operator && !dashboard.page.insecure {
                 (drain(site, &moment.status))
                 (restart(site, &moment.status))
             }
-            (turns(&moment.status))
-            (providers(&moment.providers))
-            (audit())
+            @if is_operator {
+                (turns(&moment.status))
+                (providers(&moment.providers))
+                (audit())
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Dashboard;
 use super::status::Observed;
-use super::whoami::Permitted;
+use super::whoami::Operator;
 use crate::auth::{ProviderFault, ProviderName, Spent};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
@@ -273,7 +273,7 @@ pub(super) fn route_of(request: &Request) -> Route {
     Route(request.extensions().get::<MatchedPath>().cloned())
 }
 
-pub(super) async fn exposition(State(dashboard): State<Arc<Dashboard>>, _: Permitted) -> Response {
+pub(super) async fn exposition(State(dashboard): State<Arc<Dashboard>>, _: Operator) -> Response {
     let dropped = i64::try_from(dashboard.audit.dropped()).unwrap_or(i64::MAX);
     dashboard.metrics.audit_dropped.set(dropped);
     for provider in dashboard.live.now().gate.registry().iter() {

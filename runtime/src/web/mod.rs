@@ -29,6 +29,7 @@ mod respond;
 mod restart;
 mod routes;
 mod session_cookie;
+mod sessions;
 mod sign_in;
 mod site;
 mod status;
@@ -50,7 +51,7 @@ pub use sign_in::SignIns;
 pub use site::{PublicSite, Sites, is_plain_prefix};
 
 use crate::audit::AuditLog;
-use crate::auth::{BoxFuture, CallFault, Registered, SessionId};
+use crate::auth::{BoxFuture, CallFault, CutOff, Registered, SessionId};
 use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use std::sync::{Arc, Mutex};
@@ -69,8 +70,10 @@ pub struct Dashboard {
     pub sealer: CookieSealer,
     /// What sign-ins share.
     pub sign_ins: SignIns,
-    /// Writes down that a session is over. Waits for the disk.
-    pub ended: Arc<dyn Fn(SessionId) -> BoxFuture<'static, ()> + Send + Sync>,
+    /// Writes down that a session is over. Waits for the disk, and returns whether it is there.
+    pub ended: Arc<dyn Fn(SessionId) -> BoxFuture<'static, bool> + Send + Sync>,
+    /// The same for a cut-off.
+    pub cut_off: Arc<dyn Fn(CutOff) -> BoxFuture<'static, bool> + Send + Sync>,
     /// What is shown as it happens.
     pub feed: Feed,
     /// Web sockets that may be open at once.

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::live_page;
+use super::site::Site;
 use super::{Dashboard, respond};
 use crate::auth::{Caller, Permit};
 use axum::Extension;
@@ -74,6 +75,21 @@ pub(super) async fn icon() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "public, max-age=86400")], ICON)
 }
 
+/// For a person with a session and without a role: all that is left is to sign out.
+pub(super) fn no_role(site: &Site) -> Response {
+    let body = html! {
+        main.narrow {
+            h1 { "Portcullis" }
+            p.alert role="alert" { "You are signed in, but your account has no role on this dashboard. Ask an operator for access." }
+            form method="post" action=(site.path("/auth/logout")) {
+                button type="submit" { "Sign out" }
+            }
+        }
+    };
+    let page = Page { title: "No access · Portcullis", insecure: false, script: None };
+    respond_with(StatusCode::FORBIDDEN, &page, &body)
+}
+
 pub(super) async fn index(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
@@ -86,8 +102,14 @@ pub(super) async fn index(
         Some(Caller::Person(session)) => Some(session.clone()),
         _ => None,
     };
-    let moment = dashboard.feed.look().await;
-    let body = live_page::body(&context.site, session.as_deref(), &moment, &dashboard);
+    let mut moment = dashboard.feed.look().await;
+    // Without a permit the page is open to everyone, on a loopback bind or with --insecure.
+    let is_operator = permit.as_ref().is_none_or(|permit| permit.to_operate().is_some());
+    if !is_operator {
+        moment = moment.for_viewers();
+    }
+    let viewed = live_page::Viewed { session: session.as_deref(), moment: &moment, is_operator };
+    let body = live_page::body(&context.site, &viewed, &dashboard);
     let script = live_page::script(&context.site, &dashboard.page);
     let page = Page { title: "Portcullis", insecure: dashboard.page.insecure, script: Some(script) };
     respond_with(StatusCode::OK, &page, &body)

@@ -22,6 +22,11 @@ impl Parameters {
 }
 
 impl Parameters {
+    /// The names, one for each pair.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Is it there more than once?
     pub(super) fn is_repeated(&self, name: &str) -> bool {
         self.0.iter().filter(|(known, _)| known == name).count() > 1

@@ -1,8 +1,9 @@
 //! Answers that many handlers give, and the one place that turns a refusal into a response.
 
 use super::forward_auth;
+use super::page;
 use super::site::Site;
-use crate::auth::{Denial, DenialStatus, RESUME_PATH};
+use crate::auth::{Denial, DenialStatus, RESUME_PATH, Role};
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -47,6 +48,12 @@ pub(super) fn back_to(url: String, answer: Response) -> Response {
         return (StatusCode::SEE_OTHER, [(header::LOCATION, url)]).into_response();
     }
     answer
+}
+
+/// The caller is a person whose role does not suffice.
+pub(super) fn needs_role(role: Role) -> Response {
+    let detail = format!("This needs the role {role} (dashboard.access)");
+    error(StatusCode::FORBIDDEN, "forbidden", &detail)
 }
 
 /// A provider could not be asked, and nobody else can answer for it.
@@ -104,6 +111,10 @@ pub(super) fn denial(denial: &Denial, site: &Site, audience: Audience) -> Respon
             }
         }
         DenialStatus::Forbidden => error(StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+        DenialStatus::NoRole => match audience {
+            Audience::Browser => page::no_role(site),
+            Audience::Program => needs_role(Role::Viewer),
+        },
         DenialStatus::Unavailable => {
             unreachable(denial.unreachable.as_ref().map_or("", |name| name.as_str()))
         }

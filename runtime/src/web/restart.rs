@@ -4,10 +4,10 @@ use super::body::BoundedBody;
 use super::context::Context;
 use super::drain::record_of;
 use super::fields::{self, present, seconds_in, text_in};
-use super::whoami::Permitted;
+use super::whoami::Operator;
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
-use crate::auth::Permit;
+use crate::auth::OperatorPermit;
 use crate::drain::{Cancel, DrainError, MAX_REASON_CHARS};
 use crate::gateway::{MAX_RESTART_GRACE_SECONDS, RestartFile, RestartRequest};
 use axum::Json;
@@ -36,7 +36,7 @@ enum RestartError {
 pub(super) async fn control(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
-    Permitted(permit): Permitted,
+    Operator(permit): Operator,
     BoundedBody(body): BoundedBody,
 ) -> Response {
     let wish = match Wish::parse(&body) {
@@ -54,7 +54,7 @@ pub(super) async fn control(
 pub(super) async fn from_page(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
-    Permitted(permit): Permitted,
+    Operator(permit): Operator,
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
@@ -63,7 +63,7 @@ pub(super) async fn from_page(
         Err(mistake) => return respond::bad_request(&mistake),
     };
     let home = context.site.path("/");
-    let answer = control(State(dashboard), context, Permitted(permit), BoundedBody(body)).await;
+    let answer = control(State(dashboard), context, Operator(permit), BoundedBody(body)).await;
     if is_form { respond::back_to(home, answer) } else { answer }
 }
 
@@ -77,7 +77,7 @@ fn of_form(fields: Map<String, Value>) -> Value {
     Value::Object(typed.collect())
 }
 
-async fn restart(dashboard: &Dashboard, permit: &Permit, ip: Option<String>, wish: Wish) -> Response {
+async fn restart(dashboard: &Dashboard, permit: &OperatorPermit, ip: Option<String>, wish: Wish) -> Response {
     let Wish { grace, reason, ignored } = wish;
     let grace = grace.unwrap_or(dashboard.gateway.shutdown_grace);
     let record = record_of(EventName::GatewayRestart, permit, ip)

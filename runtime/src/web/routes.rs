@@ -1,12 +1,12 @@
 //! Every path that the dashboard serves.
 
 use super::{
-    Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, restart, sign_in, status,
-    whoami,
+    Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, restart, sessions, sign_in,
+    status, whoami,
 };
 use crate::auth::{RESUME_PATH, VERIFY_PATH, WS_PATH};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, any, delete, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
 use std::sync::Arc;
 
@@ -42,8 +42,15 @@ pub const PEOPLE_PATHS: &[&str] = &[
     WS_PATH,
     PAGE_DRAIN_PATH,
     PAGE_RESTART_PATH,
+    SESSIONS_PATH,
+    SESSION_PATH,
     "/favicon.ico",
 ];
+
+/// Shows sessions, and ends many.
+const SESSIONS_PATH: &str = "/api/sessions";
+/// Ends one session.
+const SESSION_PATH: &str = "/api/sessions/{id}";
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -68,6 +75,8 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
         (WS_PATH, get(live::socket)),
         (PAGE_DRAIN_PATH, post(drain::from_page)),
         (PAGE_RESTART_PATH, post(restart::from_page)),
+        (SESSIONS_PATH, get(sessions::list).delete(sessions::end_many)),
+        (SESSION_PATH, delete(sessions::end_one)),
         ("/favicon.ico", get(page::icon)),
         ("/api/status", get(status::status)),
         ("/metrics", get(metrics::exposition)),

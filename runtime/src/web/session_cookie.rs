@@ -7,6 +7,7 @@ use super::cookie_name::{CookieNames, FORMS, HOST, Kind, form_of, path_of, paths
 use super::request_cookies::RequestCookies;
 use super::site::Site;
 use crate::auth::{PresentedSession, Session, SessionToken};
+use arc_swap::ArcSwap;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine;
@@ -15,6 +16,7 @@ use cookie::{Cookie, CookieJar, Key, SameSite};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A cookie outlives its access token, so that a session that is over can be told from none.
@@ -28,13 +30,13 @@ const MARK_DIGITS: usize = 8;
 /// Fewest characters of a sealed value: a nonce and a tag in base64.
 const MIN_SEALED_CHARS: usize = 40;
 
-/// Seals and opens the values of cookies.
+/// Seals and opens the values of cookies. Clones share their keys.
 ///
 /// A sealed value ends with a mark of the key that sealed it. By it, a value of another dashboard on the same host, or of a
 /// replica with another key, can be told from one that was changed: the first is left alone, the second is deleted.
 #[derive(Clone)]
 pub struct CookieSealer {
-    keys: Vec<SealingKey>,
+    keys: Arc<ArcSwap<Vec<SealingKey>>>,
     names: CookieNames,
 }
 
@@ -53,6 +55,10 @@ struct SealingKey {
 pub(super) struct TooLarge(usize);
 
 impl SealingKey {
+    fn of_all<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Vec<Self> {
+        secrets.into_iter().map(Self::of).collect()
+    }
+
     fn of(secret: &[u8]) -> Self {
         let digest = Sha256::new().chain_update(b"portcullis cookie key").chain_update(secret).finalize();
         let mut mark = hex::encode(digest);
@@ -64,7 +70,13 @@ impl SealingKey {
 impl CookieSealer {
     /// The first of these secrets seals; all of them open, so that a new one can take over from an old one.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self { keys: secrets.into_iter().map(SealingKey::of).collect(), names: CookieNames::default() }
+        let keys = Arc::new(ArcSwap::from_pointee(SealingKey::of_all(secrets)));
+        Self { keys, names: CookieNames::default() }
+    }
+
+    /// From now on these secrets, in this sealer and its clones.
+    pub fn replace_keys<'a>(&self, secrets: impl IntoIterator<Item = &'a [u8]>) {
+        self.keys.store(Arc::new(SealingKey::of_all(secrets)));
     }
 
     /// The same, for cookies of these names.
@@ -76,7 +88,8 @@ impl CookieSealer {
     /// A value, sealed under the name of its cookie.
     pub fn seal(&self, name: &str, value: &impl Serialize) -> String {
         let text = serde_json::to_string(value).unwrap_or_default();
-        let Some(SealingKey { key, mark }) = self.keys.first() else { return String::new() };
+        let keys = self.keys.load();
+        let Some(SealingKey { key, mark }) = keys.first() else { return String::new() };
         let mut jar = CookieJar::new();
         jar.private_mut(key).add(Cookie::new(name.to_owned(), text));
         let sealed = jar.get(name).map(Cookie::value).unwrap_or_default();
@@ -89,7 +102,8 @@ impl CookieSealer {
         let jar = CookieJar::new();
         let open =
             |key: &SealingKey| jar.private(&key.key).decrypt(Cookie::new(name.to_owned(), sealed.to_owned()));
-        let opened = self.keys.iter().find_map(open)?;
+        let keys = self.keys.load();
+        let opened = keys.iter().find_map(open)?;
         serde_json::from_str(opened.value()).ok()
     }
 
@@ -103,7 +117,7 @@ impl CookieSealer {
         let (sealed, mark) = without_mark(value);
         let is_mark =
             |text: &str| text.len() == MARK_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let is_ours = |text: &str| self.keys.iter().any(|key| key.mark == text);
+        let is_ours = |text: &str| self.keys.load().iter().any(|key| key.mark == text);
         mark.is_none_or(|mark| is_mark(mark) && !is_ours(mark))
             && sealed.len() >= MIN_SEALED_CHARS
             && STANDARD.decode(sealed).is_ok()
@@ -156,6 +170,7 @@ impl CookieSealer {
             provider: session.provider.to_string(),
             user_id: claims.user_id.clone(),
             expires_at: claims.expires_at,
+            opened_at: session.opened_at,
             written_at: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             token: token.clone(),
         };
@@ -336,7 +351,8 @@ mod tests {
             refresh_token: Zeroizing::new(refresh.into()),
             groups: Vec::new(),
         };
-        Session::open(&Registered::new(ProviderName::new("basic").unwrap(), [].into()), claims).unwrap()
+        Session::open(&Registered::new(ProviderName::new("basic").unwrap(), [].into()), NOW.as_secs(), claims)
+            .unwrap()
     }
 
     fn sealer(keys: &[&[u8]]) -> CookieSealer {

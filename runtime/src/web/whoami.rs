@@ -1,7 +1,7 @@
 //! Who the caller is, and the permit that handlers take.
 
 use super::respond;
-use crate::auth::{Caller, Permit};
+use crate::auth::{Caller, OperatorPermit, Permit, Role};
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -23,6 +23,22 @@ impl<S: Sync> FromRequestParts<S> for Permitted {
                 Err(respond::internal_error())
             }
         }
+    }
+}
+
+/// The permit of a caller that may operate the gateway. A viewer gets 403.
+pub(super) struct Operator(pub(super) OperatorPermit);
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let Permitted(permit) = Permitted::from_request_parts(parts, state).await?;
+        let Some(operator) = permit.to_operate() else {
+            tracing::info!(path = parts.uri.path(), user = permit.name(), "refused: not an operator");
+            return Err(respond::needs_role(Role::Operator));
+        };
+        Ok(Self(operator))
     }
 }
 

@@ -1,5 +1,5 @@
 use super::super::{CallFault, Denial, ProviderName, Session};
-use super::{Caller, Permit, RequestFacts};
+use super::{Permit, RequestFacts};
 use std::sync::Arc;
 
 /// The gate's decision on one request.
@@ -69,10 +69,6 @@ impl Judgement {
 
     pub(super) fn token(decision: Decision, faults: Vec<(ProviderName, CallFault)>) -> Self {
         Self { token_route: true, faults, ..Self::people(decision) }
-    }
-
-    pub(super) fn person(session: Arc<Session>) -> Self {
-        Self::people(Decision::Permitted(Permit(Caller::Person(session))))
     }
 
     /// The session is over, or never was one.

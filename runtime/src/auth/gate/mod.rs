@@ -1,15 +1,17 @@
 mod judgement;
+mod permit;
 mod session;
 
 pub use judgement::{CookieChange, Decision, Judgement, SessionEvent};
+pub use permit::{Caller, OperatorPermit, Permit};
 
 use super::chain::{self, ChainReport, Verified};
 use super::refresh::Refresher;
 use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
 use super::{
-    BearerToken, Denial, PresentedSession, Principal, ProviderName, Registry, Required, SecretDigest,
-    Session, TokenRoutes, safe_target,
+    Access, BearerToken, CutOff, Denial, KnownSession, KnownSessions, PresentedSession, Registry, Required,
+    SecretDigest, SessionId, TokenRoutes, Whose, safe_target,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -66,6 +68,8 @@ pub struct People {
     pub gate: PeopleGate,
     /// Sessions that are over, and who follows one.
     pub sessions: Sessions,
+    /// Sessions that were seen.
+    pub known: KnownSessions,
     /// Refreshes under way, and those of a moment ago.
     pub refresher: Refresher,
     /// Tickets for web sockets.
@@ -75,62 +79,40 @@ pub struct People {
 impl People {
     /// Nobody yet.
     pub fn new(gate: PeopleGate) -> Self {
-        Self::with_sessions(gate, Sessions::default())
+        Self::with_sessions(gate, Sessions::default(), KnownSessions::default())
     }
 
-    /// Nobody yet, but for those who have left.
-    pub fn with_sessions(gate: PeopleGate, sessions: Sessions) -> Self {
-        Self { gate, sessions, refresher: Refresher::default(), tickets: Tickets::default() }
-    }
-}
-
-/// Who was let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// A machine, verified by a provider.
-    Service(Principal),
-    /// A person with a session.
-    Person(Arc<Session>),
-    /// Whoever holds this process's token.
-    ProcessTokenHolder,
-}
-
-/// Proof that the gate let a caller in. Only the gate makes one, so what asks for a permit cannot be reached
-/// by a request that the gate did not see.
-#[derive(Clone, Debug)]
-pub struct Permit(Caller);
-
-impl Permit {
-    /// Who was let in.
-    pub fn caller(&self) -> &Caller {
-        &self.0
+    /// With the sessions of earlier runs: those that are over, and those that were seen.
+    pub fn with_sessions(gate: PeopleGate, sessions: Sessions, known: KnownSessions) -> Self {
+        Self { gate, sessions, known, refresher: Refresher::default(), tickets: Tickets::default() }
     }
 
-    /// The provider that vouched for the caller.
-    pub fn provider(&self) -> Option<&ProviderName> {
-        match &self.0 {
-            Caller::Service(principal) => Some(principal.provider()),
-            Caller::Person(session) => Some(&session.provider),
-            Caller::ProcessTokenHolder => None,
-        }
+    /// Ends one session at once, with its sockets and tickets. Returns false if it had ended before.
+    pub fn end(&self, id: &SessionId) -> bool {
+        let is_new = self.sessions.end(id);
+        self.tickets.revoke(|session| session.id == *id);
+        self.known.remove(|known| known.id == *id);
+        is_new
     }
 
-    /// The caller's groups, as the identity provider names them.
-    pub fn groups(&self) -> &[String] {
-        match &self.0 {
-            Caller::Service(principal) => principal.groups(),
-            Caller::Person(session) => &session.claims.groups,
-            Caller::ProcessTokenHolder => &[],
-        }
+    /// Ends these sessions as of `now`, in seconds since the Unix epoch, and returns the cut-off and those that were listed.
+    pub fn end_all(&self, whose: Whose, now: u64) -> (CutOff, Vec<KnownSession>) {
+        let opened = self.known.newest_of(&whose).unwrap_or_default();
+        let cut_off = self.sessions.next_cut_off(whose, now.max(opened));
+        let ended = self.cut_off(&cut_off);
+        (cut_off, ended)
     }
 
-    /// The name to write into markers, logs and audit lines.
-    pub fn name(&self) -> &str {
-        match &self.0 {
-            Caller::Service(principal) => principal.name(),
-            Caller::Person(session) => &session.claims.user_id,
-            Caller::ProcessTokenHolder => "dashboard",
-        }
+    /// Takes sessions off the list that a request added again while they were ended.
+    pub fn forget_ended(&self) {
+        self.known.remove(|known| self.sessions.is_over(&known.facts()));
+    }
+
+    /// Ends every session that the cut-off ends, at once, with their sockets and tickets. Returns those that were listed.
+    pub fn cut_off(&self, cut_off: &CutOff) -> Vec<KnownSession> {
+        self.sessions.cut_off(cut_off.clone());
+        self.tickets.revoke(|session| cut_off.ends(&session.into()));
+        self.known.remove(|known| cut_off.ends(&known.facts()))
     }
 }
 
@@ -141,6 +123,7 @@ pub struct Gate {
     routes: TokenRoutes,
     registry: Registry,
     people: Arc<People>,
+    access: Access,
 }
 
 /// Who stands behind a reverse proxy asks here: a bearer token or a session, whichever the request has.
@@ -167,7 +150,18 @@ const PUBLIC: &[&str] = &[
 impl Gate {
     /// A gate over these routes and providers.
     pub fn new(routes: TokenRoutes, registry: Registry, people: Arc<People>) -> Self {
-        Self { routes, registry, people }
+        Self { routes, registry, people, access: Access::default() }
+    }
+
+    /// The same, with these roles for people.
+    #[must_use]
+    pub fn with_access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Which role a person has.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// The providers that are asked.
@@ -196,7 +190,8 @@ impl Gate {
     /// drain secret opens one route, and no application.
     async fn decide_verify(&self, required: Option<&Required>, facts: &RequestFacts<'_>) -> Judgement {
         let mut judgement = self.decide_token_route(required.unwrap_or(&Required::NoScope), facts).await;
-        if let Decision::Permitted(Permit(Caller::Service(principal))) = &judgement.decision
+        if let Decision::Permitted(permit) = &judgement.decision
+            && let Caller::Service(principal) = permit.caller()
             && principal.component().is_none()
         {
             judgement.decision = Decision::Refused(Denial::missing_scope(principal));
@@ -222,7 +217,7 @@ impl Gate {
         let ChainReport { verified, faults } =
             chain::verify_token(&self.registry, &token, scope, facts.by).await;
         let decision = match verified {
-            Verified::Accepted(principal) => Decision::Permitted(Permit(Caller::Service(principal))),
+            Verified::Accepted(principal) => Decision::Permitted(Permit::service(principal)),
             Verified::MissingScope(principal) => Decision::Refused(Denial::missing_scope(&principal)),
             Verified::Unreachable(provider) => Decision::Refused(Denial::unreachable(provider)),
             Verified::Unrecognized => Decision::Refused(Denial::unrecognized()),
@@ -240,10 +235,10 @@ impl Gate {
     fn decide_ticket(&self, facts: &RequestFacts<'_>) -> Decision {
         let holder = facts.ticket.and_then(|ticket| self.people.tickets.spend(ticket, facts.at));
         match holder {
-            Some(TicketHolder::Person(session)) if !self.people.sessions.is_over(&session.id) => {
-                Decision::Permitted(Permit(Caller::Person(session)))
+            Some(TicketHolder::Person(session)) if !self.people.sessions.is_over(&(&*session).into()) => {
+                self.decide_role(session)
             }
-            Some(TicketHolder::ProcessTokenHolder) => Decision::Permitted(Permit(Caller::ProcessTokenHolder)),
+            Some(TicketHolder::ProcessTokenHolder) => Decision::Permitted(Permit::process_token_holder()),
             _ => Decision::Refused(Denial::no_ticket()),
         }
     }
@@ -254,7 +249,7 @@ fn decide_process_token(expected: &SecretDigest, facts: &RequestFacts<'_>) -> De
         return Decision::Public;
     }
     match presents(expected, facts) {
-        true => Decision::Permitted(Permit(Caller::ProcessTokenHolder)),
+        true => Decision::Permitted(Permit::process_token_holder()),
         false => Decision::Refused(Denial::no_process_token()),
     }
 }

@@ -1,7 +1,7 @@
 //! People with a session: who vouches for it, and what happens to one that has ended.
 
 use super::judgement::{CookieChange, Decision, Judgement, SessionEvent};
-use super::{Gate, RequestFacts, VERIFY_PATH};
+use super::{Gate, Permit, RequestFacts, VERIFY_PATH};
 use crate::auth::refresh::{Outcome, REFRESH_DEADLINE, Refreshed};
 use crate::auth::{
     CallFault, Denial, PresentedSession, Registered, Session, SessionClaims, SessionToken, safe_target,
@@ -24,7 +24,7 @@ impl Gate {
                 Denial::NO_COOKIE,
             )));
         }
-        let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.id);
+        let is_over = |token: &SessionToken| self.people.sessions.is_over(&token.into());
         if facts.session.is_unreadable
             || access.as_ref().is_some_and(is_over)
             || refresh.as_ref().is_some_and(is_over)
@@ -47,13 +47,21 @@ impl Gate {
         }
     }
 
+    /// The session is good; its role says whether the person may pass.
+    pub(super) fn decide_role(&self, session: Arc<Session>) -> Decision {
+        match self.access.role_of(&session.provider, &session.claims) {
+            Some(role) => Decision::Permitted(Permit::person(session, role)),
+            None => Decision::Refused(Denial::no_role(&session)),
+        }
+    }
+
     async fn verify(&self, token: &SessionToken, facts: &RequestFacts<'_>) -> Verdict {
         match self.ask(&token.provider, &token.token, &token.user_id, facts.by).await {
             Asked::Confirmed(registered, claims) => {
                 let access_token = token.token.clone();
                 let claims = SessionClaims { access_token, refresh_token: Zeroizing::default(), ..claims };
-                let session = Arc::new(Session::mint(registered, token.id.clone(), claims));
-                Verdict::Decided(Box::new(Judgement::person(session)))
+                let session = Arc::new(Session::mint(registered, token.id.clone(), token.opened_at, claims));
+                Verdict::Decided(Box::new(Judgement::people(self.decide_role(session))))
             }
             Asked::Over => Verdict::Over,
             Asked::Unanswered(registered, fault) => {
@@ -90,10 +98,10 @@ impl Gate {
             self.people.refresher.refresh(registered, token, facts.by, until).await;
         match refreshed {
             // It may have been ended while it was refreshed.
-            Refreshed::Renewed(session) if !self.people.sessions.is_over(&session.id) => {
+            Refreshed::Renewed(session) if !self.people.sessions.is_over(&(&*session).into()) => {
                 let event = is_first.then(|| SessionEvent::Refreshed(session.clone()));
                 let cookies = CookieChange::Renew(session.clone());
-                Judgement { cookies, event, ..Judgement::person(session) }
+                Judgement { cookies, event, ..Judgement::people(self.decide_role(session)) }
             }
             Refreshed::Renewed(_) => over_after(registered, facts, "logged_out", is_first),
             Refreshed::Over(reason) => over_after(registered, facts, reason, is_first),

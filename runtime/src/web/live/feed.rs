@@ -21,6 +21,20 @@ pub(in crate::web) struct Moment {
     pub(in crate::web) providers: Value,
 }
 
+impl Moment {
+    /// What people with the role `viewer` see: the state, and the number of turns.
+    pub(in crate::web) fn for_viewers(mut self) -> Self {
+        if let Some(status) = self.status.as_object_mut() {
+            status.insert("turns".to_owned(), json!([]));
+        }
+        if let Some(drain) = self.status.get_mut("drain").and_then(Value::as_object_mut) {
+            drain.insert("principal".to_owned(), Value::Null);
+            drain.insert("holders".to_owned(), Value::Null);
+        }
+        Self { providers: Value::Null, ..self }
+    }
+}
+
 /// Where a moment is read.
 pub struct FeedSources {
     /// The gateway's files.

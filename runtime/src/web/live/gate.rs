@@ -56,10 +56,15 @@ impl Live {
         self.replaced.send_replace(());
     }
 
+    /// Follows the replacements: changes at each.
+    pub fn replacements(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
+    }
+
     /// Waits until one more provider is loaded or the dashboard is ready, until this time at most. Returns what then serves,
     /// and `None` when nothing has changed.
     pub async fn next(&self, seen: &Serving, by: Instant) -> Option<Arc<Serving>> {
-        let mut replaced = self.replaced.subscribe();
+        let mut replaced = self.replacements();
         let is_other = |now: &Serving| now.loading != seen.loading || now.is_ready != seen.is_ready;
         let next = replaced.wait_for(|()| is_other(&self.now()));
         tokio::time::timeout_at(by.into(), next).await.ok()?.ok()?;

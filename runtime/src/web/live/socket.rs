@@ -4,7 +4,7 @@
 
 use super::feed::Moment;
 use crate::audit::{EventName, Record};
-use crate::auth::{Caller, Followed, Session};
+use crate::auth::{Caller, Followed, Role, Session};
 use crate::web::context::Context;
 use crate::web::sign_in::now;
 use crate::web::whoami::Permitted;
@@ -37,9 +37,10 @@ pub(in crate::web) async fn socket(
     let Ok(upgrade) = upgrade else {
         return respond::error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", "This is a web socket");
     };
-    let session = match permit.caller() {
-        Caller::Person(session) => Some(follow(&dashboard, session)),
-        Caller::ProcessTokenHolder | Caller::Service(_) => None,
+    let is_operator = permit.to_operate().is_some();
+    let session = match (permit.caller(), permit.role()) {
+        (Caller::Person(session), Some(role)) => Some(follow(&dashboard, session, role)),
+        _ => None,
     };
     let slot = dashboard.sockets.clone().try_acquire_owned().ok();
     let (Some(slot), true) = (slot, session.as_ref().is_none_or(Option::is_some)) else {
@@ -54,7 +55,7 @@ pub(in crate::web) async fn socket(
     upgrade
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
-        .on_upgrade(move |socket| Watcher::new(dashboard, socket, session.flatten(), slot).run())
+        .on_upgrade(move |socket| Watcher::new(dashboard, socket, session.flatten(), is_operator, slot).run())
 }
 
 /// One open page.
@@ -63,6 +64,10 @@ struct Watcher {
     socket: WebSocket,
     /// Its session, if people must sign in.
     session: Option<FollowedSession>,
+    /// Only operators are sent audit lines, the providers, and the turns.
+    is_operator: bool,
+    /// Changes when the roles may have changed.
+    gates: watch::Receiver<()>,
     moments: watch::Receiver<Arc<Moment>>,
     audit: broadcast::Receiver<Arc<Value>>,
     last: Moment,
@@ -71,13 +76,15 @@ struct Watcher {
 
 struct FollowedSession {
     session: Arc<Session>,
+    /// The person's role when the page was opened.
+    role: Role,
     is_over: Followed,
 }
 
 /// `None`: as many pages of it are open as may be.
-fn follow(dashboard: &Dashboard, session: &Arc<Session>) -> Option<FollowedSession> {
-    let is_over = dashboard.live.now().gate.people().sessions.follow(&session.id)?;
-    Some(FollowedSession { session: session.clone(), is_over })
+fn follow(dashboard: &Dashboard, session: &Arc<Session>, role: Role) -> Option<FollowedSession> {
+    let is_over = dashboard.live.now().gate.people().sessions.follow(session)?;
+    Some(FollowedSession { session: session.clone(), role, is_over })
 }
 
 /// Why a socket ends.
@@ -86,6 +93,8 @@ enum End {
     Gone,
     /// The session is over.
     Session,
+    /// The person has another role now, or none.
+    Role,
 }
 
 impl Watcher {
@@ -93,21 +102,29 @@ impl Watcher {
         dashboard: Arc<Dashboard>,
         socket: WebSocket,
         session: Option<FollowedSession>,
+        is_operator: bool,
         slot: OwnedSemaphorePermit,
     ) -> Self {
         let (moments, audit) = (dashboard.feed.watch(), dashboard.audit.follow());
-        Self { dashboard, socket, session, moments, audit, last: Moment::default(), _slot: slot }
+        let (gates, last) = (dashboard.live.replacements(), Moment::default());
+        Self { dashboard, socket, session, is_operator, gates, moments, audit, last, _slot: slot }
     }
 
     async fn run(mut self) {
-        if let End::Session = self.serve().await {
-            let frame = CloseFrame { code: close_code::POLICY, reason: "the session is over".into() };
-            let _ = self.socket.send(Message::Close(Some(frame))).await;
-        }
+        let reason = match self.serve().await {
+            End::Gone => return,
+            End::Session => "the session is over",
+            End::Role => "the role has changed",
+        };
+        let frame = CloseFrame { code: close_code::POLICY, reason: reason.into() };
+        let _ = self.socket.send(Message::Close(Some(frame))).await;
     }
 
     async fn serve(&mut self) -> End {
         let first = self.dashboard.feed.look().await;
+        if !self.keeps_role() {
+            return End::Role;
+        }
         if self.tell(&first).await.is_err() || self.tell_audit_so_far().await.is_err() {
             return End::Gone;
         }
@@ -122,7 +139,12 @@ impl Watcher {
                     Ok(()) => { let moment = self.moments.borrow_and_update().clone(); self.tell(&moment).await }
                     Err(_) => return End::Gone,
                 },
-                line = self.audit.recv() => match line {
+                replaced = self.gates.changed() => match replaced {
+                    Ok(()) if self.keeps_role() => Ok(()),
+                    Ok(()) => return End::Role,
+                    Err(_) => return End::Gone,
+                },
+                line = self.audit.recv(), if self.is_operator => match line {
                     Ok(record) => self.send(&json!({"type": "audit", "records": [record]})).await,
                     Err(broadcast::error::RecvError::Lagged(missed)) => self.send(&json!({"type": "audit_missed", "missed": missed})).await,
                     Err(broadcast::error::RecvError::Closed) => return End::Gone,
@@ -150,6 +172,7 @@ impl Watcher {
 
     /// Only what has changed.
     async fn tell(&mut self, moment: &Moment) -> Result<(), axum::Error> {
+        let moment = if self.is_operator { moment.clone() } else { moment.clone().for_viewers() };
         if moment.status != self.last.status {
             let mut status = moment.status.clone();
             status["type"] = "status".into();
@@ -158,17 +181,27 @@ impl Watcher {
         if moment.providers != self.last.providers {
             self.send(&json!({"type": "providers", "providers": moment.providers})).await?;
         }
-        self.last = moment.clone();
+        self.last = moment;
         Ok(())
     }
 
     async fn tell_audit_so_far(&mut self) -> Result<(), axum::Error> {
+        if !self.is_operator {
+            return Ok(());
+        }
         let records = self.dashboard.audit.tail();
         self.send(&json!({"type": "audit", "records": records})).await
     }
 
     async fn send(&mut self, message: &Value) -> Result<(), axum::Error> {
         self.socket.send(Message::Text(message.to_string().into())).await
+    }
+
+    /// Whether the rules that hold now give the person the same role as when the page was opened.
+    fn keeps_role(&self) -> bool {
+        let Some(FollowedSession { session, role, .. }) = &self.session else { return true };
+        let serving = self.dashboard.live.now();
+        serving.gate.access().role_of(&session.provider, &session.claims) == Some(*role)
     }
 
     /// A provider that cannot answer does not end the socket: requests are refused meanwhile, and the end of the access
@@ -183,7 +216,9 @@ impl Watcher {
 /// Waits until the session was ended, or its access token has. A page whose session goes on comes back by itself, with a
 /// ticket for the renewed one.
 async fn over(followed: &mut Option<FollowedSession>) {
-    let Some(FollowedSession { session, is_over }) = followed else { return std::future::pending().await };
+    let Some(FollowedSession { session, is_over, .. }) = followed else {
+        return std::future::pending().await;
+    };
     let left = Duration::from_secs(session.claims.expires_at.saturating_sub(now()));
     tokio::select! {
         () = tokio::time::sleep(left) => {}

@@ -20,7 +20,7 @@ use super::context::Context;
 use super::excerpt::excerpt;
 use super::request_cookies::RequestCookies;
 use crate::audit::{EventName, Record};
-use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Throttle};
+use crate::auth::{CallFault, LastFew, Registered, Session, SessionClaims, Sighting, Throttle};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
@@ -71,12 +71,21 @@ struct Failure {
     detail: String,
     /// The account that was tried, as it was typed.
     account: Option<String>,
+    /// The person whom the provider vouched for: user id and e-mail address.
+    person: Option<(String, String)>,
     notice: Notice,
 }
 
 impl Failure {
     fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), account: None, notice: Notice::Failed }
+        Self { reason, detail: detail.into(), account: None, person: None, notice: Notice::Failed }
+    }
+
+    /// `dashboard.access` gives the person no role.
+    fn not_permitted(claims: &SessionClaims) -> Self {
+        let person = Some((claims.user_id.clone(), claims.email.clone()));
+        let failure = Self::new("not_permitted", "dashboard.access gives the person no role");
+        Self { person, ..failure.with_notice(Notice::NoRole) }
     }
 
     fn with_notice(self, notice: Notice) -> Self {
@@ -107,7 +116,7 @@ pub(super) fn now() -> u64 {
     since_epoch().as_secs()
 }
 
-/// Opens a session and audits it. Returns its cookies, which are its only trace. `sent` are those of the request.
+/// Opens a session for a person who has a role, and audits it. Returns its cookies. `sent` are those of the request.
 fn open_session(
     dashboard: &Dashboard,
     context: &Context,
@@ -115,13 +124,20 @@ fn open_session(
     by: &Registered,
     claims: SessionClaims,
 ) -> Result<Vec<HeaderValue>, Failure> {
-    let session = Session::open(by, claims)
+    let serving = dashboard.live.now();
+    if serving.gate.access().role_of(&by.name, &claims).is_none() {
+        return Err(Failure::not_permitted(&claims));
+    }
+    let mut session = Session::open(by, now(), claims)
         .map_err(|error| Failure::new("no_random", error.to_string()).with_notice(Notice::OutOfOrder))?;
+    let people = serving.gate.people();
+    session.opened_at = people.sessions.opening_time(&(&session).into());
     let cookies = dashboard.sealer.of_session(&session, sent, &context.site, since_epoch());
     let cookies = cookies.map_err(|large| {
         let failure = Failure::new("session_too_large", large.to_string()).with_notice(Notice::OutOfOrder);
         failure.at_account(&session.claims.user_id)
     })?;
+    people.known.saw(&session, Sighting { now: now(), address: context.ip(), user_agent: None });
     dashboard.metrics.sign_in("success");
     tracing::info!(provider = %session.provider, user = session.claims.user_id, "signed in");
     let record = about(EventName::LoginSuccess, &session)
@@ -141,7 +157,7 @@ pub(super) fn about(event: EventName, session: &Session) -> Record {
 }
 
 fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Registered>, failure: &Failure) {
-    let Failure { reason, detail, account, .. } = failure;
+    let Failure { reason, detail, account, person, .. } = failure;
     let name = provider.map(|provider| provider.name.as_str());
     dashboard.metrics.sign_in(reason);
     tracing::info!(provider = name, reason, detail, "sign-in failed");
@@ -153,8 +169,12 @@ fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Regi
     // Which account is under attack is the first question of an operator, so the name is written although a person may
     // have typed a password into its field. The audit log is readable by its owner alone; the log on stderr, which often
     // goes elsewhere, does not have it.
-    dashboard.audit.write(match account {
+    let record = match account {
         Some(account) => record.with("account", account.as_str()),
+        None => record,
+    };
+    dashboard.audit.write(match person {
+        Some((user_id, email)) => record.with("user_id", user_id.as_str()).with("email", email.as_str()),
         None => record,
     });
 }

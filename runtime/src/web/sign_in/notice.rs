@@ -10,6 +10,8 @@ pub(super) enum Notice {
     Failed,
     /// The person is known, and may not enter.
     Denied,
+    /// `dashboard.access` gives the person no role.
+    NoRole,
     /// The host cannot use what the provider says of the person.
     Unusable,
     /// The identity provider refused.
@@ -23,9 +25,10 @@ pub(super) enum Notice {
 }
 
 impl Notice {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Failed,
         Self::Denied,
+        Self::NoRole,
         Self::Unusable,
         Self::Refused,
         Self::Expired,
@@ -38,6 +41,7 @@ impl Notice {
         match self {
             Self::Failed => "1",
             Self::Denied => "denied",
+            Self::NoRole => "not_permitted",
             Self::Unusable => "unusable",
             Self::Refused => "refused",
             Self::Expired => "expired",
@@ -58,6 +62,7 @@ impl Notice {
                 "You are signed in at the identity provider, but you may not enter this dashboard. Ask its operator for \
                  access."
             }
+            Self::NoRole => "Your account has no role on this dashboard. Ask its operator for access.",
             Self::Unusable => {
                 "Your account has a name or an address that this dashboard cannot use. Ask its operator for help."
             }

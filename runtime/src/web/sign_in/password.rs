@@ -10,7 +10,7 @@ use super::page::Typed;
 use super::{
     Failure, UNUSABLE_CLAIM, deadline, fault, open_session, page, tell_failure, too_many, with_retry,
 };
-use crate::auth::{Account, Attempt, PasswordVerdict, Registered, safe_target};
+use crate::auth::{Account, Attempt, PasswordVerdict, Registered, Role, safe_target};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
@@ -45,6 +45,8 @@ enum Outcome {
     TooMany(Duration),
     /// The password is right, but the host cannot use what the provider says of the person.
     Unusable,
+    /// The password is right, and the person has no role.
+    NoRole,
     /// The provider of this name gave no answer that can be used.
     Unanswered(String, Notice),
     /// No browser would keep the session.
@@ -167,7 +169,10 @@ async fn ask(
     match provider.check_password(username, password, deadline()).await {
         Ok(PasswordVerdict::SignedIn(claims)) => {
             open_session(dashboard, context, sent, by, claims).map_err(|failure| {
-                let outcome = Outcome::Failed(failure.notice);
+                let outcome = match failure.notice {
+                    Notice::NoRole => Outcome::NoRole,
+                    notice => Outcome::Failed(notice),
+                };
                 (failure, outcome)
             })
         }
@@ -211,6 +216,7 @@ fn as_json(credentials: &Credentials, outcome: Outcome) -> Response {
             let detail = "Too many attempts; try again later";
             with_retry(wait, respond::error(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail))
         }
+        Outcome::NoRole => respond::needs_role(Role::Viewer),
         Outcome::Unanswered(name, _) => respond::unreachable(&name),
         Outcome::Failed(_) => respond::internal_error(),
     }
@@ -237,6 +243,7 @@ fn as_page(
         Outcome::Unusable => again(StatusCode::FORBIDDEN, Notice::Unusable.sentence()),
         Outcome::NoSuchProvider => again(StatusCode::NOT_FOUND, Notice::Failed.sentence()),
         Outcome::TooMany(wait) => too_many(dashboard, context, next, typed, wait),
+        Outcome::NoRole => again(StatusCode::FORBIDDEN, Notice::NoRole.sentence()),
         Outcome::Unanswered(_, notice) => again(StatusCode::SERVICE_UNAVAILABLE, notice.sentence()),
         Outcome::Failed(notice) => again(StatusCode::INTERNAL_SERVER_ERROR, notice.sentence()),
     }

@@ -30,9 +30,8 @@ pub(in crate::web) async fn logout(
     let serving = dashboard.live.now();
     let people = serving.gate.people();
     if let Some(token) = presented.access.as_ref().or(presented.refresh.as_ref())
-        && people.sessions.end(&token.id)
+        && people.end(&token.id)
     {
-        people.tickets.revoke(&token.id);
         let by = serving.gate.registry().named_by(&token.provider);
         dashboard.audit.write(about(EventName::Logout, token, by).with("ip", context.ip()));
 
