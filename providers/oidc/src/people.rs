@@ -383,6 +383,15 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_a_person_are_bounded_together() {
+        let [sub, email, name, org] = ["s", "e", "n", "o"].map(|text| text.repeat(256));
+        let said = json!({"sub": sub, "email": email, "name": name, "org": org});
+        let largest = person(json!({"org_id": "org"}), json!({}), said).unwrap();
+        assert_eq!((largest.user_id, largest.email), (sub, email));
+        assert_eq!((largest.display_name.len(), largest.org_id.as_str()), (48, ""));
+    }
+
+    #[test]
     fn userinfo_adds_and_changes_nothing() {
         let merged = |token: Value, userinfo: Value| {
             let mut all = Claims(object(token));
