@@ -14,6 +14,10 @@ const OTHER_NAMES: &[&str] = &["preferred_username", "nickname"];
 /// Longest texts of a person together, in bytes: with them, no cookie of a session has more than 2 KiB, which is what common
 /// proxies have room for. A user id and an e-mail fit.
 const MAX_PERSON_BYTES: usize = 560;
+/// The host takes so many groups.
+const MAX_GROUPS: usize = 256;
+/// By this beginning the host knows that the person is known and may not enter.
+const NOT_ALLOWED: &str = "not allowed: ";
 /// Shorter texts are no codes that a name could give away; the host draws the same line.
 const MIN_SECRET_BYTES: usize = 8;
 
@@ -115,16 +119,17 @@ impl People {
                 false => claims.says_one_of(path, values),
             };
             if !is_let_in {
+                let who = self.who(claims);
                 return Err(format!(
-                    "{}: the claim `{path}` has none of the required values",
-                    self.who(claims)
+                    "{NOT_ALLOWED}{who}: the claim `{path}` has none of the required values"
                 ));
             }
         }
         // Anyone can claim an address that was not verified.
         let is_verified = is_verified(claims);
         if !is_verified && self.need_email() {
-            return Err(format!("{}: the e-mail address is not verified", self.who(claims)));
+            let who = self.who(claims);
+            return Err(format!("{NOT_ALLOWED}{who}: the e-mail address is not verified"));
         }
         let user_id = self.user_id(claims)?;
         let email = if is_verified { self.email(claims) } else { String::new() };
@@ -135,7 +140,7 @@ impl People {
             org_id.clear();
         }
         let display_name = shown(&self.display_name(claims, is_verified), room - org_id.len());
-        Ok(Person { user_id, email, display_name, org_id })
+        Ok(Person { user_id, email, display_name, org_id, groups: usable(groups) })
     }
 
     /// Whether the address decides who a person is, or whether one may sign in.
@@ -168,6 +173,7 @@ impl People {
         name.or_else(|| is_verified.then(|| self.email(claims))).unwrap_or_default()
     }
 
+    /// As the issuer names them.
     fn groups(&self, claims: &Claims) -> Vec<String> {
         claims.texts(self.claims.groups())
     }
@@ -180,6 +186,11 @@ impl People {
         let text = texts.find(|text| !text.is_empty());
         text.unwrap_or_else(|| "a person without a name".to_owned())
     }
+}
+
+/// The groups that the host takes: at most [`MAX_GROUPS`], each a name without control or invisible characters.
+fn usable(groups: Vec<String>) -> Vec<String> {
+    groups.into_iter().filter(|group| identifier(group).is_ok()).take(MAX_GROUPS).collect()
 }
 
 /// Whether the address was verified as far as the issuer says: `true`, as a boolean or as text. Without a word about it,
