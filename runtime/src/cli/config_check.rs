@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Read the configuration and load every provider, as `serve` would; report every mistake; change nothing
+    /// Read the configuration and load every provider as `serve` does, and report every mistake. Changes nothing
     Check,
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct GatewayArgs {
-    /// Where turns are asked for; port 0 picks one [default: gateway.listen, else 127.0.0.1:8642]
+    /// Address of the HTTP port that accepts turns; port 0 picks a free port [default: gateway.listen, else 127.0.0.1:8642]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
 }

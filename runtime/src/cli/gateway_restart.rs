@@ -20,10 +20,10 @@ const PRINCIPAL: &str = "command-line";
 
 #[derive(Debug, Args)]
 pub(super) struct GatewayRestartArgs {
-    /// Seconds that turns in flight may take to end (0 to 3600) [default: gateway.shutdown_grace_seconds]
+    /// Seconds that turns in flight get to finish (0 to 3600) [default: gateway.shutdown_grace_seconds]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=MAX_RESTART_GRACE_SECONDS))]
     grace: Option<u64>,
-    /// Why the gateway is restarted, for the audit log
+    /// Reason of the restart, for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Print one JSON object, also when the command fails

@@ -30,6 +30,7 @@ mod progress;
 mod provider;
 mod provider_check;
 mod provider_new;
+mod reference;
 mod secret;
 mod serve;
 mod session;
@@ -74,16 +75,16 @@ pub(crate) struct Cli {
 /// Flags of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
-    /// Where everything stands [default: $HERMES_HOME, else ~/.hermes]
+    /// Directory with the configuration and the state [default: $HERMES_HOME, else ~/.hermes]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
-    /// The configuration [default: portcullis.yaml in the home]
+    /// Configuration file [default: portcullis.yaml in the home]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How log lines look, on stderr
+    /// Format of the log lines on stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// End when this process, which started us, ends
+    /// Exit when the process with this id exits
     #[arg(long, global = true, hide = true, value_name = "PID")]
     parent: Option<u32>,
 }
@@ -112,33 +113,37 @@ impl LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the whole system on this machine: gateway and dashboard over one home
+    /// Run the gateway and the dashboard together over one home
     Up(up::UpArgs),
     /// Run the dashboard
     Serve(serve::ServeArgs),
     /// Run the gateway
     Gateway(gateway::GatewayArgs),
-    /// End the gateway so that it is started again. Ends every drain
+    /// Restart the gateway and cancel every drain
     GatewayRestart(gateway_restart::GatewayRestartArgs),
-    /// Begin, cancel, watch or await a drain, as a platform service does
+    /// Begin, cancel, watch or wait for a drain, as a platform service does
     Drain(drain::DrainArgs),
-    /// Look at the sessions of people, and end them
+    /// List and end the sessions of people
     #[command(subcommand)]
     Session(session::SessionCommand),
-    /// Look at, and try out, auth providers
+    /// List, inspect, test and create auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
-    /// Add, change, remove and show the users of a file for `builtin:basic`
+    /// Add, change, remove and list the users of `builtin:basic` in a users file
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Run a set of hostile providers against the wall, with the limits of the configuration
+    /// Run hostile providers in the sandbox, with the limits of the configuration
     Torture(torture::TortureArgs),
-    /// Look at the configuration
+    /// Check the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
-    /// Make secrets
+    /// Generate secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    /// Print a completion script for a shell
+    Completions(reference::CompletionsArgs),
+    /// Write the man pages of all commands into a directory
+    Man(reference::ManArgs),
     /// Compile one component (the dashboard starts this itself)
     #[command(hide = true)]
     CompileComponent(compile_component::CompileArgs),
@@ -197,6 +202,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::TurnGuard(arguments) => return turn_guard::run(&arguments),
         Command::CompileComponent(arguments) => return compile_component::run(&arguments),
         Command::Secret(command) => return secret::run(&command),
+        Command::Completions(arguments) => return reference::completions(&arguments),
+        Command::Man(arguments) => return reference::man(&arguments),
         _ => logging::start(common.log_format),
     }
     match command {
@@ -210,7 +217,11 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
-        Command::Secret(_) | Command::TurnGuard(_) | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),
+        Command::Secret(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::TurnGuard(_)
+        | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

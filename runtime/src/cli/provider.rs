@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProviderCommand {
-    /// Show which providers the configuration loads, and which not and why
+    /// List the configured providers and whether each one loads
     List,
     /// Show what a component exports and imports, without running it
     Inspect(InspectArgs),
-    /// Try a component out as an author should before shipping it; ends with 1 when it does not pass
+    /// Test a component against the contract before shipping it. Exits with 1 when it fails
     Check(provider_check::CheckArgs),
-    /// Ask one configured provider about one token
+    /// Verify one token with one configured provider
     Call(CallArgs),
-    /// Begin a provider: a folder that builds as it stands
+    /// Create a new provider: a directory that builds without changes
     New(provider_new::NewArgs),
     /// Hash a password for `builtin:basic`, from a hidden prompt or from standard input
     HashPassword,
@@ -39,7 +39,7 @@ pub(super) struct InspectArgs {
 pub(super) struct CallArgs {
     /// The provider's name in the configuration
     name: String,
-    /// The token, which others on this machine can then see; without it, it is read from standard input
+    /// The token. Other users of this machine can see it; without the flag, the token is read from standard input
     #[arg(long)]
     token: Option<String>,
 }

@@ -20,22 +20,22 @@ use std::process::ExitCode;
 pub(super) struct CheckArgs {
     /// A .wasm file, or builtin:NAME
     component: String,
-    /// A token that it must know, whose near-misses it must not; may be repeated
+    /// Token that the provider must recognize, and whose near misses it must not; may be repeated
     #[arg(long = "token", value_name = "TOKEN")]
     tokens: Vec<String>,
-    /// A setting; may be repeated
+    /// Setting of the provider; may be repeated
     #[arg(long = "setting", value_name = "KEY=VALUE", value_parser = key_and_value)]
     settings: Vec<(String, String)>,
-    /// Settings, grants and limits of this provider in the configuration
+    /// Use the settings, grants and limits of this provider in the configuration
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
-    /// An origin that it may call meanwhile; may be repeated
+    /// Origin that the provider may call during the test; may be repeated
     #[arg(long = "http", value_name = "ORIGIN", value_parser = origin)]
     http: Vec<Origin>,
-    /// Also say what is new against this older version
+    /// Also report the differences from this older version
     #[arg(long, value_name = "OLD.wasm")]
     diff: Option<String>,
-    /// How the result looks
+    /// Format of the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

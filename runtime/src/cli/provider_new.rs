@@ -10,12 +10,12 @@ use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct NewArgs {
-    /// What it is called, and the folder that is made
+    /// Name of the provider and of the directory that is created
     name: String,
-    /// What it is written in
+    /// Programming language
     #[arg(long, value_parser = languages())]
     lang: Language,
-    /// What it checks: bearer tokens, passwords, or sign-ins at an identity provider
+    /// What the provider verifies: bearer tokens, passwords, or sign-ins at an identity provider
     #[arg(long, value_parser = kinds(), default_value = Kind::Token.name())]
     kind: Kind,
 }

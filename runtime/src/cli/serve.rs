@@ -15,16 +15,16 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ServeArgs {
-    /// A name or address to bind [default: dashboard.host, else 127.0.0.1]
+    /// Host name or address to bind [default: dashboard.host, else 127.0.0.1]
     #[arg(long)]
     pub host: Option<String>,
-    /// 0 picks one [default: dashboard.port, else 9119]
+    /// Port to bind; 0 picks a free port [default: dashboard.port, else 9119]
     #[arg(long)]
     pub port: Option<u16>,
-    /// Take the gate for people off, whatever is bound. Token routes stay guarded.
+    /// Serve people without sign-in on every address. Token routes stay guarded
     #[arg(long)]
     pub insecure: bool,
-    /// End after the gateway over the same home (`up` starts the dashboard so)
+    /// Exit after the gateway over the same home has exited (set by `up`)
     #[arg(long, hide = true)]
     pub outlive_gateway: bool,
 }

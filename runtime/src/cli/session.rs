@@ -18,7 +18,7 @@ const PRINCIPAL: &str = "command-line";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionCommand {
-    /// Show the sessions of people
+    /// List the sessions of people
     List(ListArgs),
     /// End sessions: one, those of a person, those of a provider, or all. A running dashboard acts within 2 seconds
     End(EndArgs),
@@ -34,10 +34,10 @@ pub(super) struct ListArgs {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("whose").required(true).multiple(true).args(["id", "user", "provider", "all"])))]
 pub(super) struct EndArgs {
-    /// The session to end, as `session list` shows it
+    /// Session id, as `session list` prints it
     #[arg(value_name = "ID", conflicts_with_all = ["user", "provider", "all"])]
     id: Option<String>,
-    /// End the sessions of this person: the user id that `session list` shows
+    /// End the sessions of this person: the user id that `session list` prints
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// End the sessions that this provider opened; with --user, those of that person alone

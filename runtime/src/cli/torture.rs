@@ -11,16 +11,16 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct TortureArgs {
-    /// Calls of each attack, at the least
+    /// Minimum number of calls per attack
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     calls: u32,
-    /// Run the whole set so often; memory and open files are compared after each round
+    /// Number of rounds; memory and open files are compared after each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
-    /// Only attacks whose name contains this
+    /// Run only attacks whose name contains this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// How the result looks
+    /// Format of the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

@@ -17,7 +17,7 @@ pub(super) enum UserCommand {
     Passwd(UserArgs),
     /// Remove a user. Ends the user's sessions
     Remove(UserArgs),
-    /// Show the users, without their password hashes
+    /// List the users, without their password hashes
     List(ListArgs),
 }
 
@@ -25,7 +25,7 @@ pub(super) enum UserCommand {
 pub(super) struct UserArgs {
     /// The user name
     name: String,
-    /// The file of users, YAML or JSON
+    /// Users file, YAML or JSON
     #[arg(long, value_name = "PATH")]
     file: PathBuf,
 }
@@ -34,23 +34,23 @@ pub(super) struct UserArgs {
 pub(super) struct AddArgs {
     #[command(flatten)]
     user: UserArgs,
-    /// What the user is known by to other programs, also after a change of the user name [default: the user name]
+    /// Identifier of the user for other programs, which stays when the user name changes [default: the user name]
     #[arg(long)]
     user_id: Option<String>,
-    /// The user's address
+    /// E-mail address of the user
     #[arg(long)]
     email: Option<String>,
-    /// The user's name as it is shown
+    /// Name of the user as shown to people
     #[arg(long)]
     display_name: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// The file of users, YAML or JSON
+    /// Users file, YAML or JSON
     #[arg(long, value_name = "PATH")]
     file: PathBuf,
-    /// How the users are printed
+    /// Format of the list
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

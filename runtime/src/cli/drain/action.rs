@@ -16,9 +16,9 @@ const DEFAULT_WAIT_SECONDS: u64 = 60;
 pub(super) enum Action {
     /// Stop new turns; those in flight finish
     Begin(BeginArgs),
-    /// Let turns in again
+    /// Accept new turns again
     Cancel(CancelArgs),
-    /// Show the gateway's state
+    /// Print the state of the gateway
     Status(StatusArgs),
     /// Wait until no turn is in flight
     Wait(WaitArgs),
@@ -37,7 +37,7 @@ pub(super) struct BeginArgs {
     /// Seconds after which the drain ends by itself (1 to 86400)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     ttl: Option<u64>,
-    /// Send people no message about the drain
+    /// Do not notify people about the drain
     #[arg(long)]
     suppress_notification: bool,
     /// Then wait until no turn is in flight
@@ -73,7 +73,7 @@ pub(super) struct WaitArgs {
     /// Longest wait in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_WAIT_SECONDS)]
     timeout: u64,
-    /// Cancel the drain when the time is up, so that turns are let in again
+    /// Cancel the drain when the time is up, so that turns are accepted again
     #[arg(long)]
     cancel_on_timeout: bool,
     /// Name of the owner whose drain --cancel-on-timeout ends [default: the principal of the secret]

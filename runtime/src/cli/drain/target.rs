@@ -12,7 +12,7 @@ use ureq::http::Uri;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Target {
-    /// Address of the dashboard [default: where the configuration says that it listens]
+    /// URL of the dashboard [default: the address in the configuration]
     #[arg(long)]
     pub(super) url: Option<String>,
     /// File with the drain secret [default: without --url the configured one, else $HERMES_DASHBOARD_DRAIN_SECRET, else
