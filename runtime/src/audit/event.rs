@@ -12,6 +12,7 @@ pub enum EventName {
     LoginSuccess,
     LoginFailure,
     Logout,
+    LogoutTokenRejected,
     RefreshSuccess,
     RefreshFailure,
     Revoke,
@@ -35,6 +36,7 @@ impl EventName {
         match self {
             Self::LoginStart
             | Self::LoginFailure
+            | Self::LogoutTokenRejected
             | Self::RefreshSuccess
             | Self::RefreshFailure
             | Self::SessionVerifyFailure

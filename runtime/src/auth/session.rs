@@ -94,12 +94,30 @@ impl BadSession {
     }
 }
 
+fn check_text(field: &'static str, text: &str) -> Result<(), BadSession> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(BadSession::TooLong { field, bytes: text.len() });
+    }
+    if text.contains(char::is_control) || !is_only_shown(field) && !is_visible(text) {
+        return Err(BadSession::InvisibleCharacters(field));
+    }
+    if text.trim() != text {
+        return Err(BadSession::SpaceAround(field));
+    }
+    Ok(())
+}
+
 /// Names that are shown to people and decide nothing: they may have joiners, and spaces of every width.
 fn is_only_shown(field: &str) -> bool {
     matches!(field, "display name" | "organisation")
 }
 
 impl SessionClaims {
+    /// Whether a session can have this user id.
+    pub fn is_user_id(text: &str) -> bool {
+        !text.is_empty() && check_text("user", text).is_ok()
+    }
+
     /// Checks what a provider says, and drops the groups that cannot be used.
     ///
     /// # Errors
@@ -117,15 +135,7 @@ impl SessionClaims {
             ("organisation", &self.org_id),
         ];
         for (field, text) in texts {
-            if text.len() > MAX_TEXT_BYTES {
-                return Err(BadSession::TooLong { field, bytes: text.len() });
-            }
-            if text.contains(char::is_control) || !is_only_shown(field) && !is_visible(text) {
-                return Err(BadSession::InvisibleCharacters(field));
-            }
-            if text.trim() != text {
-                return Err(BadSession::SpaceAround(field));
-            }
+            check_text(field, text)?;
         }
         match self.expires_at {
             _ if self.user_id.is_empty() => Err(BadSession::NoUser),

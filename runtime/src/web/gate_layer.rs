@@ -12,7 +12,7 @@ use super::sign_in::{about, now, since_epoch};
 use super::site::{Arrival, Site};
 use crate::audit::{EventName, Record};
 use crate::auth::{
-    Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
+    BACKCHANNEL, Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
     RequestFacts, SessionEvent, Sighting, VERIFY_PATH, WS_PATH,
 };
 use axum::extract::Request;
@@ -115,9 +115,11 @@ fn is_for_want_of_a_provider(judgement: &Judgement) -> bool {
     matches!(&judgement.decision, Decision::Refused(denial) if denial.status == DenialStatus::Unavailable)
 }
 
-/// Routes that show the providers, or sign people in by one.
+/// Routes that show the providers, or sign people in or out by one.
 fn is_sign_in(path: &str) -> bool {
-    ["/login", "/auth/login", "/auth/callback", "/auth/password-login", "/api/auth/providers"].contains(&path)
+    path.starts_with(BACKCHANNEL)
+        || ["/login", "/auth/login", "/auth/callback", "/auth/password-login", "/api/auth/providers"]
+            .contains(&path)
 }
 
 fn facts<'a>(dashboard: &Dashboard, request: &'a Request, target: &'a str, site: &Site) -> RequestFacts<'a> {

@@ -35,6 +35,7 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/auth/callback",
     "/auth/password-login",
     "/auth/logout",
+    BACKCHANNEL_PATH,
     RESUME_PATH,
     "/api/auth/providers",
     "/api/auth/me",
@@ -47,6 +48,8 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/favicon.ico",
 ];
 
+/// Takes the logout tokens of a provider's identity provider.
+const BACKCHANNEL_PATH: &str = "/auth/backchannel/{provider}";
 /// Shows sessions, and ends many.
 const SESSIONS_PATH: &str = "/api/sessions";
 /// Ends one session.
@@ -67,6 +70,7 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
         ("/auth/callback", get(sign_in::callback).head(respond::method_not_allowed)),
         ("/auth/password-login", post(sign_in::password_login)),
         ("/auth/logout", post(sign_in::logout)),
+        (BACKCHANNEL_PATH, post(sign_in::backchannel)),
         (VERIFY_PATH, any(forward_auth::verify)),
         (RESUME_PATH, get(forward_auth::resume)),
         ("/api/auth/providers", get(account::providers)),

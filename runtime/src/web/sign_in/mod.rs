@@ -1,6 +1,7 @@
 //! How people sign in and out. State, nonce, PKCE verifier, cookies and the throttle are the host's; a provider only
 //! checks a password, builds a URL, or redeems a code.
 
+mod backchannel;
 mod device;
 mod notice;
 mod page;
@@ -10,6 +11,7 @@ mod sign_out;
 mod targets;
 mod under_way;
 
+pub(super) use backchannel::backchannel;
 pub(super) use page::login;
 pub(super) use password::password_login;
 pub(super) use redirect::{callback, start};

@@ -60,7 +60,12 @@ pub(super) fn render(
             }
         }
     };
-    let page = Page { title: "Sign in · Portcullis", insecure: dashboard.page.insecure, script: None };
+    let page = Page {
+        title: "Sign in · Portcullis",
+        insecure: dashboard.page.insecure,
+        script: None,
+        signs_out: false,
+    };
     respond_with(status, &page, &body)
 }
 
