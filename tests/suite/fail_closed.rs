@@ -280,6 +280,8 @@ const PEOPLE_CASES: &[PersonCase] = &[
     person(NOBODY, "GET", "/auth/callback?code=x&state=y", 302, "/login?next=%2F&failed=expired"),
     person(NOBODY, "POST", "/auth/password-login", 400, "are needed"),
     person(NOBODY, "POST", "/auth/logout", 302, "/login"),
+    person(NOBODY, "GET", "/auth/handover?ticket=x", 302, "/login?next=%2F&failed=expired"),
+    person("ada", "GET", "/auth/handover?ticket=x", 302, "/login?next=%2F&failed=expired"),
     person(NOBODY, "POST", "/auth/backchannel/people", 404, "Not Found"),
     person(NOBODY, "POST", "/auth/backchannel/nobody", 404, "Not Found"),
     person(NOBODY, "GET", "/auth/backchannel/people", 405, "Method Not Allowed"),

@@ -16,6 +16,7 @@ pub enum EventName {
     RefreshSuccess,
     RefreshFailure,
     Revoke,
+    SessionHandedOver,
     SessionVerifyFailure,
     WsTicketMinted,
     WsTicketRejected,
@@ -39,6 +40,7 @@ impl EventName {
             | Self::LogoutTokenRejected
             | Self::RefreshSuccess
             | Self::RefreshFailure
+            | Self::SessionHandedOver
             | Self::SessionVerifyFailure
             | Self::WsTicketMinted
             | Self::WsTicketRejected

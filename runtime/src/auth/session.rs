@@ -203,6 +203,27 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The same session without its refresh token, which is good once and so cannot be in two places.
+    #[must_use]
+    pub fn without_refresh_token(&self) -> Self {
+        let claims = &self.claims;
+        let claims = SessionClaims {
+            user_id: claims.user_id.clone(),
+            email: claims.email.clone(),
+            display_name: claims.display_name.clone(),
+            org_id: claims.org_id.clone(),
+            expires_at: claims.expires_at,
+            access_token: claims.access_token.clone(),
+            refresh_token: Zeroizing::default(),
+            groups: claims.groups.clone(),
+        };
+        let Self { id, provider, component, opened_at, .. } = self;
+        let (id, provider, component) = (id.clone(), provider.clone(), component.clone());
+        Self { id, provider, component, opened_at: *opened_at, claims }
+    }
+}
+
 impl PartialEq for Session {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id

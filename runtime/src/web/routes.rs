@@ -4,7 +4,7 @@ use super::{
     Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, restart, sessions, sign_in,
     status, whoami,
 };
-use crate::auth::{RESUME_PATH, VERIFY_PATH, WS_PATH};
+use crate::auth::{HANDOVER_PATH, RESUME_PATH, VERIFY_PATH, WS_PATH};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, delete, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
@@ -36,6 +36,7 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/auth/password-login",
     "/auth/logout",
     BACKCHANNEL_PATH,
+    HANDOVER_PATH,
     RESUME_PATH,
     "/api/auth/providers",
     "/api/auth/me",
@@ -71,6 +72,8 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
         ("/auth/password-login", post(sign_in::password_login)),
         ("/auth/logout", post(sign_in::logout)),
         (BACKCHANNEL_PATH, post(sign_in::backchannel)),
+        // As for the callback: a link checker must not spend a ticket.
+        (HANDOVER_PATH, get(sign_in::arrive).head(respond::method_not_allowed)),
         (VERIFY_PATH, any(forward_auth::verify)),
         (RESUME_PATH, get(forward_auth::resume)),
         ("/api/auth/providers", get(account::providers)),

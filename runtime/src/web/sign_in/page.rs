@@ -5,10 +5,11 @@ use super::super::context::Context;
 use super::super::page::{Page, respond_with};
 use super::super::parameters::Parameters;
 use super::super::respond::QUERY_VALUE;
+use super::handover;
 use super::notice::Notice;
 use crate::auth::{Registered, safe_target};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use percent_encoding::utf8_percent_encode;
@@ -26,9 +27,13 @@ pub(super) struct Typed<'a> {
 pub(in crate::web) async fn login(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
+    headers: HeaderMap,
     parameters: Parameters,
 ) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
+    if let Some(response) = handover::fetch(&dashboard, &context, &headers, &parameters, &next) {
+        return response;
+    }
     let message = parameters.only("failed").map(|word| Notice::of_word(word).sentence());
     render(&dashboard, &context, &next, StatusCode::OK, message, None)
 }
