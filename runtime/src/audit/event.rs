@@ -12,9 +12,11 @@ pub enum EventName {
     LoginSuccess,
     LoginFailure,
     Logout,
+    LogoutTokenRejected,
     RefreshSuccess,
     RefreshFailure,
     Revoke,
+    SessionHandedOver,
     SessionVerifyFailure,
     WsTicketMinted,
     WsTicketRejected,
@@ -35,8 +37,10 @@ impl EventName {
         match self {
             Self::LoginStart
             | Self::LoginFailure
+            | Self::LogoutTokenRejected
             | Self::RefreshSuccess
             | Self::RefreshFailure
+            | Self::SessionHandedOver
             | Self::SessionVerifyFailure
             | Self::WsTicketMinted
             | Self::WsTicketRejected

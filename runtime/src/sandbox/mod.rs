@@ -39,6 +39,7 @@ mod quarantine;
 mod record;
 mod settings;
 mod sign_in;
+mod sign_out;
 mod slots;
 mod ticker;
 mod turns;
