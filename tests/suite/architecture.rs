@@ -14,7 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("trust", &["atomic_file"]),
     ("users_file", &["atomic_file"]),
     ("auth", &[]),
-    ("audit", &["auth", "atomic_file", "flood_limit"]),
+    ("audit", &["auth", "atomic_file", "flood_limit", "home_lock"]),
     ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
     ("drain", &["auth", "atomic_file", "secret_strength"]),
     ("secret_strength", &[]),
@@ -94,6 +94,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "Instant::now",
         &[
+            "audit/files.rs",
             "sandbox/",
             "conformance/",
             "torture/",
