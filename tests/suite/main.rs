@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod adversity;
 mod architecture;
+mod audit_chain;
 mod bad_components;
 mod commands;
 mod configuration;

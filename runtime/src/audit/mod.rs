@@ -24,10 +24,12 @@
 mod chain;
 mod ending;
 mod event;
+mod export;
 mod files;
 mod head;
 mod key;
 mod last_faults;
+mod query;
 mod reading;
 mod redact;
 mod rotating_file;
@@ -38,8 +40,10 @@ mod verify;
 mod writer;
 
 pub use event::{EventName, Record};
+pub use export::{csv_heading, csv_row, ocsf_event};
 pub use files::{AUDIT_FILE, IMPORTANT_FILE, Rotation, public_key};
 pub use key::{BadPublicKey, PublicKey};
 pub use last_faults::{LastFault, last_faults};
+pub use query::{BadMoment, Filter, Moment, search};
 pub use verify::{Expected, Remark, Summary, verify};
 pub use writer::AuditLog;
