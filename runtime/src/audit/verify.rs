@@ -329,13 +329,10 @@ impl Check<'_> {
     /// The log's name in its own lines: a line of another log of the same home has another.
     fn name(&mut self, line: &Line<'_>) {
         let name = line.text("log").unwrap_or_default();
-        match &self.name {
-            None => self.name = Some(name.to_owned()),
-            Some(known) if known == name => {}
-            Some(known) => {
-                let sentence = format!("it is from the log {name:?}, not from {known:?}");
-                self.find(line.at.seq, sentence);
-            }
+        let known = self.name.get_or_insert_with(|| name.to_owned());
+        if *known != name {
+            let sentence = format!("it is from the log {name:?}, not from {known:?}");
+            self.find(line.at.seq, sentence);
         }
     }
 
