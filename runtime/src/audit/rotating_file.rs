@@ -79,6 +79,8 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     }
     let file = atomic_file::open_own(OpenOptions::new().create(true).append(true), path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
+    // A command of root must not leave a file that the dashboard cannot write.
+    atomic_file::give_to_owner_of(atomic_file::folder_of(path), &file)?;
     let len = file.metadata()?.len();
     Ok((file, len))
 }
