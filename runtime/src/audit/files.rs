@@ -225,6 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn checkpoint_is_written_when_it_is_due_and_not_again_without_lines() {
+        let home = tempfile::tempdir().unwrap();
+        let mut files = Files::of(home.path(), Rotation::default());
+        assert!(files.patience().is_none());
+        assert!(files.write(&[Record::now(EventName::DrainBegin)]));
+        assert!(files.patience().is_some_and(|patience| patience <= HEAD_INTERVAL));
+        files.keep_up();
+        for _ in 0..2 {
+            files.checkpoint_due = Some(Instant::now());
+            files.keep_up();
+            assert!(files.patience().is_none());
+        }
+        let text = fs::read(home.path().join(AUDIT_FILE)).unwrap();
+        assert_eq!(events(&text), [EventName::ChainStarted, EventName::DrainBegin, EventName::Checkpoint]);
+        let last = text.trim_ascii_end().split(|byte| *byte == b'\n').next_back().and_then(Line::read);
+        let head = Heads::read(home.path()).unwrap().of("dashboard-auth.log");
+        assert_eq!(head, last.map(|line| line.at));
+    }
+
+    #[test]
     fn two_processes_write_one_chain() {
         let home = tempfile::tempdir().unwrap();
         let [mut one, mut other] = [(); 2].map(|()| Files::of(home.path(), Rotation::default()));
