@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_line_of_the_chain_is_found_before_whatever_follows_it() {
+    fn last_line_of_the_chain_is_found_before_any_damage_after_it() {
         let mut pen = Pen::after(Point { seq: 4, chain: GENESIS });
         pen.write(&Record::now(EventName::DrainBegin));
         for rest in ["", "{\"ts\":\"2026", "\n{}\nnoise\n"] {

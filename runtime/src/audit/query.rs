@@ -48,7 +48,7 @@ impl Filter {
     }
 }
 
-/// A point in time: `2026-01-31T12:00:00Z`, `2026-01-31` (at midnight, UTC), or so long ago: `90s`, `30m`, `24h`, `7d`.
+/// A point in time: `2026-01-31T12:00:00Z`, `2026-01-31` (at midnight, UTC), or a time before now: `90s`, `30m`, `24h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     time: Timestamp,
@@ -56,7 +56,7 @@ pub struct Moment {
 
 /// The text is no point in time.
 #[derive(Debug, thiserror::Error)]
-#[error("a time is 2026-01-31T12:00:00Z, 2026-01-31, or so long ago: 90s, 30m, 24h, 7d")]
+#[error("a time is 2026-01-31T12:00:00Z, 2026-01-31, or a time before now: 90s, 30m, 24h, 7d")]
 pub struct BadMoment;
 
 impl FromStr for Moment {

@@ -33,7 +33,7 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Returns whether the file has lines, and would be too long with so many bytes more.
+    /// Returns whether the file has lines, and would be too long with this number of bytes more.
     pub(super) fn is_too_full_for(&self, bytes: usize) -> bool {
         self.open.as_ref().is_some_and(|(_, len)| *len > 0 && len + bytes as u64 > self.max_bytes)
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Writes a log on, whatever it finds there. Its caller holds the lock of the log.
+/// Appends to a log, and records in it what it finds wrong with its end. The caller holds the lock of the log.
 pub(super) struct Trail {
     path: PathBuf,
     /// In checkpoints and in the file of the heads.

@@ -79,7 +79,7 @@ struct LineArgs {
     /// Only lines of this event
     #[arg(long, value_name = "EVENT")]
     event: Option<String>,
-    /// Only lines from this time on: 2026-01-31T12:00:00Z, 2026-01-31, or so long ago: 90s, 30m, 24h, 7d
+    /// Only lines from this time on: 2026-01-31T12:00:00Z, 2026-01-31, or a time before now: 90s, 30m, 24h, 7d
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
     /// Only lines before this time
