@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("users_file", &["atomic_file"]),
     ("secret_strength", &[]),
     ("auth", &[]),
-    ("audit", &["auth", "atomic_file", "flood_limit"]),
+    ("audit", &["auth", "atomic_file", "flood_limit", "home_lock"]),
     ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
     ("drain", &["auth", "atomic_file", "secret_strength"]),
     ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
@@ -107,6 +107,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "Instant::now",
         &[
+            "audit/files.rs",
             "sandbox/",
             "conformance/",
             "torture/",

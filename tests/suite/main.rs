@@ -5,6 +5,7 @@ mod admission;
 mod adversity;
 mod architecture;
 mod backchannel;
+mod audit_chain;
 mod bad_components;
 mod commands;
 mod configuration;

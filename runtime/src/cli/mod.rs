@@ -16,6 +16,7 @@ macro_rules! tell {
     }};
 }
 
+mod audit;
 mod compile_component;
 mod config_check;
 mod descriptors;
@@ -125,6 +126,9 @@ enum Command {
     /// Look at the sessions of people, and end them
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Check, search and export the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Look at, and try out, auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -206,6 +210,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::GatewayRestart(arguments) => gateway_restart::run(&common, &arguments),
         Command::Drain(arguments) => drain::run(&common, &arguments),
         Command::Session(command) => session::run(&common, &command),
+        Command::Audit(command) => audit::run(&common, &command),
         Command::Provider(command) => provider::run(&common, command),
         Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
