@@ -32,6 +32,7 @@ mod provider_check;
 mod provider_new;
 mod secret;
 mod serve;
+mod service_manager;
 mod session;
 mod signals;
 mod starter;
