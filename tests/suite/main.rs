@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod contract;
 mod cookies;
+mod deploy;
 mod docs;
 mod drain_command;
 mod drain_endpoint;
