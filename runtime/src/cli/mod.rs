@@ -19,6 +19,7 @@ macro_rules! tell {
 mod compile_component;
 mod config_check;
 mod descriptors;
+mod doctor;
 mod drain;
 mod gateway;
 mod gateway_restart;
@@ -137,6 +138,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
+    /// Look for what is wrong with the configuration, the home and the machine
+    Doctor(doctor::DoctorArgs),
     /// Make secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
@@ -211,6 +214,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
+        Command::Doctor(arguments) => doctor::run(&common, &arguments),
         Command::Secret(_) | Command::TurnGuard(_) | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),
     }
 }

@@ -6,8 +6,8 @@ use super::engine::{
 use super::machine;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, Module};
 
-/// The version of wasmtime.
-pub const ENGINE_VERSION: &str = "48.0.8";
+/// The engine and its version.
+pub const ENGINE: &str = "wasmtime 48.0.8";
 
 /// A module with one function that does nothing.
 const SMALLEST_CODE: &[u8] = &[
@@ -73,6 +73,7 @@ mod tests {
     #[test]
     fn version_is_the_one_that_is_built_in() {
         let manifest = include_str!("../../../Cargo.toml");
-        assert!(manifest.contains(&format!("wasmtime = {{ version = \"={ENGINE_VERSION}\"")));
+        let version = ENGINE.strip_prefix("wasmtime ").unwrap();
+        assert!(manifest.contains(&format!("wasmtime = {{ version = \"={version}\"")));
     }
 }
