@@ -11,6 +11,7 @@ mod contract;
 mod cookies;
 mod deploy;
 mod docs;
+mod doctor;
 mod drain_command;
 mod drain_endpoint;
 mod edge;

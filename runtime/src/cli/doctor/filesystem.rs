@@ -136,20 +136,17 @@ mod tests {
 
     #[test]
     fn full_disk_is_an_error_and_a_fullish_one_a_warning() {
-        let found = |bytes: u64, files: u64| StatVfs {
-            f_bavail: bytes,
-            f_frsize: 1,
-            f_favail: files,
-            f_files: 1_000_000,
-            ..statvfs("/").unwrap()
-        };
+        let mut found = statvfs("/").unwrap();
+        found.f_frsize = 1;
+        found.f_files = 1_000_000;
         for (bytes, files_left, expected) in [
             (TOO_LITTLE_BYTES - 1, TOO_FEW_FILES - 1, "error"),
             (TOO_LITTLE_BYTES, TOO_FEW_FILES, "warn"),
             (LITTLE_BYTES - 1, FEW_FILES - 1, "warn"),
             (LITTLE_BYTES, FEW_FILES, "ok"),
         ] {
-            let found = found(bytes, files_left);
+            found.f_bavail = bytes;
+            found.f_favail = files_left;
             assert!(space(&found).to_string().starts_with(expected));
             assert!(files(&found).to_string().starts_with(expected));
         }
