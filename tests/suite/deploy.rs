@@ -1,6 +1,6 @@
 //! What installs and starts the program: unit files, and the notices to the service manager.
 
-use portcullis_tests::{Home, Process, SOON, binary, eventually, post};
+use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, binary, eventually, post};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -189,4 +189,66 @@ fn commands_of_turns_cannot_speak_for_the_gateway() {
     let turn = post(&gateway.url("/v1/turns"), &[], r#"{"session":"s","text":"x"}"#);
     assert!(turn.body.contains("PATH="), "{}", turn.body);
     assert!(!turn.body.contains("NOTIFY_SOCKET") && !turn.body.contains("WATCHDOG_"), "{}", turn.body);
+}
+
+/// The number after `name` in a text.
+fn number_after(text: &str, name: &str) -> u64 {
+    let (_, rest) = text.split_once(name).expect(name);
+    let digits: String =
+        rest.chars().skip_while(|c| " :=".contains(*c)).take_while(char::is_ascii_digit).collect();
+    digits.parse().expect(name)
+}
+
+#[test]
+fn pod_gets_the_time_that_its_hook_and_its_turns_need() {
+    let pod = read(&deploy("kubernetes/agent.yaml"));
+    let config = read(&deploy("kubernetes/portcullis.yaml"));
+    let hook = number_after(&pod, "drain wait --timeout");
+    let grace = number_after(&config, "shutdown_grace_seconds");
+    assert!(number_after(&pod, "terminationGracePeriodSeconds") >= hook + grace + 5);
+    assert!(number_after(&pod, "--ttl") > hook, "the drain must outlive the wait");
+    assert!(!pod.contains("drain cancel"), "a cancel lets new turns into a pod that ends");
+
+    let unit = read(&deploy("systemd/portcullis-gateway.service"));
+    assert!(number_after(&unit, "TimeoutStopSec") >= 60 + 5, "the default grace, and the end");
+}
+
+#[test]
+fn configuration_of_the_pod_has_no_mistake() {
+    let home = Home::new();
+    let hash = "scrypt$16384$8$1$MDEyMzQ1Njc4OWFiY2RlZg==$gD8IXXHpabjWAMLyLJhnuG0U29ZDOOfkM9wHxKgNrYc=";
+    home.write("users", &format!("- {{username: ada, password_hash: \"{hash}\"}}\n"));
+    let config = read(&deploy("kubernetes/portcullis.yaml"));
+    let here = config.replace("/run/secrets/portcullis/users", &home.file("users").display().to_string());
+    assert_ne!(here, config);
+    home.write("portcullis.yaml", &here);
+    let checked =
+        Process::run(&home, &["config", "check"], &[("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)]);
+    assert_eq!(checked.code, Some(0), "{}\n{}", checked.stdout, checked.stderr);
+}
+
+#[test]
+fn hook_of_the_pod_is_a_command_that_exists() {
+    let home = Home::new();
+    for (action, flags) in [("begin", &["--owner", "--ttl"][..]), ("wait", &["--timeout"])] {
+        let help = Process::run(&home, &["drain", action, "--help"], &[]).stdout;
+        for flag in flags {
+            assert!(help.contains(&format!("{flag} <")), "drain {action} has no {flag}");
+        }
+    }
+}
+
+#[test]
+fn package_names_files_that_exist() {
+    let manifest = read(&deploy("../runtime/Cargo.toml"));
+    let (_, package) = manifest.split_once("[package.metadata.deb]").expect("the Debian package");
+    let paths: Vec<_> = package
+        .split('"')
+        .filter(|text| text.starts_with("../"))
+        .map(|path| path.trim_start_matches("../"))
+        .collect();
+    assert!(paths.len() > 5, "{paths:?}");
+    for path in paths {
+        assert!(deploy("..").join(path).exists(), "{path}");
+    }
 }
