@@ -75,7 +75,7 @@ impl Finding {
     }
 }
 
-/// One line, whatever the texts contain.
+/// Always one line: control characters in the texts become spaces.
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = |text: &str| text.replace(char::is_control, " ");

@@ -1,7 +1,9 @@
 //! Whether the sandbox of the providers works on this machine, and whether the providers do in it.
 
 use super::Finding;
-use portcullis::app::{COMPONENT_CACHE, ProviderReport, Touch, load_providers};
+use crate::cli::runtime;
+use anyhow::Result;
+use portcullis::app::{COMPONENT_CACHE, ProviderReport, Providers, Touch, load_providers};
 use portcullis::auth::Registered;
 use portcullis::config::Config;
 use portcullis::sandbox::{ENGINE, Examination, SandboxSettings, check_private, examine};
@@ -59,17 +61,23 @@ fn memory(found: &Examination) -> Finding {
 }
 
 /// Loads every provider as `serve` would, and writes nothing.
-pub(super) async fn check_providers(config: &Config) -> Loaded {
-    match load_providers(config, Touch::Nothing).await {
+pub(super) fn check_providers(config: &Config) -> Loaded {
+    match load(config) {
         Ok(providers) => Loaded {
             findings: providers.reports.iter().map(of_report).collect(),
             sign_people_in: providers.registered.iter().any(Registered::signs_people_in),
         },
         Err(error) => Loaded {
-            findings: vec![Finding::error("providers", "no provider can be loaded").because(error)],
+            findings: vec![
+                Finding::error("providers", "no provider can be loaded").because(format!("{error:#}")),
+            ],
             sign_people_in: false,
         },
     }
+}
+
+fn load(config: &Config) -> Result<Providers> {
+    Ok(runtime()?.block_on(load_providers(config, Touch::Nothing))?)
 }
 
 fn of_report(report: &ProviderReport) -> Finding {
