@@ -124,6 +124,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "Timestamp::now",
         &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs", "web/drain.rs"],
     ),
+    ("sd_notify", &["cli/service_manager.rs"]),
     ("unsafe", &["sandbox/load/compiler.rs"]),
 ];
 

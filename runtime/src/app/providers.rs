@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where compiled components are kept in the home.
-const CACHE: &str = "cache/components";
+pub const COMPONENT_CACHE: &str = "cache/components";
 /// Where providers' buckets are kept in the home.
 const BUCKETS: &str = "keyvalue";
 
@@ -107,7 +107,7 @@ pub async fn load_providers(config: &Config, touch: Touch) -> Result<Providers, 
 impl ProviderLoader {
     pub(super) fn new(config: &Config, observers: Option<Observers>) -> Self {
         Self {
-            cache: config.home.join(CACHE),
+            cache: config.home.join(COMPONENT_CACHE),
             cache_is_read_only: false,
             buckets: Buckets::in_folder(config.home.join(BUCKETS)),
             observers,

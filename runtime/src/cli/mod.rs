@@ -20,6 +20,7 @@ mod audit;
 mod compile_component;
 mod config_check;
 mod descriptors;
+mod doctor;
 mod drain;
 mod gateway;
 mod gateway_restart;
@@ -33,6 +34,7 @@ mod provider_check;
 mod provider_new;
 mod secret;
 mod serve;
+mod service_manager;
 mod session;
 mod signals;
 mod starter;
@@ -140,6 +142,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
+    /// Look for what is wrong with the configuration, the home and the machine
+    Doctor(doctor::DoctorArgs),
     /// Make secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
@@ -215,6 +219,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
+        Command::Doctor(arguments) => doctor::run(&common, &arguments),
         Command::Secret(_) | Command::TurnGuard(_) | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),
     }
 }
