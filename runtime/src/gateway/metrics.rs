@@ -14,18 +14,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Content type of the text. Every version of Prometheus reads it.
 pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const STATES: [(&str, GatewayState); 6] = [
-    ("starting", GatewayState::Starting),
-    ("running", GatewayState::Running),
-    ("draining", GatewayState::Draining),
-    ("stopping", GatewayState::Stopping),
-    ("stopped", GatewayState::Stopped),
-    ("startup_failed", GatewayState::StartupFailed),
-];
-
-/// Why turns are refused.
-pub(crate) const REASONS: [&str; 3] = ["draining", "session_busy", "max_turns"];
-
 type Label = [(&'static str, &'static str); 1];
 
 /// The gateway's state, as the metrics show it.
@@ -52,7 +40,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let refused = Family::<Label, Counter>::default();
         // A rate over a counter that exists from the start includes its first increase.
-        for reason in REASONS {
+        for reason in Refusal::REASONS {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
         let life =
@@ -72,18 +60,13 @@ impl Metrics {
     }
 
     pub(super) fn turn_refused(&self, refusal: Refusal) {
-        let reason = match refusal {
-            Refusal::Draining => "draining",
-            Refusal::SessionBusy => "session_busy",
-            Refusal::Full { .. } => "max_turns",
-        };
-        self.refused.get_or_create(&[("reason", reason)]).inc();
+        self.refused.get_or_create(&[("reason", refusal.reason())]).inc();
     }
 
     /// Returns how many turns were refused, by reason.
     pub(super) fn refused(&self) -> BTreeMap<&'static str, u64> {
         let count = |reason| (reason, self.refused.get_or_create(&[("reason", reason)]).get());
-        REASONS.map(count).into()
+        Refusal::REASONS.map(count).into()
     }
 
     /// Returns the number of turns in flight, with what is left of those of earlier runs.
@@ -99,8 +82,8 @@ impl Metrics {
         let oldest = in_flight.iter().map(|(_, turn)| now.duration_since(turn.since).as_secs()).max();
 
         let state = Family::<Label, Gauge>::default();
-        for (name, known) in STATES {
-            state.get_or_create(&[("state", name)]).set((life.state == known).into());
+        for known in GatewayState::ALL {
+            state.get_or_create(&[("state", known.as_str())]).set((life.state == known).into());
         }
         let mut registry = Registry::with_prefix("portcullis");
         registry.register("gateway_state", "1 for the present state of the gateway, 0 for the others", state);

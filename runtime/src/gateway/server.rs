@@ -369,7 +369,7 @@ fn failed_turn(end: &TurnEnd, reply: &[u8]) -> Response {
 }
 
 fn refuse_turn(session: &str, refused: Refusal) -> Response {
-    tracing::info!(session, ?refused, "turn refused");
+    tracing::info!(session, reason = refused.reason(), "turn refused");
     match refused {
         Refusal::Draining => {
             let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "gateway_draining", DRAINING);
