@@ -3,6 +3,7 @@
 //! The modules in the order in which they depend on one another; `ARCHITECTURE.md` has the map.
 
 pub mod atomic_file;
+pub mod exposition;
 pub mod flood_limit;
 pub mod home_lock;
 pub mod listen;

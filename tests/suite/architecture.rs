@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// What each module of `runtime/src` may use of ours. `cli` and `main` are the binary, over the library.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("atomic_file", &[]),
+    ("exposition", &[]),
     ("flood_limit", &[]),
     ("home_lock", &["atomic_file"]),
     ("listen", &[]),
@@ -18,13 +19,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
     ("drain", &["auth", "atomic_file", "secret_strength"]),
     ("secret_strength", &[]),
-    ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
-    ("web", &["auth", "audit", "drain", "gateway", "listen"]),
+    ("gateway", &["drain", "atomic_file", "exposition", "home_lock", "listen", "parent_watch"]),
+    ("web", &["auth", "audit", "drain", "exposition", "gateway", "listen"]),
     ("bundled", &[]),
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
-    ("config", &["atomic_file", "auth", "drain", "sandbox", "trust", "users_file", "web", "bundled", "secret_strength"]),
+    (
+        "config",
+        &[
+            "atomic_file",
+            "auth",
+            "drain",
+            "sandbox",
+            "trust",
+            "users_file",
+            "web",
+            "bundled",
+            "secret_strength",
+        ],
+    ),
     (
         "app",
         &[
@@ -70,7 +84,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Words that only these places may use.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("wasmtime", &["sandbox/"]),
+    ("wasmtime", &["sandbox/", "exposition/build_info.rs"]),
     ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
     ("hyper", &["listen.rs", "listen/", "sandbox/outbound/cause.rs"]),
     ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs", "cli/known_name.rs"]),
@@ -78,6 +92,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "std::fs",
         &[
             "atomic_file.rs",
+            "exposition/process.rs",
             "home_lock.rs",
             "trust.rs",
             "users_file.rs",

@@ -2,17 +2,14 @@
 
 use super::GatewayState;
 use super::turns::{Refusal, Turns};
+use crate::exposition::{self, TextFormat};
 use jiff::Timestamp;
-use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Content type of the text. Every version of Prometheus reads it.
-pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -74,8 +71,8 @@ impl Metrics {
         turns.snapshot().active + self.life().leftovers
     }
 
-    /// The metrics at this moment, as [`TEXT_FORMAT`] says.
-    pub(super) fn exposition(&self, turns: &Turns<Timestamp>) -> String {
+    /// The metrics at this moment. Reads `/proc`, so it blocks for a moment.
+    pub(super) fn exposition(&self, turns: &Turns<Timestamp>, format: TextFormat) -> String {
         let life = *self.life();
         let in_flight = turns.in_flight();
         let now = Timestamp::now();
@@ -93,23 +90,19 @@ impl Metrics {
             "Age of the oldest turn in flight, 0 without one",
             gauge(oldest.unwrap_or_default()),
         );
-        registry.register("drain_active", "1 while a drain is acted on", gauge(life.drain_active.into()));
+        registry.register(
+            "drain_active",
+            "1 while the gateway acts on a drain, 0 otherwise",
+            gauge(life.drain_active.into()),
+        );
         registry.register("drain_holders", "Owners of the drain", count(life.drain_holders));
-        registry.register("turns_refused", "Turns that were refused, by reason", self.refused.clone());
+        registry.register("turns_refused", "Refused turns by reason", self.refused.clone());
         registry.register(
             "gateway_restarts",
-            "Restarts by request over this home, up to the start of the process",
+            "Restarts of the gateway by request over this home, up to the start of the process",
             self.restarts.clone(),
         );
-
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &registry);
-        // The crate writes OpenMetrics, where a counter's name has no suffix in HELP and TYPE. In the older format, which
-        // more programs read, it has.
-        ["portcullis_turns_refused", "portcullis_gateway_restarts"]
-            .iter()
-            .fold(text, |text, name| text.replace(&format!("{name} "), &format!("{name}_total ")))
+        exposition::render(&registry, format)
     }
 
     fn life(&self) -> MutexGuard<'_, LifeView> {
@@ -134,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_told_with_its_type() {
+    fn every_metric_has_its_type() {
         let turns = Turns::new(8);
         turns.set_admittance(Admittance::Open);
         let permit = turns.admit("s", Origin::User, Timestamp::now());
@@ -147,7 +140,7 @@ mod tests {
         });
         metrics.turn_refused(Refusal::SessionBusy);
         metrics.restarted(3);
-        let text = metrics.exposition(&turns);
+        let text = metrics.exposition(&turns, TextFormat::Prometheus);
         for line in [
             "# TYPE portcullis_gateway_state gauge",
             r#"portcullis_gateway_state{state="draining"} 1"#,
@@ -161,6 +154,8 @@ mod tests {
             r#"portcullis_turns_refused_total{reason="max_turns"} 0"#,
             "# TYPE portcullis_gateway_restarts_total counter",
             "portcullis_gateway_restarts_total 3",
+            "# TYPE portcullis_build_info gauge",
+            "# TYPE process_cpu_seconds_total counter",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
