@@ -394,7 +394,7 @@ fn live_gate(
     if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
         return Err(AppError::NobodySignsIn(reason));
     }
-    let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
+    let refused = providers.reports.iter().filter_map(ProviderReport::refused).collect();
     let gate = build_gate(config, providers.registered.clone(), entry)?;
     Ok(Serving { gate, refused, loading, is_ready: loading == 0 })
 }

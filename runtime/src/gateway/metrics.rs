@@ -102,7 +102,7 @@ impl Metrics {
             "Restarts of the gateway by request over this home, up to the start of the process",
             self.restarts.clone(),
         );
-        exposition::render(&registry, format)
+        exposition::render(&[&registry], format)
     }
 
     fn life(&self) -> MutexGuard<'_, LifeView> {

@@ -39,7 +39,7 @@ pub use client::TrustedProxies;
 pub use cookie_name::{CookieNames, DEFAULT_COOKIE_NAME};
 pub use fault_log::FaultLog;
 pub use guard::HostPolicy;
-pub use live::{Feed, FeedSources, Live, Serving};
+pub use live::{Feed, FeedSources, Live, RefusedProvider, Serving};
 pub use metrics::Metrics;
 pub use respond::SecurityHeaders;
 pub use routes::{

@@ -51,7 +51,7 @@ pub(in crate::web) async fn start(
     };
     match begin(&dashboard, &context, &RequestCookies::of(&headers), by, &next).await {
         Ok((url, cookies)) => {
-            dashboard.metrics.sign_in("start");
+            dashboard.metrics.sign_in(Some(&by.name), "start");
             let record = Record::now(EventName::LoginStart)
                 .with("provider", by.name.as_str())
                 .with("component", by.component.as_deref())
