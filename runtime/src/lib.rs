@@ -8,6 +8,7 @@ pub mod flood_limit;
 pub mod home_lock;
 pub mod listen;
 pub mod parent_watch;
+pub mod request_id;
 pub mod trust;
 pub mod users_file;
 pub mod secret_strength;

@@ -25,4 +25,5 @@ mod writer;
 
 pub use event::{EventName, Record};
 pub use last_faults::{LastFault, last_faults};
+pub(crate) use rotating_file::RotatingFile;
 pub use writer::{AUDIT_FILE, AuditLog, IMPORTANT_FILE};

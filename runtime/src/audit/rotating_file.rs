@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub(super) struct RotatingFile {
+pub(crate) struct RotatingFile {
     path: PathBuf,
     max_bytes: u64,
     kept: u32,
@@ -16,12 +16,12 @@ pub(super) struct RotatingFile {
 
 impl RotatingFile {
     /// At most `kept` full files beside the current one: `path.1` is the youngest.
-    pub(super) fn new(path: PathBuf, max_bytes: u64, kept: u32) -> Self {
+    pub(crate) fn new(path: PathBuf, max_bytes: u64, kept: u32) -> Self {
         Self { path, max_bytes, kept, open: None }
     }
 
     /// Appends whole lines. A file that was moved away or replaced, or could not be opened, is opened anew.
-    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.open.as_ref().is_some_and(|(_, len)| *len > 0 && len + lines.len() as u64 > self.max_bytes) {
             self.rotate()?;
         }

@@ -149,6 +149,9 @@ impl Plan {
         if self.serve.insecure {
             command.arg("--insecure");
         }
+        if let Some(file) = &self.serve.access_log {
+            command.arg("--access-log").arg(file);
+        }
         command
     }
 }
@@ -217,8 +220,12 @@ async fn tend(
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let port = line.strip_prefix("PORTCULLIS_READY ").and_then(|line| line.rsplit_once("port="));
-                if let Some(port) = port.and_then(|(_, port)| port.trim().parse().ok()) {
-                    let _ = ready.send((process, port)).await;
+                match port.and_then(|(_, port)| port.trim().parse().ok()) {
+                    Some(port) => {
+                        let _ = ready.send((process, port)).await;
+                    }
+                    // The access log, if it goes to stdout.
+                    None => say(&format!("{line}\n")),
                 }
             }
         });

@@ -6,6 +6,7 @@ mod observed;
 pub(super) use labels::{Route, known_method};
 
 use super::Dashboard;
+use super::access_log::AccessLog;
 use super::sign_in::now;
 use super::whoami::Operator;
 use crate::auth::{ProviderFault, ProviderName};
@@ -187,6 +188,12 @@ pub(super) async fn exposition(
         "audit_dropped",
         "Audit lines that were not written",
         counter(dashboard.audit.dropped()),
+    );
+
+    observed.register(
+        "access_log_dropped",
+        "Lines of the access log that were not written",
+        counter(dashboard.access_log.as_ref().map_or(0, AccessLog::dropped)),
     );
 
     let format = TextFormat::accepted(headers.get_all(header::ACCEPT).iter().map(HeaderValue::as_bytes));
