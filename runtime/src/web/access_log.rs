@@ -144,7 +144,7 @@ fn gather(inbox: &mpsc::Receiver<Message>, has_ended: &mut bool) -> Vec<Entry> {
         None => *has_ended = true,
     };
     // Without senders no line can come any more.
-    take(inbox.recv().unwrap_or(None));
+    take(inbox.recv().unwrap_or_default());
     thread::sleep(GATHERING);
     inbox.try_iter().take(QUEUE).for_each(take);
     entries
