@@ -20,6 +20,7 @@ mod guest {
             expires_at: now + 3600,
             access_token: format!("at:{name}"),
             refresh_token: String::new(),
+            groups: Vec::new(),
         }
     }
 
