@@ -9,9 +9,9 @@ pub mod home_lock;
 pub mod listen;
 pub mod parent_watch;
 pub mod request_id;
+pub mod secret_strength;
 pub mod trust;
 pub mod users_file;
-pub mod secret_strength;
 
 pub mod auth;
 
