@@ -18,6 +18,8 @@ pub use reload::ReloadRequest;
 pub use session_key::SessionKeyError;
 pub use session_list::{SessionList, read_session_list};
 
+pub use crate::web::AccessLogTarget;
+
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
@@ -31,9 +33,9 @@ use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::secret_strength::generate_secret;
 use crate::web::{
-    CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy,
-    Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
-    SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
+    AccessLog, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView,
+    HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite,
+    RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
 use drain_secret::{drain_provider, drain_secrets};
@@ -88,6 +90,14 @@ pub enum AppError {
         /// What the system says.
         cause: io::Error,
     },
+    /// The access log cannot be written.
+    #[error("cannot write the access log to {target}: {cause}")]
+    AccessLog {
+        /// Where it should be written.
+        target: AccessLogTarget,
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The sandbox did not come up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -114,6 +124,7 @@ pub struct App {
     listener: TcpListener,
     router: Router,
     audit: AuditLog,
+    access_log: Option<AccessLog>,
     feed: Feed,
     reloader: Reloader,
     files: FileWatch,
@@ -135,7 +146,12 @@ impl App {
     ///
     /// # Errors
     /// The dashboard cannot come up.
-    pub async fn build(config: Config, overrides: Overrides, insecure: bool) -> Result<Self, AppError> {
+    pub async fn build(
+        config: Config,
+        overrides: Overrides,
+        insecure: bool,
+        access_log: Option<AccessLogTarget>,
+    ) -> Result<Self, AppError> {
         let config = &config.with(&overrides);
         // First, so that no change goes unseen between reading a file and watching it.
         let mut files = FileWatch::start(files_of(config));
@@ -149,6 +165,7 @@ impl App {
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
+        let access_log = access_log.map(start_access_log).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
         let listener = bind(dashboard).await?;
@@ -210,6 +227,7 @@ impl App {
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
+            access_log: access_log.clone(),
             metrics: metrics.clone(),
             drain,
             gateway,
@@ -228,7 +246,7 @@ impl App {
             audit: audit.clone(),
             metrics,
         };
-        Ok(Self { listener, router, audit, feed, reloader, files, loading, ended_people, lock })
+        Ok(Self { listener, router, audit, access_log, feed, reloader, files, loading, ended_people, lock })
     }
 
     /// The port that was bound.
@@ -255,7 +273,18 @@ impl App {
         closed: watch::Receiver<bool>,
         announce: impl FnOnce() + Send,
     ) -> Result<(), AppError> {
-        let Self { listener, router, audit, feed, mut reloader, files, loading, ended_people, lock } = self;
+        let Self {
+            listener,
+            router,
+            audit,
+            access_log,
+            feed,
+            mut reloader,
+            files,
+            loading,
+            ended_people,
+            lock,
+        } = self;
         let people = reloader.entry.people.clone();
         let keeper = SessionListKeeper::new(&reloader.running.home, people.clone());
         let keeper = reloader.entry.must_sign_in.then(|| tokio::spawn(keeper.run(closed.clone())));
@@ -277,11 +306,19 @@ impl App {
         if let Some(keeper) = keeper {
             finish(keeper, started.is_err()).await;
         }
-        // Joining the writer waits for a disk.
-        let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+        // Joining the writers waits for a disk.
+        let end_logs = move || {
+            audit.close();
+            access_log.iter().for_each(AccessLog::close);
+        };
+        let _ = tokio::task::spawn_blocking(end_logs).await;
         drop(lock);
         started
     }
+}
+
+fn start_access_log(target: AccessLogTarget) -> Result<AccessLog, AppError> {
+    AccessLog::start(&target).map_err(|cause| AppError::AccessLog { target, cause })
 }
 
 /// Writes the list of sessions for the last time. A start that failed ends without `closed`, which the keeper waits for.
@@ -386,7 +423,7 @@ fn live_gate(
     if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
         return Err(AppError::NobodySignsIn(reason));
     }
-    let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
+    let refused = providers.reports.iter().filter_map(ProviderReport::refused).collect();
     let gate = build_gate(config, providers.registered.clone(), entry)?;
     Ok(Serving { gate, refused, loading, is_ready: loading == 0 })
 }
