@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
 use portcullis::auth::Registered;
+use portcullis::config::json_schema;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -14,10 +15,21 @@ pub(super) enum ConfigCommand {
         #[arg(long)]
         online: bool,
     },
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
 }
 
 pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> {
-    let ConfigCommand::Check { online: asks_issuers } = command;
+    match command {
+        ConfigCommand::Check { online } => check(common, *online),
+        ConfigCommand::Schema => {
+            out!("{:#}", json_schema());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check(common: &Common, asks_issuers: bool) -> Result<ExitCode> {
     let config = common.load()?;
     match &config.file {
         Some(file) => out!("{}: read", file.display()),
@@ -56,7 +68,7 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
         Some(reason) => out!("people must sign in: {reason}"),
         None => out!("people need not sign in: the page is for this machine alone"),
     }
-    let asked = if *asks_issuers { online::check(&config) } else { Vec::new() };
+    let asked = if asks_issuers { online::check(&config) } else { Vec::new() };
     for finding in asked {
         match finding.severity {
             Severity::Ok | Severity::Unknown => out!("{finding}"),

@@ -181,11 +181,7 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<Settings, 
     collect_variables(&root, &mut variables);
 
     let mut reader = Reader::new(base, file, of_dashboard);
-    let mut root = Section::open("", root, &mut reader);
-    let dashboard = read_dashboard(&mut root, file, &mut reader);
-    reader.references = References::Follow;
-    let gateway = read_gateway(&mut root, of_gateway, &mut reader);
-    root.finish(&mut reader);
+    let (dashboard, gateway) = read_root(root, file, of_gateway, &mut reader);
 
     let Reader { files, mistakes, secret_files, holds_secrets, findings, .. } = reader;
     let mistakes = mistakes.into_sorted();
@@ -193,6 +189,21 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<Settings, 
         return Ok(Settings { dashboard, gateway, files, secret_files, holds_secrets, findings, variables });
     }
     Err(ConfigError { file: file.to_owned(), mistakes, files })
+}
+
+/// Reads the whole file. `of_gateway` is for the gateway's secrets; the reader says it for everything else.
+pub(super) fn read_root(
+    root: Node,
+    file: &Path,
+    of_gateway: References,
+    reader: &mut Reader<'_>,
+) -> (DashboardConfig, GatewayConfig) {
+    let mut root = Section::open("", root, reader);
+    let dashboard = read_dashboard(&mut root, file, reader);
+    reader.references = References::Follow;
+    let gateway = read_gateway(&mut root, of_gateway, reader);
+    root.finish(reader);
+    (dashboard, gateway)
 }
 
 fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> DashboardConfig {

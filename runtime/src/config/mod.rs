@@ -12,6 +12,7 @@ mod mistakes;
 mod original;
 mod providers;
 mod reference;
+mod schema;
 mod secret;
 mod secret_value;
 mod section;
@@ -22,6 +23,7 @@ pub use finding::Finding;
 pub use forms::parse_bind_host;
 pub use load::{load, load_for_gateway, load_text};
 pub use mistakes::{ConfigError, Mistake};
+pub use schema::json_schema;
 pub use secret::Secret;
 
 use crate::auth::{Access, ProviderName, Scope};

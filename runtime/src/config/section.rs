@@ -35,6 +35,8 @@ pub(super) struct Reader<'a> {
     pub(super) holds_secrets: bool,
     /// What does not keep the dashboard from starting, but never works.
     pub(super) findings: Vec<(Place, String)>,
+    /// Full names of the keys that the reader knows in the maps that are there. The schema is compared with them.
+    pub(super) known: BTreeSet<String>,
     /// Full names of the values that were left unread.
     left: BTreeSet<String>,
 }
@@ -212,6 +214,7 @@ impl Section {
 
     /// Ends the reading: keys that nobody took are mistakes.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
+        reader.known.extend(self.known.iter().map(|key| self.full(key)));
         for (key, _) in &self.entries {
             let nearest = self.known.iter().max_by(|a, b| {
                 let likeness = |known: &str| strsim::jaro_winkler(known, &key.text);
@@ -244,6 +247,7 @@ impl<'a> Reader<'a> {
             secret_files: BTreeSet::new(),
             holds_secrets: false,
             findings: Vec::new(),
+            known: BTreeSet::new(),
             left: BTreeSet::new(),
         }
     }

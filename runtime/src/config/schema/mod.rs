@@ -1,0 +1,115 @@
+//! The JSON Schema of the configuration file, which editors and the reference page use.
+//!
+//! The readers of `config` judge a file. The tables here describe what they accept, and the tests below compare the two: every
+//! key in both directions, and every range, word, default and need.
+
+mod key;
+mod keys;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use key::{Form, Key};
+use serde_json::{Map, Value, json};
+
+const REFERENCE: &str = "#/$defs/reference";
+const SECRET: &str = "#/$defs/secret";
+
+/// The JSON Schema (draft 2020-12) of the configuration file. Numbers with a unit name it in `x-unit`.
+pub fn json_schema() -> Value {
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "portcullis.yaml",
+        "description": "The configuration of Portcullis.",
+    });
+    let Value::Object(root) = of_map(keys::ROOT) else { return schema };
+    for (name, value) in root {
+        schema[name] = value;
+    }
+    schema["$defs"] = json!({
+        "reference": {
+            "description": "A value from an environment variable, or from a file relative to this one.",
+            "oneOf": [by("env"), by("file")],
+        },
+        "secret": {"anyOf": [{"$ref": REFERENCE}, {"type": "string"}]},
+    });
+    schema
+}
+
+/// A map with this key alone, which holds text.
+fn by(key: &str) -> Value {
+    let mut properties = Map::new();
+    properties.insert(key.to_owned(), json!({"type": "string"}));
+    json!({"type": "object", "properties": properties, "required": [key], "additionalProperties": false})
+}
+
+fn of_map(keys: &[Key]) -> Value {
+    let properties: Map<String, Value> = keys.iter().map(|key| (key.name.to_owned(), of_key(key))).collect();
+    let required: Vec<_> = keys.iter().filter(|key| key.is_required).map(|key| key.name).collect();
+    // A key without a value counts as absent.
+    let kind = if required.is_empty() { json!(["object", "null"]) } else { json!("object") };
+    let mut schema = json!({"type": kind, "properties": properties, "additionalProperties": false});
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    if keys.iter().any(|key| matches!(key.form, Form::Settings)) {
+        schema["allOf"] = settings::BUILTINS.iter().map(|(name, keys)| of_builtin(name, keys)).collect();
+    }
+    schema
+}
+
+fn of_key(key: &Key) -> Value {
+    let mut schema = json!({"description": key.about});
+    let Value::Object(form) = of_form(&key.form) else { return schema };
+    for (name, value) in form {
+        schema[name] = value;
+    }
+    if let Some(unit) = key.unit() {
+        schema["x-unit"] = unit.into();
+    }
+    if let Some(default) = key.default {
+        schema["default"] = default.into();
+    }
+    schema
+}
+
+fn of_form(form: &Form) -> Value {
+    match form {
+        Form::Text(example) => {
+            json!({"anyOf": [{"type": "string"}, {"$ref": REFERENCE}], "examples": [example]})
+        }
+        Form::Secret => json!({"$ref": SECRET}),
+        Form::Integer(low, high) => json!({"type": "integer", "minimum": low, "maximum": high}),
+        Form::Boolean => json!({"type": "boolean"}),
+        Form::OneOf(words) => json!({"anyOf": [{"enum": words}, {"$ref": REFERENCE}]}),
+        Form::File => by("file"),
+        Form::List(item) => json!({"type": "array", "items": of_form(item)}),
+        Form::Map(keys) => of_map(keys),
+        Form::Named(value) => json!({"type": "object", "additionalProperties": of_form(value)}),
+        Form::Either(forms) => json!({"anyOf": forms.iter().map(of_form).collect::<Vec<_>>()}),
+        Form::Settings => json!({"type": ["object", "null"]}),
+        Form::Any => json!({}),
+    }
+}
+
+/// The settings of a builtin, for the entries that name it as their component.
+fn of_builtin(name: &str, keys: &[Key]) -> Value {
+    let mut config = of_map(keys);
+    // The host follows references in settings of every form.
+    if let Some(Value::Object(properties)) = config.get_mut("properties") {
+        properties.values_mut().for_each(or_reference);
+    }
+    let component =
+        json!({"properties": {"component": {"const": format!("builtin:{name}")}}, "required": ["component"]});
+    json!({"if": component, "then": {"properties": {"config": config}}})
+}
+
+/// Moves the form of a setting into an alternative to a reference.
+fn or_reference(setting: &mut Value) {
+    let Value::Object(entries) = setting else { return };
+    let is_about = |name: &str| ["description", "x-unit", "default", "examples"].contains(&name);
+    let (about, form): (Map<_, _>, Map<_, _>) =
+        std::mem::take(entries).into_iter().partition(|(name, _)| is_about(name));
+    *entries = about;
+    entries.insert("anyOf".to_owned(), json!([form, {"$ref": REFERENCE}]));
+}

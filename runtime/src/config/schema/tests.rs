@@ -1,0 +1,202 @@
+use super::super::load::read_root;
+use super::super::section::{Reader, References};
+use super::super::yaml::Node;
+use super::super::{DashboardConfig, GatewayConfig};
+use super::key::{Form, Key};
+use super::{keys, settings};
+use crate::bundled;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Passes every strength gate.
+const STRONG: &str = "tQ7mX2vK9sB4wE8rY1uI6oA3dF5gH0jLzC2pN7kR4xVb";
+/// The name of an entry in a map whose names the operator chooses.
+const NAME: &str = "NAME";
+
+struct Read {
+    dashboard: DashboardConfig,
+    gateway: GatewayConfig,
+    mistakes: String,
+    known: BTreeSet<String>,
+}
+
+/// Reads a file without following its references.
+fn read(file: &Value) -> Read {
+    let path = Path::new("/home/portcullis.yaml");
+    let mut reader = Reader::new(Path::new("/home"), path, References::Leave);
+    let root = Node::parse(&file.to_string()).unwrap();
+    let (dashboard, gateway) = read_root(root, path, References::Leave, &mut reader);
+    let Reader { mistakes, known, .. } = reader;
+    let mistakes = mistakes.into_sorted().into_iter().map(|mistake| mistake.text + "\n").collect();
+    Read { dashboard, gateway, mistakes, known }
+}
+
+/// A file with every key.
+fn whole_file() -> Value {
+    example(&Form::Map(keys::ROOT))
+}
+
+fn example(form: &Form) -> Value {
+    match form {
+        Form::Text(text) => json!(text),
+        Form::Secret => json!(STRONG),
+        Form::Integer(low, _) => json!(low),
+        Form::Boolean => json!(true),
+        Form::OneOf(words) => json!(words[0]),
+        Form::File => json!({"file": "ca.pem"}),
+        Form::List(item) => json!([example(item)]),
+        Form::Map(keys) => {
+            keys.iter().map(|key| (key.name.to_owned(), example(&key.form))).collect::<Map<_, _>>().into()
+        }
+        Form::Named(value) => json!({NAME: example(value)}),
+        Form::Either(forms) => example(forms.last().unwrap()),
+        Form::Settings | Form::Any => json!({}),
+    }
+}
+
+/// Calls `visit` with every key and its full name, in which `[0]` stands for each entry of a list.
+fn each_key(keys: &'static [Key], name: &str, visit: &mut dyn FnMut(&str, &'static Key)) {
+    for key in keys {
+        let full = if name.is_empty() { key.name.to_owned() } else { format!("{name}.{}", key.name) };
+        visit(&full, key);
+        each_below(&key.form, &full, visit);
+    }
+}
+
+fn each_below(form: &'static Form, name: &str, visit: &mut dyn FnMut(&str, &'static Key)) {
+    match form {
+        Form::Map(keys) => each_key(keys, name, visit),
+        Form::List(item) => each_below(item, &format!("{name}[0]"), visit),
+        Form::Named(value) => each_below(value, &format!("{name}.{NAME}"), visit),
+        Form::Either(forms) => forms.iter().for_each(|form| each_below(form, name, visit)),
+        _ => {}
+    }
+}
+
+fn all_keys() -> Vec<(String, &'static Key)> {
+    let mut all = Vec::new();
+    each_key(keys::ROOT, "", &mut |name, key| all.push((name.to_owned(), key)));
+    all
+}
+
+/// The place of a key in the file, as a JSON pointer (RFC 6901).
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace("[0]", ".0").replace('.', "/"))
+}
+
+fn file_with(name: &str, value: Value) -> Value {
+    let mut file = whole_file();
+    *file.pointer_mut(&pointer(name)).expect(name) = value;
+    file
+}
+
+fn file_without(name: &str) -> Value {
+    let mut file = whole_file();
+    let (map, key) =
+        pointer(name).rsplit_once('/').map(|(map, key)| (map.to_owned(), key.to_owned())).unwrap();
+    file.pointer_mut(&map).and_then(Value::as_object_mut).expect(name).shift_remove(&key);
+    file
+}
+
+#[test]
+fn schema_has_the_keys_that_the_reader_knows() {
+    let described: BTreeSet<_> = all_keys().into_iter().map(|(name, _)| name).collect();
+    let read = read(&whole_file());
+    assert_eq!(described, read.known, "left: runtime/src/config/schema/keys.rs, right: the reader");
+    assert_eq!(read.mistakes, "");
+}
+
+#[test]
+fn ranges_are_those_of_the_reader() {
+    for (name, key) in all_keys() {
+        let Form::Integer(low, high) = key.form else { continue };
+        let complaint = format!("`{name}` must be an integer from {low} to {high}");
+        for outside in [low - 1, high + 1] {
+            let mistakes = read(&file_with(&name, outside.into())).mistakes;
+            assert!(mistakes.contains(&complaint), "{name}: {outside}: {mistakes}");
+        }
+        for inside in [low, high] {
+            let mistakes = read(&file_with(&name, inside.into())).mistakes;
+            assert!(!mistakes.contains(&format!("`{name}`")), "{name}: {inside}: {mistakes}");
+        }
+    }
+}
+
+#[test]
+fn words_are_those_of_the_reader() {
+    for (name, key) in all_keys() {
+        let Form::OneOf(words) = key.form else { continue };
+        let complaint = format!("`{name}`");
+        for word in words {
+            assert!(!read(&file_with(&name, json!(word))).mistakes.contains(&complaint), "{name}: {word}");
+        }
+        assert!(read(&file_with(&name, json!("another"))).mistakes.contains(&complaint), "{name}");
+    }
+}
+
+#[test]
+fn values_of_another_type_are_refused() {
+    for (name, key) in all_keys() {
+        let wrong = match key.form {
+            Form::Integer(..) | Form::List(_) | Form::Map(_) | Form::Named(_) => json!("text"),
+            Form::Boolean | Form::OneOf(_) | Form::Text(_) | Form::Secret => json!([1]),
+            Form::File | Form::Either(_) | Form::Settings | Form::Any => continue,
+        };
+        let mistakes = read(&file_with(&name, wrong)).mistakes;
+        assert!(mistakes.contains(&format!("`{name}")), "{name}: {mistakes}");
+    }
+}
+
+#[test]
+fn needed_keys_are_those_that_the_reader_needs() {
+    for (name, key) in all_keys() {
+        let mistakes = read(&file_without(&name)).mistakes;
+        // Without its one key, the map with a basic authorization is read as a reference.
+        let is_complained_of = match key.name {
+            "basic" => !mistakes.is_empty(),
+            _ => mistakes.contains(&format!("`{name}` is missing")),
+        };
+        assert_eq!(is_complained_of, key.is_required, "{name}: {mistakes}");
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_reader() {
+    for (name, key) in all_keys() {
+        let Some(default) = key.default else { continue };
+        let (absent, written) = (read(&file_without(&name)), read(&file_with(&name, default.into())));
+        assert_eq!(settings_of(absent), settings_of(written), "{name}");
+    }
+}
+
+/// The settings without the places of their keys.
+fn settings_of(read: Read) -> String {
+    let Read { mut dashboard, gateway, .. } = read;
+    dashboard.providers.iter_mut().for_each(|provider| provider.key_places.clear());
+    format!("{dashboard:?} {gateway:?}")
+}
+
+#[test]
+fn every_builtin_has_its_settings() {
+    let described: BTreeSet<_> = settings::BUILTINS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(described, bundled::names().collect());
+}
+
+#[test]
+fn schema_can_be_read_by_editors() {
+    let schema = super::json_schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let port = &schema["properties"]["dashboard"]["properties"]["port"];
+    let expected = json!({
+        "description": "Port to bind. 0 picks a free port.",
+        "type": "integer", "minimum": 0, "maximum": 65_535, "default": 9119,
+    });
+    assert_eq!(*port, expected);
+    let provider = &schema["properties"]["dashboard"]["properties"]["providers"]["items"];
+    let of_basic = &provider["allOf"][1];
+    assert_eq!(of_basic["if"]["properties"]["component"]["const"], "builtin:basic");
+    let ttl = &of_basic["then"]["properties"]["config"]["properties"]["session_ttl_seconds"];
+    assert_eq!((&ttl["x-unit"], &ttl["default"]), (&json!("seconds"), &json!(43_200)));
+    assert_eq!(ttl["anyOf"][0]["maximum"], 604_800);
+}
