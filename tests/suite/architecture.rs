@@ -79,6 +79,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "torture",
             "trust",
             "users_file",
+            // Its OpenAPI document alone.
+            "web",
         ],
     ),
     ("main", &["cli"]),

@@ -140,7 +140,7 @@ enum Command {
     User(user::UserCommand),
     /// Run hostile providers in the sandbox, with the limits of the configuration
     Torture(torture::TortureArgs),
-    /// Check the configuration
+    /// Check the configuration, or print its schema
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
     /// Find problems of the configuration, the home and the machine
@@ -148,6 +148,8 @@ enum Command {
     /// Generate secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    /// Print the OpenAPI document of the dashboard's HTTP routes
+    Openapi,
     /// Print a completion script for a shell
     Completions(reference::CompletionsArgs),
     /// Write the man pages of all commands into a directory
@@ -223,6 +225,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::TurnGuard(arguments) => return turn_guard::run(&arguments),
         Command::CompileComponent(arguments) => return compile_component::run(&arguments),
         Command::Secret(command) => return secret::run(&command),
+        Command::Openapi => return reference::openapi(),
         Command::Completions(arguments) => return reference::completions(&arguments),
         Command::Man(arguments) => return reference::man(&arguments),
         _ => logging::start(common.log_format, component),
@@ -241,6 +244,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Config(command) => config_check::run(&common, &command),
         Command::Doctor(arguments) => doctor::run(&common, &arguments),
         Command::Secret(_)
+        | Command::Openapi
         | Command::Completions(_)
         | Command::Man(_)
         | Command::TurnGuard(_)

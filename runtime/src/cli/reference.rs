@@ -1,4 +1,4 @@
-//! What is made from the definition of the commands: shell completions and man pages.
+//! What is made from the definition of the commands and routes: shell completions, man pages, the OpenAPI document.
 
 use super::Cli;
 use anyhow::{Context, Result};
@@ -37,5 +37,10 @@ pub(super) fn man(arguments: &ManArgs) -> Result<ExitCode> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     clap_mangen::generate_to(Cli::command(), directory)
         .with_context(|| format!("cannot write the pages into {}", directory.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn openapi() -> Result<ExitCode> {
+    out!("{:#}", portcullis::web::openapi());
     Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,7 @@ mod guard;
 mod live;
 mod live_page;
 mod metrics;
+mod openapi;
 mod outside;
 mod page;
 mod parameters;
@@ -44,6 +45,7 @@ pub use fault_log::FaultLog;
 pub use guard::HostPolicy;
 pub use live::{Feed, FeedSources, Live, RefusedProvider, Serving};
 pub use metrics::Metrics;
+pub use openapi::openapi;
 pub use respond::SecurityHeaders;
 pub use routes::{
     BUILT_IN_TOKEN_ROUTES, DRAIN_PATH, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PEOPLE_PATHS, RESTART_PATH,

@@ -1,8 +1,8 @@
 //! Every path that the dashboard serves.
 
 use super::{
-    Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, restart, sessions, sign_in,
-    status, whoami,
+    Dashboard, account, door, drain, forward_auth, live, metrics, openapi, page, respond, restart, sessions,
+    sign_in, status, whoami,
 };
 use crate::auth::{HANDOVER_PATH, RESUME_PATH, VERIFY_PATH, WS_PATH};
 use axum::middleware::from_fn_with_state;
@@ -46,15 +46,18 @@ pub const PEOPLE_PATHS: &[&str] = &[
     PAGE_RESTART_PATH,
     SESSIONS_PATH,
     SESSION_PATH,
+    OPENAPI_PATH,
     "/favicon.ico",
 ];
 
 /// Takes the logout tokens of a provider's identity provider.
-const BACKCHANNEL_PATH: &str = "/auth/backchannel/{provider}";
+pub(super) const BACKCHANNEL_PATH: &str = "/auth/backchannel/{provider}";
 /// Shows sessions, and ends many.
-const SESSIONS_PATH: &str = "/api/sessions";
+pub(super) const SESSIONS_PATH: &str = "/api/sessions";
 /// Ends one session.
-const SESSION_PATH: &str = "/api/sessions/{id}";
+pub(super) const SESSION_PATH: &str = "/api/sessions/{id}";
+/// Describes every route.
+pub(super) const OPENAPI_PATH: &str = "/_portcullis/openapi.json";
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -84,6 +87,7 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
         (PAGE_RESTART_PATH, post(restart::from_page)),
         (SESSIONS_PATH, get(sessions::list).delete(sessions::end_many)),
         (SESSION_PATH, delete(sessions::end_one)),
+        (OPENAPI_PATH, get(openapi::document)),
         ("/favicon.ico", get(page::icon)),
         ("/api/status", get(status::status)),
         ("/metrics", get(metrics::exposition)),
@@ -120,5 +124,12 @@ mod tests {
             SERVED_PATHS.iter().chain(BUILT_IN_TOKEN_ROUTES).chain(PEOPLE_PATHS).copied().collect();
         let answering: BTreeSet<_> = handlers().into_iter().map(|(path, _)| path).collect();
         assert_eq!(listed, answering);
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let described: BTreeSet<_> = openapi::paths().collect();
+        let answering: BTreeSet<_> = handlers().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(described, answering);
     }
 }
