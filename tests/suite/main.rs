@@ -38,6 +38,7 @@ mod outbound_tls;
 mod people;
 mod properties;
 mod quarantine;
+mod reference;
 mod reload;
 mod request_log;
 mod restart;
