@@ -5,9 +5,10 @@
 pub mod atomic_file;
 pub mod flood_limit;
 pub mod home_lock;
-pub mod listen;
 pub mod parent_watch;
 pub mod trust;
+pub mod tls;
+pub mod listen;
 pub mod users_file;
 pub mod secret_strength;
 
