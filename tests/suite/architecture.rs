@@ -25,7 +25,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
-    ("config", &["atomic_file", "auth", "drain", "sandbox", "trust", "users_file", "web", "bundled", "secret_strength"]),
+    (
+        "config",
+        &[
+            "atomic_file",
+            "auth",
+            "drain",
+            "sandbox",
+            "tls",
+            "trust",
+            "users_file",
+            "web",
+            "bundled",
+            "secret_strength",
+        ],
+    ),
     (
         "app",
         &[
@@ -40,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "listen",
             "sandbox",
             "secret_strength",
+            "tls",
             "web",
         ],
     ),
@@ -61,6 +76,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sandbox",
             "scaffold",
             "secret_strength",
+            "tls",
             "torture",
             "trust",
             "users_file",
@@ -109,7 +125,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     (
         "Timestamp::now",
-        &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs", "web/drain.rs"],
+        &[
+            "audit/",
+            "sandbox/health.rs",
+            "drain/control.rs",
+            "gateway/",
+            "web/status.rs",
+            "web/drain.rs",
+            "app/certificate.rs",
+            "cli/config_check.rs",
+        ],
     ),
     ("unsafe", &["sandbox/load/compiler.rs"]),
 ];

@@ -261,8 +261,13 @@ impl Gateway {
             Limits::default(),
             closed.clone(),
         ));
-        let internal =
-            tokio::spawn(listen::serve(unix, None, router(service, Door::Internal), Limits::default(), closed));
+        let internal = tokio::spawn(listen::serve(
+            unix,
+            None,
+            router(service, Door::Internal),
+            Limits::default(),
+            closed,
+        ));
 
         let mut ending = Ending { shutdown: &mut shutdown, restarts: &mut restarts, shutdown_grace };
         let exit_reason = ending.wait(&lifecycle).await;

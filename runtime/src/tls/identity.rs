@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// How long before its end a certificate is complained of. ACME clients renew 30 days before.
+const WARNING_DAYS: i64 = 14;
+const SECONDS_PER_DAY: i64 = 86_400;
 /// Longest file with a private key, in bytes.
 const MAX_KEY_BYTES: u64 = 1024 * 1024;
 
@@ -142,6 +145,19 @@ impl Identity {
         parsed.is_some_and(|certificate| verify_server_name(&certificate, &name).is_ok())
     }
 
+    /// Returns a warning while the certificate has less than 14 days left.
+    pub fn expires_soon(&self, now: Timestamp) -> Option<String> {
+        let until = self.validity.until;
+        let left = match (until.as_second() - now.as_second()).div_euclid(SECONDS_PER_DAY) {
+            ..0 => return None,
+            0 => "less than a day".to_owned(),
+            1 => "1 day".to_owned(),
+            days if days < WARNING_DAYS => format!("{days} days"),
+            _ => return None,
+        };
+        Some(format!("the certificate in {} expires in {left}, at {until}", self.file.display()))
+    }
+
     /// The end of the certificate's time.
     pub fn expires_at(&self) -> Timestamp {
         self.validity.until
@@ -258,5 +274,22 @@ mod tests {
         let expired = read(&fixture("expired.pem"), &key).unwrap();
         assert!(matches!(expired.problem(None, at(now)), Some(Problem::Expired { .. })));
         assert!(!good.is_same_as(&expired) && good.is_same_as(&good.clone()));
+    }
+
+    #[test]
+    fn end_is_announced_two_weeks_before() {
+        let good = read(&fixture("good.pem"), &fixture("server.key")).unwrap();
+        let warning = |now: &str| good.expires_soon(now.parse().unwrap());
+        for (now, expected) in [
+            ("2125-12-18T00:00:00Z", None),
+            ("2125-12-18T00:00:01Z", Some("expires in 13 days, at 2126-01-01T00:00:00Z")),
+            ("2125-12-30T12:00:00Z", Some("expires in 1 day, at ")),
+            ("2125-12-31T12:00:00Z", Some("expires in less than a day, at ")),
+            ("2126-01-01T12:00:00Z", None),
+        ] {
+            let found = warning(now);
+            assert_eq!(found.is_some(), expected.is_some(), "{now}: {found:?}");
+            assert!(expected.is_none_or(|text| found.is_some_and(|found| found.contains(text))), "{now}");
+        }
     }
 }

@@ -83,6 +83,7 @@ pub struct Metrics {
     gateway_restarts: Counter,
     gateway: GatewayGauges,
     audit_dropped: Gauge,
+    certificate_expiry: Seconds,
 }
 
 /// What the status file says of the gateway, as it was when the metrics were asked for. A number that is not known is NaN.
@@ -161,6 +162,7 @@ impl Default for Metrics {
             gateway_restarts: Counter::default(),
             gateway: GatewayGauges::default(),
             audit_dropped: Gauge::default(),
+            certificate_expiry: Seconds::default(),
             registry: Registry::default(),
         };
         registry.register("requests", "Requests by route and status", metrics.requests.clone());
@@ -204,6 +206,12 @@ impl Default for Metrics {
             "audit_dropped",
             "Audit lines that were not written",
             metrics.audit_dropped.clone(),
+        );
+        metrics.certificate_expiry.set(f64::NAN);
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the certificate that the dashboard presents expires, NaN without one",
+            metrics.certificate_expiry.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -256,6 +264,11 @@ impl Metrics {
     pub fn reload(&self, ok: bool) {
         let outcome = if ok { "ok" } else { "failed" };
         self.reloads.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// The certificate that is presented from now on expires at this time, in seconds since the Unix epoch.
+    pub fn certificate_expires(&self, at: f64) {
+        self.certificate_expiry.set(at);
     }
 
     pub(super) fn gateway_restart(&self) {
