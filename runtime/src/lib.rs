@@ -5,12 +5,12 @@
 pub mod atomic_file;
 pub mod flood_limit;
 pub mod home_lock;
-pub mod parent_watch;
-pub mod trust;
-pub mod tls;
 pub mod listen;
-pub mod users_file;
+pub mod parent_watch;
 pub mod secret_strength;
+pub mod tls;
+pub mod trust;
+pub mod users_file;
 
 pub mod auth;
 

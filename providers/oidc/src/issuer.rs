@@ -74,7 +74,7 @@ impl Issuer<'_> {
             ("state", request.state.as_str()),
         ];
         let params = &self.settings.authorization_params;
-        if !self.settings.scopes.is_empty() && !params.contains_key("scope") {
+        if !params.contains_key("scope") {
             pairs.push(("scope", self.settings.scopes.as_str()));
         }
         pairs.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -193,7 +193,12 @@ impl Issuer<'_> {
             leeway: self.settings.leeway,
             kinds: &[],
         };
-        keys_of(endpoints)?.check(&self.documents(), id_token, &rules)
+        let claims = keys_of(endpoints)?.check(&self.documents(), id_token, &rules)?;
+        // OpenID Connect Core, section 2. Without one, userinfo could be about anyone.
+        match claims.only("sub") {
+            Some(_) => Ok(claims),
+            None => Err(TokenError::Invalid("the ID token has no subject".to_owned())),
+        }
     }
 
     /// Posts a form to one of the endpoints. `None` if the issuer has no such endpoint.
