@@ -368,7 +368,7 @@ fn start_refuses_files_that_cannot_serve_and_warns_of_those_that_browsers_refuse
     assert_eq!(checked.code, Some(64), "{}", checked.stderr);
     assert!(checked.stderr.contains("chain.pem expired at 2011-01-01T00:00:00Z"), "{}", checked.stderr);
     let dashboard = home.dashboard();
-    logged(&dashboard, "browsers will refuse the certificate");
+    logged(&dashboard, "browsers refuse the certificate");
     put(&home, "good.pem", "server.key");
     logged(&dashboard, "certificate replaced");
     let checked = Process::run(&home, &["config", "check"], &[]);

@@ -42,15 +42,9 @@ impl Certificate {
         let presented = Identity::read(settings)?;
         let server = TlsServer::new(settings, &presented)?;
         let host = dashboard.public_url.as_ref().map(|url| url.host.clone());
-        let now = Timestamp::now();
-        if let Some(problem) = presented.problem(host.as_deref(), now) {
-            tracing::error!(%problem, "browsers will refuse the certificate: replace it, and it is taken over at once");
-        }
-        if let Some(warning) = presented.expires_soon(now) {
-            tracing::warn!("{warning}");
-        }
         let certificate = Self { server, presented, host, metrics };
         certificate.measure();
+        certificate.complain();
         Ok(Some(certificate))
     }
 
@@ -69,9 +63,7 @@ impl Certificate {
                 self.presented = next;
                 self.measure();
                 tracing::info!(%path, expires_at = %self.presented.expires_at(), "certificate replaced");
-                if let Some(warning) = self.presented.expires_soon(Timestamp::now()) {
-                    tracing::warn!("{warning}");
-                }
+                self.complain();
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the certificate is not replaced: the present one stays"),
@@ -92,5 +84,15 @@ impl Certificate {
 
     fn measure(&self) {
         self.metrics.certificate_expires(self.presented.expires_at().as_duration().as_secs_f64());
+    }
+
+    /// Logs what is wrong with the certificate that is presented, or will be within two weeks.
+    pub(super) fn complain(&self) {
+        let now = Timestamp::now();
+        if let Some(problem) = self.presented.problem(self.host.as_deref(), now) {
+            tracing::error!(%problem, "browsers refuse the certificate: replace it, and it is taken over at once");
+        } else if let Some(warning) = self.presented.expires_soon(now) {
+            tracing::warn!("{warning}");
+        }
     }
 }

@@ -20,7 +20,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+
+/// Between two looks at a certificate that nothing renews.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Asks for a reload, whether a file has changed or not.
 #[derive(Clone, Default)]
@@ -96,12 +100,18 @@ impl Reloader {
         mut closed: watch::Receiver<bool>,
     ) {
         let mut superseding = None;
+        let mut days = tokio::time::interval(DAY);
+        days.reset();
         loop {
             let cause = match superseding.take() {
                 Some(cause) => cause,
                 None => tokio::select! {
                     _ = closed.wait_for(|closed| *closed) => return,
                     cause = next_cause(&mut files, &request) => cause,
+                    _ = days.tick() => {
+                        self.certificate.iter().for_each(Certificate::complain);
+                        continue;
+                    }
                 },
             };
             let next = self.read().await;
