@@ -47,6 +47,7 @@ mod session_list;
 mod sessions;
 mod status_file;
 mod ten_years;
+mod tls;
 mod turn_api;
 mod turn_processes;
 mod turns;
