@@ -192,7 +192,7 @@ pub(super) fn hand_over(
         }
         Err(failure) => {
             tell_failure(dashboard, context, None, &failure);
-            failed(context, next, failure.notice)
+            failed(dashboard, context, next, &failure)
         }
     };
     session_cookie::set(response.headers_mut(), cookies);
@@ -220,7 +220,7 @@ pub(in crate::web) async fn arrive(
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, None, &failure);
-            failed(&context, next, failure.notice)
+            failed(&dashboard, &context, next, &failure)
         }
     }
 }
