@@ -48,7 +48,7 @@ mod guest {
         ) -> Result<redirect::Session, redirect::CodeError> {
             match response.code.as_str() {
                 "stranger" => Err(redirect::CodeError::InvalidCode(
-                    "not allowed: a stranger: not in the group".to_owned(),
+                    "not allowed: a visitor: not in the group".to_owned(),
                 )),
                 "forged" => Err(redirect::CodeError::InvalidCode("no such code".to_owned())),
                 "down" => Err(redirect::CodeError::Unavailable("no answer".to_owned())),

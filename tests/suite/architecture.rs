@@ -16,7 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("users_file", &["atomic_file"]),
     ("secret_strength", &[]),
     ("auth", &[]),
-    ("audit", &["auth", "atomic_file", "flood_limit"]),
+    ("audit", &["auth", "atomic_file", "flood_limit", "home_lock"]),
     ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
     ("drain", &["auth", "atomic_file", "secret_strength"]),
     ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
@@ -111,6 +111,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "Instant::now",
         &[
+            "audit/files.rs",
             "sandbox/",
             "conformance/",
             "torture/",
@@ -133,9 +134,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "web/status.rs",
             "web/drain.rs",
             "app/certificate.rs",
-            "cli/config_check.rs",
+            "cli/doctor/certificate.rs",
         ],
     ),
+    ("sd_notify", &["cli/service_manager.rs"]),
     ("unsafe", &["sandbox/load/compiler.rs"]),
 ];
 

@@ -361,7 +361,7 @@ fn people_read_why_a_sign_in_failed() {
         (
             "code=stranger",
             "denied",
-            "a stranger is signed in at the identity provider, but may not enter",
+            "a visitor is signed in at the identity provider, but may not enter",
             "not_allowed",
         ),
         ("code=forged", "1", "Sign-in failed. Please try again.", "invalid_code"),
@@ -389,7 +389,7 @@ fn people_read_why_a_sign_in_failed() {
             (Some(reason), Some("corp")),
             "{query}"
         );
-        assert!(reason != "not_allowed" || told["account"] == "a stranger", "{told}");
+        assert!(reason != "not_allowed" || told["account"] == "a visitor", "{told}");
     }
     let forged = jar_page("/login?failed=denied&person=mallory");
     assert!(forged.contains("You are signed in at the identity provider, but"), "{forged}");

@@ -15,7 +15,7 @@ mod start;
 
 pub use drain_secret::{DrainRegistration, drain_registration};
 pub use ended_people::{read_ended_people, record_ended_people};
-pub use providers::{ProviderReport, Providers, Touch, load_providers};
+pub use providers::{COMPONENT_CACHE, ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
 pub use session_key::SessionKeyError;
 pub use session_list::{SessionList, read_session_list};
@@ -25,7 +25,7 @@ use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
     Sessions, TokenRoutes,
 };
-use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl, is_loopback_name};
+use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl};
 use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
@@ -52,7 +52,6 @@ use session_list::SessionListKeeper;
 use sockets::Sockets;
 use std::fs::DirBuilder;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -394,16 +393,8 @@ fn https_port(dashboard: &DashboardConfig, bound: Option<u16>) -> u16 {
     public.or(bound).unwrap_or(HTTPS_PORT)
 }
 
-/// Passwords and cookies must not cross a network in the clear. Where a proxy is trusted, it is taken to end TLS.
 fn warn_of_plain_http(dashboard: &DashboardConfig) {
-    if dashboard.tls.is_some() {
-        return;
-    }
-    let is_plain = match &dashboard.public_url {
-        Some(url) => !url.https && !is_loopback_name(&url.host),
-        None => !is_loopback_name(&dashboard.host) && dashboard.trusted_proxies.is_empty(),
-    };
-    if is_plain {
+    if dashboard.is_reached_in_clear() {
         tracing::warn!(
             host = dashboard.host,
             "people reach this dashboard by plain http, so passwords and sessions can be read on the way: set \
@@ -413,10 +404,8 @@ fn warn_of_plain_http(dashboard: &DashboardConfig) {
     }
 }
 
-/// A bind to every address answers to every name.
 fn warn_of_any_name(dashboard: &DashboardConfig) {
-    let is_any = dashboard.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-    if is_any && dashboard.public_url.is_none() {
+    if dashboard.answers_to_every_name() {
         tracing::warn!(
             host = dashboard.host,
             "the dashboard answers to every name, and an identity provider is told to send people back to the name in the \

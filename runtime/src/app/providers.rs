@@ -2,7 +2,9 @@
 
 use super::loading::{Loading, StillLoading};
 use crate::audit::{AuditLog, EventName, Record};
-use crate::auth::{BoxFuture, ProviderName, RefreshProvider, Registered, SessionProvider, TokenProvider};
+use crate::auth::{
+    BoxFuture, ProviderName, RefreshProvider, Registered, SessionProvider, SignOutProvider, TokenProvider,
+};
 use crate::bundled;
 use crate::config::{ComponentRef, Config, ProviderConfig};
 use crate::sandbox::{
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Where compiled components are kept in the home.
-const CACHE: &str = "cache/components";
+pub const COMPONENT_CACHE: &str = "cache/components";
 /// Where providers' buckets are kept in the home.
 const BUCKETS: &str = "keyvalue";
 
@@ -105,7 +107,7 @@ pub async fn load_providers(config: &Config, touch: Touch) -> Result<Providers, 
 impl ProviderLoader {
     pub(super) fn new(config: &Config, observers: Option<Observers>) -> Self {
         Self {
-            cache: config.home.join(CACHE),
+            cache: config.home.join(COMPONENT_CACHE),
             cache_is_read_only: false,
             buckets: Buckets::in_folder(config.home.join(BUCKETS)),
             observers,
@@ -258,13 +260,14 @@ impl ProviderLoader {
         };
         let guarded = Arc::new(Guarded::new(loaded.provider.clone(), kept.health.clone(), meter));
         let cached = config.cache_ttl.and_then(|ttl| self.cached(kept, &guarded, ttl));
-        let (token, session, refresh): (
+        let (token, session, refresh, sign_out): (
             Arc<dyn TokenProvider>,
             Arc<dyn SessionProvider>,
             Arc<dyn RefreshProvider>,
+            Arc<dyn SignOutProvider>,
         ) = match cached {
-            Some(cached) => (cached.clone(), cached.clone(), cached),
-            None => (guarded.clone(), guarded.clone(), guarded.clone()),
+            Some(cached) => (cached.clone(), cached.clone(), cached.clone(), cached),
+            None => (guarded.clone(), guarded.clone(), guarded.clone(), guarded.clone()),
         };
         Registered {
             display_name: config.display_name.clone(),
@@ -273,6 +276,7 @@ impl ProviderLoader {
             password: inspection.takes_passwords().then(|| guarded.clone() as _),
             redirect: inspection.redirects().then(|| guarded.clone() as _),
             refresh: inspection.refreshes().then_some(refresh),
+            sign_out: inspection.signs_out().then_some(sign_out),
             component: Some(kept.component.clone()),
             health: Some(guarded.clone()),
             ..Registered::new(config.name.clone(), config.grants.scopes.clone())

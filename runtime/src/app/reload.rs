@@ -28,17 +28,36 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Asks for a reload, whether a file has changed or not.
 #[derive(Clone, Default)]
-pub struct ReloadRequest(Arc<Notify>);
+pub struct ReloadRequest(Arc<Request>);
+
+#[derive(Default)]
+struct Request {
+    asked: Notify,
+    is_pending: watch::Sender<bool>,
+}
 
 impl ReloadRequest {
     /// Asks.
     pub fn ask(&self) {
-        self.0.notify_one();
+        self.0.is_pending.send_replace(true);
+        self.0.asked.notify_one();
+    }
+
+    /// Waits until the reload that was asked for is over, whether it was done or refused. Returns at once if none is
+    /// asked for.
+    pub async fn ended(&self) {
+        // The sender lives as long as this request, so there is no error.
+        let _ = self.0.is_pending.subscribe().wait_for(|is_pending| !is_pending).await;
     }
 
     /// Waits until it is asked for.
     pub(super) async fn asked(&self) {
-        self.0.notified().await;
+        self.0.asked.notified().await;
+    }
+
+    /// Notes that a reload is over.
+    fn note_end(&self) {
+        self.0.is_pending.send_replace(false);
     }
 }
 
@@ -118,7 +137,7 @@ impl Reloader {
             // Before they are loaded: a change meanwhile is a change, and may mend what is wrong.
             files.watch(self.files_to_watch(&next));
             tokio::select! {
-                () = self.reload(next, cause) => {}
+                () = self.reload(next, cause) => request.note_end(),
                 _ = closed.wait_for(|closed| *closed) => return,
                 cause = next_cause(&mut files, &request) => {
                     tracing::info!(cause, "a reload under way begins anew");

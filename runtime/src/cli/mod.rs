@@ -16,9 +16,11 @@ macro_rules! tell {
     }};
 }
 
+mod audit;
 mod compile_component;
 mod config_check;
 mod descriptors;
+mod doctor;
 mod drain;
 mod gateway;
 mod gateway_restart;
@@ -32,6 +34,7 @@ mod provider_check;
 mod provider_new;
 mod secret;
 mod serve;
+mod service_manager;
 mod session;
 mod signals;
 mod starter;
@@ -125,6 +128,9 @@ enum Command {
     /// Look at the sessions of people, and end them
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Check, search and export the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Look at, and try out, auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -136,6 +142,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
+    /// Look for what is wrong with the configuration, the home and the machine
+    Doctor(doctor::DoctorArgs),
     /// Make secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
@@ -206,10 +214,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::GatewayRestart(arguments) => gateway_restart::run(&common, &arguments),
         Command::Drain(arguments) => drain::run(&common, &arguments),
         Command::Session(command) => session::run(&common, &command),
+        Command::Audit(command) => audit::run(&common, &command),
         Command::Provider(command) => provider::run(&common, command),
         Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
+        Command::Doctor(arguments) => doctor::run(&common, &arguments),
         Command::Secret(_) | Command::TurnGuard(_) | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),
     }
 }

@@ -1,4 +1,4 @@
-use super::{Common, UsageError, announce_ready, descriptors, privacy, runtime, signals};
+use super::{Common, UsageError, announce_ready, descriptors, privacy, runtime, service_manager, signals};
 use anyhow::Result;
 use clap::Args;
 use portcullis::app::{App, AppError, ReloadRequest};
@@ -45,12 +45,14 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
         let reload = ReloadRequest::default();
         signals::on_hangup({
             let reload = reload.clone();
-            move || reload.ask()
+            move || service_manager::reload(&reload)
         })?;
+        service_manager::keep_watchdog();
         let (live, outlived) = (app.live(), arguments.outlive_gateway.then_some(gateway));
         tokio::spawn(async move {
             signals::reached(told.clone(), 1).await;
             tracing::info!("ending");
+            service_manager::stopping();
             live.begin_end();
             if let Some(gateway) = outlived {
                 tokio::select! {
@@ -60,7 +62,11 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
             }
             close.send_replace(true);
         });
-        app.serve(reload, closed, || announce_ready("dashboard", port)).await.map_err(as_usage)?;
+        let announce = || {
+            announce_ready("dashboard", port);
+            service_manager::ready();
+        };
+        app.serve(reload, closed, announce).await.map_err(as_usage)?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -2,7 +2,7 @@
 
 use super::gateway::GatewayArgs;
 use super::serve::ServeArgs;
-use super::{Common, announce_ready, privacy, runtime, say, signals, starter};
+use super::{Common, announce_ready, privacy, runtime, say, service_manager, signals, starter};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use portcullis::config::{Config, SERVICE_KEY_FILE};
@@ -46,6 +46,8 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
     let plan = Plan::new(common, arguments, &config)?;
     runtime()?.block_on(async {
         let signals = signals::count(None)?;
+        service_manager::keep_watchdog();
+        tokio::spawn(service_manager::stopping_at_signal(signals.clone()));
         let (ready, mut readiness) = mpsc::channel(4);
         let gateway = supervise("gateway", plan.gateway(), ready.clone(), signals.clone());
         let dashboard = supervise("dashboard", plan.dashboard(), ready, signals);
@@ -55,6 +57,7 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
             while let Some((component, port)) = readiness.recv().await {
                 announce_ready(component, port);
                 if ports.note(component, port) {
+                    service_manager::ready();
                     say(&greeting(&config, &made, secret_file.as_deref(), &ports));
                 }
             }
@@ -121,6 +124,10 @@ impl Plan {
         let mut command = Command::new(&self.binary);
         // In a group of its own, so that Ctrl-C reaches it once, through us.
         command.args(&self.common).arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        // This process alone speaks to the service manager.
+        for variable in service_manager::VARIABLES {
+            command.env_remove(variable);
+        }
         command
     }
 
