@@ -25,7 +25,7 @@ use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
     Sessions, TokenRoutes,
 };
-use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl};
+use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl, is_loopback_name};
 use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
