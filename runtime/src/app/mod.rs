@@ -20,6 +20,8 @@ pub use reload::ReloadRequest;
 pub use session_key::SessionKeyError;
 pub use session_list::{SessionList, read_session_list};
 
+pub use crate::web::AccessLogTarget;
+
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
@@ -34,9 +36,9 @@ use crate::sandbox::SandboxError;
 use crate::secret_strength::generate_secret;
 use crate::tls::{IdentityError, TlsServer};
 use crate::web::{
-    CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy,
-    Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
-    SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, https_redirect, router,
+    AccessLog, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView,
+    HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite,
+    RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, https_redirect, router,
 };
 use axum::Router;
 use certificate::Certificate;
@@ -98,6 +100,14 @@ pub enum AppError {
         /// What the system says.
         cause: io::Error,
     },
+    /// The access log cannot be written.
+    #[error("cannot write the access log to {target}: {cause}")]
+    AccessLog {
+        /// Where it should be written.
+        target: AccessLogTarget,
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The sandbox did not come up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -132,6 +142,7 @@ pub struct App {
     router: Router,
     redirect: Router,
     audit: AuditLog,
+    access_log: Option<AccessLog>,
     feed: Feed,
     reloader: Reloader,
     files: FileWatch,
@@ -153,7 +164,12 @@ impl App {
     ///
     /// # Errors
     /// The dashboard cannot come up.
-    pub async fn build(config: Config, overrides: Overrides, insecure: bool) -> Result<Self, AppError> {
+    pub async fn build(
+        config: Config,
+        overrides: Overrides,
+        insecure: bool,
+        access_log: Option<AccessLogTarget>,
+    ) -> Result<Self, AppError> {
         let config = &config.with(&overrides);
         // First, so that no change goes unseen between reading a file and watching it.
         let mut files = FileWatch::start(files_of(config));
@@ -167,6 +183,7 @@ impl App {
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
+        let access_log = access_log.map(start_access_log).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
         let certificate = Certificate::load(dashboard, metrics.clone()).map_err(AppError::Certificate)?;
@@ -231,6 +248,7 @@ impl App {
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
+            access_log: access_log.clone(),
             metrics: metrics.clone(),
             drain,
             gateway,
@@ -256,6 +274,7 @@ impl App {
             router,
             redirect,
             audit,
+            access_log,
             feed,
             reloader,
             files,
@@ -296,6 +315,7 @@ impl App {
             router,
             redirect,
             audit,
+            access_log,
             feed,
             mut reloader,
             files,
@@ -331,11 +351,19 @@ impl App {
         if let Some(keeper) = keeper {
             finish(keeper, started.is_err()).await;
         }
-        // Joining the writer waits for a disk.
-        let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+        // Joining the writers waits for a disk.
+        let end_logs = move || {
+            audit.close();
+            access_log.iter().for_each(AccessLog::close);
+        };
+        let _ = tokio::task::spawn_blocking(end_logs).await;
         drop(lock);
         started
     }
+}
+
+fn start_access_log(target: AccessLogTarget) -> Result<AccessLog, AppError> {
+    AccessLog::start(&target).map_err(|cause| AppError::AccessLog { target, cause })
 }
 
 /// Writes the list of sessions for the last time. A start that failed ends without `closed`, which the keeper waits for.
@@ -459,7 +487,7 @@ fn live_gate(
     if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
         return Err(AppError::NobodySignsIn(reason));
     }
-    let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
+    let refused = providers.reports.iter().filter_map(ProviderReport::refused).collect();
     let gate = build_gate(config, providers.registered.clone(), entry)?;
     Ok(Serving { gate, refused, loading, is_ready: loading == 0 })
 }

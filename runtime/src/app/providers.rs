@@ -12,7 +12,7 @@ use crate::sandbox::{
     Inspection, Limits, LoadError, LoadedProvider, Powers, ProviderSpec, QuarantineChange,
     QuarantineListener, Sandbox, SandboxError, SandboxSettings, WasmProvider,
 };
-use crate::web::Metrics;
+use crate::web::{Metrics, RefusedProvider};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,14 @@ pub struct ProviderReport {
     pub outcome: Result<Inspection, LoadError>,
     /// Does it take bearer tokens?
     pub takes_tokens: bool,
+}
+
+impl ProviderReport {
+    /// The provider as one that was not loaded; `None` if it was.
+    pub(super) fn refused(&self) -> Option<RefusedProvider> {
+        let error = self.outcome.as_ref().err()?;
+        Some(RefusedProvider { name: self.name.clone(), reason: error.kind() })
+    }
 }
 
 /// Those that were loaded, and what became of each.
@@ -165,18 +173,13 @@ impl ProviderLoader {
         self.known = providers.loaded;
     }
 
-    /// Those that do not serve any more, or not as they were, fall silent. Returns their names.
-    pub(super) fn retire_all_but(&self, providers: &Providers) -> Vec<ProviderName> {
+    /// Those that do not serve any more, or not as they were, fall silent.
+    pub(super) fn retire_all_but(&self, providers: &Providers) {
         let goes_on = |known: &&Loaded| {
             let is_it = |loaded: &Loaded| known.is_still(&loaded.config, &loaded.component);
             providers.loaded.iter().any(is_it)
         };
-        let gone = self.known.iter().filter(|known| !goes_on(known));
-        gone.map(|known| {
-            known.health.retire();
-            known.config.name.clone()
-        })
-        .collect()
+        self.known.iter().filter(|known| !goes_on(known)).for_each(|known| known.health.retire());
     }
 
     /// Those of a set that are not the same as before: the ones that a reload has to try out.
@@ -338,6 +341,5 @@ fn tell_quarantine(observers: &Observers, name: &ProviderName, component: &str, 
             record.with("quarantine", "closed")
         }
     };
-    observers.metrics.quarantined(name, matches!(change, QuarantineChange::Opened { .. }));
     observers.audit.write(record);
 }

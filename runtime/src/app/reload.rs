@@ -188,9 +188,7 @@ impl Reloader {
         if let Some(keys) = keys {
             self.sealer.replace_keys(keys.secrets());
         }
-        // A provider that has changed begins with a clean bill, and one that is gone leaves none.
-        let gone = self.loader.retire_all_but(&providers);
-        changed.iter().chain(&gone).for_each(|name| self.metrics.quarantined(name, false));
+        self.loader.retire_all_but(&providers);
         self.audit_loaded(&providers, &changed);
         let count = providers.reports.len();
         self.loader.adopt(providers);

@@ -45,5 +45,6 @@ pub use files::{AUDIT_FILE, IMPORTANT_FILE, Rotation, public_key};
 pub use key::{BadPublicKey, PublicKey};
 pub use last_faults::{LastFault, last_faults};
 pub use query::{BadMoment, Filter, Moment, search};
+pub(crate) use rotating_file::RotatingFile;
 pub use verify::{Expected, Remark, Summary, verify};
 pub use writer::AuditLog;

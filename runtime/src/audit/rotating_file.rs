@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub(super) struct RotatingFile {
+pub(crate) struct RotatingFile {
     path: PathBuf,
     max_bytes: u64,
     kept: u32,
@@ -16,7 +16,7 @@ pub(super) struct RotatingFile {
 
 impl RotatingFile {
     /// At most `kept` full files beside the current one: `path.1` is the youngest.
-    pub(super) fn new(path: PathBuf, max_bytes: u64, kept: u32) -> Self {
+    pub(crate) fn new(path: PathBuf, max_bytes: u64, kept: u32) -> Self {
         Self { path, max_bytes, kept, open: None }
     }
 
@@ -36,6 +36,18 @@ impl RotatingFile {
     /// Returns whether the file has lines, and would be too long with this number of bytes more.
     pub(super) fn is_too_full_for(&self, bytes: usize) -> bool {
         self.open.as_ref().is_some_and(|(_, len)| *len > 0 && len + bytes as u64 > self.max_bytes)
+    }
+
+    /// Appends whole lines to a log that rotates by itself. A file that was moved away or replaced, or could not be opened, is opened
+    /// anew.
+    pub(crate) fn append_rotating(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.is_too_full_for(lines.len()) {
+            self.rotate()?;
+        }
+        if !self.open.as_ref().is_some_and(|(file, _)| is_still_at(file, &self.path)) {
+            self.open()?;
+        }
+        self.append(lines)
     }
 
     /// Appends whole lines. After an error the file is no longer [untouched](Self::is_untouched).

@@ -155,6 +155,18 @@ enum Command {
     TurnGuard(turn_guard::TurnGuardArgs),
 }
 
+impl Command {
+    /// The `component` of log lines in JSON.
+    fn component(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Serve(_) => "dashboard",
+            Self::Gateway(_) => "gateway",
+            _ => "command",
+        }
+    }
+}
+
 /// A mistake in how the program was called or configured.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -201,11 +213,12 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { common, command } = cli;
+    let component = command.component();
     match command {
         Command::TurnGuard(arguments) => return turn_guard::run(&arguments),
         Command::CompileComponent(arguments) => return compile_component::run(&arguments),
         Command::Secret(command) => return secret::run(&command),
-        _ => logging::start(common.log_format),
+        _ => logging::start(common.log_format, component),
     }
     match command {
         Command::Up(arguments) => up::run(&common, &arguments),

@@ -1,6 +1,7 @@
 //! The outermost layer of auth: hands the request's facts to the gate and does what the gate decides.
 
 use super::Dashboard;
+use super::access_log::Who;
 use super::context::Context;
 use super::excerpt::excerpt;
 use super::forward_auth;
@@ -77,9 +78,14 @@ pub(super) async fn pass(
             // No handler, and nothing behind one, has any use for the credential.
             request.headers_mut().remove(AUTHORIZATION);
             request.headers_mut().remove(SESSION_TOKEN);
+            let who = dashboard.access_log.is_some().then(|| Who::of(&permit));
             request.extensions_mut().insert(permit);
             request.extensions_mut().insert(context);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            if let Some(who) = who {
+                response.extensions_mut().insert(who);
+            }
+            response
         }
     };
     session_cookie::set(response.headers_mut(), cookies);

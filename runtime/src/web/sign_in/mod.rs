@@ -162,7 +162,7 @@ fn open_session(
         failure.at_account(&session.claims.user_id)
     })?;
     people.known.saw(&session, Sighting { now: now(), address: context.ip(), user_agent: None });
-    dashboard.metrics.sign_in("success");
+    dashboard.metrics.sign_in(Some(&by.name), "success");
     tracing::info!(provider = %session.provider, user = session.claims.user_id, "signed in");
     let record = about(EventName::LoginSuccess, &session)
         .with("email", session.claims.email.as_str())
@@ -183,7 +183,7 @@ pub(super) fn about(event: EventName, session: &Session) -> Record {
 fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Registered>, failure: &Failure) {
     let Failure { reason, detail, account, person, .. } = failure;
     let name = provider.map(|provider| provider.name.as_str());
-    dashboard.metrics.sign_in(reason);
+    dashboard.metrics.sign_in(provider.map(|provider| &provider.name), reason);
     tracing::info!(provider = name, reason, detail, "sign-in failed");
     let record = Record::now(EventName::LoginFailure)
         .with("provider", name)

@@ -73,7 +73,7 @@ pub(in crate::web) async fn start(
     };
     let mut response = match begin(&dashboard, &context, &sent, by, errand, &next).await {
         Ok((url, cookies)) => {
-            dashboard.metrics.sign_in("start");
+            dashboard.metrics.sign_in(Some(&by.name), "start");
             let record = Record::now(EventName::LoginStart)
                 .with("provider", by.name.as_str())
                 .with("component", by.component.as_deref())
