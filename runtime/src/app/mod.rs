@@ -38,7 +38,8 @@ use crate::tls::{IdentityError, TlsServer};
 use crate::web::{
     AccessLog, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView,
     HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite,
-    RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, https_redirect, router,
+    RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, https_redirect,
+    router,
 };
 use axum::Router;
 use certificate::Certificate;
