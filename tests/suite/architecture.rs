@@ -139,7 +139,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "web/status.rs",
             "web/drain.rs",
             "app/certificate.rs",
-            "cli/config_check.rs",
+            "cli/doctor/certificate.rs",
         ],
     ),
     ("sd_notify", &["cli/service_manager.rs"]),

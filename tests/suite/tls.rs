@@ -372,7 +372,7 @@ fn start_refuses_files_that_cannot_serve_and_warns_of_those_that_browsers_refuse
     put(&home, "good.pem", "server.key");
     logged(&dashboard, "certificate replaced");
     let checked = Process::run(&home, &["config", "check"], &[]);
-    assert!(checked.stdout.contains("chain.pem: valid until 2126-01-01T00:00:00Z"), "{}", checked.stdout);
+    assert!(checked.stdout.contains("chain.pem is valid until 2126-01-01T00:00:00Z"), "{}", checked.stdout);
 }
 
 #[test]

@@ -253,11 +253,11 @@ impl DashboardConfig {
     /// Whether people reach the dashboard over plain http from other machines. Passwords and cookies then cross a network in
     /// the clear. Where a proxy is trusted, it is taken to end TLS.
     pub fn is_reached_in_clear(&self) -> bool {
-        self.tls.is_none()
-            && match &self.public_url {
-                Some(url) => !url.https && !is_loopback_name(&url.host),
-                None => !is_loopback_name(&self.host) && self.trusted_proxies.is_empty(),
-            }
+        let is_plain = match &self.public_url {
+            Some(url) => !url.https && !is_loopback_name(&url.host),
+            None => !is_loopback_name(&self.host) && self.trusted_proxies.is_empty(),
+        };
+        is_plain && self.tls.is_none()
     }
 
     /// Whether the dashboard answers to every name in `Host`: it listens on every address, and its own name is not

@@ -45,8 +45,7 @@ pub struct Metrics {
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
     drain: Family<[(&'static str, &'static str); 2], Counter>,
     gateway_restarts: Counter,
-    /// Empty without TLS of the dashboard's own.
-    certificate_expiry: Family<[(&'static str, &'static str); 0], Gauge<f64, AtomicU64>>,
+    certificate_expiry: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -63,8 +62,9 @@ impl Default for Metrics {
             reloads: Family::default(),
             drain: Family::default(),
             gateway_restarts: Counter::default(),
-            certificate_expiry: Family::default(),
+            certificate_expiry: Gauge::default(),
         };
+        metrics.certificate_expiry.set(f64::NAN);
         // A rate over a counter that exists from the start includes its first increase.
         for outcome in OUTCOMES {
             drop(metrics.reloads.get_or_create(&[("outcome", outcome)]));
@@ -129,8 +129,8 @@ impl Metrics {
         );
         registry.register(
             "certificate_expiry_timestamp_seconds",
-            "When the certificate that the dashboard presents expires",
-            AlwaysListed(self.certificate_expiry.clone()),
+            "When the certificate of dashboard.tls expires, in seconds since the Unix epoch, NaN without one",
+            self.certificate_expiry.clone(),
         );
         registry
     }
@@ -177,7 +177,7 @@ impl Metrics {
 
     /// The certificate that is presented from now on expires at this time, in seconds since the Unix epoch.
     pub fn certificate_expires(&self, at: f64) {
-        self.certificate_expiry.get_or_create(&[]).set(at);
+        self.certificate_expiry.set(at);
     }
 
     pub(super) fn gateway_restart(&self) {
