@@ -144,7 +144,8 @@ test('a sign-out ends the session at the issuer as well', NO_SIGN_OUT, async () 
 
 test('a sign-out at the issuer ends the session here', NO_SIGN_OUT, async () => {
   const { idp, home, dashboard } = await setUp({}, { end_session: true });
-  await idp.post('/test/sign-out', JSON.stringify({ backchannel_logout_uri: `${dashboard.url}/auth/backchannel/idp` }));
+  const backchannel = { backchannel_logout_uri: `${dashboard.url}/auth/backchannel/idp`, backchannel_logout_session_required: true };
+  await idp.post('/test/sign-out', JSON.stringify(backchannel));
   const client = await signedIn(dashboard);
   const bystander = await signedIn(dashboard);
   const action = `${idp.url}/session/end`;
