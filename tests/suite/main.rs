@@ -21,6 +21,7 @@ mod grants;
 mod groups;
 mod hostile;
 mod instructions;
+mod issuers;
 mod languages;
 mod leases;
 mod leftovers;
