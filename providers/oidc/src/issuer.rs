@@ -74,7 +74,7 @@ impl Issuer<'_> {
             ("state", request.state.as_str()),
         ];
         let params = &self.settings.authorization_params;
-        if !self.settings.scopes.is_empty() && !params.contains_key("scope") {
+        if !params.contains_key("scope") {
             pairs.push(("scope", self.settings.scopes.as_str()));
         }
         pairs.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));

@@ -40,7 +40,7 @@ pub(crate) const RESERVED: &[&str] = &[
 pub(crate) struct Settings {
     pub(crate) issuer: String,
     pub(crate) client: Client,
-    /// With one space between; empty: none are asked for.
+    /// With one space between.
     pub(crate) scopes: String,
     pub(crate) authorization_params: BTreeMap<String, String>,
     /// Where the discovery document is; `None` where every endpoint is configured.
