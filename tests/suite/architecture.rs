@@ -24,7 +24,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
-    ("config", &["atomic_file", "auth", "drain", "sandbox", "trust", "users_file", "web", "bundled", "secret_strength"]),
+    (
+        "config",
+        &[
+            "atomic_file",
+            "auth",
+            "drain",
+            "sandbox",
+            "trust",
+            "users_file",
+            "web",
+            "bundled",
+            "secret_strength",
+        ],
+    ),
     (
         "app",
         &[

@@ -40,6 +40,7 @@ mod secrets;
 mod session_list;
 mod sessions;
 mod status_file;
+mod strangers;
 mod ten_years;
 mod turn_api;
 mod turn_processes;
