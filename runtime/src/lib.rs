@@ -7,9 +7,9 @@ pub mod flood_limit;
 pub mod home_lock;
 pub mod listen;
 pub mod parent_watch;
+pub mod secret_strength;
 pub mod trust;
 pub mod users_file;
-pub mod secret_strength;
 
 pub mod auth;
 

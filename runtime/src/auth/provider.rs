@@ -194,7 +194,8 @@ pub struct LoginResponse {
     pub issuer: Option<String>,
 }
 
-/// How the reason of a provider begins that knows a person and does not let them in.
+/// How the reason of a provider begins that knows a person and does not let them in. The name of the person follows, then a colon
+/// and the rest of the reason.
 pub const NOT_ALLOWED: &str = "not allowed: ";
 
 /// What a provider made of a code.

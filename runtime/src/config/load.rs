@@ -115,7 +115,8 @@ pub fn load_text(
     if !mistakes.is_empty() {
         return Err(ConfigError { file: shown, mistakes, files });
     }
-    findings.extend(warnings.into_iter().chain(environment.unread(&variables)).map(Finding::warning));
+    let unfit = environment.weak_session_token().into_iter().chain(environment.unread(&variables));
+    findings.extend(warnings.into_iter().chain(unfit).map(Finding::warning));
     Ok(Config { home, file, files, dashboard, gateway, environment, findings })
 }
 
@@ -326,7 +327,7 @@ fn read_gateway(root: &mut Section, secrets: References, reader: &mut Reader<'_>
 fn read_api_key(section: &mut Section, reader: &mut Reader<'_>) -> Option<Secret> {
     let name = section.full("api_key");
     let node = section.take_secret("api_key", reader)?;
-    read_judged(&name, &node, Strength::KEY, reader)
+    read_judged(&name, &node, Strength::TOKEN, reader)
 }
 
 #[cfg(test)]
@@ -503,7 +504,7 @@ gateway:
             ("gateway: {max_turns: 0}", "must be an integer from 1"),
             ("gateway: {shutdown_grace_seconds: -1}", "must be an integer from 0 to 86400"),
             ("gateway: {turn_timeout_seconds: 0}", "must be an integer from 1 to 86400"),
-            ("gateway: {api_key: short}", "at least 32 characters"),
+            ("gateway: {api_key: short}", "at least 16 characters"),
             ("dashboard: {port: 1, port: 2}", "`port` is there twice (line 1, columns 13 and 22)"),
             ("gateway: {}\ndashboard: {}\ngateway: {}", "`gateway` is there twice (lines 1 and 3)"),
             ("hello", "the file must be a map, not a string"),

@@ -33,6 +33,8 @@ use targets::Targets;
 
 /// The longest that a sign-in waits for its provider, whatever deadline that one has.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Under this name the name of a person who may not enter is sealed, in the query of the sign-in page.
+const PERSON: &str = "person";
 /// The reason of a sign-in that failed because the host cannot use what the provider says of the person.
 const UNUSABLE_CLAIM: &str = "unusable_claim";
 /// Sign-ins that came back, and must not come back again.
@@ -90,6 +92,15 @@ impl Failure {
 
     fn with_notice(self, notice: Notice) -> Self {
         Self { notice, ..self }
+    }
+
+    /// The name of a person who is known and may not enter.
+    fn denied_person(&self) -> Option<&str> {
+        match (self.notice, &self.person) {
+            (Notice::Denied, _) => self.account.as_deref(),
+            (Notice::NoRole, Some((user_id, email))) => Some(if email.is_empty() { user_id } else { email }),
+            _ => None,
+        }
     }
 
     /// The host cannot use what the provider says of the person.

@@ -5,6 +5,7 @@ use super::super::context::Context;
 use super::super::page::{Page, respond_with};
 use super::super::parameters::Parameters;
 use super::super::respond::QUERY_VALUE;
+use super::PERSON;
 use super::notice::Notice;
 use crate::auth::{Registered, safe_target};
 use axum::extract::State;
@@ -29,8 +30,11 @@ pub(in crate::web) async fn login(
     parameters: Parameters,
 ) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
-    let message = parameters.only("failed").map(|word| Notice::of_word(word).sentence());
-    render(&dashboard, &context, &next, StatusCode::OK, message, None)
+    let notice = parameters.only("failed").map(Notice::of_word);
+    let person: Option<String> =
+        parameters.only(PERSON).and_then(|sealed| dashboard.sealer.open(PERSON, sealed));
+    let message = notice.map(|notice| notice.sentence_for(person.as_deref()));
+    render(&dashboard, &context, &next, StatusCode::OK, message.as_deref(), None)
 }
 
 /// The page, with a message about what went wrong before, and what was typed then.

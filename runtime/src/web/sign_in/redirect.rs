@@ -7,10 +7,11 @@ use super::super::context::Context;
 use super::super::gate_layer::good_session;
 use super::super::parameters::Parameters;
 use super::super::request_cookies::RequestCookies;
+use super::super::respond::QUERY_VALUE;
 use super::super::{Dashboard, respond, session_cookie};
 use super::notice::Notice;
 use super::under_way::{self, SIGN_IN_SECONDS, UnderWay};
-use super::{Failure, deadline, fault, now, open_session, since_epoch, tell_failure, too_many};
+use super::{Failure, PERSON, deadline, fault, now, open_session, since_epoch, tell_failure, too_many};
 use crate::audit::{EventName, Record};
 use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, Registered, safe_target};
 use axum::extract::State;
@@ -19,6 +20,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::utf8_percent_encode;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -63,7 +65,7 @@ pub(in crate::web) async fn start(
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, Some(by), &failure);
-            failed(&context, &next, failure.notice)
+            failed(&dashboard, &context, &next, &failure)
         }
     }
 }
@@ -188,7 +190,9 @@ async fn complete(
     match provider.complete_login(response, deadline()).await {
         Ok(CodeVerdict::SignedIn(claims)) => open_session(dashboard, context, sent, by, claims),
         Ok(CodeVerdict::InvalidCode(why)) if why.starts_with(NOT_ALLOWED) => {
-            Err(Failure::new("not_allowed", why).with_notice(Notice::Denied))
+            let person =
+                why.trim_start_matches(NOT_ALLOWED).split(": ").next().unwrap_or_default().to_owned();
+            Err(Failure::new("not_allowed", why).with_notice(Notice::Denied).at_account(&person))
         }
         Ok(CodeVerdict::InvalidCode(why)) => Err(Failure::new("invalid_code", why)),
         Ok(CodeVerdict::Unusable(why)) => Err(Failure::unusable(why)),
@@ -213,7 +217,7 @@ async fn unfinished(
         return go_on(context, next, cookies);
     }
     tell_failure(dashboard, context, by, failure);
-    failed(context, next, failure.notice)
+    failed(dashboard, context, next, failure)
 }
 
 fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
@@ -222,8 +226,15 @@ fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
     response
 }
 
-/// The way to the sign-in page, with the word for what a person reads there.
-fn failed(context: &Context, next: &str, notice: Notice) -> Response {
-    let location = format!("{}&failed={}", respond::login_url(&context.site, next), notice.word());
+/// The way to the sign-in page, with the word for what a person reads there. The name of a person is sealed, so that a link cannot
+/// put text of its own on the page.
+fn failed(dashboard: &Dashboard, context: &Context, next: &str, failure: &Failure) -> Response {
+    let login_url = respond::login_url(&context.site, next);
+    let word = failure.notice.word();
+    let person = failure.denied_person().map_or_else(String::new, |person| {
+        let sealed = dashboard.sealer.seal(PERSON, &person);
+        format!("&{PERSON}={}", utf8_percent_encode(&sealed, QUERY_VALUE))
+    });
+    let location = format!("{login_url}&failed={word}{person}");
     (StatusCode::FOUND, [(LOCATION, location)]).into_response()
 }
