@@ -78,6 +78,8 @@ function build(issuer) {
     }],
     enabledJWA: { idTokenSigningAlgValues: [ALG] },
     routes: { token: tokenPath },
+    // Without the dispatcher, which refuses every address of this machine: back-channel sign-outs go to the dashboard.
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     responseTypes: ['code'],
     scopes: SCOPES,
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'], groups: ['groups'],
