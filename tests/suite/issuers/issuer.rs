@@ -121,8 +121,7 @@ impl Issuer {
             return self.describe(asked);
         }
         if preset.end_session == Some(url) {
-            self.with(|state| state.sign_outs += 1);
-            return Answer::redirect(asked.parameter("post_logout_redirect_uri").to_owned());
+            return self.end_session(asked);
         }
         if preset.revocation == Some(url) {
             return Answer::ok("{}");
@@ -222,6 +221,14 @@ impl Issuer {
             Some(grant) => self.tokens(asked, &grant),
             None => refused("invalid_grant"),
         }
+    }
+
+    fn end_session(&self, asked: &Asked) -> Answer {
+        if self.preset.needs_id_token_hint && asked.parameter("id_token_hint").is_empty() {
+            return Answer::error(400, "{}");
+        }
+        self.with(|state| state.sign_outs += 1);
+        Answer::redirect(asked.parameter("post_logout_redirect_uri").to_owned())
     }
 
     /// What a refresh token is good for. Google's can be used again; the others come with a new one.

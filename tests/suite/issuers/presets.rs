@@ -17,6 +17,8 @@ pub(super) struct Preset {
     pub(super) revocation: Option<&'static str>,
     /// Where a browser is sent to sign out (OpenID Connect RP-Initiated Logout 1.0).
     pub(super) end_session: Option<&'static str>,
+    /// Whether a sign-out there needs the ID token of the sign-in.
+    pub(super) needs_id_token_hint: bool,
     /// Whether it tells clients of sign-outs (OpenID Connect Back-Channel Logout 1.0).
     pub(super) has_back_channel: bool,
     /// Whether its answers name it (RFC 9207).
@@ -64,6 +66,7 @@ const NOTHING: Preset = Preset {
     userinfo: "",
     revocation: None,
     end_session: None,
+    needs_id_token_hint: false,
     has_back_channel: false,
     names_itself: false,
     id_token: &[],
@@ -169,6 +172,7 @@ pub(super) const PRESETS: &[Preset] = &[
         userinfo: "https://ORG.okta.com/oauth2/default/v1/userinfo",
         revocation: Some("https://ORG.okta.com/oauth2/default/v1/revoke"),
         end_session: Some("https://ORG.okta.com/oauth2/default/v1/logout"),
+        needs_id_token_hint: true,
         // Beside an access token, it sends the claims of the profile in userinfo alone.
         id_token: &["groups"],
         userinfo_claims: PROFILE,
