@@ -157,7 +157,7 @@ for (const [kind, file] of [['nginx', 'nginx-plain.conf'], ['caddy', 'Caddyfile.
     // What the client claims of its address is not believed.
     const headers = { 'content-type': 'application/x-www-form-urlencoded', origin: front.url, 'x-forwarded-for': '6.6.6.6' };
     const signedIn = await requestFrom('127.0.0.77', `${front.url}/auth/password-login`, { method: 'POST', headers, body });
-    assert.deepEqual([signedIn.status, signedIn.headers.location], [302, '/?tab=2'], signedIn.text);
+    assert.deepEqual([signedIn.status, signedIn.headers.location], [303, '/?tab=2'], signedIn.text);
     const cookie = signedIn.headers['set-cookie'].map((line) => line.split(';')[0]).join('; ');
     const mine = await requestFrom('127.0.0.77', `${front.url}/api/auth/me`, { headers: { cookie } });
     assert.equal(JSON.parse(mine.text).user_id, 'ada');
