@@ -164,7 +164,10 @@ where
         let has_too_many =
             network.is_some_and(|network| open.count(network) >= limits.connections_per_address);
         if has_too_many && !open.make_room(network) {
-            tracing::debug!(?network, "one address has too many connections");
+            tracing::debug!(
+                network = network.map(tracing::field::display),
+                "one address has too many connections"
+            );
             continue;
         }
         let slot = tokio::select! {

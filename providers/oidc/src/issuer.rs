@@ -19,11 +19,11 @@ pub(crate) struct Issuer<'a> {
 }
 
 impl Issuer<'_> {
-    fn documents(&self) -> Documents<'_> {
+    pub(crate) fn documents(&self) -> Documents<'_> {
         Documents { http: self.host.http(), bucket: self.host.bucket(), now: self.host.now() }
     }
 
-    fn endpoints(&self) -> Result<Endpoints, Unavailable> {
+    pub(crate) fn endpoints(&self) -> Result<Endpoints, Unavailable> {
         let Some(url) = &self.settings.discovery_url else {
             let alone = self.settings.endpoints.alone(&self.settings.issuer);
             return alone.ok_or_else(|| Unavailable("`endpoints` are not complete".to_owned()));
@@ -242,7 +242,7 @@ fn no_endpoint() -> Unavailable {
     Unavailable("the issuer has no token endpoint".to_owned())
 }
 
-fn keys_of(endpoints: &Endpoints) -> Result<KeySource, TokenError> {
+pub(crate) fn keys_of(endpoints: &Endpoints) -> Result<KeySource, TokenError> {
     let url = endpoints.jwks.clone().map(KeySource::Url);
     url.ok_or_else(|| TokenError::Invalid("the issuer publishes no keys".to_owned()))
 }

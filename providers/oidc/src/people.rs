@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const OTHER_NAMES: &[&str] = &["preferred_username", "nickname"];
 /// Longest texts of a person together, in bytes: with them, no cookie of a session has more than 2 KiB, which is what common
 /// proxies have room for. A user id and an e-mail fit.
-const MAX_PERSON_BYTES: usize = 560;
+const MAX_PERSON_BYTES: usize = 520;
 /// The host takes so many groups.
 const MAX_GROUPS: usize = 256;
 /// By this beginning the host knows that the person is known and may not enter.
@@ -73,6 +73,11 @@ impl ClaimNames {
 }
 
 impl People {
+    /// Whether the user id is the subject.
+    pub(crate) fn are_named_by_subject(&self) -> bool {
+        self.claims.user_id() == "sub"
+    }
+
     pub(crate) fn new(claims: ClaimNames, require: Option<Map<String, Value>>) -> Result<Self, String> {
         if claims.user_id.as_deref().is_some_and(str::is_empty) {
             return Err("`claims.user_id` is empty: a person needs an identifier".to_owned());

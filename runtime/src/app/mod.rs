@@ -13,17 +13,19 @@ mod start;
 
 pub use drain_secret::{DrainRegistration, drain_registration};
 pub use ended_people::{read_ended_people, record_ended_people};
-pub use providers::{ProviderReport, Providers, Touch, load_providers};
+pub use providers::{COMPONENT_CACHE, ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
 pub use session_key::SessionKeyError;
 pub use session_list::{SessionList, read_session_list};
+
+pub use crate::web::AccessLogTarget;
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
     BearerToken, Gate, People, PeopleGate, Registered, Registry, RegistryError, Required, SecretDigest,
     Sessions, TokenRoutes,
 };
-use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl, is_loopback_name};
+use crate::config::{Config, DashboardConfig, GateReason, Overrides, PublicUrl};
 use crate::drain::{DrainControl, MarkerFile};
 use crate::gateway::{RestartFile, StatusFile};
 use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
@@ -31,9 +33,9 @@ use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::secret_strength::generate_secret;
 use crate::web::{
-    CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView, HostPolicy,
-    Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite, RESTART_PATH,
-    SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
+    AccessLog, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView,
+    HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite,
+    RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
 };
 use axum::Router;
 use drain_secret::{drain_provider, drain_secrets};
@@ -47,7 +49,6 @@ use session_key::SessionKeys;
 use session_list::SessionListKeeper;
 use std::fs::DirBuilder;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,6 +90,14 @@ pub enum AppError {
         /// What the system says.
         cause: io::Error,
     },
+    /// The access log cannot be written.
+    #[error("cannot write the access log to {target}: {cause}")]
+    AccessLog {
+        /// Where it should be written.
+        target: AccessLogTarget,
+        /// What the system says.
+        cause: io::Error,
+    },
     /// The sandbox did not come up.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -115,6 +124,7 @@ pub struct App {
     listener: TcpListener,
     router: Router,
     audit: AuditLog,
+    access_log: Option<AccessLog>,
     feed: Feed,
     reloader: Reloader,
     files: FileWatch,
@@ -136,7 +146,12 @@ impl App {
     ///
     /// # Errors
     /// The dashboard cannot come up.
-    pub async fn build(config: Config, overrides: Overrides, insecure: bool) -> Result<Self, AppError> {
+    pub async fn build(
+        config: Config,
+        overrides: Overrides,
+        insecure: bool,
+        access_log: Option<AccessLogTarget>,
+    ) -> Result<Self, AppError> {
         let config = &config.with(&overrides);
         // First, so that no change goes unseen between reading a file and watching it.
         let mut files = FileWatch::start(files_of(config));
@@ -150,6 +165,7 @@ impl App {
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
+        let access_log = access_log.map(start_access_log).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
         let listener = bind(dashboard).await?;
@@ -211,6 +227,7 @@ impl App {
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
+            access_log: access_log.clone(),
             metrics: metrics.clone(),
             drain,
             gateway,
@@ -229,7 +246,7 @@ impl App {
             audit: audit.clone(),
             metrics,
         };
-        Ok(Self { listener, router, audit, feed, reloader, files, loading, ended_people, lock })
+        Ok(Self { listener, router, audit, access_log, feed, reloader, files, loading, ended_people, lock })
     }
 
     /// The port that was bound.
@@ -256,7 +273,18 @@ impl App {
         closed: watch::Receiver<bool>,
         announce: impl FnOnce() + Send,
     ) -> Result<(), AppError> {
-        let Self { listener, router, audit, feed, mut reloader, files, loading, ended_people, lock } = self;
+        let Self {
+            listener,
+            router,
+            audit,
+            access_log,
+            feed,
+            mut reloader,
+            files,
+            loading,
+            ended_people,
+            lock,
+        } = self;
         let people = reloader.entry.people.clone();
         let keeper = SessionListKeeper::new(&reloader.running.home, people.clone());
         let keeper = reloader.entry.must_sign_in.then(|| tokio::spawn(keeper.run(closed.clone())));
@@ -278,11 +306,19 @@ impl App {
         if let Some(keeper) = keeper {
             finish(keeper, started.is_err()).await;
         }
-        // Joining the writer waits for a disk.
-        let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+        // Joining the writers waits for a disk.
+        let end_logs = move || {
+            audit.close();
+            access_log.iter().for_each(AccessLog::close);
+        };
+        let _ = tokio::task::spawn_blocking(end_logs).await;
         drop(lock);
         started
     }
+}
+
+fn start_access_log(target: AccessLogTarget) -> Result<AccessLog, AppError> {
+    AccessLog::start(&target).map_err(|cause| AppError::AccessLog { target, cause })
 }
 
 /// Writes the list of sessions for the last time. A start that failed ends without `closed`, which the keeper waits for.
@@ -321,13 +357,8 @@ async fn bind(dashboard: &DashboardConfig) -> Result<TcpListener, AppError> {
     TcpListener::bind((host.as_str(), port)).await.map_err(|cause| AppError::Listen { host, port, cause })
 }
 
-/// Passwords and cookies must not cross a network in the clear. Where a proxy is trusted, it is taken to end TLS.
 fn warn_of_plain_http(dashboard: &DashboardConfig) {
-    let is_plain = match &dashboard.public_url {
-        Some(url) => !url.https && !is_loopback_name(&url.host),
-        None => !is_loopback_name(&dashboard.host) && dashboard.trusted_proxies.is_empty(),
-    };
-    if is_plain {
+    if dashboard.is_reached_in_clear() {
         tracing::warn!(
             host = dashboard.host,
             "people reach this dashboard by plain http, so passwords and sessions can be read on the way: put a proxy \
@@ -337,10 +368,8 @@ fn warn_of_plain_http(dashboard: &DashboardConfig) {
     }
 }
 
-/// A bind to every address answers to every name.
 fn warn_of_any_name(dashboard: &DashboardConfig) {
-    let is_any = dashboard.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-    if is_any && dashboard.public_url.is_none() {
+    if dashboard.answers_to_every_name() {
         tracing::warn!(
             host = dashboard.host,
             "the dashboard answers to every name, and an identity provider is told to send people back to the name in the \
@@ -394,7 +423,7 @@ fn live_gate(
     if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
         return Err(AppError::NobodySignsIn(reason));
     }
-    let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
+    let refused = providers.reports.iter().filter_map(ProviderReport::refused).collect();
     let gate = build_gate(config, providers.registered.clone(), entry)?;
     Ok(Serving { gate, refused, loading, is_ready: loading == 0 })
 }

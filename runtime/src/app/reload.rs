@@ -22,17 +22,36 @@ use tokio::sync::{Notify, watch};
 
 /// Asks for a reload, whether a file has changed or not.
 #[derive(Clone, Default)]
-pub struct ReloadRequest(Arc<Notify>);
+pub struct ReloadRequest(Arc<Request>);
+
+#[derive(Default)]
+struct Request {
+    asked: Notify,
+    is_pending: watch::Sender<bool>,
+}
 
 impl ReloadRequest {
     /// Asks.
     pub fn ask(&self) {
-        self.0.notify_one();
+        self.0.is_pending.send_replace(true);
+        self.0.asked.notify_one();
+    }
+
+    /// Waits until the reload that was asked for is over, whether it was done or refused. Returns at once if none is
+    /// asked for.
+    pub async fn ended(&self) {
+        // The sender lives as long as this request, so there is no error.
+        let _ = self.0.is_pending.subscribe().wait_for(|is_pending| !is_pending).await;
     }
 
     /// Waits until it is asked for.
     pub(super) async fn asked(&self) {
-        self.0.notified().await;
+        self.0.asked.notified().await;
+    }
+
+    /// Notes that a reload is over.
+    fn note_end(&self) {
+        self.0.is_pending.send_replace(false);
     }
 }
 
@@ -104,7 +123,7 @@ impl Reloader {
             // Before they are loaded: a change meanwhile is a change, and may mend what is wrong.
             files.watch(self.files_to_watch(&next));
             tokio::select! {
-                () = self.reload(next, cause) => {}
+                () = self.reload(next, cause) => request.note_end(),
                 _ = closed.wait_for(|closed| *closed) => return,
                 cause = next_cause(&mut files, &request) => {
                     tracing::info!(cause, "a reload under way begins anew");
@@ -153,9 +172,7 @@ impl Reloader {
         if let Some(keys) = keys {
             self.sealer.replace_keys(keys.secrets());
         }
-        // A provider that has changed begins with a clean bill, and one that is gone leaves none.
-        let gone = self.loader.retire_all_but(&providers);
-        changed.iter().chain(&gone).for_each(|name| self.metrics.quarantined(name, false));
+        self.loader.retire_all_but(&providers);
         self.audit_loaded(&providers, &changed);
         let count = providers.reports.len();
         self.loader.adopt(providers);

@@ -111,8 +111,17 @@ impl Sessions {
         }
         table.followed.retain(|_, followers| followers.pages.receiver_count() > 0);
         let begin = || Followers { pages: watch::channel(false).0, session: session.clone() };
-        let pages = &table.followed.entry(session.id.clone()).or_insert_with(begin).pages;
+        let followers = table.followed.entry(session.id.clone()).or_insert_with(begin);
+        if session.claims.expires_at > followers.session.claims.expires_at {
+            followers.session = session.clone();
+        }
+        let pages = &followers.pages;
         (pages.receiver_count() < MAX_FOLLOWERS).then(|| pages.subscribe())
+    }
+
+    /// The sessions that are followed, each with the newest token of its followers.
+    pub(super) fn followed(&self) -> Vec<Arc<Session>> {
+        self.table().followed.values().map(|followers| followers.session.clone()).collect()
     }
 }
 

@@ -29,7 +29,7 @@ use crate::sandbox::{HttpGrant, Limits};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -240,6 +240,22 @@ impl DashboardConfig {
         let url = || self.public_url.as_ref().map(|url| &url.host).filter(is_public).cloned();
         let allowed = || self.allowed_hosts.iter().find(is_public).cloned().map(GateReason::AllowedHost);
         host().or_else(|| url().map(GateReason::PublicUrl)).or_else(allowed)
+    }
+
+    /// Whether people reach the dashboard over plain http from other machines. Passwords and cookies then cross a network in
+    /// the clear. Where a proxy is trusted, it is taken to end TLS.
+    pub fn is_reached_in_clear(&self) -> bool {
+        match &self.public_url {
+            Some(url) => !url.https && !is_loopback_name(&url.host),
+            None => !is_loopback_name(&self.host) && self.trusted_proxies.is_empty(),
+        }
+    }
+
+    /// Whether the dashboard answers to every name in `Host`: it listens on every address, and its own name is not
+    /// configured.
+    pub fn answers_to_every_name(&self) -> bool {
+        let is_any = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+        is_any && self.public_url.is_none()
     }
 
     /// Must people sign in?

@@ -489,7 +489,9 @@ impl Lifecycle {
             self.changed.notify_one();
         }
         if let Some(from) = before {
-            tracing::info!(?from, to = ?self.state.borrow().state, active = self.turns.snapshot().active, "gateway state");
+            let to = self.state.borrow().state;
+            let active = self.turns.snapshot().active;
+            tracing::info!(from = from.as_str(), to = to.as_str(), active, "gateway state");
         }
     }
 

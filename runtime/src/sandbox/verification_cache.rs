@@ -9,8 +9,8 @@
 
 use super::health::Health;
 use crate::auth::{
-    BearerToken, BoxFuture, CallFault, Claims, ProviderFault, RefreshProvider, RefreshVerdict, SessionClaims,
-    SessionProvider, TokenProvider, TokenVerdict,
+    BearerToken, BoxFuture, CallFault, Claims, LogoutVerdict, ProviderFault, RefreshProvider, RefreshVerdict,
+    SessionClaims, SessionProvider, SignOutProvider, TokenProvider, TokenVerdict,
 };
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
@@ -263,6 +263,34 @@ impl<P: RefreshProvider> RefreshProvider for CachedProvider<P> {
             let _until_it_is_over = revocation;
             self.provider.revoke(refresh_token, by).await
         })
+    }
+}
+
+impl<P: SignOutProvider> SignOutProvider for CachedProvider<P> {
+    /// Which sessions a logout token ends is the provider's own business, as with a revocation.
+    fn read_logout_token<'a>(
+        &'a self,
+        token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>> {
+        Box::pin(async move {
+            let verdict = self.provider.read_logout_token(token, by).await;
+            // Anyone can send a token that is none, and must not empty the cache. A call without an answer may have noted
+            // something all the same.
+            if !matches!(verdict, Ok(LogoutVerdict::Invalid(_))) {
+                self.revocations.fetch_add(1, Ordering::Release);
+            }
+            verdict
+        })
+    }
+
+    fn sign_out_url<'a>(
+        &'a self,
+        access_token: &'a str,
+        return_to: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<Option<String>, CallFault>> {
+        self.provider.sign_out_url(access_token, return_to, by)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every handler may know of a request besides its permit.
 
+use super::authority::Origin;
 use super::client::Client;
 use super::outside::Outside;
 use super::respond;
@@ -18,12 +19,19 @@ pub(super) struct Context {
     pub(super) site: Site,
     /// Why the caller is not on this machine, on a dashboard that is for this machine alone.
     pub(super) outside: Option<Outside>,
+    /// The origin of the request, if it arrived at another host of the dashboard than the public one.
+    pub(super) elsewhere: Option<Origin>,
     caller: Client,
 }
 
 impl Context {
-    pub(super) fn new(caller: Client, site: Site, outside: Option<Outside>) -> Self {
-        Self { client: caller.address(), site, outside, caller }
+    pub(super) fn new(
+        caller: Client,
+        site: Site,
+        outside: Option<Outside>,
+        elsewhere: Option<Origin>,
+    ) -> Self {
+        Self { client: caller.address(), site, outside, elsewhere, caller }
     }
 
     /// The caller's address, for an audit line. Of an unknown caller it names the proxy.

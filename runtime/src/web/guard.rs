@@ -49,6 +49,14 @@ impl HostPolicy {
         self.any || self.own.contains(&authority.host) || self.allowed.contains(&authority.host)
     }
 
+    /// Returns the origin of a request that arrived at another host of the dashboard than the public one. All hosts are
+    /// reached by the public one's scheme.
+    pub(super) fn other_origin(&self, authority: &Authority) -> Option<Origin> {
+        let public = self.public.as_ref()?;
+        let is_other = authority.host != public.host && self.allowed.contains(&authority.host);
+        is_other.then(|| authority.clone().origin(public.https))
+    }
+
     /// Returns whether a page of this origin may change something here: only a page of the dashboard's own site, which
     /// is the same scheme, host and port.
     fn accepts_origin(&self, origin: &Origin, reached: &Reached) -> bool {

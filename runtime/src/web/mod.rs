@@ -3,6 +3,7 @@
 //! **Invariant:** every request passes the guard, then the gate, before any handler; a handler that needs a
 //! permit and finds none answers 500. Nothing here knows whether a provider is native or in a sandbox.
 
+mod access_log;
 mod account;
 mod authority;
 mod body;
@@ -25,6 +26,7 @@ mod outside;
 mod page;
 mod parameters;
 mod request_cookies;
+mod request_id;
 mod respond;
 mod restart;
 mod routes;
@@ -35,11 +37,12 @@ mod site;
 mod status;
 mod whoami;
 
+pub use access_log::{AccessLog, AccessLogTarget};
 pub use client::TrustedProxies;
 pub use cookie_name::{CookieNames, DEFAULT_COOKIE_NAME};
 pub use fault_log::FaultLog;
 pub use guard::HostPolicy;
-pub use live::{Feed, FeedSources, Live, Serving};
+pub use live::{Feed, FeedSources, Live, RefusedProvider, Serving};
 pub use metrics::Metrics;
 pub use respond::SecurityHeaders;
 pub use routes::{
@@ -80,6 +83,8 @@ pub struct Dashboard {
     pub sockets: Arc<Semaphore>,
     /// Where events go.
     pub audit: AuditLog,
+    /// Where answered requests are logged. `None`: nowhere.
+    pub access_log: Option<AccessLog>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Begins and cancels drains.

@@ -21,7 +21,14 @@ pub(super) struct Page<'a> {
     pub(super) insecure: bool,
     /// The one small script, if the page has one.
     pub(super) script: Option<String>,
+    /// Whether a person can sign out here, which may lead on to the identity provider.
+    pub(super) signs_out: bool,
 }
+
+/// Where a form may lead: browsers hold the redirects after it to the same rule.
+const OWN_FORMS: &str = "'self'";
+/// The same where a form signs out: wherever a browser may be sent.
+const SIGN_OUT_FORMS: &str = "'self' https: http://localhost:* http://127.0.0.1:*";
 
 /// A page as a response: only its own style and script, each with the nonce of this one answer.
 pub(super) fn respond_with(status: StatusCode, page: &Page<'_>, body: &Markup) -> Response {
@@ -35,8 +42,9 @@ pub(super) fn respond_with(status: StatusCode, page: &Page<'_>, body: &Markup) -
     } else {
         String::new()
     };
+    let forms = if page.signs_out { SIGN_OUT_FORMS } else { OWN_FORMS };
     let policy = format!(
-        "default-src 'none'; {script}style-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; \
+        "default-src 'none'; {script}style-src 'nonce-{nonce}'; img-src 'self'; form-action {forms}; \
          base-uri 'none'; frame-ancestors 'none'"
     );
     let headers = [
@@ -86,7 +94,7 @@ pub(super) fn no_role(site: &Site) -> Response {
             }
         }
     };
-    let page = Page { title: "No access · Portcullis", insecure: false, script: None };
+    let page = Page { title: "No access · Portcullis", insecure: false, script: None, signs_out: true };
     respond_with(StatusCode::FORBIDDEN, &page, &body)
 }
 
@@ -111,6 +119,11 @@ pub(super) async fn index(
     let viewed = live_page::Viewed { session: session.as_deref(), moment: &moment, is_operator };
     let body = live_page::body(&context.site, &viewed, &dashboard);
     let script = live_page::script(&context.site, &dashboard.page);
-    let page = Page { title: "Portcullis", insecure: dashboard.page.insecure, script: Some(script) };
+    let page = Page {
+        title: "Portcullis",
+        insecure: dashboard.page.insecure,
+        script: Some(script),
+        signs_out: session.is_some(),
+    };
     respond_with(StatusCode::OK, &page, &body)
 }

@@ -152,6 +152,14 @@ impl Site {
         }
     }
 
+    /// Scheme, host and port of `public_url`, where there is one.
+    pub(super) fn public_origin(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Configured(origin) => Some(origin),
+            Origin::Requested(_) => None,
+        }
+    }
+
     /// The whole address of a path of ours.
     pub(super) fn url(&self, path: &str) -> String {
         let prefix = &self.prefix;

@@ -10,9 +10,10 @@ use super::refresh::Refresher;
 use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
 use super::{
-    Access, BearerToken, CutOff, Denial, KnownSession, KnownSessions, PresentedSession, Registry, Required,
-    SecretDigest, SessionId, TokenRoutes, Whose, safe_target,
+    Access, BearerToken, CutOff, Denial, KnownSession, KnownSessions, PresentedSession, ProviderName,
+    Registry, Required, SecretDigest, Session, SessionId, TokenRoutes, Whose, safe_target,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -103,6 +104,22 @@ impl People {
         (cut_off, ended)
     }
 
+    /// The sessions of a provider whose tokens this process holds: for an open page, for a ticket, or for requests that share
+    /// a refresh. Each has its newest token. A session whose token has ended by `now`, in seconds since the Unix epoch, is left
+    /// out: nothing comes through with it.
+    pub fn held(&self, provider: &ProviderName, now: u64) -> Vec<Arc<Session>> {
+        let mut newest = HashMap::<SessionId, Arc<Session>>::new();
+        let all = [self.sessions.followed(), self.tickets.sessions(), self.refresher.renewed()];
+        let good = |session: &Arc<Session>| session.provider == *provider && session.claims.expires_at > now;
+        for session in all.into_iter().flatten().filter(good) {
+            let known = newest.entry(session.id.clone()).or_insert_with(|| session.clone());
+            if session.claims.expires_at > known.claims.expires_at {
+                *known = session;
+            }
+        }
+        newest.into_values().collect()
+    }
+
     /// Takes sessions off the list that a request added again while they were ended.
     pub fn forget_ended(&self) {
         self.known.remove(|known| self.sessions.is_over(&known.facts()));
@@ -133,6 +150,11 @@ pub const RESUME_PATH: &str = "/auth/resume";
 /// The web socket: its ticket lets it in.
 pub const WS_PATH: &str = "/api/ws";
 
+/// Where a sign-in that was begun at another host of the dashboard arrives.
+pub const HANDOVER_PATH: &str = "/auth/handover";
+/// What the path begins with to which an identity provider sends its logout tokens. The provider's name follows.
+pub const BACKCHANNEL: &str = "/auth/backchannel/";
+
 /// Open whatever the bind. Exact paths, never prefixes of names.
 const PUBLIC: &[&str] = &[
     "/login",
@@ -140,6 +162,7 @@ const PUBLIC: &[&str] = &[
     "/auth/callback",
     "/auth/password-login",
     "/auth/logout",
+    HANDOVER_PATH,
     "/api/auth/providers",
     "/api/status",
     "/healthz",
@@ -255,7 +278,9 @@ fn decide_process_token(expected: &SecretDigest, facts: &RequestFacts<'_>) -> De
 }
 
 fn is_public(path: &str) -> bool {
-    PUBLIC.contains(&path) || path.starts_with("/assets/")
+    let is_backchannel =
+        path.strip_prefix(BACKCHANNEL).is_some_and(|name| !name.is_empty() && !name.contains('/'));
+    PUBLIC.contains(&path) || path.starts_with("/assets/") || is_backchannel
 }
 
 fn has_bearer(facts: &RequestFacts<'_>) -> bool {
@@ -353,7 +378,17 @@ mod tests {
     #[test]
     fn without_a_session_only_public_paths_answer() {
         let gate = gate(PeopleGate::Sessions);
-        for path in ["/", "/sessions", "/loginx", "/api/auth/me", "/metrics", "/assets", "/nothing"] {
+        for path in [
+            "/",
+            "/sessions",
+            "/loginx",
+            "/auth/backchannel/",
+            "/auth/backchannel/a/b",
+            "/api/auth/me",
+            "/metrics",
+            "/assets",
+            "/nothing",
+        ] {
             assert_eq!(status(&decide(&gate, path, &[], &["x"])), Some(DenialStatus::Unauthorized), "{path}");
         }
     }

@@ -1,7 +1,7 @@
 //! The gate that requests pass now. A reload puts another in its place; who is on the way through the old one
 //! goes on there to the end.
 
-use crate::auth::Gate;
+use crate::auth::{Gate, ProviderName};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,21 @@ use tokio::sync::watch;
 pub struct Serving {
     /// Who gets through.
     pub gate: Gate,
-    /// Configured providers that were refused.
-    pub refused: usize,
+    /// Configured providers that were not loaded.
+    pub refused: Vec<RefusedProvider>,
     /// Configured providers that are still being loaded.
     pub loading: usize,
     /// Whether the dashboard is ready: the providers are loaded, or have been given enough time.
     pub is_ready: bool,
+}
+
+/// A configured provider that was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedProvider {
+    /// Its configured name.
+    pub name: ProviderName,
+    /// The reason as one word.
+    pub reason: &'static str,
 }
 
 /// The present [`Serving`].
@@ -93,7 +102,7 @@ mod tests {
         let people = Arc::new(People::new(PeopleGate::ProcessToken(SecretDigest::of(b""))));
         let registry = Registry::new(Vec::new()).unwrap();
         let gate = Gate::new(TokenRoutes::default(), registry, people);
-        Serving { gate, refused: 0, loading, is_ready: loading == 0 }
+        Serving { gate, refused: Vec::new(), loading, is_ready: loading == 0 }
     }
 
     fn within(milliseconds: u64) -> Instant {

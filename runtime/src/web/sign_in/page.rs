@@ -6,10 +6,11 @@ use super::super::page::{Page, respond_with};
 use super::super::parameters::Parameters;
 use super::super::respond::QUERY_VALUE;
 use super::PERSON;
+use super::handover;
 use super::notice::Notice;
 use crate::auth::{Registered, safe_target};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use percent_encoding::utf8_percent_encode;
@@ -27,9 +28,13 @@ pub(super) struct Typed<'a> {
 pub(in crate::web) async fn login(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
+    headers: HeaderMap,
     parameters: Parameters,
 ) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
+    if let Some(response) = handover::fetch(&dashboard, &context, &headers, &parameters, &next) {
+        return response;
+    }
     let notice = parameters.only("failed").map(Notice::of_word);
     let person: Option<String> =
         parameters.only(PERSON).and_then(|sealed| dashboard.sealer.open(PERSON, sealed));
@@ -64,7 +69,12 @@ pub(super) fn render(
             }
         }
     };
-    let page = Page { title: "Sign in · Portcullis", insecure: dashboard.page.insecure, script: None };
+    let page = Page {
+        title: "Sign in · Portcullis",
+        insecure: dashboard.page.insecure,
+        script: None,
+        signs_out: false,
+    };
     respond_with(status, &page, &body)
 }
 
