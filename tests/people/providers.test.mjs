@@ -8,8 +8,6 @@ import { CLIENT_SECRET, Client, Home, eventually, gated, identityProvider, me, o
 
 const AUTHORITY = join(dirname(fileURLToPath(import.meta.url)), '../certificates/authority.pem');
 const SCOPES = 'openid email profile groups offline_access';
-/** Why the tests of sign-outs at the issuer do not run. Without it they do. */
-const NO_SIGN_OUT = { skip: 'builtin:oidc has no sign-out at the issuer' };
 
 /** An issuer, and a dashboard whose provider `idp` has these settings. */
 async function setUp(env = {}, settings = {}) {
@@ -128,7 +126,7 @@ async function signOutEverywhere(client, idp, dashboard) {
   return (await client.follow(confirmed, action)).url;
 }
 
-test('a sign-out ends the session at the issuer as well', NO_SIGN_OUT, async () => {
+test('a sign-out ends the session at the issuer as well', async () => {
   const { idp, dashboard } = await setUp({}, { end_session: true });
   const client = await signedIn(dashboard);
   const silent = await signIn(client, dashboard, { login: '', password: '' });
@@ -142,7 +140,7 @@ test('a sign-out ends the session at the issuer as well', NO_SIGN_OUT, async () 
   assert.match(await answer.text(), /name=password/, 'the issuer asks who it is');
 });
 
-test('a sign-out at the issuer ends the session here', NO_SIGN_OUT, async () => {
+test('a sign-out at the issuer ends the session here', async () => {
   const { idp, home, dashboard } = await setUp({}, { end_session: true });
   const backchannel = { backchannel_logout_uri: `${dashboard.url}/auth/backchannel/idp`, backchannel_logout_session_required: true };
   await idp.post('/test/sign-out', JSON.stringify(backchannel));
