@@ -50,6 +50,8 @@ pub(super) struct Scene {
     /// The origin of all issuers.
     origin: String,
     dashboard: Process,
+    /// How many providers there are.
+    providers: usize,
     /// The cookie of Ada, who is signed in at the first provider.
     bystander: String,
     _home: Home,
@@ -91,7 +93,7 @@ impl Scene {
         ));
         let dashboard = home.dashboard();
 
-        let mut scene = Self { stage, origin, dashboard, bystander: String::new(), _home: home };
+        let mut scene = Self { stage, origin, dashboard, providers, bystander: String::new(), _home: home };
         for number in 0..providers {
             scene.set_discovery(number, scene.discovery(number).to_string());
             scene.set(&format!("/idp-{number}/keys"), keys::key_set().to_string());
@@ -167,22 +169,24 @@ impl Scene {
         self.stage.with(|answers| answers.asked.get(path).copied().unwrap_or_default())
     }
 
-    /// The bystander is signed in, no provider is in quarantine, and no call of one failed in another way than these.
+    /// The bystander is signed in, every provider serves, and no call of one failed in another way than these.
     pub(super) fn assert_unharmed(&self, expected_faults: &[&str]) {
         let visitor = self.visitor(0);
         assert_eq!(visitor.me(&self.bystander)["user_id"], "ada", "the session of another person");
         let metrics = visitor.ask("/metrics", &[("cookie", self.bystander.as_bytes())]);
         assert_eq!(metrics.status, 200, "{}", metrics.body);
-        for line in metrics.body.lines() {
-            let is_zero = line.ends_with(" 0");
-            assert!(is_zero || !line.starts_with("portcullis_provider_quarantined{"), "{line}");
-            let is_expected =
-                expected_faults.iter().any(|fault| line.contains(&format!("fault=\"{fault}\"")));
-            assert!(
-                is_zero || is_expected || !line.starts_with("portcullis_provider_faults_total{"),
-                "{line}"
-            );
-        }
+
+        let of = |name: &'static str| metrics.body.lines().filter(move |line| line.starts_with(name));
+        let serves = |line: &&str| line.contains("state=\"serving\"") && line.ends_with(" 1");
+        let serving = of("portcullis_provider_state{").filter(serves).count();
+        assert_eq!(serving, self.providers, "{}", metrics.body);
+        assert!(of("# TYPE portcullis_provider_faults").next().is_some(), "faults are counted");
+        let is_expected =
+            |line: &str| expected_faults.iter().any(|kind| line.contains(&format!("\"{kind}\"")));
+        let unexpected: Vec<_> = of("portcullis_provider_faults_total{")
+            .filter(|line| !line.ends_with(" 0") && !is_expected(line))
+            .collect();
+        assert!(unexpected.is_empty(), "{unexpected:?}");
     }
 }
 
