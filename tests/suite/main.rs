@@ -49,6 +49,7 @@ mod sessions;
 mod status_file;
 mod strangers;
 mod ten_years;
+mod tls;
 mod turn_api;
 mod turn_processes;
 mod turns;

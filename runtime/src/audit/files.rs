@@ -5,7 +5,7 @@ use super::key::{AuditKey, PublicKey};
 use super::thinning::Thinning;
 use super::trail::Trail;
 use super::writer::BURST;
-use super::{Record, Rotation};
+use super::Record;
 use crate::home_lock::HomeLock;
 use std::io;
 use std::path::{Path, PathBuf};

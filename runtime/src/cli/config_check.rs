@@ -2,8 +2,11 @@ use super::doctor::{Severity, online};
 use super::{Common, USAGE, runtime};
 use anyhow::Result;
 use clap::Subcommand;
+use jiff::Timestamp;
 use portcullis::app::{DrainRegistration, Touch, drain_registration, load_providers};
 use portcullis::auth::Registered;
+use portcullis::config::DashboardConfig;
+use portcullis::tls::{Identity, TlsServer};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +40,7 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
         tell!("{weight}{}", finding.text);
         mistakes += usize::from(finding.is_mistake);
     }
+    mistakes += check_certificate(&config.dashboard)?;
     let providers = runtime()?.block_on(load_providers(&config, Touch::Nothing))?;
     for report in &providers.reports {
         match &report.outcome {
@@ -68,4 +72,29 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
         }
     }
     Ok(if mistakes == 0 { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })
+}
+
+/// Reads what `dashboard.tls` names, as `serve` would. Returns the number of mistakes.
+fn check_certificate(dashboard: &DashboardConfig) -> Result<usize> {
+    let Some(settings) = &dashboard.tls else { return Ok(0) };
+    let read = Identity::read(settings);
+    let checked = read.and_then(|identity| TlsServer::new(settings, &identity).map(|_| identity));
+    let identity = match checked {
+        Ok(identity) => identity,
+        Err(error) => {
+            tell!("dashboard.tls: {error}");
+            return Ok(1);
+        }
+    };
+    let now = Timestamp::now();
+    let host = dashboard.public_url.as_ref().map(|url| url.host.as_str());
+    if let Some(problem) = identity.problem(host, now) {
+        tell!("dashboard.tls: {problem}");
+        return Ok(1);
+    }
+    out!("certificate: {}: valid until {}", settings.certificate.display(), identity.expires_at());
+    if let Some(warning) = identity.expires_soon(now) {
+        tell!("warning: {warning}");
+    }
+    Ok(0)
 }
