@@ -10,6 +10,7 @@ pub mod listen;
 pub mod parent_watch;
 pub mod request_id;
 pub mod secret_strength;
+pub mod tls;
 pub mod trust;
 pub mod users_file;
 

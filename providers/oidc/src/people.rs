@@ -404,7 +404,7 @@ mod tests {
         let said = json!({"sub": sub, "email": email, "name": name, "org": org});
         let largest = person(json!({"org_id": "org"}), json!({}), said).unwrap();
         assert_eq!((largest.user_id, largest.email), (sub, email));
-        assert_eq!((largest.display_name.len(), largest.org_id.as_str()), (48, ""));
+        assert_eq!((largest.display_name.len(), largest.org_id.as_str()), (8, ""));
     }
 
     #[test]

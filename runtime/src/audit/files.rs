@@ -1,11 +1,11 @@
 //! The two logs of a home, and what they share: the lock, the key, and the file of their heads.
 
+use super::Record;
 use super::head::Heads;
 use super::key::{AuditKey, PublicKey};
 use super::thinning::Thinning;
 use super::trail::Trail;
 use super::writer::BURST;
-use super::{Record, Rotation};
 use crate::home_lock::HomeLock;
 use std::io;
 use std::path::{Path, PathBuf};

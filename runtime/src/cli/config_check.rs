@@ -1,4 +1,4 @@
-use super::doctor::{Severity, online};
+use super::doctor::{Severity, certificate, online};
 use super::{Common, USAGE, runtime};
 use anyhow::Result;
 use clap::Subcommand;
@@ -69,7 +69,7 @@ fn check(common: &Common, asks_issuers: bool) -> Result<ExitCode> {
         None => out!("people need not sign in: the page is for this machine alone"),
     }
     let asked = if asks_issuers { online::check(&config) } else { Vec::new() };
-    for finding in asked {
+    for finding in certificate::check(&config.dashboard).into_iter().chain(asked) {
         match finding.severity {
             Severity::Ok | Severity::Unknown => out!("{finding}"),
             Severity::Warn => tell!("{finding}"),

@@ -299,7 +299,7 @@ impl Ports {
 fn greeting(config: &Config, made: &[PathBuf], secret_file: Option<&Path>, ports: &Ports) -> String {
     let (dashboard, gateway) = (ports.dashboard.unwrap_or_default(), ports.gateway.unwrap_or_default());
     let file = |name: &str| shell_quoted(&config.home.join(name));
-    let url = super::drain::local_url(&config.dashboard.host, dashboard);
+    let url = super::drain::local_url(&config.dashboard, dashboard);
     let mut text = String::new();
     for path in made {
         text += &format!("made {}\n", path.display());

@@ -7,6 +7,7 @@ use super::original::{self, Outcome};
 use super::providers::read_providers;
 use super::secret_value::{read_judged, take_judged_list};
 use super::section::{Reader, References, Section, collect_variables, values};
+use super::tls::{Front, read_front};
 use super::yaml::{Node, Place, Yaml};
 use super::{
     Config, ConfigError, DRAIN_SECRET_FILE, DashboardConfig, DrainSecrets, Environment, GatewayConfig,
@@ -224,10 +225,14 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let access = read_access(&mut section, &providers, reader);
     let token_routes = read_token_routes(&mut section, reader);
     reader.findings.extend(unmet_routes(&token_routes, &providers, &drain_scope));
+    let public_url = section.parsed("public_url", reader, public_url);
+    let Front { tls, redirect_http } = read_front(&mut section, public_url.as_ref(), reader);
     let config = DashboardConfig {
         host: section.parsed("host", reader, parse_bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
         port: section.integer("port", reader, 0..=65535).unwrap_or(DEFAULT_PORT),
-        public_url: section.parsed("public_url", reader, public_url),
+        tls,
+        redirect_http,
+        public_url,
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
         trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
         cookie_name: section

@@ -16,6 +16,8 @@ mod schema;
 mod secret;
 mod secret_value;
 mod section;
+mod sockets;
+mod tls;
 mod yaml;
 
 pub use environment::Environment;
@@ -25,9 +27,11 @@ pub use load::{load, load_for_gateway, load_text};
 pub use mistakes::{ConfigError, Mistake};
 pub use schema::json_schema;
 pub use secret::Secret;
+pub use sockets::{HandedSocket, handed_sockets};
 
 use crate::auth::{Access, ProviderName, Scope};
 use crate::sandbox::{HttpGrant, Limits};
+use crate::tls::TlsSettings;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -84,6 +88,10 @@ pub struct DashboardConfig {
     pub host: String,
     /// 0 picks one.
     pub port: u16,
+    /// TLS of the dashboard's own. `None`: it speaks plain HTTP, and a proxy in front may end TLS.
+    pub tls: Option<TlsSettings>,
+    /// Where plain HTTP is led to the TLS listener.
+    pub redirect_http: Option<SocketAddr>,
     /// Where people reach it.
     pub public_url: Option<PublicUrl>,
     /// More names accepted in `Host` and `Origin`, in lower case.
@@ -247,10 +255,11 @@ impl DashboardConfig {
     /// Whether people reach the dashboard over plain http from other machines. Passwords and cookies then cross a network in
     /// the clear. Where a proxy is trusted, it is taken to end TLS.
     pub fn is_reached_in_clear(&self) -> bool {
-        match &self.public_url {
+        let is_plain = match &self.public_url {
             Some(url) => !url.https && !is_loopback_name(&url.host),
             None => !is_loopback_name(&self.host) && self.trusted_proxies.is_empty(),
-        }
+        };
+        is_plain && self.tls.is_none()
     }
 
     /// Whether the dashboard answers to every name in `Host`: it listens on every address, and its own name is not

@@ -256,12 +256,18 @@ impl Gateway {
         })?;
         let http = tokio::spawn(listen::serve(
             tcp,
+            None,
             router(service.clone(), door),
             Limits::default(),
             closed.clone(),
         ));
-        let internal =
-            tokio::spawn(listen::serve(unix, router(service, Door::Internal), Limits::default(), closed));
+        let internal = tokio::spawn(listen::serve(
+            unix,
+            None,
+            router(service, Door::Internal),
+            Limits::default(),
+            closed,
+        ));
 
         let mut ending = Ending { shutdown: &mut shutdown, restarts: &mut restarts, shutdown_grace };
         let exit_reason = ending.wait(&lifecycle).await;

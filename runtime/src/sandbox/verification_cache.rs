@@ -395,6 +395,30 @@ mod tests {
         }
     }
 
+    impl SignOutProvider for Scripted {
+        fn read_logout_token<'a>(
+            &'a self,
+            token: &'a str,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>> {
+            Box::pin(std::future::ready(match token {
+                "noted" => Ok(LogoutVerdict::Noted),
+                "ada" => Ok(LogoutVerdict::Person(token.to_owned())),
+                "slow" => Err(ProviderFault::NoTimeLeft.into()),
+                _ => Ok(LogoutVerdict::Invalid(String::new())),
+            }))
+        }
+
+        fn sign_out_url<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<Option<String>, CallFault>> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+    }
+
     fn caching<P>(provider: P, ttl: Duration) -> CachedProvider<P> {
         let health = Arc::new(Health::new(Limits::default(), Box::new(|_| {})));
         CachedProvider::new(Arc::new(provider), health, ttl, Box::new(|| {})).unwrap()
@@ -471,6 +495,17 @@ mod tests {
         revocation.await.unwrap();
         assert!(verify_session(&cached).await);
         assert_eq!(asked(&cached), 3, "what was said meanwhile may have been said too early");
+    }
+
+    #[tokio::test]
+    async fn logout_token_ends_every_session_that_was_remembered_unless_it_is_none() {
+        for (token, calls) in [("noted", 2), ("ada", 2), ("slow", 2), ("made up", 1)] {
+            let cached = cached(LONG, LONG);
+            assert!(verify_session(&cached).await);
+            let _ = cached.read_logout_token(token, Instant::now()).await;
+            assert!(verify_session(&cached).await);
+            assert_eq!(asked(&cached), calls, "{token}");
+        }
     }
 
     #[tokio::test]

@@ -280,6 +280,25 @@ mod tests {
     }
 
     #[test]
+    fn other_hosts_are_those_of_the_settings_besides_the_public_one() {
+        let other = |bind: &str, host: &str| {
+            let origin = policy(bind).other_origin(&Authority::parse(host).unwrap());
+            origin.map(|origin| origin.to_string())
+        };
+        let tailnet = "https://agent.tailnet.example";
+        for bind in ["127.0.0.1", "0.0.0.0"] {
+            assert_eq!(other(bind, "agent.tailnet.example").as_deref(), Some(tailnet));
+            let with_port = other(bind, "AGENT.tailnet.example:8443");
+            assert_eq!(with_port, Some(format!("{tailnet}:8443")));
+            for host in ["agent.example.com", "agent.example.com:8443", "127.0.0.1:9119", "evil.example"] {
+                assert_eq!(other(bind, host), None, "{host}");
+            }
+        }
+        let without = HostPolicy::new("127.0.0.1", ["a.example".to_owned()], None);
+        assert!(without.other_origin(&Authority::parse("a.example").unwrap()).is_none());
+    }
+
+    #[test]
     fn probes_need_no_host() {
         for path in ["/healthz", "/readyz", "/readyz?verbose"] {
             for headers in

@@ -306,6 +306,7 @@ fn presents(expected: &SecretDigest, facts: &RequestFacts<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::session::tests::a_session;
     use super::*;
     use crate::auth::{DenialStatus, Scope};
     use futures_util::FutureExt;
@@ -335,6 +336,32 @@ mod tests {
             Decision::Refused(denial) => Some(denial.status),
             _ => None,
         }
+    }
+
+    #[test]
+    fn held_sessions_are_those_of_the_provider_with_their_newest_token() {
+        let people = People::new(PeopleGate::Sessions);
+        let [ada, bob] = ["ada", "bob"].map(|user| Arc::new(a_session(user)));
+        let mut renewed = ada.without_refresh_token();
+        renewed.claims.expires_at += 100;
+        let renewed = Arc::new(renewed);
+        let _pages = [&ada, &renewed].map(|session| people.sessions.follow(session));
+        let holder = TicketHolder::Person(bob.clone());
+        people.tickets.mint(holder, Instant::now()).unwrap();
+
+        let held = |provider: &str, now| {
+            let held = people.held(&ProviderName::new(provider).unwrap(), now);
+            let mut held: Vec<_> = held
+                .iter()
+                .map(|session| (session.claims.user_id.clone(), session.claims.expires_at))
+                .collect();
+            held.sort();
+            held
+        };
+        let (first, last) = (bob.claims.expires_at, renewed.claims.expires_at);
+        assert_eq!(held("basic", 0), [("ada".to_owned(), last), ("bob".to_owned(), first)]);
+        assert_eq!(held("basic", first), [("ada".to_owned(), last)]);
+        assert!(held("other", 0).is_empty());
     }
 
     #[test]

@@ -26,11 +26,12 @@ fn cookies(config: &Config) -> Finding {
         return Finding::warn(CHECK, "cookies are not Secure: people come over plain http")
             .because("passwords and sessions can be read on the way")
             .mended_by(
-                "put a proxy that ends TLS in front, and set dashboard.public_url to its https address",
+                "set dashboard.tls, or put a proxy that ends TLS in front and set dashboard.public_url to its https address",
             );
     }
     match &config.dashboard.public_url {
         Some(url) if url.https => Finding::ok(CHECK, "cookies are Secure: dashboard.public_url is https"),
+        _ if config.dashboard.tls.is_some() => Finding::ok(CHECK, "cookies are Secure: dashboard.tls is set"),
         _ if config.dashboard.is_gated() => {
             Finding::unknown(CHECK, "whether cookies are Secure depends on each request")
                 .because("a trusted proxy says by X-Forwarded-Proto whether a request came over https")

@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** without `--fix` nothing is changed. What a check writes in order to try the home is removed again.
 
+pub(super) mod certificate;
 mod clock;
 mod configuration;
 mod filesystem;
@@ -84,5 +85,6 @@ fn of_the_settings(config: &Config) -> Vec<Finding> {
     let providers = sandbox::check_providers(config);
     findings.extend(providers.findings);
     findings.extend(front::check(config, providers.sign_people_in));
+    findings.extend(certificate::check(&config.dashboard));
     findings
 }

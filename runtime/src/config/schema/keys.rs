@@ -31,6 +31,12 @@ const DASHBOARD: &[Key] = &[
         "Addresses and networks of the reverse proxies whose forwarding headers are believed.",
         Form::List(&Form::Text("127.0.0.0/8")),
     ),
+    key("tls", "TLS of the dashboard's own. People then reach it by https.", Form::Map(TLS)),
+    key(
+        "redirect_http",
+        "Address and port whose plain HTTP is redirected to https. Needs `tls`.",
+        Form::Text("0.0.0.0:80"),
+    ),
     key("cookie_name", "Prefix of the names of all cookies.", Form::Text("hermes_session"))
         .default(Scalar::Text("hermes_session")),
     key(
@@ -58,6 +64,24 @@ const DASHBOARD: &[Key] = &[
         "Paths that are opened by bearer tokens with a scope.",
         Form::List(&Form::Map(TOKEN_ROUTE)),
     ),
+];
+
+const TLS: &[Key] = &[
+    key(
+        "certificate",
+        "PEM file with the certificate chain, read again when it changes.",
+        Form::Text("chain.pem"),
+    )
+    .required(),
+    key("key", "PEM file with the private key, read again when it changes.", Form::Text("key.pem"))
+        .required(),
+    key(
+        "client_ca",
+        "PEM file of the certificate authorities of which every client must present a certificate.",
+        Form::Text("clients.pem"),
+    ),
+    key("min_version", "Lowest version of TLS that is accepted.", Form::OneOf(&["1.2", "1.3"]))
+        .default(Scalar::Text("1.2")),
 ];
 
 const DRAIN_AUTH: &[Key] = &[

@@ -17,9 +17,11 @@ use axum::response::{IntoResponse, Response};
 use labels::{DurationLabels, RequestLabels, class_of};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -43,6 +45,7 @@ pub struct Metrics {
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
     drain: Family<[(&'static str, &'static str); 2], Counter>,
     gateway_restarts: Counter,
+    certificate_expiry: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -59,7 +62,9 @@ impl Default for Metrics {
             reloads: Family::default(),
             drain: Family::default(),
             gateway_restarts: Counter::default(),
+            certificate_expiry: Gauge::default(),
         };
+        metrics.certificate_expiry.set(f64::NAN);
         // A rate over a counter that exists from the start includes its first increase.
         for outcome in OUTCOMES {
             drop(metrics.reloads.get_or_create(&[("outcome", outcome)]));
@@ -122,6 +127,11 @@ impl Metrics {
             "Restarts of the gateway that were requested at this dashboard",
             self.gateway_restarts.clone(),
         );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the certificate of dashboard.tls expires, in seconds since the Unix epoch, NaN without one",
+            self.certificate_expiry.clone(),
+        );
         registry
     }
 
@@ -163,6 +173,11 @@ impl Metrics {
     /// The providers were replaced, or were not.
     pub fn reload(&self, ok: bool) {
         self.reloads.get_or_create(&[("outcome", outcome(ok))]).inc();
+    }
+
+    /// The certificate that is presented from now on expires at this time, in seconds since the Unix epoch.
+    pub fn certificate_expires(&self, at: f64) {
+        self.certificate_expiry.set(at);
     }
 
     pub(super) fn gateway_restart(&self) {

@@ -37,7 +37,7 @@ const ERRAND_SECONDS: u64 = super::under_way::SIGN_IN_SECONDS;
 /// How long a browser fetches sessions by itself after one was handed over, in seconds.
 const REMEMBERED_SECONDS: u64 = 30 * 24 * 3600;
 /// The name under which errands are sealed, and that of their parameter.
-pub(super) const ERRAND: &str = "handover";
+const ERRAND: &str = "handover";
 /// The parameter of `/login` that shows the page in place of fetching a session.
 const CHOOSE: &str = "choose";
 
