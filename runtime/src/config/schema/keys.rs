@@ -77,7 +77,7 @@ const TLS: &[Key] = &[
         .required(),
     key(
         "client_ca",
-        "PEM file of the certificate authorities of which every client must present a certificate.",
+        "PEM file of the certificate authorities of client certificates. Clients need not present one.",
         Form::Text("clients.pem"),
     ),
     key("min_version", "Lowest version of TLS that is accepted.", Form::OneOf(&["1.2", "1.3"]))

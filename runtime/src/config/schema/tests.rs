@@ -7,6 +7,7 @@ use super::{keys, settings};
 use crate::bundled;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 /// Passes every strength gate.
@@ -199,4 +200,127 @@ fn schema_can_be_read_by_editors() {
     let ttl = &of_basic["then"]["properties"]["config"]["properties"]["session_ttl_seconds"];
     assert_eq!((&ttl["x-unit"], &ttl["default"]), (&json!("seconds"), &json!(43_200)));
     assert_eq!(ttl["anyOf"][0]["maximum"], 604_800);
+}
+
+#[test]
+fn examples_of_the_docs_fit_the_schema() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = ["", "docs", "docs/people", "docs/providers"].map(|folder| root.join(folder));
+    let pages =
+        folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|page| page.unwrap().path());
+    let mut found = 0;
+    for page in pages.filter(|page| page.extension().is_some_and(|end| end == "md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("yaml"));
+        let is_whole = |block: &&str| block.contains("\ndashboard:") || block.contains("\ngateway:");
+        for block in blocks.filter(is_whole) {
+            let place = page.display().to_string();
+            let file = Node::parse(block).unwrap_or_else(|(_, why)| panic!("{place}: {why}\n{block}"));
+            accepts(&super::json_schema(), &file.to_json(), &place).unwrap();
+            found += 1;
+        }
+    }
+    assert!(found > 10, "the docs have examples: {found}");
+}
+
+#[test]
+fn schema_accepts_and_refuses_what_the_reader_does() {
+    let schema = super::json_schema();
+    let judge = |file: &Value| accepts(&schema, file, "");
+    judge(&whole_file()).unwrap();
+    judge(&json!({"dashboard": null})).unwrap();
+    let provider = |component: &str, config: Value| json!({"dashboard": {"providers": [{"name": "a", "component": component, "config": config}]}});
+    judge(&provider("own.wasm", json!({"anything": [1]}))).unwrap();
+    judge(&provider(
+        "builtin:jwt",
+        json!({"issuer": {"env": "ISSUER"}, "audience": "a", "leeway_seconds": 0}),
+    ))
+    .unwrap();
+    for (file, complaint) in [
+        (json!({"dashbord": {}}), "unknown key `dashbord`"),
+        (json!({"dashboard": {"port": 65_536}}), "out of range"),
+        (json!({"dashboard": {"port": "80"}}), "another type"),
+        (json!({"dashboard": {"token_routes": [{"path": "/metrics"}]}}), "`scope` is missing"),
+        (json!({"dashboard": {"session_key": {"vault": "x"}}}), "no alternative"),
+        (provider("builtin:jwt", json!({"issuer": "a", "audience": "b", "keys": []})), "unknown key `keys`"),
+    ] {
+        let refused = judge(&file).unwrap_err();
+        assert!(refused.contains(complaint), "{file}: {refused}");
+    }
+}
+
+/// Judges a value by a schema, of which it knows the keywords that the configuration's has.
+fn accepts(root: &Value, value: &Value, place: &str) -> Result<(), String> {
+    judge(root, root, value, place)
+}
+
+fn judge(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    let refuse = |why: &str| Err(format!("{place}: {why}: {value}"));
+    if let Some(target) = schema["$ref"].as_str() {
+        judge(root, root.pointer(target.trim_start_matches('#')).expect(target), value, place)?;
+    }
+    let types: Vec<_> = match &schema["type"] {
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        name => name.as_str().into_iter().collect(),
+    };
+    if !types.is_empty() && !types.contains(&type_of(value)) {
+        return refuse("another type");
+    }
+    if !schema["const"].is_null() && schema["const"] != *value {
+        return refuse("another value");
+    }
+    if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
+        return refuse("another word");
+    }
+    let number = value.as_i64().unwrap_or_default();
+    let is_low = schema["minimum"].as_i64().is_some_and(|low| number < low);
+    let is_high = schema["maximum"].as_i64().is_some_and(|high| number > high);
+    if is_low || is_high {
+        return refuse("out of range");
+    }
+    for forms in [&schema["anyOf"], &schema["oneOf"]].into_iter().filter_map(Value::as_array) {
+        if !forms.iter().any(|form| judge(root, form, value, place).is_ok()) {
+            return refuse("no alternative");
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        judge(root, &schema["items"], item, &format!("{place}[]"))?;
+    }
+    judge_keys(root, schema, value, place)
+}
+
+fn judge_keys(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    let Some(entries) = value.as_object() else { return Ok(()) };
+    for (key, inner) in entries {
+        let full = format!("{place}.{key}");
+        match (&schema["properties"][key], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => return Err(format!("{place}: unknown key `{key}`")),
+            (Value::Null, others) => judge(root, others, inner, &full)?,
+            (known, _) => judge(root, known, inner, &full)?,
+        }
+    }
+    let needed = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for key in needed {
+        if !entries.contains_key(key) {
+            return Err(format!("{place}: `{key}` is missing"));
+        }
+    }
+    for condition in schema["allOf"].as_array().into_iter().flatten() {
+        if judge(root, &condition["if"], value, place).is_ok() {
+            judge(root, &condition["then"], value, place)?;
+        }
+    }
+    Ok(())
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
