@@ -65,24 +65,25 @@ fn row(key: &str, schema: &Value, is_needed: bool) -> String {
     format!("| `{key}` | {} | {default} | {} |\n", cell(&value), cell(about))
 }
 
-/// A map's keys as a table, then those of the maps in it.
-fn write_map(title: &str, name: &str, schema: &Value, text: &mut String) {
+/// A map's keys as a table, then those of the maps in it. `of` follows the name in each heading.
+fn write_map(name: &str, of: &str, schema: &Value, text: &mut String) {
+    let shown = if name.is_empty() { "portcullis.yaml" } else { name };
     let keys = schema["properties"].as_object().expect("a map has keys");
     let is_needed =
         |key: &str| schema["required"].as_array().into_iter().flatten().any(|needed| needed == key);
-    write!(text, "\n## {title}\n\n| key | value | default | |\n|---|---|---|---|\n").expect("a string");
+    write!(text, "\n## `{shown}`{of}\n\n| key | value | default | |\n|---|---|---|---|\n").expect("a string");
     for (key, schema) in keys {
         text.push_str(&row(key, schema, is_needed(key)));
     }
     for (key, below) in keys {
         let full = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
         for (name, map) in maps_below(&full, below) {
-            write_map(&format!("`{name}`"), &name, map, text);
+            write_map(&name, of, map, text);
         }
     }
     for builtin in schema["allOf"].as_array().into_iter().flatten() {
         let (component, config) = settings(builtin);
-        write_map(&format!("`config` of `{component}`"), &format!("{component}: config"), config, text);
+        write_map("config", &format!(" of `{component}`"), config, text);
     }
 }
 
@@ -101,7 +102,7 @@ fn configuration_page_is_made_of_the_schema() {
          # yaml-language-server: $schema=portcullis.schema.json\n```\n\nEvery text may also be `{env: NAME}` or `{file: PATH}`; a \
          *secret* should be. A key without a value counts as absent.\n",
     );
-    write_map("`portcullis.yaml`", "", &schema, &mut text);
+    write_map("", "", &schema, &mut text);
     for expected in [
         "## `dashboard.providers[].limits`",
         "## `config` of `builtin:oidc`",

@@ -54,7 +54,7 @@ pub fn openapi() -> Value {
 
 fn describe(operation: &Operation) -> Value {
     let mut responses = Map::new();
-    for answer in operation.answers.iter().chain(operation.guard.answers()) {
+    for answer in operation.answers.iter().chain(operation.body.answers()).chain(operation.guard.answers()) {
         responses.entry(answer.status.to_string()).or_insert_with(|| response(answer));
     }
     let refusal = "Refused before the route: an unknown `Host`, a page of another origin, too large a body.";

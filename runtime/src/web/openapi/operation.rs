@@ -105,6 +105,16 @@ impl Body {
             Self::Json(fields) | Self::Form(fields) | Self::JsonOrForm(fields) => fields,
         }
     }
+
+    /// What only a form gets.
+    pub(super) fn answers(self) -> &'static [Answer] {
+        const BACK: Answer =
+            answer(303, "The answer to a form of the page: back to the page.", Content::Empty);
+        match self {
+            Self::JsonOrForm(_) => &[BACK],
+            Self::None | Self::Json(_) | Self::Form(_) => &[],
+        }
+    }
 }
 
 pub(super) const fn field(name: &'static str, kind: Kind) -> Field {

@@ -42,7 +42,6 @@ const DRAIN_ANSWERS: &[Answer] = &[
             field("ignored", Kind::Texts).optional(),
         ]),
     ),
-    answer(303, "The answer to a form of the page: back to it.", Content::Empty),
     answer(400, "A field is wrong; `detail` names it.", PROBLEM),
     answer(409, "Too many owners drain.", PROBLEM),
     answer(500, "The change could not be made durably.", PROBLEM),
@@ -59,7 +58,6 @@ const RESTART_ANSWERS: &[Answer] = &[
             field("ignored", Kind::Texts).optional(),
         ]),
     ),
-    answer(303, "The answer to a form of the page: back to it.", Content::Empty),
     answer(400, "A field is wrong; `detail` names it.", PROBLEM),
     answer(409, "No gateway runs over the home.", PROBLEM),
     answer(500, "The request could not be written.", PROBLEM),
@@ -160,11 +158,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Guard::Public,
         &[
             answer(200, "The page.", HTML),
-            answer(
-                302,
-                "A session is fetched from the public host, or nobody has to sign in.",
-                Content::Empty,
-            ),
+            answer(302, "To the public host, which has the session.", Content::Empty),
         ],
     )
     .with(&[NEXT, query("failed", "Why the last sign-in failed, as one word.", Kind::Text)]),
