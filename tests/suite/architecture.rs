@@ -19,12 +19,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("drain", &["auth", "atomic_file", "secret_strength"]),
     ("secret_strength", &[]),
     ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
-    ("web", &["auth", "audit", "drain", "gateway", "listen"]),
+    ("web", &["auth", "audit", "drain", "gateway", "listen", "trust"]),
     ("bundled", &[]),
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
     ("torture", &["auth", "bundled", "sandbox"]),
-    ("config", &["atomic_file", "auth", "drain", "sandbox", "trust", "users_file", "web", "bundled", "secret_strength"]),
+    (
+        "config",
+        &[
+            "atomic_file",
+            "auth",
+            "drain",
+            "sandbox",
+            "trust",
+            "users_file",
+            "web",
+            "bundled",
+            "secret_strength",
+        ],
+    ),
     (
         "app",
         &[
@@ -72,7 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("wasmtime", &["sandbox/"]),
     ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
-    ("hyper", &["listen.rs", "listen/", "sandbox/outbound/cause.rs"]),
+    ("hyper", &["listen.rs", "listen/", "sandbox/outbound/cause.rs", "web/apps/"]),
     ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs", "cli/known_name.rs"]),
     (
         "std::fs",

@@ -145,8 +145,7 @@ impl Sessions {
             return Some(watch::channel(true).1);
         }
         table.followed.retain(|_, followers| !followers.is_empty());
-        let followers =
-            table.followed.entry(session.id.clone()).or_insert_with(|| Followers::new(session));
+        let followers = table.followed.entry(session.id.clone()).or_insert_with(|| Followers::new(session));
         let sender = kind(followers);
         (sender.receiver_count() < most).then(|| sender.subscribe())
     }

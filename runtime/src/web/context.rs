@@ -16,14 +16,16 @@ pub(super) struct Context {
     pub(super) client: Option<IpAddr>,
     /// How the dashboard was reached.
     pub(super) site: Site,
+    /// Is the other end of the connection a trusted proxy?
+    pub(super) is_proxied: bool,
     /// Why the caller is not on this machine, on a dashboard that is for this machine alone.
     pub(super) outside: Option<Outside>,
     caller: Client,
 }
 
 impl Context {
-    pub(super) fn new(caller: Client, site: Site, outside: Option<Outside>) -> Self {
-        Self { client: caller.address(), site, outside, caller }
+    pub(super) fn new(caller: Client, site: Site, is_proxied: bool, outside: Option<Outside>) -> Self {
+        Self { client: caller.address(), site, is_proxied, outside, caller }
     }
 
     /// The caller's address, for an audit line. Of an unknown caller it names the proxy.

@@ -70,6 +70,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
+    app_requests: Family<Labels<2>, Counter>,
     token_auth: Family<[(&'static str, &'static str); 1], Counter>,
     sign_ins: Family<Labels<1>, Counter>,
     provider_calls: Family<Labels<1>, Histogram>,
@@ -148,6 +149,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("portcullis");
         let metrics = Self {
             requests: Family::default(),
+            app_requests: Family::default(),
             token_auth: Family::default(),
             sign_ins: Family::default(),
             provider_calls: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
@@ -164,6 +166,11 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("requests", "Requests by route and status", metrics.requests.clone());
+        registry.register(
+            "app_requests",
+            "Requests of applications by application and class of status",
+            metrics.app_requests.clone(),
+        );
         registry.register(
             "token_auth",
             "Bearer calls on token routes by outcome",
@@ -212,6 +219,12 @@ impl Default for Metrics {
 impl Metrics {
     pub(super) fn request(&self, route: Route, status: StatusCode) {
         self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc();
+    }
+
+    /// Counts an answer to a request of an application, as `2xx` for instance.
+    pub(super) fn app_request(&self, app: &str, status: StatusCode) {
+        let class = format!("{}xx", status.as_u16() / 100);
+        self.app_requests.get_or_create(&[("app", app.to_owned()), ("status", class)]).inc();
     }
 
     pub(super) fn token_auth(&self, outcome: &'static str) {

@@ -4,6 +4,7 @@
 //! permit and finds none answers 500. Nothing here knows whether a provider is native or in a sandbox.
 
 mod account;
+mod apps;
 mod authority;
 mod body;
 mod client;
@@ -35,6 +36,10 @@ mod site;
 mod status;
 mod whoami;
 
+pub use apps::{
+    AppLimits, AppSettings, AppTable, Preset, Upstream, is_always_own,
+    is_of_the_host as is_header_of_the_host,
+};
 pub use client::TrustedProxies;
 pub use cookie_name::{CookieNames, DEFAULT_COOKIE_NAME};
 pub use fault_log::FaultLog;

@@ -152,6 +152,16 @@ impl Site {
         }
     }
 
+    /// Scheme, host and port, as a browser writes them. `None`: the request has no valid `Host`.
+    pub(super) fn origin(&self) -> Option<String> {
+        match &self.origin {
+            Origin::Configured(origin) => Some(origin.to_string()),
+            Origin::Requested(authority) => {
+                authority.clone().map(|authority| authority.origin(self.https).to_string())
+            }
+        }
+    }
+
     /// The whole address of a path of ours.
     pub(super) fn url(&self, path: &str) -> String {
         let prefix = &self.prefix;
