@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod adversity;
+mod apps;
 mod architecture;
 mod bad_components;
 mod commands;

@@ -22,7 +22,7 @@ use tower::Service;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
 
-/// How long a connection may take.
+/// How long a connection may take, with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects to one application.
@@ -40,7 +40,6 @@ impl Connector {
         let mut tcp = HttpConnector::new_with_resolver(Resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         Self::Tcp(builder.wrap_connector(tcp))
     }
@@ -62,18 +61,22 @@ impl Service<Uri> for Connector {
         match self {
             Self::Tcp(tcp) => {
                 let connecting = tcp.call(uri);
-                Box::pin(async move { Ok(Stream::new(connecting.await?)) })
+                Box::pin(async move { Ok(Stream::new(in_time(connecting).await??)) })
             }
             Self::Socket(path) => {
                 let path = path.clone();
                 Box::pin(async move {
-                    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(path));
-                    let stream = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                    let stream = in_time(UnixStream::connect(path)).await??;
                     Ok(Stream::new(TokioIo::new(stream)))
                 })
             }
         }
     }
+}
+
+async fn in_time<F: Future>(connecting: F) -> io::Result<F::Output> {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))
 }
 
 /// A name without an address, and what the system's resolver says of it.

@@ -112,7 +112,7 @@ impl Failure {
             Self::Tls(why) => format!("TLS with the application {name} failed: {why}."),
             Self::SlowConnection => format!("The application {name} accepted no connection in time."),
             Self::Silent(limit) => {
-                format!("The application {name} sent nothing for {} seconds.", limit.as_secs())
+                format!("The application {name} sent nothing for {} s.", limit.as_secs())
             }
             Self::CutOff => format!("The application {name} closed the connection before it had answered."),
             Self::NotHttp => format!("The application {name} answered with something that is not HTTP/1.1."),
