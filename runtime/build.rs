@@ -17,6 +17,7 @@ fn main() {
         let variable = package.trim_end_matches("-provider").replace('-', "_").to_uppercase();
         println!("cargo::rustc-env=BUNDLED_{variable}={}", component.display());
     }
+    println!("cargo::rustc-env=WASMTIME_VERSION={}", engine_version(workspace));
     list_hostile_guests(workspace);
     write_bindings(workspace, &out_dir().join("bindings"));
 }
@@ -28,6 +29,13 @@ const BUNDLED: &[(&str, Target)] = &[
     ("nous-provider", Target::Wasi),
     ("jwt-provider", Target::Wasi),
 ];
+
+/// The version of wasmtime that this build is locked to.
+fn engine_version(workspace: &Path) -> String {
+    let lock = fs::read_to_string(workspace.join("Cargo.lock")).expect("the workspace has a lock file");
+    let (_, rest) = lock.split_once("name = \"wasmtime\"\nversion = \"").expect("wasmtime is locked");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
 
 /// `(name, what it tries, component)` of each, where what it tries is the first line of its source.
 fn list_hostile_guests(workspace: &Path) {

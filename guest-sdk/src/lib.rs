@@ -18,7 +18,8 @@
 //! ```
 //!
 //! A provider that signs people in implements [`PasswordSignIn`] or [`RedirectSignIn`] as well, and [`Refresh`], and
-//! is built with the feature `password` or `redirect`. What an operator may grant it, it asks for with a feature as
+//! is built with the feature `password` or `redirect`. One that also signs people out together with their identity provider
+//! implements [`SignOut`], and is built with the feature `sign-out`. What an operator may grant it, it asks for with a feature as
 //! well: a [`Bucket`] with `keyvalue`, [`Http`] with `http`. The feature `json` adds reading and writing of JSON.
 //!
 //! Every call runs in a fresh instance: nothing a provider keeps in memory outlives the call.
@@ -36,6 +37,7 @@ mod mock;
 mod provider;
 mod secret;
 mod sign_in;
+mod sign_out;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod wasm;
@@ -53,6 +55,7 @@ pub use sign_in::{
     CodeError, LoginRequest, LoginResponse, PasswordError, PasswordSignIn, RedirectSignIn, Refresh,
     RefreshError,
 };
+pub use sign_out::{Ended, LogoutError, SignOut};
 
 /// Makes the type that implements [`Provider`] the component's provider. Natively it does nothing, so
 /// that a workspace's `cargo test` links.

@@ -111,9 +111,16 @@ pub fn sweep(path: &Path) {
 }
 
 /// What root writes into another user's home is that user's: the processes over the home run as that user.
-fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
+///
+/// # Errors
+/// The folder cannot be looked at, or the file cannot be given away.
+pub(crate) fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
     let owner = fs::metadata(folder)?;
-    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
+    // A file with a second name can be another user's, linked here so that root gives it away.
+    if owner.uid() != 0 && file.metadata()?.nlink() == 1 {
         fchown(file, Some(owner.uid()), Some(owner.gid()))?;
     }
     Ok(())

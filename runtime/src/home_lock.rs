@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** this module never removes a lock file, follows no link at its path, and waits for no FIFO there.
 
-use crate::atomic_file::open_own;
+use crate::atomic_file::{folder_of, give_to_owner_of, open_own};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -72,6 +72,7 @@ impl HomeLock {
             // The original removes a lock file whose holder it does not recognise, so the lock must be on the file that is at
             // the path now.
             if is_at(&file, path)? {
+                give_to_owner_of(folder_of(path), &file)?;
                 file.set_len(0)?;
                 file.rewind()?;
                 // The lock is held without its record as well: readers then cannot identify the holder.

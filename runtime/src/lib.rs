@@ -3,13 +3,16 @@
 //! The modules in the order in which they depend on one another; `ARCHITECTURE.md` has the map.
 
 pub mod atomic_file;
+pub mod exposition;
 pub mod flood_limit;
 pub mod home_lock;
 pub mod listen;
 pub mod parent_watch;
+pub mod request_id;
+pub mod secret_strength;
+pub mod tls;
 pub mod trust;
 pub mod users_file;
-pub mod secret_strength;
 
 pub mod auth;
 

@@ -1,32 +1,28 @@
-//! Accepting connections: HTTP/1.1 with slow peers timed out (both ways), their number capped, and a graceful end.
+//! Accepting connections: HTTP/1.1, and over TLS also HTTP/2, with slow peers timed out (both ways), their number capped, and
+//! a graceful end.
 //!
 //! **Invariant:** a peer that sends nothing, or sends slowly, costs one bounded slot for a bounded time, and the slot goes
-//! to a new connection as soon as one needs it.
+//! to a new connection as soon as one needs it. A TLS handshake is a part of the first head.
 
 mod connections;
+mod speak;
 
 pub use connections::RequestBody;
 
-use connections::{AnswerBody, Connection, Connections, WatchedStream};
+use crate::tls::TlsServer;
+use connections::Connections;
 use http::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
+use speak::{Accepted, Http};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio_io_timeout::TimeoutStream;
-use tower::{Service, ServiceExt};
-
-/// Longest head of a request, and most that is buffered of one.
-const MAX_HEAD_BYTES: usize = 128 * 1024;
+use tower::Service;
 
 /// Bounds on connections.
 #[derive(Clone, Debug)]
@@ -96,6 +92,10 @@ impl Limits {
     }
 }
 
+/// The request came over TLS that ends here. An extension of each such request.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
 /// The other end of a connection; `None` on a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub Option<SocketAddr>);
@@ -128,10 +128,18 @@ impl Listener for UnixListener {
     }
 }
 
-/// Serves until `closed` turns true, then lets requests in flight finish within the grace. Each request
-/// carries its [`Peer`] as an extension.
-pub async fn serve<L, S, B>(listener: L, service: S, limits: Limits, mut closed: watch::Receiver<bool>)
-where
+/// Serves until `closed` turns true, then lets requests in flight finish within the grace. With `tls`, nothing but TLS is
+/// understood.
+///
+/// Each request carries its [`Peer`] as an extension; over TLS also [`OverTls`], and the
+/// [`ClientCertificate`](crate::tls::ClientCertificate) if the client presented one.
+pub async fn serve<L, S, B>(
+    listener: L,
+    tls: Option<TlsServer>,
+    service: S,
+    limits: Limits,
+    mut closed: watch::Receiver<bool>,
+) where
     L: Listener,
     S: Service<Request<RequestBody>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -142,10 +150,7 @@ where
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let open = Arc::new(Connections::default());
-    let mut http = hyper::server::conn::http1::Builder::new();
-    // It counts from the end of the last answer on, so it bounds the wait for the next request.
-    let read_timeout = limits.idle_timeout.max(limits.header_timeout);
-    http.timer(TokioTimer::new()).header_read_timeout(read_timeout).max_buf_size(MAX_HEAD_BYTES);
+    let http = Arc::new(Http::new(&limits));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept_one() => accepted,
@@ -164,7 +169,10 @@ where
         let has_too_many =
             network.is_some_and(|network| open.count(network) >= limits.connections_per_address);
         if has_too_many && !open.make_room(network) {
-            tracing::debug!(?network, "one address has too many connections");
+            tracing::debug!(
+                network = network.map(tracing::field::display),
+                "one address has too many connections"
+            );
             continue;
         }
         let slot = tokio::select! {
@@ -173,37 +181,16 @@ where
         };
         let entry = open.add(network);
 
-        let connection = entry.connection.clone();
-        let answers = service.clone().map_response({
-            let connection = connection.clone();
-            move |answer| AnswerBody::of(answer, connection)
-        });
-        let service = answers.map_request({
-            let connection = connection.clone();
-            move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(peer);
-                request.map(|incoming| RequestBody::new(incoming, connection.clone()))
-            }
-        });
-        let mut stream = TimeoutStream::new(WatchedStream::new(stream, connection));
-        stream.set_write_timeout(Some(limits.write_timeout));
-        let connection =
-            http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
-        let mut closed = closed.clone();
-        let header_timeout = limits.header_timeout;
+        let accepted = Accepted {
+            http: http.clone(),
+            service: service.clone(),
+            peer,
+            connection: entry.connection.clone(),
+            closed: closed.clone(),
+        };
+        let tls = tls.clone();
         tokio::spawn(async move {
-            let mut connection = pin!(connection.with_upgrades());
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = cut_off(&entry.connection, header_timeout) => Ok(()),
-                () = turned(&mut closed) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "connection ended");
-            }
+            accepted.run(stream, tls).await;
             drop((entry, slot));
         });
     }
@@ -230,24 +217,6 @@ async fn take_slot(slots: &Arc<Semaphore>, open: &Connections) -> Option<OwnedSe
     }
 }
 
-/// Returns when a connection has to end: another one needs the room, or the head of a request takes too long.
-async fn cut_off(connection: &Connection, header_timeout: Duration) {
-    let slow_head = async {
-        while let Some(look) = connection.next_look(header_timeout) {
-            tokio::time::sleep_until(look).await;
-        }
-    };
-    tokio::select! {
-        () = connection.must_end() => {}
-        () = slow_head => {}
-    }
-}
-
-/// Waits until it is true, or never will be.
-async fn turned(closed: &mut watch::Receiver<bool>) {
-    let _ = closed.wait_for(|closed| *closed).await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,7 +237,7 @@ mod tests {
         let service = tower::service_fn(|_| async {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; 32 << 20]))))
         });
-        tokio::spawn(serve(listener, service, limits, closed));
+        tokio::spawn(serve(listener, None, service, limits, closed));
         (address, close)
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-/// Fewest characters of a secret other than the drain secret.
+/// Fewest characters of a key that seals or signs.
 const MIN_KEY_CHARS: usize = 32;
 const MIN_DISTINCT: usize = 16;
 const MIN_BITS: f64 = 128.0;
@@ -20,6 +20,7 @@ const MIN_BITS_PER_HEX_DIGIT: f64 = 3.0;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Strength {
     min_chars: usize,
+    min_distinct: usize,
     min_bits: f64,
     /// From this many hex digits on, a secret of hex digits alone may lack some of the sixteen.
     hex_digits: usize,
@@ -64,16 +65,24 @@ pub enum WeakSecret {
 }
 
 impl Strength {
-    /// For every secret of the host but the drain secret: at least 32 characters with 112 bits of Shannon entropy.
-    pub const KEY: Self =
-        Self { min_chars: MIN_KEY_CHARS, min_bits: MIN_KEY_BITS, hex_digits: MIN_KEY_CHARS };
+    /// For a key that seals or signs: at least 32 characters with 112 bits of Shannon entropy.
+    pub const KEY: Self = Self {
+        min_chars: MIN_KEY_CHARS,
+        min_bits: MIN_KEY_BITS,
+        hex_digits: MIN_KEY_CHARS,
+        ..Self::drain(0)
+    };
+
+    /// For a token that callers present, such as `gateway.api_key`: at least 16 characters, 8 of them distinct, with 40 bits of
+    /// Shannon entropy. It is compared whole, so nobody can try it without asking the host each time.
+    pub const TOKEN: Self = Self { min_chars: 16, min_distinct: 8, min_bits: 40.0, hex_digits: 16 };
 
     /// For the drain secret: at least `min_chars` characters with 128 bits of Shannon entropy.
     pub const fn drain(min_chars: usize) -> Self {
-        Self { min_chars, min_bits: MIN_BITS, hex_digits: HEX_DIGITS }
+        Self { min_chars, min_distinct: MIN_DISTINCT, min_bits: MIN_BITS, hex_digits: HEX_DIGITS }
     }
 
-    /// Judges a secret: enough characters, 16 of them distinct, enough Shannon entropy, no placeholder, no repetition and no
+    /// Judges a secret: enough characters, enough of them distinct, enough Shannon entropy, no placeholder, no repetition and no
     /// sequence. Enough hex digits pass with 10 distinct ones and 3 bits per digit.
     ///
     /// # Errors
@@ -87,7 +96,7 @@ impl Strength {
             return Err(WeakSecret::TooShort { chars: chars.len(), min: self.min_chars });
         }
         let is_hex = chars.len() >= self.hex_digits && chars.iter().all(char::is_ascii_hexdigit);
-        let min = if is_hex { MIN_DISTINCT_HEX } else { MIN_DISTINCT };
+        let min = if is_hex { self.min_distinct.min(MIN_DISTINCT_HEX) } else { self.min_distinct };
         let counts = count(&chars);
         if counts.len() < min {
             return Err(WeakSecret::FewDistinct { distinct: counts.len(), min });
@@ -298,6 +307,22 @@ mod tests {
         );
         assert!(Strength::KEY.judge(&"a".repeat(32)).is_err());
         assert_eq!(Strength::KEY.judge(&"0123456789abcdef".repeat(2)), Err(WeakSecret::Repeats(16)));
+    }
+
+    #[test]
+    fn tokens_need_16_characters() {
+        for token in ["9f3c1b7e2d8a4650", "tQ7mX2vK9sB4wE8r", "key-of-the-gateway"] {
+            assert_eq!(Strength::TOKEN.judge(token), Ok(()), "{token}");
+        }
+        for token in [
+            "9f3c1b7e2d8a465",
+            "aaaaaaaaaaaaaaaa",
+            "abababababababab",
+            "${GATEWAY_API_KEY}",
+            "changeme-changeme",
+        ] {
+            assert!(Strength::TOKEN.judge(token).is_err(), "{token}");
+        }
     }
 
     #[test]

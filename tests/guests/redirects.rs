@@ -20,6 +20,7 @@ mod guest {
             expires_at: now + 3600,
             access_token: format!("at:{name}"),
             refresh_token: String::new(),
+            groups: Vec::new(),
         }
     }
 
@@ -46,9 +47,9 @@ mod guest {
             response: redirect::LoginResponse,
         ) -> Result<redirect::Session, redirect::CodeError> {
             match response.code.as_str() {
-                "stranger" => {
-                    Err(redirect::CodeError::InvalidCode("not allowed: not in the group".to_owned()))
-                }
+                "stranger" => Err(redirect::CodeError::InvalidCode(
+                    "not allowed: a visitor: not in the group".to_owned(),
+                )),
                 "forged" => Err(redirect::CodeError::InvalidCode("no such code".to_owned())),
                 "down" => Err(redirect::CodeError::Unavailable("no answer".to_owned())),
                 "traps" => unreachable!("as its name says"),

@@ -1,5 +1,7 @@
 // A real Chromium: what a person sees and does.
 import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,14 +32,60 @@ async function passwordForm(page, password) {
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
 
+/** Signs in by password at a dashboard. */
+async function signInAt(page, url) {
+  await page.goto(`${url}/`);
+  await passwordForm(page, 'lovelace');
+  await page.waitForURL(`${url}/`);
+}
+
 /** A context that is signed in by password. */
 async function signedIn(options = {}) {
   const context = await watched(browser, options);
   const page = await context.newPage();
-  await page.goto(`${dashboard.url}/`);
-  await passwordForm(page, 'lovelace');
-  await page.waitForURL(`${dashboard.url}/`);
+  await signInAt(page, dashboard.url);
   return { context, page };
+}
+
+/** A server on a port of its own of the dashboards' host. */
+async function serverBeside(serve, t) {
+  const server = http.createServer(serve);
+  await new Promise((resolve) => server.listen(0, '127.0.0.2', resolve));
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  return { server, url: `http://127.0.0.2:${server.address().port}` };
+}
+
+/** A proxy that takes `prefix` off the path, for requests and web sockets, and changes nothing else. `target` gives the port. */
+async function prefixProxy(prefix, target, t) {
+  const inner = (url) => url.slice(prefix.length) || '/';
+  const { server, url } = await serverBeside((request, response) => {
+    if (!request.url.startsWith(`${prefix}/`)) {
+      response.writeHead(404).end();
+      return;
+    }
+    const { method, headers } = request;
+    const onward = http.request({ host: '127.0.0.2', port: target(), path: inner(request.url), method, headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.rawHeaders);
+      answer.pipe(response);
+    });
+    onward.on('error', () => response.destroy());
+    request.pipe(onward);
+  }, t);
+  server.on('upgrade', (request, socket, head) => {
+    const onward = net.connect(target(), '127.0.0.2', () => {
+      const lines = [];
+      for (let at = 0; at < request.rawHeaders.length; at += 2) lines.push(`${request.rawHeaders[at]}: ${request.rawHeaders[at + 1]}`);
+      onward.write(`GET ${inner(request.url)} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
+      onward.write(head);
+      onward.pipe(socket);
+      socket.pipe(onward);
+    });
+    for (const [one, other] of [[onward, socket], [socket, onward]]) {
+      one.on('error', () => other.destroy());
+      one.on('close', () => other.destroy());
+    }
+  });
+  return `${url}${prefix}`;
 }
 
 test('password: wrong, then right, then back to the page that was asked for', async () => {
@@ -92,6 +140,48 @@ test('redirect: to the identity provider and back, sign-out, and no way back', a
   await context.close();
 });
 
+test('two tabs sign in at the same time, and each comes to its own page', async () => {
+  const context = await watched(browser);
+  const tabs = [];
+  for (const tab of ['one', 'two']) {
+    const page = await context.newPage();
+    await page.goto(`${dashboard.url}/auth/login?provider=idp&next=${encodeURIComponent(`/?tab=${tab}`)}`);
+    tabs.push({ page, target: `${dashboard.url}/?tab=${tab}` });
+  }
+  // Both are at the identity provider now; the one that began first comes back first.
+  for (const { page, target } of tabs) {
+    await loginAtIdp(page);
+    await page.waitForURL(target);
+    await page.getByText('Ada Lovelace').waitFor();
+  }
+  await tabs[0].page.reload();
+  await tabs[0].page.getByText('Ada Lovelace').waitFor();
+  const left = (await context.cookies(dashboard.url)).filter(({ name }) => name.startsWith('hermes_session_pkce'));
+  assert.deepEqual(left, [], 'no cookie of a sign-in is left');
+  assert.deepEqual(unexpected(context), []);
+  await context.close();
+});
+
+test('two dashboards on two ports of one host: one browser stays signed in to both', async () => {
+  const other = await new Home(gated([await basic()])).dashboard();
+  const { context, page } = await signedIn();
+  const otherPage = await context.newPage();
+  await signInAt(otherPage, other.url);
+  for (const [shown, url] of [[page, dashboard.url], [otherPage, other.url]]) {
+    for (let visits = 0; visits < 2; visits += 1) {
+      await shown.goto(`${url}/`);
+      assert.equal(shown.url(), `${url}/`);
+      await shown.getByText('Ada Lovelace').waitFor();
+    }
+  }
+  await otherPage.getByRole('button', { name: 'Sign out' }).click();
+  await otherPage.waitForURL(/\/login/);
+  await page.reload();
+  await page.getByText('Ada Lovelace').waitFor();
+  await context.close();
+  await other.stop();
+});
+
 test('a session that ends while its page is open leads to the sign-in page and back', async () => {
   const { context, page } = await signedIn();
   await page.getByText('live', { exact: true }).waitFor();
@@ -128,6 +218,51 @@ test('pages of another site can do nothing', async () => {
   await page.reload();
   await page.getByText('Ada Lovelace').waitFor();
   await context.close();
+});
+
+test('a page on another port of the same host begins no drain', async (t) => {
+  const { context, page } = await signedIn();
+  const stranger = await serverBeside((_, response) => {
+    response.setHeader('content-type', 'text/html');
+    response.end(`<title>stranger</title><body onload="document.forms[0].submit()"><form method=post action="${dashboard.url}/api/drain"></form>`);
+  }, t);
+  const victim = await context.newPage();
+  const answered = victim.waitForResponse((response) => response.url() === `${dashboard.url}/api/drain`);
+  await victim.goto(stranger.url).catch(() => {});            // the form may be sent before the page is loaded
+  const answer = await answered;
+  assert.equal(answer.status(), 403);
+  const sent = await answer.request().allHeaders();
+  assert.match(sent.cookie ?? '', /hermes_session/, 'ports share cookies, so the session was sent');
+  assert.equal((await (await fetch(`${dashboard.url}/api/status`)).json()).drain.active, false);
+  await page.reload();
+  await page.getByText('Ada Lovelace').waitFor();
+  await context.close();
+});
+
+test('a dashboard below a path: sign-in, the live page, a drain and the sign-out', async (t) => {
+  let below;
+  const url = await prefixProxy('/agent', () => below.port, t);
+  below = await new Home(gated([await basic()], { public_url: url })).dashboard();
+  const context = await watched(browser);
+  const page = await context.newPage();
+  await page.goto(`${url}/?tab=turns`);
+  assert.equal(page.url(), `${url}/login?next=%2F%3Ftab%3Dturns`);
+  await passwordForm(page, 'lovelace');
+  await page.waitForURL(`${url}/?tab=turns`);
+  await page.getByText('live', { exact: true }).waitFor();
+  const paths = (await context.cookies(url)).filter(({ name }) => name.startsWith('hermes_')).map(({ path }) => path);
+  assert.deepEqual([...new Set(paths)], ['/agent'], 'no cookie is for the rest of the host');
+  await page.getByRole('button', { name: 'Begin a drain' }).click();
+  await eventually('the page shows the drain', async () => (await page.locator('#drain').textContent()) === 'on');
+  await page.getByRole('button', { name: 'Cancel the drain' }).click();
+  await eventually('the drain is over', async () => (await page.locator('#drain').textContent()) !== 'on');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.waitForURL(new RegExp(`^${url}/login`));
+  await page.goto(`${url}/`);
+  await page.waitForURL(`${url}/login?next=%2F`);
+  assert.deepEqual(unexpected(context, 401), []);
+  await context.close();
+  await below.stop();
 });
 
 test('the live page follows turns and a drain, and begins and cancels one', async () => {

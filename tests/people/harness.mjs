@@ -122,7 +122,7 @@ export async function identityProvider(file, env = {}) {
   const launch = () => start('node', [join(HERE, 'idps', file)], { env: { PORT: '0', ...env }, ready: /IDP_READY port=(\d+)/ });
   // Once in some thousand starts Node says nothing for half a minute; what is tested here is not Node.
   const process = await launch().catch((error) => { console.error(`started again: ${error.message}`); return launch(); });
-  const url = `http://127.0.0.1:${process.port}`;
+  const url = `${env.TLS ? 'https' : 'http'}://127.0.0.1:${process.port}`;
   const admin = async (method, path, body) => (await fetch(url + path, { method, body })).json();
   return Object.assign(process, {
     url,
@@ -130,6 +130,7 @@ export async function identityProvider(file, env = {}) {
     seen: () => admin('GET', '/test/seen'),
     mode: (mode) => admin('POST', '/test/mode', mode),
     post: (path, body) => admin('POST', path, body),
+    put: (path, body) => admin('PUT', path, JSON.stringify(body)),
   });
 }
 

@@ -1,13 +1,18 @@
 // Service tokens: `builtin:jwt` on a route for machines.
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
+import { constants, createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { test } from 'node:test';
 import { Home, eventually } from './harness.mjs';
 
 const ISSUER = 'https://issuer.example/realms/a';
 const b64 = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
-const keys = { RS256: generateKeyPairSync('rsa', { modulusLength: 2048 }), ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }), EdDSA: generateKeyPairSync('ed25519') };
+const rsa = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
+const ec = (namedCurve) => generateKeyPairSync('ec', { namedCurve });
+const keys = {
+  RS256: rsa(), RS384: rsa(), RS512: rsa(), PS256: rsa(), PS384: rsa(), PS512: rsa(),
+  ES256: ec('P-256'), ES384: ec('P-384'), ES512: ec('P-521'), EdDSA: generateKeyPairSync('ed25519'),
+};
 const jwks = { keys: Object.entries(keys).map(([alg, { publicKey }]) => ({ ...publicKey.export({ format: 'jwk' }), kid: alg, alg, use: 'sig' })) };
 const now = () => Math.floor(Date.now() / 1000);
 
@@ -15,7 +20,8 @@ const now = () => Math.floor(Date.now() / 1000);
 const claims = () => ({ iss: ISSUER, aud: ['api', 'account'], azp: 'a-client', sub: 'service-7', exp: now() + 300, iat: now(), scope: 'metrics.read admin' });
 function token(alg, change = {}, header = {}) {
   const text = `${b64({ alg, typ: 'JWT', kid: alg, ...header })}.${b64({ ...claims(), ...change })}`;
-  const signature = sign(alg === 'EdDSA' ? null : 'sha256', Buffer.from(text), { key: keys[alg].privateKey, dsaEncoding: 'ieee-p1363' });
+  const pss = alg.startsWith('PS') && { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
+  const signature = sign(alg === 'EdDSA' ? null : `sha${alg.slice(2)}`, Buffer.from(text), { key: keys[alg].privateKey, dsaEncoding: 'ieee-p1363', ...pss });
   return `${text}.${signature.toString('base64url')}`;
 }
 
@@ -41,6 +47,23 @@ test('tokens of the issuer, and of nobody else', async () => {
     token('ES256').slice(0, -4) + 'AAAA', `${b64({ alg: 'none' })}.${b64(claims())}.`, confused, 'a.b.c', 'plain',
   ]) assert.equal((await ask(dashboard, '/api/auth/whoami', bad)).status, 401, bad);
   assert.equal((await ask(dashboard, '/metrics', token('RS256', { scope: ['admin'] }))).status, 403);
+});
+
+test('every key that may have signed is tried, and names that the host would refuse are no fault', async () => {
+  const plain = (alg, kid) => ({ ...keys[alg].publicKey.export({ format: 'jwk' }), ...(kid === undefined ? {} : { kid }) });
+  const set = { keys: [plain('RS384'), plain('RS256'), plain('ES256', 'a'), plain('ES384', 7), { kty: 'oct', k: 'AAAA' }, null] };
+  const home = new Home(config({ config: { jwks: set } }));
+  const dashboard = await home.dashboard();
+  const whoami = async (bearer) => (await ask(dashboard, '/api/auth/whoami', bearer)).status;
+  for (const good of [
+    token('RS256', {}, { kid: 'x' }), token('RS256', {}, { kid: undefined }), token('ES256', {}, { kid: undefined }), token('ES384', {}, { kid: '7' }),
+    token('ES384', {}, { kid: 7, typ: 'at+jwt' }), token('RS256', { sub: 7 }), token('RS256', { scope: ['metrics.read', 'é', 1] }),
+  ]) assert.equal(await whoami(good), 200, good);
+  for (const bad of [
+    token('ES256', {}, { kid: 'b' }), token('RS256', {}, { typ: 'logout+jwt' }), token('RS256', { sub: 'x'.repeat(300) }), token('RS256', { sub: 'a\tb' }),
+    token('RS256', { sub: ['a', 'b'] }), token('RS256', { nbf: 'soon' }), token('RS256', {}, { crit: ['exp'] }),
+  ]) assert.equal(await whoami(bad), 401, bad);
+  assert.deepEqual(home.audit().filter(({ event }) => event === 'provider_fault'), []);
 });
 
 test('keys that are fetched are kept, asked for again with measure, and outlive their issuer', async (t) => {

@@ -114,3 +114,66 @@ test('an identity provider that is down ends at the sign-in page', async () => {
   assert.equal(answer.headers.get('location'), '/login?next=%2F&failed=unanswered');
   assert.equal((await home.audited('login_failure'))[0].reason, 'unavailable');
 });
+
+/** A dashboard over the issuer that misbehaves, with these settings. */
+async function misbehaving(settings = {}, env = {}) {
+  const idp = await identityProvider('misbehaving.mjs', env);
+  const home = new Home(gated([oidc(idp.url, settings)]));
+  return { idp, home, dashboard: await home.dashboard() };
+}
+
+test('what the ID token lacks comes from userinfo, of the same subject alone', async () => {
+  const { idp, home, dashboard } = await misbehaving({ require: { preferred_username: ['ada'] } });
+  await idp.mode('sub_only');
+  const client = new Client();
+  assert.equal((await signIn(client, dashboard)).headers.get('location'), '/');
+  const { email, display_name } = await (await me(client, dashboard)).json();
+  assert.deepEqual([email, display_name], ['ada@example.test', 'Ada Lovelace']);
+  assert.equal((await idp.counts()).userinfo, 1);
+  assert.equal((await idp.seen()).token._client_ok, true, 'the host still adds the client secret elsewhere');
+
+  await idp.mode('userinfo_other_sub');
+  assert.match((await signIn(new Client(), dashboard)).headers.get('location'), /failed=1$/);
+  assert.equal((await home.audited('login_failure'))[0].reason, 'invalid_code');
+});
+
+test('a name that the host would refuse is refused with the person, and is no fault', async () => {
+  const { idp, home, dashboard } = await misbehaving();
+  await idp.mode('hostile_sub');
+  for (let round = 1; round <= 7; round += 1) {
+    await signIn(new Client(), dashboard);
+    assert.equal((await home.audited('login_failure', round)).at(-1).reason, 'invalid_code');
+  }
+  await idp.mode('ok');
+  assert.equal((await signIn(new Client(), dashboard)).headers.get('location'), '/', 'no quarantine');
+});
+
+test('a token endpoint that moved is found at once', async () => {
+  const { idp, dashboard } = await misbehaving();
+  assert.equal((await signIn(new Client(), dashboard)).headers.get('location'), '/');
+  await idp.mode('token_moved');
+  assert.equal((await signIn(new Client(), dashboard)).headers.get('location'), '/');
+  assert.equal((await idp.counts()).discovery, 2);
+});
+
+test('a long refresh token leaves small cookies and is refreshed', async () => {
+  const { idp, dashboard } = await misbehaving({}, { TTL: '4' });
+  await idp.mode('long_refresh_token');
+  const client = new Client();
+  assert.equal((await signIn(client, dashboard)).headers.get('location'), '/');
+  for (const [name, value] of client.jar(dashboard.url)) assert.ok(value.length < 2048, `${name}: ${value.length}`);
+  const { expires_at } = await (await me(client, dashboard)).json();
+  await eventually('the access token has ended', () => Date.now() / 1000 > expires_at + 0.5);
+  assert.equal((await me(client, dashboard)).status, 200);
+  assert.equal((await idp.counts()).token_refresh_token, 1);
+});
+
+test('a refresh that is refused for another reason than the grant ends the session', async () => {
+  const { idp, dashboard } = await misbehaving({}, { TTL: '4' });
+  const client = new Client();
+  await signIn(client, dashboard);
+  const { expires_at } = await (await me(client, dashboard)).json();
+  await idp.mode('refresh_invalid_request');
+  await eventually('the access token has ended', () => Date.now() / 1000 > expires_at + 0.5);
+  assert.equal((await me(client, dashboard)).status, 401);
+});

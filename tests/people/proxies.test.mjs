@@ -1,5 +1,5 @@
-// nginx and Caddy ask the dashboard who calls, for an application that knows nothing of sign-in. The configurations are
-// those that the documentation shows.
+// nginx and Caddy ask the dashboard who calls, for an application that knows nothing of sign-in; and nginx, Caddy and HAProxy
+// stand before the dashboard itself. The configurations are those that the documentation shows.
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import net from 'node:net';
@@ -28,21 +28,26 @@ async function application() {
   return { server, address: `127.0.0.1:${server.address().port}` };
 }
 
-async function proxy(kind, dashboard, app) {
+/** How each proxy is run with the configuration `file` in `dir`. */
+const RUN = {
+  nginx: (dir, file) => start('nginx', ['-e', join(dir, 'error.log'), '-p', dir, '-c', file], {}),
+  caddy: (dir, file) => start('caddy', ['run', '--adapter', 'caddyfile', '--config', file], { env: { XDG_DATA_HOME: dir, XDG_CONFIG_HOME: dir, HOME: dir } }),
+  haproxy: (_, file) => start('haproxy', ['-db', '-f', file], {}),
+};
+
+/** Starts a proxy with one of `proxies/`. `values` take the place of what the file has as `@NAME@`. */
+async function proxy(kind, file, dashboard, values = {}) {
   const [dir, port] = [folder(kind), await freePort()];
-  const file = kind === 'nginx' ? 'nginx.conf' : 'Caddyfile';
-  const filled = readFileSync(join(HERE, 'proxies', file), 'utf8')
-    .replaceAll('@DIR@', dir).replaceAll('@PORT@', port).replaceAll('@DASH@', `127.0.0.2:${dashboard.port}`).replaceAll('@UP@', app.address);
-  writeFileSync(join(dir, file), filled);
-  const process = kind === 'nginx'
-    ? await start('nginx', ['-e', join(dir, 'error.log'), '-p', dir, '-c', join(dir, file)], {})
-    : await start('caddy', ['run', '--adapter', 'caddyfile', '--config', join(dir, file)], { env: { XDG_DATA_HOME: dir, XDG_CONFIG_HOME: dir, HOME: dir } });
+  const all = { DIR: dir, PORT: port, DASH: `127.0.0.2:${dashboard.port}`, ...values };
+  const text = readFileSync(join(HERE, 'proxies', file), 'utf8').replace(/@([A-Z]+)@/g, (whole, name) => all[name] ?? whole);
+  writeFileSync(join(dir, file), text);
+  const process = await RUN[kind](dir, join(dir, file));
   const url = `http://127.0.0.1:${port}`;
   await eventually(`${kind} answers`, () => fetch(`${url}/login`).then(({ ok }) => ok, () => false));
   return Object.assign(process, { url });
 }
 
-for (const kind of ['nginx', 'caddy']) {
+for (const [kind, file] of [['nginx', 'nginx.conf'], ['caddy', 'Caddyfile']]) {
   test(`${kind}: an application behind the gate`, async (t) => {
     const app = await application();
     t.after(() => app.server.close());
@@ -50,7 +55,7 @@ for (const kind of ['nginx', 'caddy']) {
     const service = { name: 'service-keys', component: 'builtin:service-keys', config: { keys }, grants: { scopes: ['deploy'] } };
     const home = new Home(gated([await basic({ session_ttl_seconds: 5 }), service], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.0/8'] }));
     const dashboard = await home.dashboard();
-    const front = await proxy(kind, dashboard, app);
+    const front = await proxy(kind, file, dashboard, { UP: app.address });
     const client = new Client();
     const target = '/app/x?a=1&b=2%26c';
     const ask = (path, options) => client.fetch(front.url + path, options);
@@ -111,5 +116,71 @@ for (const kind of ['nginx', 'caddy']) {
       assert.ok((await ask('/app')).status >= 500);
     });
     await front.stop();
+  });
+}
+
+/** A request from an address of this machine, which `fetch` cannot choose. */
+const requestFrom = (localAddress, url, { method = 'GET', headers = {}, body } = {}) => new Promise((resolve, reject) => {
+  const request = http.request(url, { method, headers, localAddress }, async (response) => {
+    let text = '';
+    for await (const chunk of response) text += chunk;
+    resolve({ status: response.statusCode, headers: response.headers, text });
+  });
+  request.on('error', reject);
+  request.end(body);
+});
+
+/** How often the dashboard was asked for `/healthz`, by status. */
+async function healthChecks(dashboard, cookie) {
+  const text = await (await fetch(`${dashboard.url}/metrics`, { headers: { cookie } })).text();
+  const counts = {};
+  for (const [, labels, count] of text.matchAll(/^portcullis_requests_total\{([^}]*)\} (\d+)/gm)) {
+    if (/route="\/healthz"/.test(labels)) counts[/status="(\d+)"/.exec(labels)[1]] = Number(count);
+  }
+  return counts;
+}
+
+/** The servers' state, as HAProxy's page of statistics has it in CSV. */
+async function haproxyServers(url) {
+  const [head, ...rows] = (await (await fetch(`${url}/;csv`)).text()).replace(/^# /, '').trim().split('\n').map((line) => line.split(','));
+  return rows.map((row) => Object.fromEntries(row.map((value, column) => [head[column], value]))).filter(({ svname }) => svname === 'dash');
+}
+
+for (const [kind, file] of [['nginx', 'nginx-plain.conf'], ['caddy', 'Caddyfile.plain'], ['haproxy', 'haproxy.cfg']]) {
+  test(`${kind}: the dashboard itself, with the headers that the proxy sends by itself`, async () => {
+    const home = new Home(gated([await basic()], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.1'] }));
+    const dashboard = await home.dashboard();
+    const stats = await freePort();
+    const front = await proxy(kind, file, dashboard, { STATS: stats });
+
+    const body = new URLSearchParams({ provider: 'basic', username: 'ada', password: 'lovelace', next: '/?tab=2' }).toString();
+    // What the client claims of its address is not believed.
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', origin: front.url, 'x-forwarded-for': '6.6.6.6' };
+    const signedIn = await requestFrom('127.0.0.77', `${front.url}/auth/password-login`, { method: 'POST', headers, body });
+    assert.deepEqual([signedIn.status, signedIn.headers.location], [303, '/?tab=2'], signedIn.text);
+    const cookie = signedIn.headers['set-cookie'].map((line) => line.split(';')[0]).join('; ');
+    const mine = await requestFrom('127.0.0.77', `${front.url}/api/auth/me`, { headers: { cookie } });
+    assert.equal(JSON.parse(mine.text).user_id, 'ada');
+    assert.equal((await home.audited('login_success'))[0].ip, '127.0.0.77', 'the client, and not the proxy');
+
+    const elsewhere = await requestFrom('127.0.0.77', `${front.url}/api/drain`, { method: 'POST', headers: { cookie, origin: 'http://127.0.0.1:9' }, body: '{}' });
+    assert.equal(elsewhere.status, 403, 'a page of another port');
+
+    if (kind === 'nginx') {
+      // It has no checks of its own: what stands behind a load balancer is asked through it.
+      assert.equal((await fetch(`${front.url}/healthz`)).status, 200);
+    } else {
+      await eventually('health checks succeed', async () => (await healthChecks(dashboard, cookie))[200] >= 3);
+      assert.deepEqual(Object.keys(await healthChecks(dashboard, cookie)), ['200'], 'no check fails');
+    }
+    if (kind === 'haproxy') {
+      const servers = await eventually('HAProxy has checked', async () => {
+        const found = await haproxyServers(`http://127.0.0.1:${stats}`);
+        return found[0]?.check_status === 'L7OK' && found;
+      });
+      assert.deepEqual(servers.map(({ status, check_code }) => [status, check_code]), [['UP', '200']]);
+    }
+    await front.stop();
+    await dashboard.stop();
   });
 }

@@ -7,19 +7,22 @@ use std::path::{Path, PathBuf};
 /// What each module of `runtime/src` may use of ours. `cli` and `main` are the binary, over the library.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("atomic_file", &[]),
+    ("exposition", &[]),
     ("flood_limit", &[]),
     ("home_lock", &["atomic_file"]),
-    ("listen", &[]),
     ("parent_watch", &[]),
+    ("request_id", &[]),
     ("trust", &["atomic_file"]),
+    ("tls", &["atomic_file", "trust"]),
+    ("listen", &["tls"]),
     ("users_file", &["atomic_file"]),
+    ("secret_strength", &[]),
     ("auth", &[]),
-    ("audit", &["auth", "atomic_file", "flood_limit"]),
+    ("audit", &["auth", "atomic_file", "flood_limit", "home_lock"]),
     ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
     ("drain", &["auth", "atomic_file", "secret_strength"]),
-    ("secret_strength", &[]),
-    ("gateway", &["drain", "atomic_file", "home_lock", "listen", "parent_watch"]),
-    ("web", &["auth", "audit", "drain", "gateway", "listen", "trust"]),
+    ("gateway", &["drain", "atomic_file", "exposition", "home_lock", "listen", "parent_watch"]),
+    ("web", &["auth", "audit", "drain", "exposition", "gateway", "listen", "request_id", "trust"]),
     ("bundled", &[]),
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
@@ -31,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "auth",
             "drain",
             "sandbox",
+            "tls",
             "trust",
             "users_file",
             "web",
@@ -52,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "listen",
             "sandbox",
             "secret_strength",
+            "tls",
             "web",
         ],
     ),
@@ -70,9 +75,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "home_lock",
             "parent_watch",
+            "request_id",
             "sandbox",
             "scaffold",
             "secret_strength",
+            "tls",
             "torture",
             "trust",
             "users_file",
@@ -83,7 +90,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Words that only these places may use.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("wasmtime", &["sandbox/"]),
+    ("wasmtime", &["sandbox/", "exposition/build_info.rs"]),
     ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
     ("hyper", &["listen.rs", "listen/", "sandbox/outbound/cause.rs", "web/apps/"]),
     ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs", "cli/known_name.rs"]),
@@ -91,6 +98,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "std::fs",
         &[
             "atomic_file.rs",
+            "exposition/process.rs",
             "home_lock.rs",
             "trust.rs",
             "users_file.rs",
@@ -107,6 +115,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "Instant::now",
         &[
+            "audit/files.rs",
             "sandbox/",
             "conformance/",
             "torture/",
@@ -121,8 +130,19 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     (
         "Timestamp::now",
-        &["audit/", "sandbox/health.rs", "drain/control.rs", "gateway/", "web/status.rs", "web/drain.rs"],
+        &[
+            "audit/",
+            "sandbox/health.rs",
+            "drain/control.rs",
+            "gateway/",
+            "web/access_log.rs",
+            "web/status.rs",
+            "web/drain.rs",
+            "app/certificate.rs",
+            "cli/doctor/certificate.rs",
+        ],
     ),
+    ("sd_notify", &["cli/service_manager.rs"]),
     ("unsafe", &["sandbox/load/compiler.rs"]),
 ];
 

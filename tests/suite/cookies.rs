@@ -358,19 +358,26 @@ fn people_read_why_a_sign_in_failed() {
     let home = with_identity_providers("");
     let dashboard = home.dashboard();
     let cases = [
-        ("code=stranger", "denied", "you may not enter this dashboard", "not_allowed"),
+        (
+            "code=stranger",
+            "denied",
+            "a visitor is signed in at the identity provider, but may not enter",
+            "not_allowed",
+        ),
         ("code=forged", "1", "Sign-in failed. Please try again.", "invalid_code"),
         ("code=down", "unanswered", "did not answer", "unavailable"),
         ("code=traps", "out_of_order", "out of order", "trapped"),
         ("error=access_denied", "refused", "did not sign you in", "identity_provider_refused"),
         ("error=server_error", "unanswered", "did not answer", "identity_provider_refused"),
     ];
+    let jar_page = |path: &str| Jar::default().get(&dashboard, path).body;
     for (number, (query, word, sentence, reason)) in cases.into_iter().enumerate() {
         let mut jar = Jar::default();
         let state = jar.begin(&dashboard, "corp", "/x");
         let reply = jar.get(&dashboard, &format!("/auth/callback?state={state}&{query}"));
-        let location = format!("/login?next=%2Fx&failed={word}");
-        assert_eq!(reply.header("location"), Some(location.as_str()), "{query}");
+        let location = reply.header("location").expect("the way to the sign-in page").to_owned();
+        let (before, after) = location.split_once("&failed=").expect("why it failed");
+        assert_eq!((before, after.split('&').next()), ("/login?next=%2Fx", Some(word)), "{query}");
         assert_eq!(jar.named("pkce"), 0, "{query}");
         let page = jar.get(&dashboard, &location).body;
         assert!(page.contains(sentence), "{query}: {page}");
@@ -382,8 +389,11 @@ fn people_read_why_a_sign_in_failed() {
             (Some(reason), Some("corp")),
             "{query}"
         );
+        assert!(reason != "not_allowed" || told["account"] == "a visitor", "{told}");
     }
-    let page = Jar::default().get(&dashboard, "/login?failed=%3Cscript%3Ealert").body;
+    let forged = jar_page("/login?failed=denied&person=mallory");
+    assert!(forged.contains("You are signed in at the identity provider, but"), "{forged}");
+    let page = jar_page("/login?failed=%3Cscript%3Ealert");
     assert!(page.contains("Sign-in failed. Please try again.") && !page.contains("script>alert"), "{page}");
 
     let mut jar = Jar::default();

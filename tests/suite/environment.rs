@@ -1,6 +1,6 @@
 //! The variables that the dashboard reads: the original's below the file, secrets by the gate, and all others by name.
 
-use portcullis_tests::{Browser, Home, PROCESS_TOKEN, Process, get};
+use portcullis_tests::{Browser, Home, PROCESS_TOKEN, Process, SOON, eventually, get};
 use serde_json::json;
 
 /// Of the password `lovelace`, as the original makes it.
@@ -15,9 +15,13 @@ const OIDC: [(&str, &str); 2] = [
     ("HERMES_DASHBOARD_OIDC_CLIENT_ID", "portcullis"),
 ];
 
+/// The answer to ada's password. On a busy machine a hash may take longer than the provider's deadline: such an answer is none.
 fn sign_in(dashboard: &Process, password: &str) -> u16 {
     let body = json!({"provider": "basic", "username": "ada", "password": password}).to_string();
-    Browser::default().post(&dashboard.url("/auth/password-login"), &body).status
+    eventually("the provider answers", SOON, || {
+        let status = Browser::default().post(&dashboard.url("/auth/password-login"), &body).status;
+        (status != 503).then_some(status)
+    })
 }
 
 #[test]
@@ -90,7 +94,6 @@ fn half_a_pair_and_unread_variables_are_named_once_and_never_their_values() {
 fn secrets_of_the_environment_pass_the_gate_or_stop_the_start() {
     let all_a = "a".repeat(40);
     for (variable, value) in [
-        ("HERMES_DASHBOARD_SESSION_TOKEN", all_a.as_str()),
         ("HERMES_DASHBOARD_SESSION_TOKEN", "${DASHBOARD_SESSION_TOKEN_OF_PRODUCTION}"),
         ("HERMES_DASHBOARD_BASIC_AUTH_SECRET", all_a.as_str()),
         ("HERMES_DASHBOARD_OIDC_CLIENT_SECRET", "{{ oidc.client_secret }}"),
@@ -102,4 +105,17 @@ fn secrets_of_the_environment_pass_the_gate_or_stop_the_start() {
             assert!(!refused.stderr.contains(value), "{}", refused.stderr);
         }
     }
+}
+
+#[test]
+fn weak_session_token_is_a_warning() {
+    let home = Home::new();
+    let checked =
+        Process::run(&home, &["config", "check"], &[("HERMES_DASHBOARD_SESSION_TOKEN", "aaaaaaaa")]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    let said = format!("{}{}", checked.stdout, checked.stderr);
+    assert!(said.contains("HERMES_DASHBOARD_SESSION_TOKEN is weak: it is too short"), "{said}");
+    assert!(!said.contains("aaaaaaaa"), "{said}");
+    let dashboard = home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", "aaaaaaaa")]);
+    assert!(dashboard.log().contains("HERMES_DASHBOARD_SESSION_TOKEN is weak"), "{}", dashboard.log());
 }

@@ -143,7 +143,7 @@ fn network_address_needs_a_key() {
     assert!(refused.stderr.contains("gateway.api_key"), "{}", refused.stderr);
     let short = Process::run(&Home::with_config("gateway: {api_key: '0123456789abcde'}"), &listen, &[]);
     assert_eq!(short.code, Some(64), "{}", short.stderr);
-    assert!(short.stderr.contains("at least 32 characters"), "{}", short.stderr);
+    assert!(short.stderr.contains("at least 16 characters"), "{}", short.stderr);
     let home = Home::with_config(&format!("gateway: {{command: [cat], api_key: '{KEY}'}}"));
     let gateway = Process::start(&home, &listen, &[]).ready("gateway");
     let authorization = format!("Bearer {KEY}");

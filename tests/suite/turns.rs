@@ -148,7 +148,7 @@ fn turn_whose_client_goes_away_runs_to_its_end() {
     assert_eq!(busy.status, 409, "the turn is still in flight");
     gate.open();
     wait_for_turns(&gateway, 0);
-    assert!(gateway.log().contains("Exited(0)"), "{}", gateway.log());
+    assert!(gateway.log().contains("end=exit code 0"), "{}", gateway.log());
 }
 
 #[test]

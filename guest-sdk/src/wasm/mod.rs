@@ -36,10 +36,18 @@ pub mod bindings {
         pub_export_macro: true,
         default_bindings_module: "portcullis_guest::wasm::bindings",
     });
-    #[cfg(feature = "redirect")]
+    #[cfg(all(feature = "redirect", not(feature = "sign-out")))]
     wit_bindgen::generate!({
         path: "../wit",
         world: "configured-redirect-provider",
+        generate_all,
+        pub_export_macro: true,
+        default_bindings_module: "portcullis_guest::wasm::bindings",
+    });
+    #[cfg(feature = "sign-out")]
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "configured-sign-out-provider",
         generate_all,
         pub_export_macro: true,
         default_bindings_module: "portcullis_guest::wasm::bindings",
@@ -206,6 +214,32 @@ mod refresh {
 
         fn revoke_session(refresh_token: String) {
             P::revoke_session(&ComponentHost, &refresh_token);
+        }
+    }
+}
+
+#[cfg(feature = "sign-out")]
+mod sign_out {
+    use super::bindings::exports::portcullis::auth::sign_out;
+    use super::{Component, ComponentHost};
+    use crate::{Ended, LogoutError, SignOut};
+
+    impl<P: SignOut> sign_out::Guest for Component<P> {
+        fn read_logout_token(token: String) -> Result<sign_out::Ended, sign_out::LogoutError> {
+            match P::read_logout_token(&ComponentHost, &token) {
+                Ok(Ended::Person(user_id)) => Ok(sign_out::Ended::Person(user_id)),
+                Ok(Ended::Noted) => Ok(sign_out::Ended::Noted),
+                Err(LogoutError::InvalidToken(why)) => Err(sign_out::LogoutError::InvalidToken(why)),
+                Err(LogoutError::Unavailable(why)) => Err(sign_out::LogoutError::Unavailable(why)),
+            }
+        }
+
+        fn sign_out_url(
+            access_token: String,
+            return_to: String,
+        ) -> Result<Option<String>, sign_out::ProviderError> {
+            P::sign_out_url(&ComponentHost, &access_token, &return_to)
+                .map_err(|unavailable| sign_out::ProviderError::Unavailable(unavailable.0))
         }
     }
 }

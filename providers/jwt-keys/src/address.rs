@@ -44,7 +44,7 @@ pub(crate) fn resolve(base: &str, location: &str) -> Option<String> {
     let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(path_at);
     let path = path.split(['?', '#']).next()?;
-    let is_whole = location.split(['/', '?']).next().is_some_and(|start| start.ends_with(':'));
+    let is_whole = location.split(['/', '?']).next().is_some_and(|start| start.contains(':'));
 
     let resolved = if is_whole {
         location.to_owned()

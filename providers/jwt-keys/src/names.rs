@@ -27,11 +27,13 @@ pub fn identifier(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
-/// A text that is only shown to people, made to fit: without control characters and space around it, and cut.
-pub fn shown(text: &str) -> String {
+/// A text that is only shown to people, made to fit: without control characters and space around it, and cut to so many
+/// bytes, or to what the host takes.
+pub fn shown(text: &str, most: usize) -> String {
+    let most = most.min(MAX_TEXT_BYTES);
     let mut fitting = String::new();
     for c in text.trim().chars().filter(|c| !c.is_control()) {
-        if fitting.len() + c.len_utf8() > MAX_TEXT_BYTES {
+        if fitting.len() + c.len_utf8() > most {
             break;
         }
         fitting.push(c);
@@ -87,12 +89,15 @@ mod tests {
 
     #[test]
     fn shown_texts_are_made_to_fit() {
-        assert_eq!(shown(" Ada\u{7} "), "Ada");
-        assert_eq!(shown("\u{1}"), "");
-        assert_eq!(shown("Ada \u{1}"), "Ada");
-        assert_eq!(shown(&"é".repeat(200)).len(), 256);
+        let whole = |text: &str| shown(text, usize::MAX);
+        assert_eq!(whole(" Ada\u{7} "), "Ada");
+        assert_eq!(whole("\u{1}"), "");
+        assert_eq!(whole("Ada \u{1}"), "Ada");
+        assert_eq!(whole(&"é".repeat(200)).len(), 256);
         let cut_at_space = format!("{} {}", "x".repeat(255), "y");
-        assert_eq!(shown(&cut_at_space), "x".repeat(255));
+        assert_eq!(whole(&cut_at_space), "x".repeat(255));
+        assert_eq!(shown("Zoë Ada", 3), "Zo");
+        assert_eq!(shown("Zoë", 0), "");
     }
 
     #[test]

@@ -15,9 +15,9 @@ pub struct Jwt;
 const SETTINGS: &[&str] =
     &["issuer", "audience", "jwks_url", "jwks", "principal_claim", "scopes_claim", "leeway_seconds"];
 
-/// Media types of an access token (RFC 9068, section 2.1): an ID token or a sign-out token of the same issuer has `JWT` or
-/// a type of its own.
-const KINDS: &[&str] = &["jwt", "at+jwt"];
+/// What the header's `typ` of an access token may be (RFC 9068, section 2.1; RFC 7519, section 5.1): a token for signing out
+/// or for another purpose has a type of its own (RFC 8725, section 3.11).
+const KINDS: &[&str] = &["jwt", "jose", "at+jwt"];
 
 /// Most scopes that the host takes of one token.
 const MAX_SCOPES: usize = 64;

@@ -275,7 +275,11 @@ mod tests {
     fn refresh_token_that_no_header_can_have_is_left_out() {
         let read = |token: &str| {
             let body = json!({"access_token": "a", "token_type": "bearer", "refresh_token": token});
-            match read_tokens(&HttpResponse { status: 200, body: body.to_string().into_bytes() }) {
+            match read_tokens(&HttpResponse {
+                status: 200,
+                location: None,
+                body: body.to_string().into_bytes(),
+            }) {
                 Ok(Exchange::Tokens { refresh_token, .. }) => refresh_token,
                 _ => panic!("tokens"),
             }

@@ -15,6 +15,9 @@ pub(crate) struct Endpoints {
     pub(crate) jwks: Option<String>,
     pub(crate) userinfo: Option<String>,
     pub(crate) revocation: Option<String>,
+    /// Where browsers sign out. Documents that an earlier release kept lack it.
+    #[serde(default)]
+    pub(crate) end_session: Option<String>,
     /// Whether its answers always name it (RFC 9207, section 3).
     pub(crate) names_itself: bool,
     /// How clients prove who they are at the token endpoint; empty: it does not say.
@@ -31,6 +34,7 @@ pub(crate) struct Configured {
     pub(crate) jwks: Option<String>,
     userinfo: Option<String>,
     revocation: Option<String>,
+    end_session: Option<String>,
 }
 
 impl Configured {
@@ -42,6 +46,7 @@ impl Configured {
             ("jwks", &self.jwks),
             ("userinfo", &self.userinfo),
             ("revocation", &self.revocation),
+            ("end_session", &self.end_session),
         ];
         for (name, address) in addresses {
             if address.as_deref().is_some_and(|address| !is_address(address)) {
@@ -71,6 +76,7 @@ impl Configured {
             jwks: None,
             userinfo: None,
             revocation: None,
+            end_session: None,
             names_itself: false,
             token_auth_methods: Vec::new(),
         };
@@ -86,6 +92,7 @@ impl Configured {
             jwks: self.jwks.clone().or(announced.jwks),
             userinfo: self.userinfo.clone().or(announced.userinfo),
             revocation: self.revocation.clone().or(announced.revocation),
+            end_session: self.end_session.clone().or(announced.end_session),
             ..announced
         }
     }
@@ -130,6 +137,7 @@ impl Endpoints {
             jwks: Some(needed("jwks_uri")?),
             userinfo: optional("userinfo_endpoint"),
             revocation: optional("revocation_endpoint"),
+            end_session: optional("end_session_endpoint"),
             names_itself: document.0.get("authorization_response_iss_parameter_supported")
                 == Some(&serde_json::Value::Bool(true)),
             token_auth_methods: document.texts("token_endpoint_auth_methods_supported"),

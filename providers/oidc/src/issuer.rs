@@ -19,11 +19,11 @@ pub(crate) struct Issuer<'a> {
 }
 
 impl Issuer<'_> {
-    fn documents(&self) -> Documents<'_> {
+    pub(crate) fn documents(&self) -> Documents<'_> {
         Documents { http: self.host.http(), bucket: self.host.bucket(), now: self.host.now() }
     }
 
-    fn endpoints(&self) -> Result<Endpoints, Unavailable> {
+    pub(crate) fn endpoints(&self) -> Result<Endpoints, Unavailable> {
         let Some(url) = &self.settings.discovery_url else {
             let alone = self.settings.endpoints.alone(&self.settings.issuer);
             return alone.ok_or_else(|| Unavailable("`endpoints` are not complete".to_owned()));
@@ -74,7 +74,7 @@ impl Issuer<'_> {
             ("state", request.state.as_str()),
         ];
         let params = &self.settings.authorization_params;
-        if !self.settings.scopes.is_empty() && !params.contains_key("scope") {
+        if !params.contains_key("scope") {
             pairs.push(("scope", self.settings.scopes.as_str()));
         }
         pairs.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -193,7 +193,12 @@ impl Issuer<'_> {
             leeway: self.settings.leeway,
             kinds: &[],
         };
-        keys_of(endpoints)?.check(&self.documents(), id_token, &rules)
+        let claims = keys_of(endpoints)?.check(&self.documents(), id_token, &rules)?;
+        // OpenID Connect Core, section 2. Without one, userinfo could be about anyone.
+        match claims.only("sub") {
+            Some(_) => Ok(claims),
+            None => Err(TokenError::Invalid("the ID token has no subject".to_owned())),
+        }
     }
 
     /// Posts a form to one of the endpoints. `None` if the issuer has no such endpoint.
@@ -237,7 +242,7 @@ fn no_endpoint() -> Unavailable {
     Unavailable("the issuer has no token endpoint".to_owned())
 }
 
-fn keys_of(endpoints: &Endpoints) -> Result<KeySource, TokenError> {
+pub(crate) fn keys_of(endpoints: &Endpoints) -> Result<KeySource, TokenError> {
     let url = endpoints.jwks.clone().map(KeySource::Url);
     url.ok_or_else(|| TokenError::Invalid("the issuer publishes no keys".to_owned()))
 }

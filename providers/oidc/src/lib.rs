@@ -11,6 +11,7 @@ mod client;
 mod endpoints;
 mod issuer;
 mod kept_tokens;
+mod logout;
 mod people;
 mod settings;
 #[cfg(test)]
@@ -191,6 +192,7 @@ fn complete(outside: &Outside<'_>, response: &LoginResponse) -> Result<Session, 
         Exchange::Refused(why) => return Err(CodeError::InvalidCode(why)),
     };
     let claims = claims_of(outside, &tokens, response)?;
+    let both = outside.note(&claims)?;
     let expires_at = match outside.settings.has_no_id_token() {
         true => outside.host.now().saturating_add(tokens.expires_in.unwrap_or(ENDLESS_EXPIRES_IN)),
         false => expiry(&claims),
@@ -202,7 +204,7 @@ fn complete(outside: &Outside<'_>, response: &LoginResponse) -> Result<Session, 
 
     let refresh_token = tokens.refresh_token.unwrap_or_default();
     let refresh = outside.kept_tokens().keep(refresh_token, "", length(&person));
-    let notes = Notes { both: outside.settings.mark(), refresh };
+    let notes = Notes { both, refresh };
     let ends = outside.ends(expires_at, !notes.refresh.is_empty());
     let key = outside.keep_key()?;
     Ok(outside.signer(&key).open(person, notes, ends)?)
@@ -235,9 +237,9 @@ fn expiry(claims: &Claims) -> u64 {
 
 fn verify(outside: &Outside<'_>, access_token: &str) -> Result<Option<Session>, Unavailable> {
     let Some(key) = outside.key()? else { return Ok(None) };
-    let checked = outside.signer(&key).verify(access_token)?;
-    let checked = checked.filter(|checked| checked.notes.both == outside.settings.mark());
-    Ok(checked.map(|checked| checked.into_session(access_token.to_owned(), String::new())))
+    let Some(checked) = outside.signer(&key).verify(access_token)? else { return Ok(None) };
+    let goes_on = outside.goes_on(&checked.notes.both)?;
+    Ok(goes_on.then(|| checked.into_session(access_token.to_owned(), String::new())))
 }
 
 fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, RefreshError> {
@@ -246,7 +248,7 @@ fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, Refres
     // Spent only when the issuer has answered: an outage must not cost anyone their session.
     let mut checked = signer.look_at(refresh_token)?;
     // Another issuer must never see this one's token.
-    if checked.notes.both != outside.settings.mark() {
+    if !outside.goes_on(&checked.notes.both)? {
         return Err(RefreshError::Expired);
     }
     let kept = outside.kept_tokens();
@@ -267,6 +269,11 @@ fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, Refres
         kept.forget(&checked.notes.refresh);
     }
     let (person, expires_at) = renewed?;
+    // The issuer may have ended the session meanwhile.
+    if !outside.goes_on(&checked.notes.both)? {
+        kept.forget(&checked.notes.refresh);
+        return Err(RefreshError::Expired);
+    }
     checked.person = person;
     outside.keep_key()?;
     let is_refreshable = !checked.notes.refresh.is_empty();
@@ -324,7 +331,7 @@ fn revoke(outside: &Outside<'_>, refresh_token: &str) -> Result<(), Unavailable>
     let kept = outside.kept_tokens();
     let theirs = kept.read(&checked.notes.refresh);
     kept.forget(&checked.notes.refresh);
-    if let Some(theirs) = theirs?.filter(|_| checked.notes.both == outside.settings.mark()) {
+    if let Some(theirs) = theirs?.filter(|_| outside.is_of_these_settings(&checked.notes.both)) {
         outside.issuer().revoke(&theirs)?;
     }
     ended_here

@@ -3,7 +3,7 @@
 //! **Invariant:** a [`Person`] has only texts that the host takes. What an issuer or a person chose refuses that person at
 //! the most; it is never a fault of the provider.
 
-use jwt_keys::{Claims, identifier, shown};
+use jwt_keys::{Claims, MAX_TEXT_BYTES, identifier, shown};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use session_tokens::Person;
@@ -11,6 +11,13 @@ use std::collections::BTreeMap;
 
 /// Claims that hold a name to show, where the configured one is missing.
 const OTHER_NAMES: &[&str] = &["preferred_username", "nickname"];
+/// Longest texts of a person together, in bytes: with them, no cookie of a session has more than 2 KiB, which is what common
+/// proxies have room for. A user id and an e-mail fit.
+const MAX_PERSON_BYTES: usize = 520;
+/// The host takes so many groups.
+const MAX_GROUPS: usize = 256;
+/// By this beginning the host knows that the person is known and may not enter.
+const NOT_ALLOWED: &str = "not allowed: ";
 /// Shorter texts are no codes that a name could give away; the host draws the same line.
 const MIN_SECRET_BYTES: usize = 8;
 
@@ -66,6 +73,11 @@ impl ClaimNames {
 }
 
 impl People {
+    /// Whether the user id is the subject.
+    pub(crate) fn are_named_by_subject(&self) -> bool {
+        self.claims.user_id() == "sub"
+    }
+
     pub(crate) fn new(claims: ClaimNames, require: Option<Map<String, Value>>) -> Result<Self, String> {
         if claims.user_id.as_deref().is_some_and(str::is_empty) {
             return Err("`claims.user_id` is empty: a person needs an identifier".to_owned());
@@ -112,23 +124,28 @@ impl People {
                 false => claims.says_one_of(path, values),
             };
             if !is_let_in {
+                let who = self.who(claims);
                 return Err(format!(
-                    "{}: the claim `{path}` has none of the required values",
-                    self.who(claims)
+                    "{NOT_ALLOWED}{who}: the claim `{path}` has none of the required values"
                 ));
             }
         }
         // Anyone can claim an address that was not verified.
         let is_verified = is_verified(claims);
         if !is_verified && self.need_email() {
-            return Err(format!("{}: the e-mail address is not verified", self.who(claims)));
+            let who = self.who(claims);
+            return Err(format!("{NOT_ALLOWED}{who}: the e-mail address is not verified"));
         }
-        Ok(Person {
-            user_id: self.user_id(claims)?,
-            email: if is_verified { self.email(claims) } else { String::new() },
-            display_name: self.display_name(claims, is_verified),
-            org_id: self.claims.org_id.as_deref().map_or_else(String::new, |path| whole(claims, path)),
-        })
+        let user_id = self.user_id(claims)?;
+        let email = if is_verified { self.email(claims) } else { String::new() };
+        let mut org_id = self.claims.org_id.as_deref().map_or_else(String::new, |path| whole(claims, path));
+
+        let room = MAX_PERSON_BYTES.saturating_sub(user_id.len() + email.len());
+        if org_id.len() > room {
+            org_id.clear();
+        }
+        let display_name = shown(&self.display_name(claims, is_verified), room - org_id.len());
+        Ok(Person { user_id, email, display_name, org_id, groups: usable(groups) })
     }
 
     /// Whether the address decides who a person is, or whether one may sign in.
@@ -156,25 +173,29 @@ impl People {
 
     fn display_name(&self, claims: &Claims, is_verified: bool) -> String {
         let paths = [self.claims.display_name(), "name"].into_iter().chain(OTHER_NAMES.iter().copied());
-        let mut names = paths.flat_map(|path| claims.texts(path)).map(|name| shown(&name));
+        let mut names = paths.flat_map(|path| claims.texts(path)).map(|name| shown(&name, MAX_TEXT_BYTES));
         let name = names.find(|name| !name.is_empty());
         name.or_else(|| is_verified.then(|| self.email(claims))).unwrap_or_default()
     }
 
-    /// The groups that the host would take as names.
+    /// As the issuer names them.
     fn groups(&self, claims: &Claims) -> Vec<String> {
-        let mut groups = claims.texts(self.claims.groups());
-        groups.retain(|group| identifier(group).is_ok());
-        groups
+        claims.texts(self.claims.groups())
     }
 
     /// Names a person that is not let in, for the operator's log.
     fn who(&self, claims: &Claims) -> String {
         let paths = [self.claims.email(), self.claims.display_name(), "preferred_username", "sub"];
-        let mut texts = paths.into_iter().flat_map(|path| claims.texts(path)).map(|text| shown(&text));
+        let mut texts =
+            paths.into_iter().flat_map(|path| claims.texts(path)).map(|text| shown(&text, MAX_TEXT_BYTES));
         let text = texts.find(|text| !text.is_empty());
         text.unwrap_or_else(|| "a person without a name".to_owned())
     }
+}
+
+/// The groups that the host takes: at most [`MAX_GROUPS`], each a name without control or invisible characters.
+fn usable(groups: Vec<String>) -> Vec<String> {
+    groups.into_iter().filter(|group| identifier(group).is_ok()).take(MAX_GROUPS).collect()
 }
 
 /// Whether the address was verified as far as the issuer says: `true`, as a boolean or as text. Without a word about it,
@@ -375,6 +396,15 @@ mod tests {
         let hostile =
             json!({"sub": "1", "email": "a\r\nX: 1@b", "name": [[["deep"]]], "email_verified": true});
         assert_eq!(person(json!({}), json!({}), hostile).unwrap().email, "");
+    }
+
+    #[test]
+    fn texts_of_a_person_are_bounded_together() {
+        let [sub, email, name, org] = ["s", "e", "n", "o"].map(|text| text.repeat(256));
+        let said = json!({"sub": sub, "email": email, "name": name, "org": org});
+        let largest = person(json!({"org_id": "org"}), json!({}), said).unwrap();
+        assert_eq!((largest.user_id, largest.email), (sub, email));
+        assert_eq!((largest.display_name.len(), largest.org_id.as_str()), (8, ""));
     }
 
     #[test]

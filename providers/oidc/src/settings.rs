@@ -23,6 +23,7 @@ const SETTINGS: &[&str] = &[
     "discovery_url",
     "endpoints",
     "userinfo",
+    "end_session",
     "leeway_seconds",
 ];
 const DEFAULT_SCOPES: &str = "openid email profile";
@@ -40,13 +41,15 @@ pub(crate) const RESERVED: &[&str] = &[
 pub(crate) struct Settings {
     pub(crate) issuer: String,
     pub(crate) client: Client,
-    /// With one space between; empty: none are asked for.
+    /// With one space between.
     pub(crate) scopes: String,
     pub(crate) authorization_params: BTreeMap<String, String>,
     /// Where the discovery document is; `None` where every endpoint is configured.
     pub(crate) discovery_url: Option<String>,
     pub(crate) endpoints: Configured,
     pub(crate) userinfo: Userinfo,
+    /// Whether a sign-out here leads on to the issuer's.
+    pub(crate) end_session: bool,
     pub(crate) people: People,
     /// How far clocks may differ, in seconds.
     pub(crate) leeway: u64,
@@ -75,6 +78,7 @@ impl Settings {
             discovery_url: discovery_url(host, &issuer, &endpoints)?,
             endpoints,
             userinfo: userinfo(host)?,
+            end_session: end_session(host)?,
             people: People::new(json(host, "claims")?.unwrap_or_default(), json(host, "require")?)?,
             leeway: leeway(host)?,
             issuer,
@@ -172,6 +176,14 @@ fn userinfo(host: &dyn Host) -> Result<Userinfo, String> {
     }
 }
 
+fn end_session(host: &dyn Host) -> Result<bool, String> {
+    match host.setting("end_session").as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err("`end_session` must be true or false".to_owned()),
+    }
+}
+
 fn json<T: DeserializeOwned>(host: &dyn Host, name: &str) -> Result<Option<T>, String> {
     let text = host.setting(name);
     let read = text.map(|text| serde_json::from_str(&text)).transpose();
@@ -210,6 +222,7 @@ pub(crate) mod tests {
             (("authorization_params", "{\"state\":\"x\"}"), "`authorization_params.state`"),
             (("authorization_params", "{\"nonce\":\"x\"}"), "`authorization_params.nonce`"),
             (("authorization_params", "{\"a\":[]}"), "`authorization_params.a`"),
+            (("end_session", "always"), "`end_session`"),
             (("userinfo", "sometimes"), "`userinfo`"),
             (("discovery_url", "idp/discovery"), "`discovery_url`"),
             (("endpoints", "{\"token\":\"idp/token\"}"), "`endpoints.token`"),

@@ -1,5 +1,7 @@
 //! Whole sign-ins and refreshes at issuers that are made up of answers.
 
+mod logout;
+
 use super::*;
 use crate::settings::tests::host;
 use base64::Engine;
@@ -29,10 +31,14 @@ fn jwks() -> String {
 }
 
 fn signed(claims: &Value) -> String {
+    signed_as(&Header::new(Algorithm::ES256), claims)
+}
+
+fn signed_as(header: &Header, claims: &Value) -> String {
     let pem = include_str!("../tests/p256.pem");
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     let key = EncodingKey::from_ec_der(&STANDARD.decode(body).unwrap());
-    encode(&Header::new(Algorithm::ES256), claims, &key).unwrap()
+    encode(header, claims, &key).unwrap()
 }
 
 /// A token answer with an ID token of these claims beside those that every one has.

@@ -6,8 +6,10 @@
 //! was refreshed or ended. Several sessions do not share an entry: the bucket has no compare-and-swap, so that of two
 //! sign-outs at the same time one would be lost.
 
+mod kept_groups;
 mod kept_key;
 
+use kept_groups::KeptGroups;
 pub use kept_key::{keep_key, kept_key};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -33,6 +35,9 @@ pub struct Person {
     /// The person's organisation.
     #[serde(default, rename = "org", skip_serializing_if = "String::is_empty")]
     pub org_id: String,
+    /// The person's groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// What a provider puts into its tokens beside the person.
@@ -67,6 +72,9 @@ struct Claims {
     note: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     refresh_note: String,
+    /// The bucket has the groups of the session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    groups_are_kept: bool,
 }
 
 /// A token that was checked.
@@ -173,6 +181,7 @@ impl Signer<'_> {
     }
 
     fn end(&self, checked: &Checked) -> Result<(), Unavailable> {
+        self.kept_groups().forget(&checked.sid, &checked.person.groups);
         self.bucket.set(&key_of(&checked.sid), OVER)
     }
 
@@ -196,30 +205,51 @@ impl Signer<'_> {
         if self.remembered(&claims.sid)? == Remembered::Over {
             return Ok(None);
         }
-        let Claims { person, sid, generation, exp, note, refresh_note, .. } = claims;
+        let Claims { mut person, sid, generation, exp, note, refresh_note, groups_are_kept, .. } = claims;
+        if groups_are_kept {
+            // Without its groups a session might get a role that its person does not have.
+            let Some(groups) = self.kept_groups().read(&sid)? else { return Ok(None) };
+            person.groups = groups;
+        }
         let notes = Notes { both: note, refresh: refresh_note };
         Ok(Some(Checked { person, notes, expires_at: exp, sid, generation }))
     }
 
+    fn kept_groups(&self) -> KeptGroups<'_> {
+        KeptGroups { bucket: self.bucket }
+    }
+
     fn session(&self, of: Checked, ends: Ends) -> Result<Session, Unavailable> {
-        let access_token = self.sign(&of, Use::Access, ends.access)?;
+        let groups_are_kept = self.kept_groups().keep(&of.sid, &of.person.groups)?;
+        let access_token = self.sign(&of, groups_are_kept, Use::Access, ends.access)?;
         let refresh_token = match ends.refresh {
-            Some(exp) => self.sign(&of, Use::Refresh, exp)?,
+            Some(exp) => self.sign(&of, groups_are_kept, Use::Refresh, exp)?,
             None => String::new(),
         };
         Ok(Checked { expires_at: ends.access, ..of }.into_session(access_token, refresh_token))
     }
 
-    fn sign(&self, of: &Checked, used_for: Use, exp: u64) -> Result<String, Unavailable> {
+    fn sign(
+        &self,
+        of: &Checked,
+        groups_are_kept: bool,
+        used_for: Use,
+        exp: u64,
+    ) -> Result<String, Unavailable> {
+        let mut person = of.person.clone();
+        if groups_are_kept {
+            person.groups.clear();
+        }
         let refresh_note = if used_for == Use::Refresh { of.notes.refresh.clone() } else { String::new() };
         let claims = Claims {
             used_for,
-            person: of.person.clone(),
+            person,
             sid: of.sid.clone(),
             generation: of.generation,
             exp,
             note: of.notes.both.clone(),
             refresh_note,
+            groups_are_kept,
         };
         encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(self.key))
             .map_err(|error| Unavailable(format!("signing: {error}")))
@@ -250,9 +280,8 @@ fn key_of(sid: &str) -> String {
 impl Checked {
     /// The session as the host wants it.
     pub fn into_session(self, access_token: String, refresh_token: String) -> Session {
-        let Person { user_id, email, display_name, org_id } = self.person;
+        let Person { user_id, email, display_name, org_id, groups } = self.person;
         let expires_at = self.expires_at;
-        let groups = Vec::new();
         Session { user_id, email, display_name, org_id, expires_at, access_token, refresh_token, groups }
     }
 }

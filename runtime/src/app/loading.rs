@@ -1,8 +1,8 @@
 //! Loading several providers at a time: the outcomes as they come, with a line in the log when it takes long.
 
 use crate::auth::{
-    BearerToken, BoxFuture, CallFault, ProviderFault, RefreshProvider, RefreshVerdict, Registered,
-    SessionClaims, SessionProvider, TokenProvider, TokenVerdict,
+    BearerToken, BoxFuture, CallFault, LogoutVerdict, ProviderFault, RefreshProvider, RefreshVerdict,
+    Registered, SessionClaims, SessionProvider, SignOutProvider, TokenProvider, TokenVerdict,
 };
 use crate::config::ProviderConfig;
 use crate::sandbox::{LoadError, LoadedProvider};
@@ -101,7 +101,8 @@ impl StillLoading {
             component: Some("still being loaded".into()),
             token: Some(provider.clone()),
             session: Some(provider.clone()),
-            refresh: Some(provider),
+            refresh: Some(provider.clone()),
+            sign_out: Some(provider),
             ..Registered::new(configured.name.clone(), configured.grants.scopes.clone())
         }
     }
@@ -137,6 +138,25 @@ impl RefreshProvider for StillLoading {
     }
 
     fn revoke<'a>(&'a self, _: &'a str, _: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
+        Box::pin(async { Err(Self::fault()) })
+    }
+}
+
+impl SignOutProvider for StillLoading {
+    fn read_logout_token<'a>(
+        &'a self,
+        _: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>> {
+        Box::pin(async { Err(Self::fault()) })
+    }
+
+    fn sign_out_url<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Option<String>, CallFault>> {
         Box::pin(async { Err(Self::fault()) })
     }
 }

@@ -1,5 +1,6 @@
 //! Putting the parts together: from settings to a dashboard that serves.
 
+mod certificate;
 mod drain_secret;
 mod ended_people;
 mod ended_sessions;
@@ -9,14 +10,17 @@ mod providers;
 mod reload;
 mod session_key;
 mod session_list;
+mod sockets;
 mod start;
 
 pub use drain_secret::{DrainRegistration, drain_registration};
 pub use ended_people::{read_ended_people, record_ended_people};
-pub use providers::{ProviderReport, Providers, Touch, load_providers};
+pub use providers::{COMPONENT_CACHE, ProviderReport, Providers, Touch, load_providers};
 pub use reload::ReloadRequest;
 pub use session_key::SessionKeyError;
 pub use session_list::{SessionList, read_session_list};
+
+pub use crate::web::AccessLogTarget;
 
 use crate::audit::{AuditLog, EventName, Record};
 use crate::auth::{
@@ -30,12 +34,15 @@ use crate::home_lock::{DASHBOARD_LOCK, HomeLock};
 use crate::listen::{self, Limits};
 use crate::sandbox::SandboxError;
 use crate::secret_strength::generate_secret;
+use crate::tls::{IdentityError, TlsServer};
 use crate::web::{
-    AppTable, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView,
-    HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite,
-    RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, router,
+    AccessLog, AppTable, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources,
+    GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings,
+    PublicSite, RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH,
+    https_redirect, router,
 };
 use axum::Router;
+use certificate::Certificate;
 use drain_secret::{drain_provider, drain_secrets};
 use ended_people::EndedPeople;
 use ended_sessions::EndedSessions;
@@ -45,13 +52,12 @@ use providers::{Observers, ProviderLoader};
 use reload::{Reloader, files_of};
 use session_key::SessionKeys;
 use session_list::SessionListKeeper;
+use sockets::Sockets;
 use std::fs::DirBuilder;
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -75,6 +81,12 @@ pub enum AppError {
         /// What the system says.
         cause: io::Error,
     },
+    /// A socket that was handed over cannot be used.
+    #[error("a socket that was handed over (LISTEN_FDS) cannot be used: {0}")]
+    HandedSocket(String),
+    /// The certificate or its key cannot be used.
+    #[error("dashboard.tls: {0}")]
+    Certificate(IdentityError),
     /// The key that seals cookies cannot be kept.
     #[error(transparent)]
     SessionKey(#[from] SessionKeyError),
@@ -86,6 +98,14 @@ pub enum AppError {
     Home {
         /// The home.
         home: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The access log cannot be written.
+    #[error("cannot write the access log to {target}: {cause}")]
+    AccessLog {
+        /// Where it should be written.
+        target: AccessLogTarget,
         /// What the system says.
         cause: io::Error,
     },
@@ -106,15 +126,24 @@ pub enum AppError {
 impl AppError {
     /// Is it a mistake in how the program was called or configured?
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NobodySignsIn(_) | Self::Registry(_))
+        matches!(
+            self,
+            Self::NobodySignsIn(_) | Self::Registry(_) | Self::HandedSocket(_) | Self::Certificate(_)
+        )
     }
 }
 
+/// The port that addresses with https leave out.
+const HTTPS_PORT: u16 = 443;
+
 /// A dashboard that is bound and can serve.
 pub struct App {
-    listener: TcpListener,
+    sockets: Sockets,
+    tls: Option<TlsServer>,
     router: Router,
+    redirect: Router,
     audit: AuditLog,
+    access_log: Option<AccessLog>,
     feed: Feed,
     reloader: Reloader,
     files: FileWatch,
@@ -136,7 +165,12 @@ impl App {
     ///
     /// # Errors
     /// The dashboard cannot come up.
-    pub async fn build(config: Config, overrides: Overrides, insecure: bool) -> Result<Self, AppError> {
+    pub async fn build(
+        config: Config,
+        overrides: Overrides,
+        insecure: bool,
+        access_log: Option<AccessLogTarget>,
+    ) -> Result<Self, AppError> {
         let config = &config.with(&overrides);
         // First, so that no change goes unseen between reading a file and watching it.
         let mut files = FileWatch::start(files_of(config));
@@ -150,10 +184,13 @@ impl App {
         let dashboard = &config.dashboard;
         let auth_required = dashboard.is_gated() && !insecure;
         let audit = AuditLog::start(&config.home).map_err(AppError::Thread)?;
+        let access_log = access_log.map(start_access_log).transpose()?;
         let metrics = Arc::new(Metrics::default());
         let observers = Observers { metrics: metrics.clone(), audit: audit.clone() };
-        let listener = bind(dashboard).await?;
-        let port = listener.local_addr().ok().map(|address| address.port());
+        let certificate = Certificate::load(dashboard, metrics.clone()).map_err(AppError::Certificate)?;
+        let tls = certificate.as_ref().map(Certificate::server);
+        let sockets = Sockets::open(dashboard).await?;
+        let port = sockets.address().ok().map(|address| address.port());
         let names = CookieNames::new(dashboard.cookie_name.as_str(), port);
         let sealer = CookieSealer::new(keys.secrets()).with_names(names);
         let mut loader = ProviderLoader::new(config, Some(observers));
@@ -198,7 +235,8 @@ impl App {
         };
         let feed = Feed::new(FeedSources { gateway: gateway.clone(), live: live.clone(), auth_required });
         let home = config.home.clone();
-        let https = dashboard.public_url.as_ref().is_some_and(|url| url.https);
+        let https = has_https_alone(dashboard);
+        let redirect = https_redirect(host_policy(dashboard), https_port(dashboard, port));
         let state = Dashboard {
             live: live.clone(),
             hosts: host_policy(dashboard),
@@ -213,6 +251,7 @@ impl App {
             feed: feed.clone(),
             sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
             audit: audit.clone(),
+            access_log: access_log.clone(),
             metrics: metrics.clone(),
             drain,
             gateway,
@@ -229,10 +268,25 @@ impl App {
             apps,
             live,
             sealer,
+            certificate,
             audit: audit.clone(),
             metrics,
         };
-        Ok(Self { listener, router, audit, feed, reloader, files, loading, ended_people, lock })
+        let app = Self {
+            sockets,
+            tls,
+            router,
+            redirect,
+            audit,
+            access_log,
+            feed,
+            reloader,
+            files,
+            loading,
+            ended_people,
+            lock,
+        };
+        Ok(app)
     }
 
     /// The port that was bound.
@@ -240,7 +294,7 @@ impl App {
     /// # Errors
     /// The system does not tell.
     pub fn port(&self) -> io::Result<u16> {
-        Ok(self.listener.local_addr()?.port())
+        Ok(self.sockets.address()?.port())
     }
 
     /// Returns the gate that requests pass, also for the end: see [`Live::begin_end`].
@@ -259,7 +313,20 @@ impl App {
         closed: watch::Receiver<bool>,
         announce: impl FnOnce() + Send,
     ) -> Result<(), AppError> {
-        let Self { listener, router, audit, feed, mut reloader, files, loading, ended_people, lock } = self;
+        let Self {
+            sockets,
+            tls,
+            router,
+            redirect,
+            audit,
+            access_log,
+            feed,
+            mut reloader,
+            files,
+            loading,
+            ended_people,
+            lock,
+        } = self;
         let people = reloader.entry.people.clone();
         let keeper = SessionListKeeper::new(&reloader.running.home, people.clone());
         let keeper = reloader.entry.must_sign_in.then(|| tokio::spawn(keeper.run(closed.clone())));
@@ -268,7 +335,11 @@ impl App {
         let (close, listening) = watch::channel(false);
         let proxies = reloader.running.dashboard.trusted_proxies.clone();
         let limits = Limits { proxies, ..Limits::default() };
-        let served = tokio::spawn(listen::serve(listener, router, limits, listening));
+        let few = few_connections(&limits);
+        let served = tokio::spawn(listen::serve(sockets.main, tls, router, limits, listening.clone()));
+        let led = sockets
+            .redirect
+            .map(|socket| tokio::spawn(listen::serve(socket, None, redirect, few, listening)));
         let mut asked = closed.clone();
         let started = start::start(&mut reloader, loading, closed.clone(), announce).await;
         if started.is_ok() {
@@ -278,14 +349,25 @@ impl App {
         }
         close.send_replace(true);
         let _ = served.await;
+        if let Some(led) = led {
+            let _ = led.await;
+        }
         if let Some(keeper) = keeper {
             finish(keeper, started.is_err()).await;
         }
-        // Joining the writer waits for a disk.
-        let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+        // Joining the writers waits for a disk.
+        let end_logs = move || {
+            audit.close();
+            access_log.iter().for_each(AccessLog::close);
+        };
+        let _ = tokio::task::spawn_blocking(end_logs).await;
         drop(lock);
         started
     }
+}
+
+fn start_access_log(target: AccessLogTarget) -> Result<AccessLog, AppError> {
+    AccessLog::start(&target).map_err(|cause| AppError::AccessLog { target, cause })
 }
 
 /// Writes the list of sessions for the last time. A start that failed ends without `closed`, which the keeper waits for.
@@ -319,31 +401,43 @@ fn drain_control(config: &Config) -> DrainControl {
     DrainControl::start(MarkerFile::new(&config.home), config.dashboard.max_marker_age, epoch)
 }
 
-async fn bind(dashboard: &DashboardConfig) -> Result<TcpListener, AppError> {
-    let (host, port) = (dashboard.host.clone(), dashboard.port);
-    TcpListener::bind((host.as_str(), port)).await.map_err(|cause| AppError::Listen { host, port, cause })
+/// For a listener that only leads elsewhere: what it answers takes no time.
+fn few_connections(limits: &Limits) -> Limits {
+    Limits {
+        connections: (limits.connections / 8).max(1),
+        connections_per_address: (limits.connections_per_address / 8).max(1),
+        ..limits.clone()
+    }
 }
 
-/// Passwords and cookies must not cross a network in the clear. Where a proxy is trusted, it is taken to end TLS.
+/// Returns whether browsers may be told to keep to https. On a loopback name they would then refuse every other application of
+/// the machine.
+fn has_https_alone(dashboard: &DashboardConfig) -> bool {
+    match &dashboard.public_url {
+        Some(url) => url.https,
+        None => dashboard.tls.is_some() && !is_loopback_name(&dashboard.host),
+    }
+}
+
+/// The port by which people reach the dashboard over https: of `public_url`, else the one that was bound.
+fn https_port(dashboard: &DashboardConfig, bound: Option<u16>) -> u16 {
+    let public = dashboard.public_url.as_ref().map(|url| url.port.unwrap_or(HTTPS_PORT));
+    public.or(bound).unwrap_or(HTTPS_PORT)
+}
+
 fn warn_of_plain_http(dashboard: &DashboardConfig) {
-    let is_plain = match &dashboard.public_url {
-        Some(url) => !url.https && !is_loopback_name(&url.host),
-        None => !is_loopback_name(&dashboard.host) && dashboard.trusted_proxies.is_empty(),
-    };
-    if is_plain {
+    if dashboard.is_reached_in_clear() {
         tracing::warn!(
             host = dashboard.host,
-            "people reach this dashboard by plain http, so passwords and sessions can be read on the way: put a proxy \
-             that ends TLS in front, and set dashboard.public_url to its https address or dashboard.trusted_proxies to \
-             its own"
+            "people reach this dashboard by plain http, so passwords and sessions can be read on the way: set \
+             dashboard.tls; or put a proxy that ends TLS in front, and set dashboard.public_url to its https address or \
+             dashboard.trusted_proxies to its own"
         );
     }
 }
 
-/// A bind to every address answers to every name.
 fn warn_of_any_name(dashboard: &DashboardConfig) {
-    let is_any = dashboard.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-    if is_any && dashboard.public_url.is_none() {
+    if dashboard.answers_to_every_name() {
         tracing::warn!(
             host = dashboard.host,
             "the dashboard answers to every name, and an identity provider is told to send people back to the name in the \
@@ -398,7 +492,7 @@ fn live_gate(
     if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
         return Err(AppError::NobodySignsIn(reason));
     }
-    let refused = providers.reports.iter().filter(|report| report.outcome.is_err()).count();
+    let refused = providers.reports.iter().filter_map(ProviderReport::refused).collect();
     let gate = build_gate(config, providers.registered.clone(), entry)?;
     Ok(Serving { gate, apps: apps.clone(), refused, loading, is_ready: loading == 0 })
 }

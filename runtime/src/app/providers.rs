@@ -2,7 +2,9 @@
 
 use super::loading::{Loading, StillLoading};
 use crate::audit::{AuditLog, EventName, Record};
-use crate::auth::{BoxFuture, ProviderName, RefreshProvider, Registered, SessionProvider, TokenProvider};
+use crate::auth::{
+    BoxFuture, ProviderName, RefreshProvider, Registered, SessionProvider, SignOutProvider, TokenProvider,
+};
 use crate::bundled;
 use crate::config::{ComponentRef, Config, ProviderConfig};
 use crate::sandbox::{
@@ -10,13 +12,13 @@ use crate::sandbox::{
     Inspection, Limits, LoadError, LoadedProvider, Powers, ProviderSpec, QuarantineChange,
     QuarantineListener, Sandbox, SandboxError, SandboxSettings, WasmProvider,
 };
-use crate::web::Metrics;
+use crate::web::{Metrics, RefusedProvider};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Where compiled components are kept in the home.
-const CACHE: &str = "cache/components";
+pub const COMPONENT_CACHE: &str = "cache/components";
 /// Where providers' buckets are kept in the home.
 const BUCKETS: &str = "keyvalue";
 
@@ -30,6 +32,14 @@ pub struct ProviderReport {
     pub outcome: Result<Inspection, LoadError>,
     /// Does it take bearer tokens?
     pub takes_tokens: bool,
+}
+
+impl ProviderReport {
+    /// The provider as one that was not loaded; `None` if it was.
+    pub(super) fn refused(&self) -> Option<RefusedProvider> {
+        let error = self.outcome.as_ref().err()?;
+        Some(RefusedProvider { name: self.name.clone(), reason: error.kind() })
+    }
 }
 
 /// Those that were loaded, and what became of each.
@@ -105,7 +115,7 @@ pub async fn load_providers(config: &Config, touch: Touch) -> Result<Providers, 
 impl ProviderLoader {
     pub(super) fn new(config: &Config, observers: Option<Observers>) -> Self {
         Self {
-            cache: config.home.join(CACHE),
+            cache: config.home.join(COMPONENT_CACHE),
             cache_is_read_only: false,
             buckets: Buckets::in_folder(config.home.join(BUCKETS)),
             observers,
@@ -163,18 +173,13 @@ impl ProviderLoader {
         self.known = providers.loaded;
     }
 
-    /// Those that do not serve any more, or not as they were, fall silent. Returns their names.
-    pub(super) fn retire_all_but(&self, providers: &Providers) -> Vec<ProviderName> {
+    /// Those that do not serve any more, or not as they were, fall silent.
+    pub(super) fn retire_all_but(&self, providers: &Providers) {
         let goes_on = |known: &&Loaded| {
             let is_it = |loaded: &Loaded| known.is_still(&loaded.config, &loaded.component);
             providers.loaded.iter().any(is_it)
         };
-        let gone = self.known.iter().filter(|known| !goes_on(known));
-        gone.map(|known| {
-            known.health.retire();
-            known.config.name.clone()
-        })
-        .collect()
+        self.known.iter().filter(|known| !goes_on(known)).for_each(|known| known.health.retire());
     }
 
     /// Those of a set that are not the same as before: the ones that a reload has to try out.
@@ -258,13 +263,14 @@ impl ProviderLoader {
         };
         let guarded = Arc::new(Guarded::new(loaded.provider.clone(), kept.health.clone(), meter));
         let cached = config.cache_ttl.and_then(|ttl| self.cached(kept, &guarded, ttl));
-        let (token, session, refresh): (
+        let (token, session, refresh, sign_out): (
             Arc<dyn TokenProvider>,
             Arc<dyn SessionProvider>,
             Arc<dyn RefreshProvider>,
+            Arc<dyn SignOutProvider>,
         ) = match cached {
-            Some(cached) => (cached.clone(), cached.clone(), cached),
-            None => (guarded.clone(), guarded.clone(), guarded.clone()),
+            Some(cached) => (cached.clone(), cached.clone(), cached.clone(), cached),
+            None => (guarded.clone(), guarded.clone(), guarded.clone(), guarded.clone()),
         };
         Registered {
             display_name: config.display_name.clone(),
@@ -273,6 +279,7 @@ impl ProviderLoader {
             password: inspection.takes_passwords().then(|| guarded.clone() as _),
             redirect: inspection.redirects().then(|| guarded.clone() as _),
             refresh: inspection.refreshes().then_some(refresh),
+            sign_out: inspection.signs_out().then_some(sign_out),
             component: Some(kept.component.clone()),
             health: Some(guarded.clone()),
             ..Registered::new(config.name.clone(), config.grants.scopes.clone())
@@ -334,6 +341,5 @@ fn tell_quarantine(observers: &Observers, name: &ProviderName, component: &str, 
             record.with("quarantine", "closed")
         }
     };
-    observers.metrics.quarantined(name, matches!(change, QuarantineChange::Opened { .. }));
     observers.audit.write(record);
 }

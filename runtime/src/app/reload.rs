@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is replaced until everything new has been loaded and tried out; any mistake keeps what
 //! serves, and says why.
 
+use super::certificate::Certificate;
 use super::drain_secret::drain_secrets;
 use super::file_watch::FileWatch;
 use super::providers::{ProviderLoader, Providers};
@@ -13,26 +14,50 @@ use crate::auth::{BearerToken, ProviderName};
 use crate::config::{self, ComponentRef, Config, ConfigError, Overrides};
 use crate::sandbox::{LoadError, SandboxError};
 use crate::secret_strength::generate_secret;
+use crate::tls::TlsSettings;
 use crate::web::{AppTable, CookieSealer, Live, Metrics};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+
+/// Between two looks at a certificate that nothing renews.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Asks for a reload, whether a file has changed or not.
 #[derive(Clone, Default)]
-pub struct ReloadRequest(Arc<Notify>);
+pub struct ReloadRequest(Arc<Request>);
+
+#[derive(Default)]
+struct Request {
+    asked: Notify,
+    is_pending: watch::Sender<bool>,
+}
 
 impl ReloadRequest {
     /// Asks.
     pub fn ask(&self) {
-        self.0.notify_one();
+        self.0.is_pending.send_replace(true);
+        self.0.asked.notify_one();
+    }
+
+    /// Waits until the reload that was asked for is over, whether it was done or refused. Returns at once if none is
+    /// asked for.
+    pub async fn ended(&self) {
+        // The sender lives as long as this request, so there is no error.
+        let _ = self.0.is_pending.subscribe().wait_for(|is_pending| !is_pending).await;
     }
 
     /// Waits until it is asked for.
     pub(super) async fn asked(&self) {
-        self.0.notified().await;
+        self.0.asked.notified().await;
+    }
+
+    /// Notes that a reload is over.
+    fn note_end(&self) {
+        self.0.is_pending.send_replace(false);
     }
 }
 
@@ -79,6 +104,8 @@ pub(super) struct Reloader {
     pub(super) apps: Arc<AppTable>,
     pub(super) live: Live,
     pub(super) sealer: CookieSealer,
+    /// `None`: there is no `dashboard.tls`.
+    pub(super) certificate: Option<Certificate>,
     pub(super) audit: AuditLog,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -93,19 +120,25 @@ impl Reloader {
         mut closed: watch::Receiver<bool>,
     ) {
         let mut superseding = None;
+        let mut days = tokio::time::interval(DAY);
+        days.reset();
         loop {
             let cause = match superseding.take() {
                 Some(cause) => cause,
                 None => tokio::select! {
                     _ = closed.wait_for(|closed| *closed) => return,
                     cause = next_cause(&mut files, &request) => cause,
+                    _ = days.tick() => {
+                        self.certificate.iter().for_each(Certificate::complain);
+                        continue;
+                    }
                 },
             };
             let next = self.read().await;
             // Before they are loaded: a change meanwhile is a change, and may mend what is wrong.
             files.watch(self.files_to_watch(&next));
             tokio::select! {
-                () = self.reload(next, cause) => {}
+                () = self.reload(next, cause) => request.note_end(),
                 _ = closed.wait_for(|closed| *closed) => return,
                 cause = next_cause(&mut files, &request) => {
                     tracing::info!(cause, "a reload under way begins anew");
@@ -126,6 +159,8 @@ impl Reloader {
     }
 
     async fn reload(&mut self, next: Result<Config, ReloadError>, cause: &str) {
+        // First, and whatever becomes of the rest: an end of its time waits for no compiler.
+        self.renew_certificate().await;
         match self.replace(next).await {
             Ok(count) => {
                 tracing::info!(cause, providers = count, "providers reloaded");
@@ -156,14 +191,24 @@ impl Reloader {
         if let Some(keys) = keys {
             self.sealer.replace_keys(keys.secrets());
         }
-        // A provider that has changed begins with a clean bill, and one that is gone leaves none.
-        let gone = self.loader.retire_all_but(&providers);
-        changed.iter().chain(&gone).for_each(|name| self.metrics.quarantined(name, false));
+        self.loader.retire_all_but(&providers);
         self.audit_loaded(&providers, &changed);
         let count = providers.reports.len();
         self.loader.adopt(providers);
+        let has_moved = self.running.dashboard.tls != next.dashboard.tls;
         self.running = next;
+        if has_moved {
+            self.renew_certificate().await;
+        }
         Ok(count)
+    }
+
+    async fn renew_certificate(&mut self) {
+        if let Some((certificate, settings)) =
+            self.certificate.as_mut().zip(self.running.dashboard.tls.as_ref())
+        {
+            certificate.renew(settings).await;
+        }
     }
 
     /// The applications of the new configuration. Those that did not change keep their connections.
@@ -205,7 +250,9 @@ impl Reloader {
             || old.max_marker_age != new.max_marker_age
             || old.guest_memory_bytes != new.guest_memory_bytes
             || old.host != new.host
-            || old.port != new.port;
+            || old.port != new.port
+            || old.redirect_http != new.redirect_http
+            || changes_tls(old.tls.as_ref(), new.tls.as_ref());
         if other {
             tracing::warn!("settings that only a start reads have changed: they wait for a restart");
         }
@@ -223,6 +270,9 @@ impl Reloader {
         merged.dashboard.access = next.dashboard.access;
         merged.dashboard.apps = next.dashboard.apps;
         merged.dashboard.session_keys = next.dashboard.session_keys;
+        if let Some((tls, next)) = merged.dashboard.tls.as_mut().zip(next.dashboard.tls) {
+            (tls.certificate, tls.key) = (next.certificate, next.key);
+        }
         Ok(merged)
     }
 
@@ -269,6 +319,12 @@ impl Reloader {
     }
 }
 
+/// Returns whether more of `dashboard.tls` has changed than where certificate and key are.
+fn changes_tls(old: Option<&TlsSettings>, new: Option<&TlsSettings>) -> bool {
+    let rest = |tls: &TlsSettings| (tls.client_ca.clone(), tls.min_version);
+    old.map(rest) != new.map(rest)
+}
+
 /// Waits until there is a reason for a reload.
 async fn next_cause(files: &mut FileWatch, request: &ReloadRequest) -> &'static str {
     tokio::select! {
@@ -280,7 +336,7 @@ async fn next_cause(files: &mut FileWatch, request: &ReloadRequest) -> &'static 
     }
 }
 
-/// The configuration, its secrets, the session keys in the home, and the components.
+/// The configuration, its secrets and certificate, the session keys in the home, and the components.
 pub(super) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
     let components = config.dashboard.providers.iter().filter_map(|provider| match &provider.component {
         ComponentRef::Path(path) => Some(path.clone()),

@@ -1,10 +1,12 @@
 use jiff::Timestamp;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 /// Everything that is ever audited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the documentation: they are those of the log")]
 pub enum EventName {
@@ -12,9 +14,11 @@ pub enum EventName {
     LoginSuccess,
     LoginFailure,
     Logout,
+    LogoutTokenRejected,
     RefreshSuccess,
     RefreshFailure,
     Revoke,
+    SessionHandedOver,
     SessionVerifyFailure,
     WsTicketMinted,
     WsTicketRejected,
@@ -27,6 +31,10 @@ pub enum EventName {
     ProviderRefused,
     ProviderFault,
     ProviderQuarantined,
+    ChainStarted,
+    ChainRestarted,
+    ChainContinued,
+    Checkpoint,
 }
 
 impl EventName {
@@ -35,8 +43,10 @@ impl EventName {
         match self {
             Self::LoginStart
             | Self::LoginFailure
+            | Self::LogoutTokenRejected
             | Self::RefreshSuccess
             | Self::RefreshFailure
+            | Self::SessionHandedOver
             | Self::SessionVerifyFailure
             | Self::WsTicketMinted
             | Self::WsTicketRejected
@@ -51,8 +61,18 @@ impl EventName {
             | Self::GatewayRestart
             | Self::ProviderLoaded
             | Self::ProviderRefused
-            | Self::ProviderQuarantined => false,
+            | Self::ProviderQuarantined
+            | Self::ChainStarted
+            | Self::ChainRestarted
+            | Self::ChainContinued
+            | Self::Checkpoint => false,
         }
+    }
+
+    /// Returns whether the log can have an event of this name.
+    pub fn is_known(name: &str) -> bool {
+        let text: StrDeserializer<'_, ValueError> = name.into_deserializer();
+        Self::deserialize(text).is_ok()
     }
 
     /// Whether the event must be found weeks later, however many others came meanwhile.
@@ -76,15 +96,19 @@ impl Record {
         Self { ts: Timestamp::now(), event, fields: Vec::with_capacity(6) }
     }
 
-    /// The same with one more field, or with another value of it. `ts` and `event` are taken.
+    /// The same with one more field, or with another value of it. `ts`, `event`, `seq` and `chain` are taken.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         match self.fields.iter_mut().find(|(known, _)| *known == key) {
-            _ if matches!(key, "ts" | "event") => {}
+            _ if matches!(key, "ts" | "event" | "seq" | "chain") => {}
             Some((_, known)) => *known = value.into(),
             None => self.fields.push((key, value.into())),
         }
         self
+    }
+
+    pub(super) fn ts(&self) -> Timestamp {
+        self.ts
     }
 
     pub(super) fn event(&self) -> EventName {

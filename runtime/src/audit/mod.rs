@@ -14,15 +14,37 @@
 //! it, so that no flood of calls pushes them out. Of those, a stranger can cause refused sign-ins and faults: they are
 //! thinned to one per minute after 1,000. 30 days of such a flood are some 45,000 lines of at most 400 bytes for each
 //! cause, 18 MB of the 60 MB; the other important events of those 30 days, some 100,000 lines, keep their place.
+//!
+//! # What proves the log
+//!
+//! Each line has a number and a hash over itself and the line before (`chain`), and checkpoints are signed. `files` holds
+//! what the two logs share, `trail` writes one of them, and [`verify`](fn@verify) checks one. docs/audit.md defines all of it
+//! for a third party.
 
+mod chain;
+mod ending;
 mod event;
+mod export;
+mod files;
+mod head;
+mod key;
 mod last_faults;
+mod query;
+mod reading;
 mod redact;
 mod rotating_file;
 mod tail;
 mod thinning;
+mod trail;
+mod verify;
 mod writer;
 
 pub use event::{EventName, Record};
+pub use export::{csv_heading, csv_row, ocsf_event};
+pub use files::{AUDIT_FILE, IMPORTANT_FILE, Rotation, public_key};
+pub use key::{BadPublicKey, PublicKey};
 pub use last_faults::{LastFault, last_faults};
-pub use writer::{AUDIT_FILE, AuditLog, IMPORTANT_FILE};
+pub use query::{BadMoment, Filter, Moment, search};
+pub(crate) use rotating_file::RotatingFile;
+pub use verify::{Expected, Remark, Summary, verify};
+pub use writer::AuditLog;

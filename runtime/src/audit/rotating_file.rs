@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub(super) struct RotatingFile {
+pub(crate) struct RotatingFile {
     path: PathBuf,
     max_bytes: u64,
     kept: u32,
@@ -16,19 +16,44 @@ pub(super) struct RotatingFile {
 
 impl RotatingFile {
     /// At most `kept` full files beside the current one: `path.1` is the youngest.
-    pub(super) fn new(path: PathBuf, max_bytes: u64, kept: u32) -> Self {
+    pub(crate) fn new(path: PathBuf, max_bytes: u64, kept: u32) -> Self {
         Self { path, max_bytes, kept, open: None }
     }
 
-    /// Appends whole lines. A file that was moved away or replaced, or could not be opened, is opened anew.
-    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.open.as_ref().is_some_and(|(_, len)| *len > 0 && len + lines.len() as u64 > self.max_bytes) {
+    /// Returns whether the file at the path is the one that was written to last, with what was written to it alone.
+    pub(super) fn is_untouched(&self) -> bool {
+        let Some((file, len)) = &self.open else { return false };
+        is_still_at(file, &self.path) && file.metadata().is_ok_and(|found| found.len() == *len)
+    }
+
+    /// Opens the file that is at the path now, and makes it if there is none.
+    pub(super) fn open(&mut self) -> io::Result<()> {
+        self.open = None;
+        self.open = Some(open(&self.path)?);
+        Ok(())
+    }
+
+    /// Returns whether the file has lines, and would be too long with this number of bytes more.
+    pub(super) fn is_too_full_for(&self, bytes: usize) -> bool {
+        self.open.as_ref().is_some_and(|(_, len)| *len > 0 && len + bytes as u64 > self.max_bytes)
+    }
+
+    /// Appends whole lines to a log that rotates by itself. A file that was moved away or replaced, or could not be opened, is opened
+    /// anew.
+    pub(crate) fn append_rotating(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.is_too_full_for(lines.len()) {
             self.rotate()?;
         }
-        drop(self.open.take_if(|(file, _)| !is_still_at(file, &self.path)));
-        let (file, len) = match &mut self.open {
-            Some(open) => open,
-            None => self.open.insert(open(&self.path)?),
+        if !self.open.as_ref().is_some_and(|(file, _)| is_still_at(file, &self.path)) {
+            self.open()?;
+        }
+        self.append(lines)
+    }
+
+    /// Appends whole lines. After an error the file is no longer [untouched](Self::is_untouched).
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let Some((file, len)) = &mut self.open else {
+            return Err(io::Error::other("the file is not open"));
         };
         let written = file.write_all(lines);
         *len += lines.len() as u64;
@@ -38,19 +63,26 @@ impl RotatingFile {
         written
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
+    /// Moves the full file aside, and opens a new one.
+    pub(super) fn rotate(&mut self) -> io::Result<()> {
         self.open = None;
         for number in (1..self.kept).rev() {
             rename_if_there(&self.numbered(number), &self.numbered(number + 1))?;
         }
-        rename_if_there(&self.path, &self.numbered(1))
+        rename_if_there(&self.path, &self.numbered(1))?;
+        self.open()
     }
 
     fn numbered(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+        numbered(&self.path, number)
     }
+}
+
+/// The path of a file that was moved aside: 1 is the youngest.
+pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{number}"));
+    name.into()
 }
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
@@ -59,6 +91,8 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     }
     let file = atomic_file::open_own(OpenOptions::new().create(true).append(true), path)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
+    // A command of root must not leave a file that the dashboard cannot write.
+    atomic_file::give_to_owner_of(atomic_file::folder_of(path), &file)?;
     let len = file.metadata()?.len();
     Ok((file, len))
 }
@@ -79,13 +113,24 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// As a log writes.
+    fn write(log: &mut RotatingFile, line: &[u8]) -> io::Result<()> {
+        if !log.is_untouched() {
+            log.open()?;
+        }
+        if log.is_too_full_for(line.len()) {
+            log.rotate()?;
+        }
+        log.append(line)
+    }
+
     #[test]
     fn full_files_are_moved_aside_and_the_oldest_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logs/a.log");
         let mut log = RotatingFile::new(path.clone(), 10, 2);
         for line in ["one\n", "two\n", "three\n", "four\n", "five and more\n", "six\n"] {
-            log.append(line.as_bytes()).unwrap();
+            write(&mut log, line.as_bytes()).unwrap();
         }
         let read = |suffix: &str| fs::read_to_string(format!("{}{suffix}", path.display())).unwrap();
         assert_eq!(
@@ -97,13 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn file_that_was_taken_away_is_made_anew() {
+    fn file_that_was_taken_away_or_written_to_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         let mut log = RotatingFile::new(path.clone(), 1000, 2);
-        log.append(b"one\n").unwrap();
+        assert!(!log.is_untouched());
+        write(&mut log, b"one\n").unwrap();
+        assert!(log.is_untouched());
+        fs::write(&path, "one\nmore\n").unwrap();
+        assert!(!log.is_untouched());
         fs::remove_file(&path).unwrap();
-        log.append(b"two\n").unwrap();
+        assert!(!log.is_untouched());
+        write(&mut log, b"two\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two\n");
     }
 
@@ -112,18 +162,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("a.log"), folder.path().join("other"));
         let mut log = RotatingFile::new(path.clone(), 1000, 2);
-        log.append(b"one\n").unwrap();
+        write(&mut log, b"one\n").unwrap();
         fs::write(&other, "").unwrap();
         fs::set_permissions(&other, Permissions::from_mode(0o644)).unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        assert!(log.append(b"two\n").is_err());
+        assert!(write(&mut log, b"two\n").is_err());
         assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o644);
         fs::remove_file(&path).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        assert!(log.append(b"three\n").is_err());
+        assert!(write(&mut log, b"three\n").is_err());
         fs::rename(&other, &path).unwrap();
-        log.append(b"four\n").unwrap();
+        write(&mut log, b"four\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"four\n");
     }
 
@@ -133,8 +183,8 @@ mod tests {
         let blocker = folder.path().join("logs");
         fs::write(&blocker, "").unwrap();
         let mut log = RotatingFile::new(blocker.join("a.log"), 1000, 2);
-        assert!(log.append(b"one\n").is_err());
+        assert!(write(&mut log, b"one\n").is_err());
         fs::remove_file(&blocker).unwrap();
-        log.append(b"two\n").unwrap();
+        write(&mut log, b"two\n").unwrap();
     }
 }

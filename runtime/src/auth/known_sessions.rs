@@ -41,6 +41,10 @@ impl KnownSession {
         let Self { id, provider, user_id, since, .. } = self;
         SessionFacts { id, provider, user_id, opened_at: *since }
     }
+
+    fn is_listed(&self, now: u64) -> bool {
+        self.expires_at > now || now < self.last_seen + UNUSED_SECONDS
+    }
 }
 
 /// Where a request of a session came from.
@@ -134,12 +138,16 @@ impl KnownSessions {
         over
     }
 
+    /// How many sessions are listed now.
+    pub fn count(&self, now: u64) -> usize {
+        self.table().sessions.values().filter(|known| known.is_listed(now)).count()
+    }
+
     /// What is listed now, without what has expired.
     pub fn list(&self, now: u64) -> Listing {
         let table = self.table();
-        let is_listed =
-            |known: &&KnownSession| known.expires_at > now || now < known.last_seen + UNUSED_SECONDS;
-        let mut sessions: Vec<_> = table.sessions.values().filter(is_listed).cloned().collect();
+        let listed = table.sessions.values().filter(|known| known.is_listed(now));
+        let mut sessions: Vec<_> = listed.cloned().collect();
         sessions.sort_by(|one, other| (one.since, one.id.as_str()).cmp(&(other.since, other.id.as_str())));
         Listing { since: table.since, changes: table.changes, sessions }
     }
@@ -222,6 +230,7 @@ mod tests {
             known.saw(&a_session("ada"), at(20 + number));
         }
         let listing = known.list(20);
+        assert_eq!(known.count(20), listing.sessions.len());
         assert!(listing.sessions.len() <= MAX_KNOWN && listing.sessions.len() >= MAX_KNOWN * 8 / 10);
         assert!(known.get(&first.id).is_none());
         assert!(listing.since > 20, "{}", listing.since);

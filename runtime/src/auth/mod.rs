@@ -34,8 +34,8 @@ pub use chain::{ChainReport, Verified};
 pub use cut_off::{CutOff, CutOffs, MAX_CUT_OFFS, SessionFacts, Whose};
 pub use denial::{Denial, DenialStatus};
 pub use gate::{
-    Caller, CookieChange, Decision, Gate, Judgement, OperatorPermit, People, PeopleGate, Permit, RESUME_PATH,
-    RequestFacts, SessionEvent, VERIFY_PATH, WS_PATH,
+    BACKCHANNEL, Caller, CookieChange, Decision, Gate, HANDOVER_PATH, Judgement, OperatorPermit, People,
+    PeopleGate, Permit, RESUME_PATH, RequestFacts, SessionEvent, VERIFY_PATH, WS_PATH,
 };
 pub use health::{
     CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Spent, Usage,
@@ -44,9 +44,9 @@ pub use known_sessions::{KnownSession, KnownSessions, Listing, MAX_KNOWN, Sighti
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{
-    BoxFuture, CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, PasswordProvider, PasswordVerdict,
-    ProviderFault, RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider, SessionVerdict,
-    TokenProvider, TokenVerdict,
+    BoxFuture, CodeVerdict, LoginRequest, LoginResponse, LogoutVerdict, NOT_ALLOWED, PasswordProvider,
+    PasswordVerdict, ProviderFault, RedirectProvider, RefreshProvider, RefreshVerdict, SessionProvider,
+    SessionVerdict, SignOutProvider, TokenProvider, TokenVerdict,
 };
 pub use redirect_target::safe_target;
 pub use refresh::{Refresher, SHARED_FOR};
@@ -56,8 +56,8 @@ pub use secret_digest::SecretDigest;
 pub use session::{BadSession, PresentedSession, Session, SessionClaims, SessionId, SessionToken};
 pub use sessions::{Followed, LastFew, MAX_ENDED, Sessions};
 pub use throttle::{
-    ACCOUNT_ATTEMPTS_A_MINUTE, ATTEMPTS_A_MINUTE, Account, Attempt, DeviceId, REDIRECTS_A_MINUTE, Throttle,
-    UNKNOWN_ATTEMPTS_A_MINUTE,
+    ACCOUNT_ATTEMPTS_A_MINUTE, ATTEMPTS_A_MINUTE, Account, Attempt, DeviceId, LOGOUT_TOKENS_A_MINUTE,
+    REDIRECTS_A_MINUTE, Throttle, UNKNOWN_ATTEMPTS_A_MINUTE,
 };
 pub use ticket::{MAX_TICKETS, MAX_TICKETS_A_SESSION, NoTicket, TICKET_LIFE, TicketHolder, Tickets};
 pub use visible_text::is_visible_line;

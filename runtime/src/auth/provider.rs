@@ -194,7 +194,8 @@ pub struct LoginResponse {
     pub issuer: Option<String>,
 }
 
-/// How the reason of a provider begins that knows a person and does not let them in.
+/// How the reason of a provider begins that knows a person and does not let them in. The name of the person follows, then a colon
+/// and the rest of the reason.
 pub const NOT_ALLOWED: &str = "not allowed: ";
 
 /// What a provider made of a code.
@@ -219,6 +220,17 @@ pub enum RefreshVerdict {
     Unusable(String),
     /// It goes on, with other tokens.
     Refreshed(SessionClaims),
+}
+
+/// What a provider made of a logout token.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LogoutVerdict {
+    /// It is not to be believed, in the provider's own words (bounded, control characters escaped).
+    Invalid(String),
+    /// It ends every session of this user id.
+    Person(String),
+    /// It ends sessions that the provider refuses from now on.
+    Noted,
 }
 
 /// Verifies the sessions that it has minted.
@@ -285,4 +297,29 @@ pub trait RefreshProvider: Send + Sync {
     /// # Errors
     /// The call failed; nothing more can be done.
     fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>>;
+}
+
+/// Signs people out together with the identity provider.
+pub trait SignOutProvider: Send + Sync {
+    /// Reads a logout token of the identity provider (OpenID Connect Back-Channel Logout 1.0).
+    ///
+    /// # Errors
+    /// The provider gave no answer.
+    fn read_logout_token<'a>(
+        &'a self,
+        token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>>;
+
+    /// Where a browser signs out at the identity provider, to come back to `return_to`. `None`: nowhere. An empty access token
+    /// means that the browser had none.
+    ///
+    /// # Errors
+    /// The provider gave no answer.
+    fn sign_out_url<'a>(
+        &'a self,
+        access_token: &'a str,
+        return_to: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<Option<String>, CallFault>>;
 }

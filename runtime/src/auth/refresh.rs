@@ -72,6 +72,15 @@ impl Refresher {
         Outcome { refreshed, is_first }
     }
 
+    /// The renewed sessions that requests share.
+    pub(super) fn renewed(&self) -> Vec<Arc<Session>> {
+        let session = |flight: &Flight| match flight.peek() {
+            Some(Refreshed::Renewed(session)) => Some(session.clone()),
+            _ => None,
+        };
+        self.flights.iter().filter_map(|(_, flight)| session(&flight)).collect()
+    }
+
     /// Whoever comes next may find the provider well again. Somebody else's newer flight stays.
     fn forget(&self, key: [u8; 32], flight: &Flight) {
         self.flights.entry(key).and_compute_with(|known| match known {

@@ -1,6 +1,6 @@
 use super::{
     PasswordProvider, ProviderHealth, ProviderName, RedirectProvider, RefreshProvider, Scope,
-    SessionProvider, TokenProvider,
+    SessionProvider, SignOutProvider, TokenProvider,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct Registered {
     pub redirect: Option<Arc<dyn RedirectProvider>>,
     /// Set for a provider whose sessions can outlive their access token.
     pub refresh: Option<Arc<dyn RefreshProvider>>,
+    /// Set for a provider that signs people out together with its identity provider.
+    pub sign_out: Option<Arc<dyn SignOutProvider>>,
     /// The SHA-256 digest of its component; `None` for what is native.
     pub component: Option<Arc<str>>,
     /// How it is doing; `None` for what is native and cannot fail.
@@ -42,6 +44,7 @@ impl Registered {
             password: None,
             redirect: None,
             refresh: None,
+            sign_out: None,
             component: None,
             health: None,
         }

@@ -94,12 +94,30 @@ impl BadSession {
     }
 }
 
+fn check_text(field: &'static str, text: &str) -> Result<(), BadSession> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(BadSession::TooLong { field, bytes: text.len() });
+    }
+    if text.contains(char::is_control) || !is_only_shown(field) && !is_visible(text) {
+        return Err(BadSession::InvisibleCharacters(field));
+    }
+    if text.trim() != text {
+        return Err(BadSession::SpaceAround(field));
+    }
+    Ok(())
+}
+
 /// Names that are shown to people and decide nothing: they may have joiners, and spaces of every width.
 fn is_only_shown(field: &str) -> bool {
     matches!(field, "display name" | "organisation")
 }
 
 impl SessionClaims {
+    /// Whether a session can have this user id.
+    pub fn is_user_id(text: &str) -> bool {
+        !text.is_empty() && check_text("user", text).is_ok()
+    }
+
     /// Checks what a provider says, and drops the groups that cannot be used.
     ///
     /// # Errors
@@ -117,15 +135,7 @@ impl SessionClaims {
             ("organisation", &self.org_id),
         ];
         for (field, text) in texts {
-            if text.len() > MAX_TEXT_BYTES {
-                return Err(BadSession::TooLong { field, bytes: text.len() });
-            }
-            if text.contains(char::is_control) || !is_only_shown(field) && !is_visible(text) {
-                return Err(BadSession::InvisibleCharacters(field));
-            }
-            if text.trim() != text {
-                return Err(BadSession::SpaceAround(field));
-            }
+            check_text(field, text)?;
         }
         match self.expires_at {
             _ if self.user_id.is_empty() => Err(BadSession::NoUser),
@@ -190,6 +200,27 @@ impl Session {
     /// The system gives no random numbers.
     pub fn open(by: &Registered, opened_at: u64, claims: SessionClaims) -> Result<Self, getrandom::Error> {
         Ok(Self::mint(by, SessionId::generate()?, opened_at, claims))
+    }
+}
+
+impl Session {
+    /// The same session without its refresh token, which is good once and so cannot be in two places.
+    #[must_use]
+    pub fn without_refresh_token(&self) -> Self {
+        let claims = &self.claims;
+        let claims = SessionClaims {
+            user_id: claims.user_id.clone(),
+            email: claims.email.clone(),
+            display_name: claims.display_name.clone(),
+            org_id: claims.org_id.clone(),
+            expires_at: claims.expires_at,
+            access_token: claims.access_token.clone(),
+            refresh_token: Zeroizing::default(),
+            groups: claims.groups.clone(),
+        };
+        let Self { id, provider, component, opened_at, .. } = self;
+        let (id, provider, component) = (id.clone(), provider.clone(), component.clone());
+        Self { id, provider, component, opened_at: *opened_at, claims }
     }
 }
 

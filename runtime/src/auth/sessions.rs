@@ -38,6 +38,13 @@ impl Followers {
         Self { pages: new(), streams: new(), newest: session.clone() }
     }
 
+    /// Takes a session over if its access token ends later.
+    fn renew(&mut self, session: &Arc<Session>) {
+        if session.claims.expires_at > self.newest.claims.expires_at {
+            self.newest = session.clone();
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.pages.receiver_count() + self.streams.receiver_count() == 0
     }
@@ -146,6 +153,7 @@ impl Sessions {
         }
         table.followed.retain(|_, followers| !followers.is_empty());
         let followers = table.followed.entry(session.id.clone()).or_insert_with(|| Followers::new(session));
+        followers.renew(session);
         let sender = kind(followers);
         (sender.receiver_count() < most).then(|| sender.subscribe())
     }
@@ -153,16 +161,19 @@ impl Sessions {
     /// Notes the access token of a request, for what follows its session.
     pub fn saw(&self, session: &Arc<Session>) {
         let mut table = self.table();
-        if let Some(followers) = table.followed.get_mut(&session.id)
-            && followers.newest.claims.expires_at < session.claims.expires_at
-        {
-            followers.newest = session.clone();
+        if let Some(followers) = table.followed.get_mut(&session.id) {
+            followers.renew(session);
         }
     }
 
     /// The session with the access token that ends last, of those that were seen. `None`: nothing follows it.
     pub fn newest(&self, id: &SessionId) -> Option<Arc<Session>> {
         self.table().followed.get(id).map(|followers| followers.newest.clone())
+    }
+
+    /// The sessions that are followed, each with its newest access token.
+    pub(super) fn followed(&self) -> Vec<Arc<Session>> {
+        self.table().followed.values().map(|followers| followers.newest.clone()).collect()
     }
 }
 

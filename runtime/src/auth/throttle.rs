@@ -17,6 +17,8 @@ pub const ACCOUNT_ATTEMPTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("a
 pub const UNKNOWN_ATTEMPTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("a constant that is not zero");
 /// Sign-ins at an identity provider that one address may begin or end in a minute.
 pub const REDIRECTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("a constant that is not zero");
+/// Logout tokens that one address may send in a minute. An identity provider sends one per person who signs out there.
+pub const LOGOUT_TOKENS_A_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("a constant that is not zero");
 /// Addresses, accounts, devices and pairs of them that are remembered. What is forgotten starts anew.
 const MAX_REMEMBERED: u64 = 10_000;
 
@@ -40,6 +42,7 @@ const MAX_REMEMBERED: u64 = 10_000;
 pub struct Throttle<C: Clock> {
     addresses: Meter<IpAddr, C>,
     redirects: Meter<IpAddr, C>,
+    logout_tokens: Meter<IpAddr, C>,
     networks: Meter<(Account, IpAddr), C>,
     accounts: Meter<Account, C>,
     devices: Meter<(Account, DeviceId), C>,
@@ -95,6 +98,7 @@ where
         Self {
             addresses: Meter::new(),
             redirects: Meter::new(),
+            logout_tokens: Meter::new(),
             networks: Meter::new(),
             accounts: Meter::new(),
             devices: Meter::new(),
@@ -132,6 +136,14 @@ where
     /// How long to wait before the next.
     pub fn redirect(&self, address: Option<IpAddr>) -> Result<(), Duration> {
         self.redirects.count(host_of(address), Quota::per_minute(REDIRECTS_A_MINUTE), &self.clock)
+    }
+
+    /// Counts one logout token of an identity provider.
+    ///
+    /// # Errors
+    /// How long to wait before the next.
+    pub fn logout_token(&self, address: Option<IpAddr>) -> Result<(), Duration> {
+        self.logout_tokens.count(host_of(address), Quota::per_minute(LOGOUT_TOKENS_A_MINUTE), &self.clock)
     }
 
     /// The account was signed in to from this address. An unknown address is no help: strangers share it.

@@ -80,6 +80,16 @@ impl Tickets {
         (spent.expires > now).then_some(spent.holder)
     }
 
+    /// The sessions that have tickets.
+    pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
+        let holders = self.waiting();
+        let session = |ticket: &Ticket| match &ticket.holder {
+            TicketHolder::Person(session) => Some(session.clone()),
+            TicketHolder::ProcessTokenHolder => None,
+        };
+        holders.values().filter_map(session).collect()
+    }
+
     /// Revokes the tickets of sessions that are over.
     pub fn revoke(&self, is_over: impl Fn(&Session) -> bool) {
         self.waiting().retain(|_, ticket| match &ticket.holder {

@@ -1,3 +1,4 @@
+use super::doctor::{Severity, certificate, online};
 use super::{Common, USAGE, runtime};
 use anyhow::Result;
 use clap::Subcommand;
@@ -8,11 +9,15 @@ use std::process::ExitCode;
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Read the configuration and load every provider, as `serve` would; report every mistake; change nothing
-    Check,
+    Check {
+        /// Ask the issuers of builtin:oidc, builtin:nous and builtin:jwt for what a sign-in needs, as well
+        #[arg(long)]
+        online: bool,
+    },
 }
 
 pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> {
-    let ConfigCommand::Check = command;
+    let ConfigCommand::Check { online: asks_issuers } = command;
     let config = common.load()?;
     match &config.file {
         Some(file) => out!("{}: read", file.display()),
@@ -50,6 +55,17 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
         }
         Some(reason) => out!("people must sign in: {reason}"),
         None => out!("people need not sign in: the page is for this machine alone"),
+    }
+    let asked = if *asks_issuers { online::check(&config) } else { Vec::new() };
+    for finding in certificate::check(&config.dashboard).into_iter().chain(asked) {
+        match finding.severity {
+            Severity::Ok | Severity::Unknown => out!("{finding}"),
+            Severity::Warn => tell!("{finding}"),
+            Severity::Error => {
+                tell!("{finding}");
+                mistakes += 1;
+            }
+        }
     }
     Ok(if mistakes == 0 { ExitCode::SUCCESS } else { ExitCode::from(USAGE) })
 }

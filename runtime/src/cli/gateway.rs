@@ -1,8 +1,9 @@
-use super::{Common, UsageError, announce_ready, privacy, runtime, signals};
+use super::{Common, UsageError, announce_ready, privacy, runtime, service_manager, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use portcullis::config::GatewayView;
 use portcullis::gateway::{ApiKey, ExitReason, Gateway, GatewayError, GatewaySettings};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -21,6 +22,9 @@ pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> 
         let gateway = Gateway::start(settings).await.map_err(as_usage)?;
         let port = gateway.port()?;
         announce_ready("gateway", port);
+        service_manager::ready();
+        service_manager::keep_watchdog();
+        tokio::spawn(service_manager::stopping_at_signal(signals.clone()));
         Ok(match gateway.serve(signals).await? {
             ExitReason::Signal => ExitCode::SUCCESS,
             ExitReason::Restart => ExitCode::from(super::RESTART),
@@ -29,7 +33,9 @@ pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> 
 }
 
 fn settings(view: GatewayView, arguments: &GatewayArgs) -> Result<GatewaySettings> {
-    let GatewayView { home, gateway, max_marker_age, secret_variables, findings } = view;
+    let GatewayView { home, gateway, max_marker_age, mut secret_variables, findings } = view;
+    // The socket is no secret, but the command of a turn must not speak for the gateway.
+    secret_variables.extend(service_manager::VARIABLES.map(OsString::from));
     for finding in findings {
         tracing::warn!("{}", finding.text);
     }

@@ -4,11 +4,14 @@
 use super::LogFormat;
 use portcullis::config::Environment;
 use portcullis::flood_limit::FloodLimit;
+use portcullis::request_id::RequestId;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroU32;
+use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -25,13 +28,13 @@ const PERIOD: Duration = Duration::from_millis(100);
 const NOTICE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Logs to stderr, at `info` unless `RUST_LOG` says otherwise.
-pub(super) fn start(format: LogFormat) {
+pub(super) fn start(format: LogFormat, component: &'static str) {
     let filter = Environment::read().log_filter;
     let filter = EnvFilter::builder().parse_lossy(filter.as_deref().unwrap_or("info"));
-    // A stderr that nobody reads any more must not bring anything down.
+    // A stderr that is not read any more must not bring anything down.
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(move || Lines { output: io::stderr(), format })
+        .with_writer(move || Lines { output: io::stderr(), format, component })
         .log_internal_errors(false);
     let limits = LineLimits::default();
     match format {
@@ -39,8 +42,19 @@ pub(super) fn start(format: LogFormat) {
             let subscriber = subscriber.with_ansi(io::stderr().is_terminal()).with_target(false);
             subscriber.finish().with(limits).init();
         }
-        LogFormat::Json => subscriber.json().flatten_event(true).finish().with(limits).init(),
+        LogFormat::Json => {
+            subscriber.json().flatten_event(true).finish().with(limits).init();
+            panic::set_hook(Box::new(log_panic));
+        }
     }
+}
+
+/// Logs a panic as an object like every other line, since what Rust prints by itself is no JSON.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let current = thread::current();
+    let place = panic.location().map(ToString::to_string);
+    let why = panic.payload_as_str().unwrap_or_default();
+    tracing::error!(thread = current.name(), place, why, "panic");
 }
 
 /// Drops events before they are formatted, when their place in the code has logged too many.
@@ -83,21 +97,42 @@ impl<S: Subscriber> Layer<S> for LineLimits {
     }
 }
 
-/// Writes lines of a bounded length.
+/// Writes lines of a bounded length, with the request that each belongs to. Lines of JSON also name the component.
 struct Lines<W> {
     output: W,
     format: LogFormat,
+    component: &'static str,
 }
 
 impl<W: Write> Write for Lines<W> {
     /// Takes one whole line, as the formatter hands it over.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.output.write_all(&bounded(line, self.format))?;
+        let id = RequestId::current();
+        let id = id.as_ref().map(RequestId::as_str);
+        let line_of_request = labelled(bounded(line, self.format), self.format, self.component, id);
+        self.output.write_all(&line_of_request)?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
+    }
+}
+
+/// Adds the component and the id of the request. Neither needs an escape.
+fn labelled<'a>(line: Cow<'a, [u8]>, format: LogFormat, component: &str, id: Option<&str>) -> Cow<'a, [u8]> {
+    match (format, id) {
+        (LogFormat::Text, None) => line,
+        (LogFormat::Text, Some(id)) => {
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            Cow::Owned([text, b" request_id=", id.as_bytes(), b"\n"].concat())
+        }
+        (LogFormat::Json, id) => {
+            let id = id.map(|id| format!(r#""request_id":"{id}","#)).unwrap_or_default();
+            let start = format!(r#"{{"component":"{component}",{id}"#);
+            let rest = line.strip_prefix(b"{").unwrap_or(&line);
+            Cow::Owned([start.as_bytes(), rest].concat())
+        }
     }
 }
 
@@ -163,5 +198,21 @@ mod tests {
         let json = bounded(long.as_bytes(), LogFormat::Json);
         assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok());
         assert_eq!(&*bounded(b"short\n", LogFormat::Text), b"short\n");
+    }
+
+    #[test]
+    fn line_names_its_component_and_its_request() {
+        let of = |line: &str, format, id| {
+            let line = labelled(Cow::Borrowed(line.as_bytes()), format, "dashboard", id);
+            String::from_utf8(line.into_owned()).unwrap()
+        };
+        assert_eq!(of("x\n", LogFormat::Text, None), "x\n");
+        assert_eq!(of("x\n", LogFormat::Text, Some("a1")), "x request_id=a1\n");
+        for id in [None, Some("a1")] {
+            let line = of("{\"level\":\"INFO\"}\n", LogFormat::Json, id);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&line["component"], &line["level"]), (&"dashboard".into(), &"INFO".into()));
+            assert_eq!(line["request_id"].as_str(), id);
+        }
     }
 }

@@ -16,9 +16,11 @@ macro_rules! tell {
     }};
 }
 
+mod audit;
 mod compile_component;
 mod config_check;
 mod descriptors;
+mod doctor;
 mod drain;
 mod gateway;
 mod gateway_restart;
@@ -32,6 +34,7 @@ mod provider_check;
 mod provider_new;
 mod secret;
 mod serve;
+mod service_manager;
 mod session;
 mod signals;
 mod starter;
@@ -125,6 +128,9 @@ enum Command {
     /// Look at the sessions of people, and end them
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Check, search and export the audit log
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Look at, and try out, auth providers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
@@ -136,6 +142,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config_check::ConfigCommand),
+    /// Look for what is wrong with the configuration, the home and the machine
+    Doctor(doctor::DoctorArgs),
     /// Make secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
@@ -145,6 +153,18 @@ enum Command {
     /// Guard one turn of the gateway (the gateway starts this itself)
     #[command(hide = true)]
     TurnGuard(turn_guard::TurnGuardArgs),
+}
+
+impl Command {
+    /// The `component` of log lines in JSON.
+    fn component(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Serve(_) => "dashboard",
+            Self::Gateway(_) => "gateway",
+            _ => "command",
+        }
+    }
 }
 
 /// A mistake in how the program was called or configured.
@@ -193,11 +213,12 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { common, command } = cli;
+    let component = command.component();
     match command {
         Command::TurnGuard(arguments) => return turn_guard::run(&arguments),
         Command::CompileComponent(arguments) => return compile_component::run(&arguments),
         Command::Secret(command) => return secret::run(&command),
-        _ => logging::start(common.log_format),
+        _ => logging::start(common.log_format, component),
     }
     match command {
         Command::Up(arguments) => up::run(&common, &arguments),
@@ -206,10 +227,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::GatewayRestart(arguments) => gateway_restart::run(&common, &arguments),
         Command::Drain(arguments) => drain::run(&common, &arguments),
         Command::Session(command) => session::run(&common, &command),
+        Command::Audit(command) => audit::run(&common, &command),
         Command::Provider(command) => provider::run(&common, command),
         Command::User(command) => user::run(command),
         Command::Torture(arguments) => torture::run(&common, &arguments),
         Command::Config(command) => config_check::run(&common, &command),
+        Command::Doctor(arguments) => doctor::run(&common, &arguments),
         Command::Secret(_) | Command::TurnGuard(_) | Command::CompileComponent(_) => Ok(ExitCode::SUCCESS),
     }
 }

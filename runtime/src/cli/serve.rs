@@ -1,9 +1,10 @@
-use super::{Common, UsageError, announce_ready, descriptors, privacy, runtime, signals};
+use super::{Common, UsageError, announce_ready, descriptors, privacy, runtime, service_manager, signals};
 use anyhow::Result;
 use clap::Args;
-use portcullis::app::{App, AppError, ReloadRequest};
+use portcullis::app::{AccessLogTarget, App, AppError, ReloadRequest};
 use portcullis::config::{Config, Overrides, parse_bind_host};
 use portcullis::gateway::StatusFile;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,6 +25,9 @@ pub(super) struct ServeArgs {
     /// Take the gate for people off, whatever is bound. Token routes stay guarded.
     #[arg(long)]
     pub insecure: bool,
+    /// Write one JSON line per request to this file, which is rotated by size; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
     /// End after the gateway over the same home (`up` starts the dashboard so)
     #[arg(long, hide = true)]
     pub outlive_gateway: bool,
@@ -39,18 +43,21 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
     let gateway = OutlivedGateway::of(&config);
     runtime()?.block_on(async {
         let told = signals::count(common.parent)?;
-        let app = App::build(config, overrides, arguments.insecure).await.map_err(as_usage)?;
+        let access_log = arguments.access_log.as_deref().map(AccessLogTarget::named);
+        let app = App::build(config, overrides, arguments.insecure, access_log).await.map_err(as_usage)?;
         let port = app.port()?;
         let (close, closed) = watch::channel(false);
         let reload = ReloadRequest::default();
         signals::on_hangup({
             let reload = reload.clone();
-            move || reload.ask()
+            move || service_manager::reload(&reload)
         })?;
+        service_manager::keep_watchdog();
         let (live, outlived) = (app.live(), arguments.outlive_gateway.then_some(gateway));
         tokio::spawn(async move {
             signals::reached(told.clone(), 1).await;
             tracing::info!("ending");
+            service_manager::stopping();
             live.begin_end();
             if let Some(gateway) = outlived {
                 tokio::select! {
@@ -60,7 +67,11 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
             }
             close.send_replace(true);
         });
-        app.serve(reload, closed, || announce_ready("dashboard", port)).await.map_err(as_usage)?;
+        let announce = || {
+            announce_ready("dashboard", port);
+            service_manager::ready();
+        };
+        app.serve(reload, closed, announce).await.map_err(as_usage)?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -2,7 +2,7 @@
 
 use super::gateway::GatewayArgs;
 use super::serve::ServeArgs;
-use super::{Common, announce_ready, privacy, runtime, say, signals, starter};
+use super::{Common, announce_ready, privacy, runtime, say, service_manager, signals, starter};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use portcullis::config::{Config, SERVICE_KEY_FILE};
@@ -11,8 +11,9 @@ use portcullis::home_lock::{DASHBOARD_LOCK, GATEWAY_LOCK, HomeLock, LockState, U
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -46,6 +47,8 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
     let plan = Plan::new(common, arguments, &config)?;
     runtime()?.block_on(async {
         let signals = signals::count(None)?;
+        service_manager::keep_watchdog();
+        tokio::spawn(service_manager::stopping_at_signal(signals.clone()));
         let (ready, mut readiness) = mpsc::channel(4);
         let gateway = supervise("gateway", plan.gateway(), ready.clone(), signals.clone());
         let dashboard = supervise("dashboard", plan.dashboard(), ready, signals);
@@ -55,6 +58,7 @@ pub(super) fn run(common: &Common, arguments: &UpArgs) -> Result<ExitCode> {
             while let Some((component, port)) = readiness.recv().await {
                 announce_ready(component, port);
                 if ports.note(component, port) {
+                    service_manager::ready();
                     say(&greeting(&config, &made, secret_file.as_deref(), &ports));
                 }
             }
@@ -121,6 +125,10 @@ impl Plan {
         let mut command = Command::new(&self.binary);
         // In a group of its own, so that Ctrl-C reaches it once, through us.
         command.args(&self.common).arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        // This process alone speaks to the service manager.
+        for variable in service_manager::VARIABLES {
+            command.env_remove(variable);
+        }
         command
     }
 
@@ -148,6 +156,9 @@ impl Plan {
         if self.serve.insecure {
             command.arg("--insecure");
         }
+        if let Some(file) = &self.serve.access_log {
+            command.arg("--access-log").arg(file);
+        }
         command
     }
 }
@@ -173,7 +184,7 @@ enum LifeEnd {
 
 /// Keeps a process alive until we are told to end.
 async fn supervise(
-    component: &'static str,
+    process: &'static str,
     mut command: Command,
     ready: mpsc::Sender<(&'static str, u16)>,
     signals: watch::Receiver<u32>,
@@ -182,19 +193,19 @@ async fn supervise(
     loop {
         let started = Instant::now();
         match command.spawn() {
-            Ok(child) => match tend(component, child, &ready, &signals).await {
+            Ok(child) => match tend(process, child, &ready, &signals).await {
                 LifeEnd::Last(ended) => return ended,
                 LifeEnd::Restart if *signals.borrow() > 0 => return Ended::Told,
                 LifeEnd::Restart => {
-                    tracing::info!(component, "starting it again, as it asked");
+                    tracing::info!(process, "starting it again, as it asked");
                     continue;
                 }
                 LifeEnd::Died if started.elapsed() >= SETTLED => backoff = FIRST_BACKOFF,
                 LifeEnd::Died => {}
             },
-            Err(error) => tracing::error!(component, %error, "cannot be started"),
+            Err(error) => tracing::error!(process, %error, "cannot be started"),
         }
-        tracing::warn!(component, in_ms = backoff.as_millis(), "starting it again");
+        tracing::warn!(process, in_ms = backoff.as_millis(), "starting it again");
         tokio::select! {
             () = signals::reached(signals.clone(), 1) => return Ended::Told,
             () = tokio::time::sleep(backoff) => {}
@@ -205,7 +216,7 @@ async fn supervise(
 
 /// Watches one life of a process.
 async fn tend(
-    component: &'static str,
+    process: &'static str,
     mut child: Child,
     ready: &mpsc::Sender<(&'static str, u16)>,
     signals: &watch::Receiver<u32>,
@@ -216,8 +227,12 @@ async fn tend(
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let port = line.strip_prefix("PORTCULLIS_READY ").and_then(|line| line.rsplit_once("port="));
-                if let Some(port) = port.and_then(|(_, port)| port.trim().parse().ok()) {
-                    let _ = ready.send((component, port)).await;
+                match port.and_then(|(_, port)| port.trim().parse().ok()) {
+                    Some(port) => {
+                        let _ = ready.send((process, port)).await;
+                    }
+                    // The access log, if it goes to stdout.
+                    None => say(&format!("{line}\n")),
                 }
             }
         });
@@ -225,7 +240,7 @@ async fn tend(
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     tokio::select! {
         status = child.wait() => {
-            let code = status.ok().and_then(|status| status.code());
+            let code = status.as_ref().ok().and_then(ExitStatus::code);
             if code == Some(i32::from(super::USAGE)) {
                 // The other one must not run on alone.
                 let _ = kill_process(rustix::process::getpid(), Signal::TERM);
@@ -234,7 +249,8 @@ async fn tend(
             if code == Some(i32::from(super::RESTART)) {
                 return LifeEnd::Restart;
             }
-            tracing::error!(component, ?code, "it died");
+            let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
+            tracing::error!(process, code, signal, "it died");
             LifeEnd::Died
         }
         () = signals::reached(signals.clone(), 1) => {
@@ -283,7 +299,7 @@ impl Ports {
 fn greeting(config: &Config, made: &[PathBuf], secret_file: Option<&Path>, ports: &Ports) -> String {
     let (dashboard, gateway) = (ports.dashboard.unwrap_or_default(), ports.gateway.unwrap_or_default());
     let file = |name: &str| shell_quoted(&config.home.join(name));
-    let url = super::drain::local_url(&config.dashboard.host, dashboard);
+    let url = super::drain::local_url(&config.dashboard, dashboard);
     let mut text = String::new();
     for path in made {
         text += &format!("made {}\n", path.display());

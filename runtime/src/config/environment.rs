@@ -1,5 +1,5 @@
 use super::{Mistake, Secret, original};
-use crate::secret_strength::Strength;
+use crate::secret_strength::{Strength, WeakSecret, is_placeholder};
 use crate::trust::SystemRoots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -57,14 +57,21 @@ impl Environment {
     /// Values that cannot be used. The drain secret is not among them: a weak one is never used, and the dashboard starts
     /// without.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
-        let token = self.session_token.iter();
-        let weak = token.filter_map(|token| Strength::KEY.judge(token.expose()).err());
-        weak.map(|weak| {
-            let text =
-                format!("{SESSION_TOKEN} is refused: {weak}: make one with `portcullis secret generate`");
-            Mistake { place: None, text }
-        })
-        .collect()
+        let token = self.session_token.iter().filter(|token| is_placeholder(token.expose()));
+        token
+            .map(|_| {
+                let weak = WeakSecret::Placeholder;
+                let text =
+                    format!("{SESSION_TOKEN} is refused: {weak}: make one with `portcullis secret generate`");
+                Mistake { place: None, text }
+            })
+            .collect()
+    }
+
+    /// A warning about a weak session token. It is used all the same: the original takes any, and it works on this machine alone.
+    pub(super) fn weak_session_token(&self) -> Option<String> {
+        let weak = Strength::TOKEN.judge(self.session_token.as_ref()?.expose()).err()?;
+        Some(format!("{SESSION_TOKEN} is weak: {weak}: make one with `portcullis secret generate`"))
     }
 
     /// A warning that names the dashboard's variables that nothing reads. `named` are those that the configuration names.

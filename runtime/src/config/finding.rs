@@ -23,18 +23,20 @@ pub struct Finding {
     pub is_mistake: bool,
     /// Where it is, what is wrong, and what would be right.
     pub text: String,
+    /// The file whose mode lets others in; `chmod 600` is what would be right. `None`: it is about something else.
+    pub exposed_file: Option<PathBuf>,
 }
 
 impl Finding {
     pub(super) fn warning(text: String) -> Self {
-        Self { is_mistake: false, text }
+        Self { is_mistake: false, text, exposed_file: None }
     }
 }
 
 /// Findings in the configuration itself.
 pub(super) fn of_file(file: &Path, findings: &[(Place, String)]) -> impl Iterator<Item = Finding> {
     let of = |(place, text): &(Place, String)| format!("{}:{place}: {text}", file.display());
-    findings.iter().map(move |finding| Finding { is_mistake: true, text: of(finding) })
+    findings.iter().map(move |finding| Finding { is_mistake: true, text: of(finding), exposed_file: None })
 }
 
 /// Routes that need a scope which no caller can have.
@@ -65,7 +67,7 @@ pub(super) fn weak_home_key(home: &Path) -> Option<Finding> {
     let weak = keys.find_map(|key| Strength::KEY.judge(key).err())?;
     let text =
         format!("{}: the key is refused: {weak}: remove the file, and a new one is made", path.display());
-    Some(Finding { is_mistake: true, text })
+    Some(Finding { is_mistake: true, text, exposed_file: None })
 }
 
 /// Warnings of the configuration and of the files with secrets that others than their owner may read or write.
@@ -90,8 +92,9 @@ fn exposure(file: &Path, holds_secrets: bool) -> Option<Finding> {
     } else {
         return None;
     };
-    let file = file.display();
-    Some(Finding::warning(format!("{file} has mode {mode:04o}: {what}: chmod 600 {file}")))
+    let shown = file.display();
+    let text = format!("{shown} has mode {mode:04o}: {what}: chmod 600 {shown}");
+    Some(Finding { exposed_file: Some(file.to_owned()), ..Finding::warning(text) })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::original::{self, Outcome};
 use super::providers::read_providers;
 use super::secret_value::{read_judged, take_judged_list};
 use super::section::{Reader, References, Section, collect_variables, values};
+use super::tls::{Front, read_front};
 use super::yaml::{Node, Place, Yaml};
 use super::{
     Config, ConfigError, DRAIN_SECRET_FILE, DashboardConfig, DrainSecrets, Environment, GatewayConfig,
@@ -116,7 +117,8 @@ pub fn load_text(
     if !mistakes.is_empty() {
         return Err(ConfigError { file: shown, mistakes, files });
     }
-    findings.extend(warnings.into_iter().chain(environment.unread(&variables)).map(Finding::warning));
+    let unfit = environment.weak_session_token().into_iter().chain(environment.unread(&variables));
+    findings.extend(warnings.into_iter().chain(unfit).map(Finding::warning));
     Ok(Config { home, file, files, dashboard, gateway, environment, findings })
 }
 
@@ -215,10 +217,14 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     let token_routes = read_token_routes(&mut section, reader);
     reader.findings.extend(unmet_routes(&token_routes, &providers, &drain_scope));
     reader.findings.extend(unmet_routes(&app_scopes(&apps), &providers, &drain_scope));
+    let public_url = section.parsed("public_url", reader, public_url);
+    let Front { tls, redirect_http } = read_front(&mut section, public_url.as_ref(), reader);
     let config = DashboardConfig {
         host: section.parsed("host", reader, parse_bind_host).unwrap_or_else(|| "127.0.0.1".to_owned()),
         port: section.integer("port", reader, 0..=65535).unwrap_or(DEFAULT_PORT),
-        public_url: section.parsed("public_url", reader, public_url),
+        tls,
+        redirect_http,
+        public_url,
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
         trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
         cookie_name: section
@@ -331,7 +337,7 @@ fn read_gateway(root: &mut Section, secrets: References, reader: &mut Reader<'_>
 fn read_api_key(section: &mut Section, reader: &mut Reader<'_>) -> Option<Secret> {
     let name = section.full("api_key");
     let node = section.take_secret("api_key", reader)?;
-    read_judged(&name, &node, Strength::KEY, reader)
+    read_judged(&name, &node, Strength::TOKEN, reader)
 }
 
 #[cfg(test)]
@@ -508,7 +514,7 @@ gateway:
             ("gateway: {max_turns: 0}", "must be an integer from 1"),
             ("gateway: {shutdown_grace_seconds: -1}", "must be an integer from 0 to 86400"),
             ("gateway: {turn_timeout_seconds: 0}", "must be an integer from 1 to 86400"),
-            ("gateway: {api_key: short}", "at least 32 characters"),
+            ("gateway: {api_key: short}", "at least 16 characters"),
             ("dashboard: {port: 1, port: 2}", "`port` is there twice (line 1, columns 13 and 22)"),
             ("gateway: {}\ndashboard: {}\ngateway: {}", "`gateway` is there twice (lines 1 and 3)"),
             ("hello", "the file must be a map, not a string"),

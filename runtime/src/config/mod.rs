@@ -16,6 +16,8 @@ mod reference;
 mod secret;
 mod secret_value;
 mod section;
+mod sockets;
+mod tls;
 mod yaml;
 
 pub use environment::Environment;
@@ -24,14 +26,16 @@ pub use forms::parse_bind_host;
 pub use load::{load, load_for_gateway, load_text};
 pub use mistakes::{ConfigError, Mistake};
 pub use secret::Secret;
+pub use sockets::{HandedSocket, handed_sockets};
 
 use crate::auth::{Access, ProviderName, Scope};
 use crate::sandbox::{HttpGrant, Limits};
+use crate::tls::TlsSettings;
 use crate::web::AppSettings;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -84,6 +88,10 @@ pub struct DashboardConfig {
     pub host: String,
     /// 0 picks one.
     pub port: u16,
+    /// TLS of the dashboard's own. `None`: it speaks plain HTTP, and a proxy in front may end TLS.
+    pub tls: Option<TlsSettings>,
+    /// Where plain HTTP is led to the TLS listener.
+    pub redirect_http: Option<SocketAddr>,
     /// Where people reach it.
     pub public_url: Option<PublicUrl>,
     /// More names accepted in `Host` and `Origin`, in lower case.
@@ -244,6 +252,23 @@ impl DashboardConfig {
         let url = || self.public_url.as_ref().map(|url| &url.host).filter(is_public).cloned();
         let allowed = || self.allowed_hosts.iter().find(is_public).cloned().map(GateReason::AllowedHost);
         host().or_else(|| url().map(GateReason::PublicUrl)).or_else(allowed)
+    }
+
+    /// Whether people reach the dashboard over plain http from other machines. Passwords and cookies then cross a network in
+    /// the clear. Where a proxy is trusted, it is taken to end TLS.
+    pub fn is_reached_in_clear(&self) -> bool {
+        let is_plain = match &self.public_url {
+            Some(url) => !url.https && !is_loopback_name(&url.host),
+            None => !is_loopback_name(&self.host) && self.trusted_proxies.is_empty(),
+        };
+        is_plain && self.tls.is_none()
+    }
+
+    /// Whether the dashboard answers to every name in `Host`: it listens on every address, and its own name is not
+    /// configured.
+    pub fn answers_to_every_name(&self) -> bool {
+        let is_any = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+        is_any && self.public_url.is_none()
     }
 
     /// Must people sign in?

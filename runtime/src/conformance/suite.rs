@@ -3,8 +3,9 @@
 use super::report::{Level, Report, Timings};
 use super::tokens::{self, Odd};
 use crate::auth::{
-    BearerToken, CallFault, CodeVerdict, LoginResponse, PasswordProvider, PasswordVerdict, ProviderFault,
-    RedirectProvider, RefreshProvider, RefreshVerdict, SessionVerdict, TokenVerdict,
+    BearerToken, CallFault, CodeVerdict, LoginResponse, LogoutVerdict, PasswordProvider, PasswordVerdict,
+    ProviderFault, RedirectProvider, RefreshProvider, RefreshVerdict, SessionVerdict, SignOutProvider,
+    TokenVerdict,
 };
 use crate::sandbox::{Inspection, LoadedProvider, Need, Observed, ProviderSpec, Sandbox, WasmProvider};
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,6 +197,10 @@ impl Examination {
                 verdict.map(|verdict| matches!(verdict, RefreshVerdict::Expired)),
             );
         }
+        if inspection.signs_out() {
+            let verdict = provider.read_logout_token("a-made-up-logout-token", provider.own_deadline()).await;
+            self.logout_token(verdict);
+        }
     }
 
     fn way_in(&mut self, name: &'static str, what: &str, is_refused: Result<bool, CallFault>) {
@@ -208,6 +213,24 @@ impl Examination {
             Err(_) => (Level::Warning, format!("asked about {what}, it says that its store is out of reach")),
         };
         self.report.add(name, level, says);
+    }
+
+    /// A logout token that no identity provider signed must end no session.
+    fn logout_token(&mut self, verdict: Result<LogoutVerdict, CallFault>) {
+        let (level, says) = match verdict {
+            Ok(LogoutVerdict::Invalid(_)) => (Level::Pass, "it refuses a made-up logout token".to_owned()),
+            Ok(LogoutVerdict::Person(_) | LogoutVerdict::Noted) => {
+                (Level::Failure, "it ends sessions for a made-up logout token".to_owned())
+            }
+            Err(fault) if fault.fault.is_own_doing() => {
+                (Level::Failure, format!("asked about a made-up logout token: {}", fault.fault))
+            }
+            Err(_) => (
+                Level::Warning,
+                "asked about a made-up logout token, it says that its store is out of reach".to_owned(),
+            ),
+        };
+        self.report.add("sign-out", level, says);
     }
 
     async fn time(&mut self) {

@@ -2,29 +2,14 @@
 
 use super::GatewayState;
 use super::turns::{Refusal, Turns};
+use crate::exposition::{self, TextFormat};
 use jiff::Timestamp;
-use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Content type of the text. Every version of Prometheus reads it.
-pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const STATES: [(&str, GatewayState); 6] = [
-    ("starting", GatewayState::Starting),
-    ("running", GatewayState::Running),
-    ("draining", GatewayState::Draining),
-    ("stopping", GatewayState::Stopping),
-    ("stopped", GatewayState::Stopped),
-    ("startup_failed", GatewayState::StartupFailed),
-];
-
-/// Why turns are refused.
-pub(crate) const REASONS: [&str; 3] = ["draining", "session_busy", "max_turns"];
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -52,7 +37,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let refused = Family::<Label, Counter>::default();
         // A rate over a counter that exists from the start includes its first increase.
-        for reason in REASONS {
+        for reason in Refusal::REASONS {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
         let life =
@@ -72,18 +57,13 @@ impl Metrics {
     }
 
     pub(super) fn turn_refused(&self, refusal: Refusal) {
-        let reason = match refusal {
-            Refusal::Draining => "draining",
-            Refusal::SessionBusy => "session_busy",
-            Refusal::Full { .. } => "max_turns",
-        };
-        self.refused.get_or_create(&[("reason", reason)]).inc();
+        self.refused.get_or_create(&[("reason", refusal.reason())]).inc();
     }
 
     /// Returns how many turns were refused, by reason.
     pub(super) fn refused(&self) -> BTreeMap<&'static str, u64> {
         let count = |reason| (reason, self.refused.get_or_create(&[("reason", reason)]).get());
-        REASONS.map(count).into()
+        Refusal::REASONS.map(count).into()
     }
 
     /// Returns the number of turns in flight, with what is left of those of earlier runs.
@@ -91,16 +71,16 @@ impl Metrics {
         turns.snapshot().active + self.life().leftovers
     }
 
-    /// The metrics at this moment, as [`TEXT_FORMAT`] says.
-    pub(super) fn exposition(&self, turns: &Turns<Timestamp>) -> String {
+    /// The metrics at this moment. Reads `/proc`, so it blocks for a moment.
+    pub(super) fn exposition(&self, turns: &Turns<Timestamp>, format: TextFormat) -> String {
         let life = *self.life();
         let in_flight = turns.in_flight();
         let now = Timestamp::now();
         let oldest = in_flight.iter().map(|(_, turn)| now.duration_since(turn.since).as_secs()).max();
 
         let state = Family::<Label, Gauge>::default();
-        for (name, known) in STATES {
-            state.get_or_create(&[("state", name)]).set((life.state == known).into());
+        for known in GatewayState::ALL {
+            state.get_or_create(&[("state", known.as_str())]).set((life.state == known).into());
         }
         let mut registry = Registry::with_prefix("portcullis");
         registry.register("gateway_state", "1 for the present state of the gateway, 0 for the others", state);
@@ -110,23 +90,19 @@ impl Metrics {
             "Age of the oldest turn in flight, 0 without one",
             gauge(oldest.unwrap_or_default()),
         );
-        registry.register("drain_active", "1 while a drain is acted on", gauge(life.drain_active.into()));
+        registry.register(
+            "drain_active",
+            "1 while the gateway acts on a drain, 0 otherwise",
+            gauge(life.drain_active.into()),
+        );
         registry.register("drain_holders", "Owners of the drain", count(life.drain_holders));
-        registry.register("turns_refused", "Turns that were refused, by reason", self.refused.clone());
+        registry.register("turns_refused", "Refused turns by reason", self.refused.clone());
         registry.register(
             "gateway_restarts",
-            "Restarts by request over this home, up to the start of the process",
+            "Restarts of the gateway by request over this home, up to the start of the process",
             self.restarts.clone(),
         );
-
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &registry);
-        // The crate writes OpenMetrics, where a counter's name has no suffix in HELP and TYPE. In the older format, which
-        // more programs read, it has.
-        ["portcullis_turns_refused", "portcullis_gateway_restarts"]
-            .iter()
-            .fold(text, |text, name| text.replace(&format!("{name} "), &format!("{name}_total ")))
+        exposition::render(&[&registry], format)
     }
 
     fn life(&self) -> MutexGuard<'_, LifeView> {
@@ -151,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_told_with_its_type() {
+    fn every_metric_has_its_type() {
         let turns = Turns::new(8);
         turns.set_admittance(Admittance::Open);
         let permit = turns.admit("s", Origin::User, Timestamp::now());
@@ -164,7 +140,7 @@ mod tests {
         });
         metrics.turn_refused(Refusal::SessionBusy);
         metrics.restarted(3);
-        let text = metrics.exposition(&turns);
+        let text = metrics.exposition(&turns, TextFormat::Prometheus);
         for line in [
             "# TYPE portcullis_gateway_state gauge",
             r#"portcullis_gateway_state{state="draining"} 1"#,
@@ -178,6 +154,8 @@ mod tests {
             r#"portcullis_turns_refused_total{reason="max_turns"} 0"#,
             "# TYPE portcullis_gateway_restarts_total counter",
             "portcullis_gateway_restarts_total 3",
+            "# TYPE portcullis_build_info gauge",
+            "# TYPE process_cpu_seconds_total counter",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }

@@ -26,6 +26,7 @@ mod watcher;
 
 pub use api_key::ApiKey;
 pub use restart_request::{MAX_RESTART_GRACE_SECONDS, RESTART_FILE, RestartFile, RestartRequest};
+pub use run_lock::leftover_turns;
 pub use server::INTERNAL_SOCKET;
 pub use state::{Demand, ExitReason, GatewayState};
 pub use status_file::{

@@ -104,6 +104,11 @@ pub(super) fn remove_if_free(file: &Path) -> bool {
     }
 }
 
+/// Says why a process of a turn may be left over a home whose gateway does not run. Returns `None` when none is left.
+pub fn leftover_turns(home: &Path) -> Option<String> {
+    doubt_of_end(&home.join(RUN_LOCKS))
+}
+
 /// Says why a process of a turn may be left although no gateway runs. Returns `None` when none is left.
 pub(super) fn doubt_of_end(folder: &Path) -> Option<String> {
     let files = match lock_files(folder) {

@@ -78,7 +78,7 @@ impl TurnCommand {
             // A panic of ours must not keep the turn counted for ever.
             let run = AssertUnwindSafe(run(id, spawned, text, &mut output, limits)).catch_unwind().await;
             let end = run.unwrap_or_else(|_| TurnEnd::NotRun("internal error".into()));
-            tracing::info!(turn = id, ?end, "turn ended");
+            tracing::info!(turn = id, %end, "turn ended");
             output.record.end(end.clone());
             drop(permit);
             on_end();

@@ -1,11 +1,12 @@
 //! The gateway's two listeners: the HTTP port, and the internal channel, a Unix socket in the home.
 
 use super::ApiKey;
-use super::metrics::{Metrics, TEXT_FORMAT};
+use super::metrics::Metrics;
 use super::records::TurnRecords;
 use super::runner::{AdmittedTurn, TurnCommand, TurnEvent};
 use super::turn_end::TurnEnd;
 use super::turns::{Origin, Refusal, TurnId, TurnPermit, Turns};
+use crate::exposition::TextFormat;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::http::uri::Authority;
@@ -199,9 +200,11 @@ fn no_such_turn(detail: &str) -> Response {
     refusal(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-async fn metrics(State(service): State<TurnService>) -> Response {
-    let text = service.metrics.exposition(&service.turns);
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
+async fn metrics(State(service): State<TurnService>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().map(HeaderValue::as_bytes);
+    let format = TextFormat::accepted(accept);
+    let text = service.metrics.exposition(&service.turns, format);
+    ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response()
 }
 
 #[derive(Deserialize)]
@@ -369,7 +372,7 @@ fn failed_turn(end: &TurnEnd, reply: &[u8]) -> Response {
 }
 
 fn refuse_turn(session: &str, refused: Refusal) -> Response {
-    tracing::info!(session, ?refused, "turn refused");
+    tracing::info!(session, reason = refused.reason(), "turn refused");
     match refused {
         Refusal::Draining => {
             let response = refusal(StatusCode::SERVICE_UNAVAILABLE, "gateway_draining", DRAINING);

@@ -49,6 +49,22 @@ impl ExitReason {
 }
 
 impl GatewayState {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Running, Self::Draining, Self::Stopping, Self::Stopped, Self::StartupFailed];
+
+    /// The word in the status file, in log lines and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::StartupFailed => "startup_failed",
+        }
+    }
+
     /// The state with this name in the status file.
     pub fn named(word: &str) -> Option<Self> {
         let word: StrDeserializer<'_, value::Error> = word.into_deserializer();

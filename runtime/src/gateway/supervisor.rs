@@ -256,12 +256,18 @@ impl Gateway {
         })?;
         let http = tokio::spawn(listen::serve(
             tcp,
+            None,
             router(service.clone(), door),
             Limits::default(),
             closed.clone(),
         ));
-        let internal =
-            tokio::spawn(listen::serve(unix, router(service, Door::Internal), Limits::default(), closed));
+        let internal = tokio::spawn(listen::serve(
+            unix,
+            None,
+            router(service, Door::Internal),
+            Limits::default(),
+            closed,
+        ));
 
         let mut ending = Ending { shutdown: &mut shutdown, restarts: &mut restarts, shutdown_grace };
         let exit_reason = ending.wait(&lifecycle).await;
@@ -489,7 +495,9 @@ impl Lifecycle {
             self.changed.notify_one();
         }
         if let Some(from) = before {
-            tracing::info!(?from, to = ?self.state.borrow().state, active = self.turns.snapshot().active, "gateway state");
+            let to = self.state.borrow().state;
+            let active = self.turns.snapshot().active;
+            tracing::info!(from = from.as_str(), to = to.as_str(), active, "gateway state");
         }
     }
 

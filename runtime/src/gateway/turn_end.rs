@@ -1,5 +1,6 @@
 //! How a turn ended, and how the answer to its client describes that.
 
+use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -18,6 +19,19 @@ pub(super) enum TurnEnd {
     Stopped,
     /// This signal killed its guard, and what was left of the turn was killed.
     GuardKilled(i32),
+}
+
+impl fmt::Display for TurnEnd {
+    /// For the log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "exit code {code}"),
+            Self::NotRun(error) => write!(formatter, "not run: {error}"),
+            Self::TimedOut(limit) => write!(formatter, "timed out after {} s", limit.as_secs()),
+            Self::Stopped => formatter.write_str("ended by a request"),
+            Self::GuardKilled(signal) => write!(formatter, "its guard was killed by signal {signal}"),
+        }
+    }
 }
 
 impl TurnEnd {

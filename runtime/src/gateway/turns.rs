@@ -41,6 +41,20 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Every word that [`reason`](Self::reason) returns.
+    pub(super) const REASONS: [&str; 3] = ["draining", "session_busy", "max_turns"];
+
+    /// The reason as one word, for log lines and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::SessionBusy => "session_busy",
+            Self::Full { .. } => "max_turns",
+        }
+    }
+}
+
 /// A turn in flight. `S` is when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn<S> {

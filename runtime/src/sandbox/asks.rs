@@ -2,10 +2,11 @@
 
 use super::call::{GuestCall, VerifySession, VerifyToken};
 use super::sign_in::{CheckPassword, CompleteLogin, RefreshSession, RevokeSession, StartLogin};
+use super::sign_out::{ReadLogoutToken, SignOutUrl};
 use crate::auth::{
-    BearerToken, BoxFuture, CallFault, CodeVerdict, LoginRequest, LoginResponse, PasswordProvider,
-    PasswordVerdict, RedirectProvider, RefreshProvider, RefreshVerdict, SessionClaims, SessionProvider,
-    SessionVerdict, TokenProvider, TokenVerdict,
+    BearerToken, BoxFuture, CallFault, CodeVerdict, LoginRequest, LoginResponse, LogoutVerdict,
+    PasswordProvider, PasswordVerdict, RedirectProvider, RefreshProvider, RefreshVerdict, SessionClaims,
+    SessionProvider, SessionVerdict, SignOutProvider, TokenProvider, TokenVerdict,
 };
 use futures_util::TryFutureExt;
 use std::time::Instant;
@@ -79,5 +80,25 @@ impl<A: Asks> RefreshProvider for A {
 
     fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>> {
         Box::pin(self.ask(by, RevokeSession(Zeroizing::new(refresh_token.to_owned()))))
+    }
+}
+
+impl<A: Asks> SignOutProvider for A {
+    fn read_logout_token<'a>(
+        &'a self,
+        token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>> {
+        Box::pin(self.ask(by, ReadLogoutToken(Zeroizing::new(token.to_owned()))))
+    }
+
+    fn sign_out_url<'a>(
+        &'a self,
+        access_token: &'a str,
+        return_to: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<Option<String>, CallFault>> {
+        let (access_token, return_to) = (Zeroizing::new(access_token.to_owned()), return_to.to_owned());
+        Box::pin(self.ask(by, SignOutUrl { access_token, return_to }))
     }
 }

@@ -91,6 +91,24 @@ pub(super) enum RefreshError {
     Unavailable(String),
 }
 
+#[derive(ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum Ended {
+    #[component(name = "person")]
+    Person(String),
+    #[component(name = "noted")]
+    Noted,
+}
+
+#[derive(ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum LogoutError {
+    #[component(name = "invalid-token")]
+    InvalidToken(String),
+    #[component(name = "unavailable")]
+    Unavailable(String),
+}
+
 #[derive(ComponentType, Lower)]
 #[component(record)]
 pub(super) struct LoginRequest<'a> {
@@ -185,6 +203,7 @@ pub(super) struct Contract {
     pub(super) complete_password_login: Option<VersionedFunction>,
     pub(super) redirect: Option<Redirect>,
     pub(super) refresh: Option<Refresh>,
+    pub(super) sign_out: Option<SignOut>,
 }
 
 pub(super) struct Redirect {
@@ -195,6 +214,11 @@ pub(super) struct Redirect {
 pub(super) struct Refresh {
     pub(super) refresh_session: VersionedFunction,
     pub(super) revoke_session: Function,
+}
+
+pub(super) struct SignOut {
+    pub(super) read_logout_token: Function,
+    pub(super) sign_out_url: Function,
 }
 
 impl Contract {
@@ -223,6 +247,7 @@ impl Contract {
                 .transpose()?,
             redirect: export("redirect").map(|redirect| Redirect::of(&redirect)).transpose()?,
             refresh: export("refresh").map(|refresh| Refresh::of(&refresh)).transpose()?,
+            sign_out: export("sign-out").map(|sign_out| SignOut::of(&sign_out)).transpose()?,
         })
     }
 }
@@ -244,6 +269,17 @@ impl Refresh {
             refresh_session: refresh
                 .versioned::<(&str,), Result<Session, RefreshError>>("refresh-session")?,
             revoke_session: refresh.function::<(&str,), ()>("revoke-session")?,
+        })
+    }
+}
+
+impl SignOut {
+    fn of(sign_out: &Interface<'_>) -> wasmtime::Result<Self> {
+        Ok(Self {
+            read_logout_token: sign_out
+                .function::<(&str,), (Result<Ended, LogoutError>,)>("read-logout-token")?,
+            sign_out_url: sign_out
+                .function::<(&str, &str), (Result<Option<String>, ProviderError>,)>("sign-out-url")?,
         })
     }
 }

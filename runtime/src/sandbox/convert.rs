@@ -4,14 +4,14 @@
 //! fault. It refuses that caller, and no quarantine comes of it.
 
 use super::contract::{
-    CodeError, PasswordError, ProviderError, RefreshError, Session, SessionAnswer, TokenAnswer,
-    TokenPrincipal,
+    CodeError, Ended, LogoutError, PasswordError, ProviderError, RefreshError, Session, SessionAnswer,
+    TokenAnswer, TokenPrincipal,
 };
 use super::fault::{repeats, words_without};
 use super::grants::Origin;
 use crate::auth::{
-    BadSession, Claims, CodeVerdict, PasswordVerdict, ProviderFault, RefreshVerdict, SessionClaims,
-    SessionVerdict, TokenVerdict,
+    BadSession, Claims, CodeVerdict, LogoutVerdict, PasswordVerdict, ProviderFault, RefreshVerdict,
+    SessionClaims, SessionVerdict, TokenVerdict,
 };
 use http::Uri;
 use zeroize::Zeroizing;
@@ -88,23 +88,65 @@ pub(super) fn login_url(
         Ok(url) => url,
         Err(ProviderError::Unavailable(why)) => return Err(unavailable(state, &why)),
     };
-    let malformed = |why: &str| Err(ProviderFault::Malformed(format!("the sign-in URL {why}")));
+    let malformed = |why: &str| ProviderFault::Malformed(format!("the sign-in URL {why}"));
+    let uri = for_browsers(&url, is_granted).map_err(malformed)?;
+    let states =
+        || uri.query().unwrap_or_default().split('&').filter(|pair| pair.split('=').next() == Some("state"));
+    if states().count() != 1 || states().any(|pair| pair != format!("state={state}")) {
+        return Err(malformed("does not have the state that was given, once"));
+    }
+    Ok(url)
+}
+
+/// Whether a browser may be sent to this address: an https site, this machine, or a granted origin.
+///
+/// # Errors
+/// Why not.
+fn for_browsers(url: &str, is_granted: impl Fn(&Origin) -> bool) -> Result<Uri, &'static str> {
     let is_plain =
         url.len() <= MAX_URL_BYTES && url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     let parsed: Option<Uri> = url.parse().ok().filter(|_| is_plain);
     let Some((uri, origin)) = parsed.and_then(|uri| Origin::of(&uri).map(|origin| (uri, origin))) else {
-        return malformed("is no plain http(s) URL");
+        return Err("is no plain http(s) URL");
     };
-
-    let states =
-        || uri.query().unwrap_or_default().split('&').filter(|pair| pair.split('=').next() == Some("state"));
-    if states().count() != 1 || states().any(|pair| pair != format!("state={state}")) {
-        return malformed("does not have the state that was given, once");
-    }
     if origin.is_for_browsers() || is_granted(&origin) {
-        return Ok(url);
+        return Ok(uri);
     }
-    malformed("leads neither to an https site nor to a granted origin")
+    Err("leads neither to an https site nor to a granted origin")
+}
+
+/// Checks where a browser goes to sign out at the identity provider.
+pub(super) fn sign_out_url(
+    answer: Result<Option<String>, ProviderError>,
+    access_token: &str,
+    is_granted: impl Fn(&Origin) -> bool,
+) -> Result<Option<String>, ProviderFault> {
+    let Some(url) = answer.map_err(|ProviderError::Unavailable(why)| unavailable(access_token, &why))? else {
+        return Ok(None);
+    };
+    match for_browsers(&url, is_granted) {
+        Ok(_) => Ok(Some(url)),
+        Err(why) => Err(ProviderFault::Malformed(format!("the sign-out URL {why}"))),
+    }
+}
+
+/// Whose sessions a logout token ends. A user id that no session can have ends none.
+pub(super) fn logout_verdict(
+    answer: Result<Ended, LogoutError>,
+    token: &str,
+) -> Result<LogoutVerdict, ProviderFault> {
+    match answer {
+        Ok(Ended::Noted) => Ok(LogoutVerdict::Noted),
+        Ok(Ended::Person(user_id)) if repeats(token, &user_id) => {
+            Err(ProviderFault::Malformed("the user id repeats the logout token".into()))
+        }
+        Ok(Ended::Person(user_id)) => Ok(match SessionClaims::is_user_id(&user_id) {
+            true => LogoutVerdict::Person(user_id),
+            false => LogoutVerdict::Invalid("it is about a user id that no session can have".to_owned()),
+        }),
+        Err(LogoutError::InvalidToken(why)) => Ok(LogoutVerdict::Invalid(words_without(token, &why))),
+        Err(LogoutError::Unavailable(why)) => Err(unavailable(token, &why)),
+    }
 }
 
 pub(super) fn code_verdict(
@@ -199,6 +241,28 @@ mod tests {
     use super::*;
 
     const STATE: &str = "0123456789abcdef";
+
+    #[test]
+    fn browsers_sign_out_where_they_may_sign_in() {
+        let url = |url: &str| sign_out_url(Ok(Some(url.to_owned())), "", |_| false);
+        let good = "https://idp.example.com/logout?client_id=a";
+        assert_eq!(url(good), Ok(Some(good.to_owned())));
+        assert_eq!(sign_out_url(Ok(None), "", |_| false), Ok(None));
+        for bad in ["http://idp.example.com/logout", "javascript:alert(1)", "/logout", "https://idp/\r\nx: y"]
+        {
+            assert!(matches!(url(bad), Err(ProviderFault::Malformed(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn logout_token_ends_sessions_of_a_user_id_that_sessions_can_have() {
+        let of = |user: &str| logout_verdict(Ok(Ended::Person(user.to_owned())), "the-logout-token");
+        assert_eq!(of("ada"), Ok(LogoutVerdict::Person("ada".to_owned())));
+        for odd in ["", " ada", "a\nb", "a\u{202e}b", &*"x".repeat(257)] {
+            assert!(matches!(of(odd), Ok(LogoutVerdict::Invalid(_))), "{odd}");
+        }
+        assert!(matches!(of("the-logout-token"), Err(ProviderFault::Malformed(_))));
+    }
 
     fn may_be_sent_to(url: &str) -> bool {
         let granted = Origin::parse("http://idp.internal:8080").unwrap();

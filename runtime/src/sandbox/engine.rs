@@ -172,8 +172,7 @@ fn start_engine(settings: &SandboxSettings) -> wasmtime::Result<(Engine, Codegen
         return Ok((compiler_engine(roomy)?, roomy));
     }
 
-    // During a reload the old providers finish their calls beside the new ones.
-    let wanted = ((settings.providers + 1) * CALLS_PER_PROVIDER).min(settings.max_calls);
+    let wanted = wanted_calls(settings);
     let mut calls = wanted.min(calls_that_leave_room());
     while calls >= LEAST_CALLS.min(wanted) {
         // `PAGEMAP_SCAN` is refused by kernels before Linux 6.7.
@@ -203,13 +202,18 @@ fn start_engine(settings: &SandboxSettings) -> wasmtime::Result<(Engine, Codegen
     Ok((compiler_engine(cramped)?, cramped))
 }
 
+/// Calls that the pool should have room for. During a reload the old providers finish their calls beside the new ones.
+pub(super) fn wanted_calls(settings: &SandboxSettings) -> usize {
+    ((settings.providers + 1) * CALLS_PER_PROVIDER).min(settings.max_calls)
+}
+
 /// As many as reserve half of the addresses that a limit leaves this process: threads and allocations need some, too.
-fn calls_that_leave_room() -> usize {
+pub(super) fn calls_that_leave_room() -> usize {
     let Some(limit) = machine::address_space() else { return usize::MAX };
     usize::try_from(limit / 2 / ADDRESSES_PER_MEMORY).unwrap_or(usize::MAX)
 }
 
-fn base_config(codegen: Codegen) -> Config {
+pub(super) fn base_config(codegen: Codegen) -> Config {
     let mut config = Config::new();
     config
         .memory_init_cow(true)
@@ -239,7 +243,11 @@ fn base_config(codegen: Codegen) -> Config {
     config
 }
 
-fn pool_config(settings: &SandboxSettings, calls: usize, pagemap_scan: Enabled) -> PoolingAllocationConfig {
+pub(super) fn pool_config(
+    settings: &SandboxSettings,
+    calls: usize,
+    pagemap_scan: Enabled,
+) -> PoolingAllocationConfig {
     let whole = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(whole(calls))

@@ -16,6 +16,7 @@ mod contract_0_1;
 mod convert;
 mod engine;
 mod entries;
+mod examination;
 mod fault;
 mod fresh;
 mod grants;
@@ -39,6 +40,7 @@ mod quarantine;
 mod record;
 mod settings;
 mod sign_in;
+mod sign_out;
 mod slots;
 mod ticker;
 mod turns;
@@ -48,6 +50,7 @@ pub use bucket::{Bucket, Buckets};
 pub use contract::CONTRACT_VERSIONS;
 pub use engine::{Sandbox, SandboxError, SandboxSettings};
 pub use entries::{ENTRY_LIFE, MAX_BUCKET_BYTES, MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES};
+pub use examination::{ENGINE, Examination, examine};
 pub use grants::{HttpGrant, Origin, Powers};
 pub use guarded::{CallMeter, Guarded};
 pub use health::{Health, QuarantineChange, QuarantineListener};
@@ -56,8 +59,9 @@ pub use limits::{
     MAX_CALLS_IN_FLIGHT, MAX_HANDLES, MAX_RANDOM_BYTES, MAX_SIGN_INS_IN_FLIGHT, MAX_STACK_BYTES, MAX_TABLES,
 };
 pub use load::{
-    ChildLimits, CompilerProcess, ComponentSource, Inspection, LoadError, Need, Unloadable, run_compiler,
+    ChildLimits, CompilerProcess, ComponentSource, Inspection, LoadError, Need, Unloadable, check_private,
+    run_compiler,
 };
-pub use outbound::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES};
+pub use outbound::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES, address_not_granted};
 pub use provider::{LoadedProvider, Observed, ProviderSpec, WasmProvider};
 pub use verification_cache::{CachedProvider, HitMeter};

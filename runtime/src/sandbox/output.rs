@@ -16,14 +16,14 @@ const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 pub(super) struct Output(Mutex<Vec<u8>>);
 
 impl Output {
-    /// The text so far, escaped, without the credential; `None` when nothing was printed.
+    /// The text so far without the credential; `None` when nothing was printed. The log escapes it, once.
     pub(super) fn text_without(&self, credential: &str) -> Option<String> {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&bytes);
         let is_cut = bytes.len() == MAX_OUTPUT_BYTES;
         let text = if is_cut { without_beginning_of(credential, &text) } else { &text };
         let text = without(credential, text.trim_end());
-        (!text.is_empty()).then(|| text.escape_debug().to_string())
+        (!text.is_empty()).then_some(text)
     }
 
     fn print(&self, bytes: &[u8]) {

@@ -10,7 +10,7 @@ use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, PasswordVerdict, Pro
 use zeroize::Zeroizing;
 
 /// A provider that does not export what is called: the host's own mistake, since it reads the exports first.
-fn not_exported(what: &str) -> wasmtime::Error {
+pub(super) fn not_exported(what: &str) -> wasmtime::Error {
     wasmtime::format_err!("the provider exports no {what}")
 }
 

@@ -9,8 +9,8 @@
 
 use super::health::Health;
 use crate::auth::{
-    BearerToken, BoxFuture, CallFault, Claims, ProviderFault, RefreshProvider, RefreshVerdict, SessionClaims,
-    SessionProvider, TokenProvider, TokenVerdict,
+    BearerToken, BoxFuture, CallFault, Claims, LogoutVerdict, ProviderFault, RefreshProvider, RefreshVerdict,
+    SessionClaims, SessionProvider, SignOutProvider, TokenProvider, TokenVerdict,
 };
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
@@ -266,6 +266,34 @@ impl<P: RefreshProvider> RefreshProvider for CachedProvider<P> {
     }
 }
 
+impl<P: SignOutProvider> SignOutProvider for CachedProvider<P> {
+    /// Which sessions a logout token ends is the provider's own business, as with a revocation.
+    fn read_logout_token<'a>(
+        &'a self,
+        token: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>> {
+        Box::pin(async move {
+            let verdict = self.provider.read_logout_token(token, by).await;
+            // Anyone can send a token that is none, and must not empty the cache. A call without an answer may have noted
+            // something all the same.
+            if !matches!(verdict, Ok(LogoutVerdict::Invalid(_))) {
+                self.revocations.fetch_add(1, Ordering::Release);
+            }
+            verdict
+        })
+    }
+
+    fn sign_out_url<'a>(
+        &'a self,
+        access_token: &'a str,
+        return_to: &'a str,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<Option<String>, CallFault>> {
+        self.provider.sign_out_url(access_token, return_to, by)
+    }
+}
+
 /// Ends what is remembered when it begins, and when it is over, however that comes about.
 struct Revocation<'a>(&'a AtomicU64);
 
@@ -367,6 +395,30 @@ mod tests {
         }
     }
 
+    impl SignOutProvider for Scripted {
+        fn read_logout_token<'a>(
+            &'a self,
+            token: &'a str,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>> {
+            Box::pin(std::future::ready(match token {
+                "noted" => Ok(LogoutVerdict::Noted),
+                "ada" => Ok(LogoutVerdict::Person(token.to_owned())),
+                "slow" => Err(ProviderFault::NoTimeLeft.into()),
+                _ => Ok(LogoutVerdict::Invalid(String::new())),
+            }))
+        }
+
+        fn sign_out_url<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<Option<String>, CallFault>> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+    }
+
     fn caching<P>(provider: P, ttl: Duration) -> CachedProvider<P> {
         let health = Arc::new(Health::new(Limits::default(), Box::new(|_| {})));
         CachedProvider::new(Arc::new(provider), health, ttl, Box::new(|| {})).unwrap()
@@ -443,6 +495,17 @@ mod tests {
         revocation.await.unwrap();
         assert!(verify_session(&cached).await);
         assert_eq!(asked(&cached), 3, "what was said meanwhile may have been said too early");
+    }
+
+    #[tokio::test]
+    async fn logout_token_ends_every_session_that_was_remembered_unless_it_is_none() {
+        for (token, calls) in [("noted", 2), ("ada", 2), ("slow", 2), ("made up", 1)] {
+            let cached = cached(LONG, LONG);
+            assert!(verify_session(&cached).await);
+            let _ = cached.read_logout_token(token, Instant::now()).await;
+            assert!(verify_session(&cached).await);
+            assert_eq!(asked(&cached), calls, "{token}");
+        }
     }
 
     #[tokio::test]

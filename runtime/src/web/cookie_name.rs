@@ -25,6 +25,8 @@ pub(super) enum Kind {
     SignIn,
     /// The accounts that were signed in to in this browser with a password.
     Device,
+    /// What a browser keeps at a host to which sessions are handed over.
+    Handover,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Refresh => "rt",
             Self::SignIn => "pkce",
             Self::Device => "device",
+            Self::Handover => "handover",
         }
     }
 }

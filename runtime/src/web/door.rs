@@ -1,19 +1,34 @@
 //! What every request passes, in this order: the guard, the gate, its handler. One layer, since a stack of them is
 //! copied for every request.
 
+use super::access_log::{self, Entry};
 use super::apps::OfApp;
-use super::{Dashboard, gate_layer, guard, metrics, respond};
+use super::metrics::{Route, known_method};
+use super::request_id::{self, REQUEST_ID};
+use super::site::Arrival;
+use super::{Dashboard, gate_layer, guard, respond};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
+use std::time::Instant;
 
-pub(super) async fn door(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
-    let route = metrics::route_of(&request);
+pub(super) async fn door(
+    State(dashboard): State<Arc<Dashboard>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let (route, method) = (Route::of(&request), known_method(request.method()));
     let arrival = dashboard.sites.arrival(&dashboard.hosts, &request);
-    let mut response = match guard::check(&dashboard.hosts, &arrival.reached, &request) {
-        Ok(()) => gate_layer::pass(&dashboard, arrival, request, next).await,
-        Err(refused) => refused,
+    let id = request_id::assign(&mut request, &arrival.reached);
+    let log = dashboard.access_log.as_ref();
+    let followed = log.map(|log| (log, Entry::of(&request, began, id.as_ref(), arrival.client)));
+
+    let answer = pass(&dashboard, arrival, request, next);
+    let mut response = match &id {
+        Some(id) => id.clone().scope(answer).await,
+        None => answer.await,
     };
     let of_app = response.extensions_mut().remove::<OfApp>();
     match &of_app {
@@ -23,9 +38,22 @@ pub(super) async fn door(State(dashboard): State<Arc<Dashboard>>, request: Reque
         }
         _ => respond::add_security_headers(response.headers_mut(), dashboard.headers),
     }
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id.to_header());
+    }
     match of_app {
         Some(of_app) => dashboard.metrics.app_request(of_app.app.name(), response.status()),
-        None => dashboard.metrics.request(route, response.status()),
+        None => dashboard.metrics.request(route, method, response.status(), began.elapsed()),
     }
-    response
+    match followed {
+        Some((log, entry)) => access_log::follow(log, entry, response),
+        None => response,
+    }
+}
+
+async fn pass(dashboard: &Arc<Dashboard>, arrival: Arrival, request: Request, next: Next) -> Response {
+    match guard::check(&dashboard.hosts, &arrival.reached, &request) {
+        Ok(()) => gate_layer::pass(dashboard, arrival, request, next).await,
+        Err(refused) => refused,
+    }
 }

@@ -205,7 +205,13 @@ async fn end(
     let overridden: Vec<_> = changed.overridden.iter().map(|lease| lease.owner.as_str()).collect();
     let record = record.with("ok", true).with("was_draining", was_draining).with("draining", is_draining);
     dashboard.audit.write(record.with("overridden", json!(overridden)));
-    tracing::info!(principal = permit.name(), was_draining, is_draining, ?overridden, "drain cancelled");
+    tracing::info!(
+        principal = permit.name(),
+        was_draining,
+        is_draining,
+        overridden = overridden.join(", "),
+        "drain cancelled"
+    );
     Ok(json!({
         "ok": true,
         "action": "cancel",

@@ -57,7 +57,7 @@ pub(super) fn of_page(
 /// Logs the names of unknown fields, if there are any.
 pub(super) fn log_ignored(request: &str, ignored: &[String]) {
     if !ignored.is_empty() {
-        tracing::info!(request, fields = ?ignored, "unknown fields are ignored");
+        tracing::info!(request, fields = ignored.join(", "), "unknown fields are ignored");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The outermost layer of auth: hands the request's facts to the gate and does what the gate decides, for the dashboard's own
 //! paths and for those of applications.
 
+use super::access_log::Who;
 use super::apps::{self, App, Passed};
 use super::context::Context;
 use super::excerpt::excerpt;
@@ -14,8 +15,8 @@ use super::site::{Arrival, Site};
 use super::{Dashboard, Serving};
 use crate::audit::{EventName, Record};
 use crate::auth::{
-    Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
-    RequestFacts, SessionEvent, Sighting, VERIFY_PATH, WS_PATH,
+    BACKCHANNEL, Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
+    RequestFacts, Session, SessionEvent, Sighting, VERIFY_PATH, WS_PATH,
 };
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, USER_AGENT};
@@ -77,7 +78,8 @@ pub(super) async fn pass(
                 people.sessions.saw(session);
             }
             remove_credential(&mut request, &permit, app.as_deref());
-            match app {
+            let who = dashboard.access_log.is_some().then(|| Who::of(&permit));
+            let mut response = match app {
                 Some(app) => {
                     let passed = Passed { app, permit: Some(&permit), context: &context };
                     apps::forward(dashboard, passed, request).await
@@ -87,7 +89,11 @@ pub(super) async fn pass(
                     request.extensions_mut().insert(context);
                     next.run(request).await
                 }
+            };
+            if let Some(who) = who {
+                response.extensions_mut().insert(who);
             }
+            response
         }
     };
     session_cookie::set(response.headers_mut(), cookies);
@@ -157,10 +163,11 @@ fn sighting<'a>(request: &'a Request, context: &Context) -> Sighting<'a> {
 fn context(dashboard: &Dashboard, arrival: Arrival, request: &Request) -> Context {
     let Arrival { client, site, reached } = arrival;
     let is_proxied = reached.is_proxied;
+    let elsewhere = reached.authority.as_ref().and_then(|host| dashboard.hosts.other_origin(host));
     let is_host_known = reached.authority.is_some_and(|host| dashboard.hosts.accepts(&host));
     let is_local = dashboard.page.is_local();
     let outside = is_local.then(|| Outside::of(request, is_host_known)).flatten();
-    Context::new(client, site, is_proxied, outside)
+    Context::new(client, site, is_proxied, outside, elsewhere)
 }
 
 /// This process's token, and a ticket that was bought with it, work on this machine alone.
@@ -180,9 +187,11 @@ fn is_for_want_of_a_provider(judgement: &Judgement) -> bool {
     matches!(&judgement.decision, Decision::Refused(denial) if denial.status == DenialStatus::Unavailable)
 }
 
-/// Routes that show the providers, or sign people in by one.
+/// Routes that show the providers, or sign people in or out by one.
 fn is_sign_in(path: &str) -> bool {
-    ["/login", "/auth/login", "/auth/callback", "/auth/password-login", "/api/auth/providers"].contains(&path)
+    path.starts_with(BACKCHANNEL)
+        || ["/login", "/auth/login", "/auth/callback", "/auth/password-login", "/api/auth/providers"]
+            .contains(&path)
 }
 
 /// What a request asks for.
@@ -232,13 +241,19 @@ fn refuse(denial: &Denial, site: &Site, request: &Request) -> Response {
     respond::denial(denial, site, audience)
 }
 
-/// Whether a request to a public path has a good session. Returns what the answer then sets, which is empty unless the session
-/// was refreshed. `None`: it has none, or its provider gives no answer.
+/// A good session that came with a request to a public path.
+pub(super) struct GoodSession {
+    pub(super) session: Arc<Session>,
+    /// What the answer sets: empty unless the session was refreshed.
+    pub(super) cookies: Vec<HeaderValue>,
+}
+
+/// The session of a request to a public path. `None`: it has no good one, or its provider gives no answer.
 pub(super) async fn good_session(
     dashboard: &Dashboard,
     headers: &HeaderMap,
     context: &Context,
-) -> Option<Vec<HeaderValue>> {
+) -> Option<GoodSession> {
     let at = Instant::now();
     let session = dashboard.sealer.session(&RequestCookies::of(headers), &context.site);
     let facts = RequestFacts::of_a_machine("/", Vec::new(), at, at + CHAIN_DEADLINE);
@@ -247,8 +262,9 @@ pub(super) async fn good_session(
     let serving = dashboard.live.now();
     let judgement = serving.gate.decide_session(&facts).await;
     tell(dashboard, &serving.gate, &judgement, "/", false, context);
-    let is_good = matches!(judgement.decision, Decision::Permitted(_));
-    is_good.then(|| cookies(dashboard, &judgement, headers, context))
+    let Decision::Permitted(permit) = &judgement.decision else { return None };
+    let Caller::Person(session) = permit.caller() else { return None };
+    Some(GoodSession { session: session.clone(), cookies: cookies(dashboard, &judgement, headers, context) })
 }
 
 fn cookies(

@@ -49,6 +49,14 @@ impl HostPolicy {
         self.any || self.own.contains(&authority.host) || self.allowed.contains(&authority.host)
     }
 
+    /// Returns the origin of a request that arrived at another host of the dashboard than the public one. All hosts are
+    /// reached by the public one's scheme.
+    pub(super) fn other_origin(&self, authority: &Authority) -> Option<Origin> {
+        let public = self.public.as_ref()?;
+        let is_other = authority.host != public.host && self.allowed.contains(&authority.host);
+        is_other.then(|| authority.clone().origin(public.https))
+    }
+
     /// Returns whether a page of this origin may change something here: only a page of the dashboard's own site, which
     /// is the same scheme, host and port.
     fn accepts_origin(&self, origin: &Origin, reached: &Reached) -> bool {
@@ -269,6 +277,25 @@ mod tests {
             assert_eq!(status(bind, &Method::GET, "/", &[("host", "any.example")]), None);
             assert_eq!(status(bind, &Method::GET, "/", &[("host", "any.example:")]), Some(400));
         }
+    }
+
+    #[test]
+    fn other_hosts_are_those_of_the_settings_besides_the_public_one() {
+        let other = |bind: &str, host: &str| {
+            let origin = policy(bind).other_origin(&Authority::parse(host).unwrap());
+            origin.map(|origin| origin.to_string())
+        };
+        let tailnet = "https://agent.tailnet.example";
+        for bind in ["127.0.0.1", "0.0.0.0"] {
+            assert_eq!(other(bind, "agent.tailnet.example").as_deref(), Some(tailnet));
+            let with_port = other(bind, "AGENT.tailnet.example:8443");
+            assert_eq!(with_port, Some(format!("{tailnet}:8443")));
+            for host in ["agent.example.com", "agent.example.com:8443", "127.0.0.1:9119", "evil.example"] {
+                assert_eq!(other(bind, host), None, "{host}");
+            }
+        }
+        let without = HostPolicy::new("127.0.0.1", ["a.example".to_owned()], None);
+        assert!(without.other_origin(&Authority::parse("a.example").unwrap()).is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! **Invariant:** every request passes the guard, then the gate, before any handler; a handler that needs a
 //! permit and finds none answers 500. Nothing here knows whether a provider is native or in a sandbox.
 
+mod access_log;
 mod account;
 mod apps;
 mod authority;
@@ -19,6 +20,7 @@ mod forward_auth;
 mod forwarded;
 mod gate_layer;
 mod guard;
+mod https_redirect;
 mod live;
 mod live_page;
 mod metrics;
@@ -26,6 +28,7 @@ mod outside;
 mod page;
 mod parameters;
 mod request_cookies;
+mod request_id;
 mod respond;
 mod restart;
 mod routes;
@@ -36,6 +39,7 @@ mod site;
 mod status;
 mod whoami;
 
+pub use access_log::{AccessLog, AccessLogTarget};
 pub use apps::{
     AppLimits, AppSettings, AppTable, Preset, Upstream, is_always_own,
     is_of_the_host as is_header_of_the_host,
@@ -44,7 +48,8 @@ pub use client::TrustedProxies;
 pub use cookie_name::{CookieNames, DEFAULT_COOKIE_NAME};
 pub use fault_log::FaultLog;
 pub use guard::HostPolicy;
-pub use live::{Feed, FeedSources, Live, Serving};
+pub use https_redirect::https_redirect;
+pub use live::{Feed, FeedSources, Live, RefusedProvider, Serving};
 pub use metrics::Metrics;
 pub use respond::SecurityHeaders;
 pub use routes::{
@@ -85,6 +90,8 @@ pub struct Dashboard {
     pub sockets: Arc<Semaphore>,
     /// Where events go.
     pub audit: AuditLog,
+    /// Where answered requests are logged. `None`: nowhere.
+    pub access_log: Option<AccessLog>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Begins and cancels drains.

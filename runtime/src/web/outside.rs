@@ -143,7 +143,11 @@ impl Outside {
                 p { (WHAT_TO_SET) }
             }
         };
-        respond_with(StatusCode::OK, &Page { title: "Portcullis", insecure: false, script: None }, &body)
+        respond_with(
+            StatusCode::OK,
+            &Page { title: "Portcullis", insecure: false, script: None, signs_out: false },
+            &body,
+        )
     }
 }
 

@@ -22,7 +22,14 @@ pub(super) struct Page<'a> {
     pub(super) insecure: bool,
     /// The one small script, if the page has one.
     pub(super) script: Option<String>,
+    /// Whether a person can sign out here, which may lead on to the identity provider.
+    pub(super) signs_out: bool,
 }
+
+/// Where a form may lead: browsers hold the redirects after it to the same rule.
+const OWN_FORMS: &str = "'self'";
+/// The same where a form signs out: wherever a browser may be sent.
+const SIGN_OUT_FORMS: &str = "'self' https: http://localhost:* http://127.0.0.1:*";
 
 /// A page as a response: only its own style and script, each with the nonce of this one answer.
 pub(super) fn respond_with(status: StatusCode, page: &Page<'_>, body: &Markup) -> Response {
@@ -36,8 +43,9 @@ pub(super) fn respond_with(status: StatusCode, page: &Page<'_>, body: &Markup) -
     } else {
         String::new()
     };
+    let forms = if page.signs_out { SIGN_OUT_FORMS } else { OWN_FORMS };
     let policy = format!(
-        "default-src 'none'; {script}style-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; \
+        "default-src 'none'; {script}style-src 'nonce-{nonce}'; img-src 'self'; form-action {forms}; \
          base-uri 'none'; frame-ancestors 'none'"
     );
     let headers = [
@@ -87,7 +95,7 @@ pub(super) fn no_role(site: &Site) -> Response {
             }
         }
     };
-    let page = Page { title: "No access · Portcullis", insecure: false, script: None };
+    let page = Page { title: "No access · Portcullis", insecure: false, script: None, signs_out: true };
     respond_with(StatusCode::FORBIDDEN, &page, &body)
 }
 
@@ -119,6 +127,11 @@ pub(super) async fn index(
     let mount = mount_of(uri.path());
     let body = live_page::body(&context.site, mount, &viewed, &dashboard);
     let script = live_page::script(&context.site, mount, &dashboard.page);
-    let page = Page { title: "Portcullis", insecure: dashboard.page.insecure, script: Some(script) };
+    let page = Page {
+        title: "Portcullis",
+        insecure: dashboard.page.insecure,
+        script: Some(script),
+        signs_out: session.is_some(),
+    };
     respond_with(StatusCode::OK, &page, &body)
 }

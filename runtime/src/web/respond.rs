@@ -72,7 +72,7 @@ pub(super) fn login_url(site: &Site, next: &str) -> String {
 }
 
 /// An address that would be too long leads back to the path without its query, and else to the root.
-fn page_url(site: &Site, page: &str, next: &str) -> String {
+pub(super) fn page_url(site: &Site, page: &str, next: &str) -> String {
     let url = |next: &str| site.path(&format!("{page}?next={}", utf8_percent_encode(next, QUERY_VALUE)));
     let path = next.split(['?', '#']).next().unwrap_or_default();
     let fitting = [next, path].into_iter().map(url).find(|url| url.len() <= MAX_LOGIN_URL_BYTES);

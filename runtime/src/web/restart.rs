@@ -110,7 +110,13 @@ async fn restart(dashboard: &Dashboard, permit: &OperatorPermit, ip: Option<Stri
     dashboard.metrics.gateway_restart();
     dashboard.audit.write(record.with("ok", true).with("restart_id", id.as_str()));
     let grace_seconds = grace.as_secs();
-    tracing::warn!(principal = permit.name(), id, grace_seconds, ?overridden, "gateway restart requested");
+    tracing::warn!(
+        principal = permit.name(),
+        id,
+        grace_seconds,
+        overridden = overridden.join(", "),
+        "gateway restart requested"
+    );
 
     let mut body = json!({"ok": true, "restart_id": id});
     if !ignored.is_empty() {

@@ -5,7 +5,7 @@ use super::{
     Dashboard, account, door, drain, forward_auth, live, metrics, page, respond, restart, sessions, sign_in,
     status, whoami,
 };
-use crate::auth::{RESUME_PATH, VERIFY_PATH, WS_PATH};
+use crate::auth::{HANDOVER_PATH, RESUME_PATH, VERIFY_PATH, WS_PATH};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, delete, get, post};
 use axum::{Router, extract::DefaultBodyLimit};
@@ -36,6 +36,8 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/auth/callback",
     "/auth/password-login",
     "/auth/logout",
+    BACKCHANNEL_PATH,
+    HANDOVER_PATH,
     RESUME_PATH,
     "/api/auth/providers",
     "/api/auth/me",
@@ -48,6 +50,8 @@ pub const PEOPLE_PATHS: &[&str] = &[
     "/favicon.ico",
 ];
 
+/// Takes the logout tokens of a provider's identity provider.
+const BACKCHANNEL_PATH: &str = "/auth/backchannel/{provider}";
 /// Shows sessions, and ends many.
 const SESSIONS_PATH: &str = "/api/sessions";
 /// Ends one session.
@@ -68,6 +72,9 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
         ("/auth/callback", get(sign_in::callback).head(respond::method_not_allowed)),
         ("/auth/password-login", post(sign_in::password_login)),
         ("/auth/logout", post(sign_in::logout)),
+        (BACKCHANNEL_PATH, post(sign_in::backchannel)),
+        // As for the callback: a link checker must not spend a ticket.
+        (HANDOVER_PATH, get(sign_in::arrive).head(respond::method_not_allowed)),
         (VERIFY_PATH, any(forward_auth::verify)),
         (RESUME_PATH, get(forward_auth::resume)),
         ("/api/auth/providers", get(account::providers)),

@@ -3,6 +3,7 @@
 use super::authority::Authority;
 use super::client::{Client, TrustedProxies, Way, peer_of};
 use super::guard::{HostPolicy, host_header};
+use crate::listen::OverTls;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use std::borrow::Cow;
@@ -49,7 +50,8 @@ enum Origin {
 pub(super) struct Reached {
     /// `Host`, or what a trusted proxy says that it was.
     pub(super) authority: Option<Authority>,
-    /// `None`: plain HTTP arrived here, and what stands in front is not known.
+    /// Is the browser on https? What a trusted proxy says counts before the connection that arrived here. `None`: plain HTTP
+    /// arrived here, and what stands in front is not known.
     pub(super) https: Option<bool>,
     /// Is the other end of the connection a trusted proxy?
     pub(super) is_proxied: bool,
@@ -71,8 +73,9 @@ impl Sites {
         let authority = named.or_else(|| host_header(request.headers()));
         // Where there are trusted proxies, another peer's connection is what it looks like.
         let is_plain = !is_proxied && !self.proxies.is_empty();
-        let https = said.https.or(is_plain.then_some(false));
-        if !is_proxied && self.public.is_none() {
+        let is_over_tls = request.extensions().get::<OverTls>().is_some();
+        let https = said.https.or(is_over_tls.then_some(true)).or(is_plain.then_some(false));
+        if !is_proxied && !is_over_tls && self.public.is_none() {
             warn_of_lost_scheme(request);
         }
         let site = self.site(https, authority.clone(), request, is_proxied);
@@ -159,6 +162,14 @@ impl Site {
             Origin::Requested(authority) => {
                 authority.clone().map(|authority| authority.origin(self.https).to_string())
             }
+        }
+    }
+
+    /// Scheme, host and port of `public_url`, where there is one.
+    pub(super) fn public_origin(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Configured(origin) => Some(origin),
+            Origin::Requested(_) => None,
         }
     }
 

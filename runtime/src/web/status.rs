@@ -194,7 +194,7 @@ pub(super) async fn readyz(
         report.as_ref().is_some_and(|report| report.state == ProviderState::Quarantined)
     };
     let quarantined = reports.iter().filter(|(_, report)| is_quarantined(report)).count();
-    let mut providers = json!({"loaded": reports.len(), "loading": serving.loading, "refused": serving.refused, "quarantined": quarantined});
+    let mut providers = json!({"loaded": reports.len(), "loading": serving.loading, "refused": serving.refused.len(), "quarantined": quarantined});
     let is_local = dashboard.page.is_local() && context.outside.is_none();
     if permit.is_some() || is_local {
         let detail = |(provider, report): &(&Registered, Option<HealthReport>)| json!({"name": provider.name, "component": provider.component, "health": report});

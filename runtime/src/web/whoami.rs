@@ -1,5 +1,6 @@
 //! Who the caller is, and the permit that handlers take.
 
+use super::excerpt::excerpt;
 use super::respond;
 use crate::auth::{Caller, OperatorPermit, Permit, Role};
 use axum::Json;
@@ -35,7 +36,11 @@ impl<S: Sync> FromRequestParts<S> for Operator {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let Permitted(permit) = Permitted::from_request_parts(parts, state).await?;
         let Some(operator) = permit.to_operate() else {
-            tracing::info!(path = parts.uri.path(), user = permit.name(), "refused: not an operator");
+            tracing::info!(
+                path = excerpt(parts.uri.path()),
+                user = permit.name(),
+                "refused: not an operator"
+            );
             return Err(respond::needs_role(Role::Operator));
         };
         Ok(Self(operator))

@@ -1,14 +1,18 @@
 // A real, certified provider (npm oidc-provider) for black-box tests. 127.0.0.1 only, all in memory.
-//   PORT=0 ALG=RS256|ES256|EdDSA TTL=300 REDIRECT_URIS=http://127.0.0.1:8080/auth/callback/x node idp.mjs
+//   PORT=0 ALG=RS256|PS256|ES256|ES384|EdDSA TTL=300 REDIRECT_URIS=http://127.0.0.1:8080/auth/callback/x node idp.mjs
+//   CLAIMS=userinfo: the ID token has `sub` alone. TLS=1: https, with a certificate of tests/certificates/authority.pem.
 // stdout: one line "IDP_READY port=N". Everything else goes to stderr.
 import http from 'node:http';
+import https from 'node:https';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 console.info = console.warn = console.log = () => {};      // oidc-provider's notices would go to stdout
 const { default: Provider } = await import('oidc-provider');
 
 const env = process.env;
 const ALG = env.ALG || 'RS256', TTL = Number(env.TTL || 300);
 const CLIENT = env.CLIENT_ID || 'portcullis', SECRET = env.CLIENT_SECRET || 's3cret-of-the-client';
+const SCOPES = ['openid', 'email', 'profile', 'groups', 'offline_access'];
 let redirectUris = (env.REDIRECT_URIS || 'http://127.0.0.1:8080/callback').split(',').map((s) => s.trim()).filter(Boolean);
 
 // login -> password; EXTRA_USERS=grace:hopper,alan:turing adds more
@@ -22,7 +26,10 @@ const extraClaims = {};                                     // PUT /test/users/<
 // ---- keys
 let keyNo = 0;
 function newKey() {
-  const kinds = { RS256: ['rsa', { modulusLength: 2048 }], ES256: ['ec', { namedCurve: 'P-256' }], EdDSA: ['ed25519', {}] };
+  const kinds = {
+    RS256: ['rsa', { modulusLength: 2048 }], PS256: ['rsa', { modulusLength: 2048 }],
+    ES256: ['ec', { namedCurve: 'P-256' }], ES384: ['ec', { namedCurve: 'P-384' }], EdDSA: ['ed25519', {}],
+  };
   if (!kinds[ALG]) throw new Error(`ALG ${ALG} not supported`);
   const { privateKey } = generateKeyPairSync(...kinds[ALG]);
   return { ...privateKey.export({ format: 'jwk' }), kid: `${ALG.toLowerCase()}-k${++keyNo}`, alg: ALG, use: 'sig' };
@@ -54,6 +61,7 @@ class Adapter {
 const zero = () => ({ authorization: 0, token_authorization_code: 0, token_refresh_token: 0, token_other: 0, revocation: 0,
   jwks: 0, discovery: 0, userinfo: 0, end_session: 0, token_errors: 0, login_refused: 0, login_ok: 0 });
 let counts = zero(), slowMs = 0, seen = {};
+let tokenPath = '/token', signOut = {};                     // POST /test/move-token, POST /test/sign-out
 const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 const esc = (s) => String(s).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const cookieKeys = [randomBytes(24).toString('hex')];
@@ -66,16 +74,20 @@ function build(issuer) {
     clients: [{
       client_id: CLIENT, client_secret: SECRET, redirect_uris: redirectUris,
       grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
-      token_endpoint_auth_method: 'client_secret_basic', id_token_signed_response_alg: ALG,
+      token_endpoint_auth_method: 'client_secret_basic', id_token_signed_response_alg: ALG, ...signOut,
     }],
+    enabledJWA: { idTokenSigningAlgValues: [ALG] },
+    routes: { token: tokenPath },
+    // Without the dispatcher, which refuses every address of this machine: back-channel sign-outs go to the dashboard.
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     responseTypes: ['code'],
-    scopes: ['openid', 'email', 'profile', 'offline_access'],
-    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'],
+    scopes: SCOPES,
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'], groups: ['groups'],
       ...(env.EXTRA_CLAIMS ? { openid: ['sub', ...env.EXTRA_CLAIMS.split(',')] } : {}) },
-    conformIdTokenClaims: false,                            // email/name go into the ID token itself
+    conformIdTokenClaims: env.CLAIMS === 'userinfo',        // false: email and name go into the ID token itself
     pkce: { required: () => true },                         // v9 knows S256 only
     features: { devInteractions: { enabled: false }, revocation: { enabled: true, allowedPolicy: () => true },
-      userinfo: { enabled: true }, rpInitiatedLogout: { enabled: true } },
+      userinfo: { enabled: true }, rpInitiatedLogout: { enabled: true }, backchannelLogout: { enabled: true } },
     issueRefreshToken: () => true,                          // also without offline_access
     expiresWithSession: () => false,
     rotateRefreshToken: true,
@@ -91,7 +103,7 @@ function build(issuer) {
       const old = id && (env.GRANT !== 'new' || oidc.result?.consent) && await oidc.provider.Grant.find(id);
       const g = old && old.accountId === oidc.session.accountId ? old
         : new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
-      g.addOIDCScope('openid email profile offline_access');
+      g.addOIDCScope(SCOPES.join(' '));
       await g.save();
       return g;
     },
@@ -130,7 +142,7 @@ async function interaction(req, res, uid) {
   try { d = await provider.interactionDetails(req, res); } catch (e) { return html(res, 400, `interaction: ${esc(e.message)} ${esc(e.error_description || '')}`); }
   if (d.prompt.name !== 'login') {                          // prompt=consent: grant and go on, no page
     const grant = (d.grantId && await provider.Grant.find(d.grantId)) || new provider.Grant({ accountId: d.session.accountId, clientId: d.params.client_id });
-    grant.addOIDCScope('openid email profile offline_access');
+    grant.addOIDCScope(SCOPES.join(' '));
     return provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true });
   }
   if (req.method === 'GET') return html(res, 200, form(uid));
@@ -156,6 +168,16 @@ async function admin(req, res, u) {
     provider = build(provider.issuer); callback = provider.callback();
     return json(res, 200, { redirect_uris: redirectUris });
   }
+  if (route === 'POST /test/move-token') {                  // the token endpoint; nothing is left at the old address
+    tokenPath = `/moved/${Date.now()}/token`;
+    provider = build(provider.issuer); callback = provider.callback();
+    return json(res, 200, { token: tokenPath });
+  }
+  if (route === 'POST /test/sign-out') {                    // body: client metadata for sign-outs, as JSON
+    signOut = JSON.parse(await body(req));
+    provider = build(provider.issuer); callback = provider.callback();
+    return json(res, 200, signOut);
+  }
   if (route === 'POST /test/revoke-all') {                  // forget all sessions, grants and tokens
     const n = store.size; store.clear(); grantMembers.clear(); uidIndex.clear(); return json(res, 200, { forgotten: n });
   }
@@ -164,7 +186,10 @@ async function admin(req, res, u) {
   return json(res, 404, { error: 'no such test endpoint' });
 }
 
-const server = http.createServer((req, res) => {
+const certificate = (name) => readFileSync(new URL(`../../certificates/${name}`, import.meta.url));
+const listen = (serve) => env.TLS
+  ? https.createServer({ cert: certificate('good.pem'), key: certificate('server.key') }, serve) : http.createServer(serve);
+const server = listen((req, res) => {
   const u = new URL(req.url, 'http://x');
   const m = /^\/interaction\/([\w-]+)$/.exec(u.pathname);
   const job = u.pathname.startsWith('/test/') ? admin(req, res, u) : m ? interaction(req, res, m[1]) : callback(req, res);
@@ -172,7 +197,7 @@ const server = http.createServer((req, res) => {
 });
 server.listen(Number(env.PORT || 0), '127.0.0.1', () => {
   const { port } = server.address();
-  provider = build(`http://127.0.0.1:${port}`); callback = provider.callback();
+  provider = build(`${env.TLS ? 'https' : 'http'}://127.0.0.1:${port}`); callback = provider.callback();
   process.stdout.write(`IDP_READY port=${port}\n`);
 });
 for (const s of ['SIGTERM', 'SIGINT']) process.on(s, () => process.exit(0));

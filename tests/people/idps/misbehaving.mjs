@@ -11,7 +11,8 @@ const MODES = ['ok', 'wrong_nonce', 'wrong_iss_in_token', 'wrong_iss_param', 'wr
   // beyond the list asked for
   'no_nonce', 'no_iss_param', 'no_exp', 'no_sub', 'future_iat', 'not_yet_valid', 'aud_array', 'aud_array_wrong_azp', 'no_kid', 'unknown_kid_same_key', 'jwk_in_header',
   'wrong_state', 'no_state', 'access_denied', 'jwks_500', 'jwks_empty', 'discovery_wrong_issuer', 'discovery_slow', 'token_redirect', 'token_huge',
-  'token_401', 'token_empty', 'no_refresh_token', 'refresh_other_sub', 'refresh_invalid_grant', 'refresh_no_rotation', 'userinfo_other_sub', 'revoke_500', 'email_unverified', 'hostile_claims', 'next_second'];
+  'token_401', 'token_empty', 'no_refresh_token', 'refresh_other_sub', 'refresh_invalid_grant', 'refresh_no_rotation', 'userinfo_other_sub', 'revoke_500', 'email_unverified', 'hostile_claims', 'next_second',
+  'sub_only', 'token_moved', 'long_refresh_token', 'hostile_sub', 'refresh_invalid_request'];
 let mode = 'ok', issuer;
 const b64 = (x) => Buffer.from(typeof x === 'string' || Buffer.isBuffer(x) ? x : JSON.stringify(x)).toString('base64url');
 const rnd = () => randomBytes(24).toString('base64url'), now = () => Math.floor(Date.now() / 1000), sleep = (ms) => new Promise((r) => setTimeout(r, ms));
@@ -44,6 +45,8 @@ function idToken(nonce, isRefresh) {
     case 'future_iat': c.iat = t + 86400; c.exp = c.iat + TTL; break;
     case 'not_yet_valid': c.nbf = t + 86400; break;
     case 'refresh_other_sub': if (isRefresh) c.sub = 'mallory'; break;
+    case 'sub_only': case 'userinfo_other_sub': for (const name in user) if (name !== 'sub') delete c[name]; break;
+    case 'hostile_sub': c.sub = 'x'.repeat(300); break;
     case 'email_unverified': c.email_verified = false; break;
     case 'hostile_claims': c.name = '<script>alert(1)</script>"\'&\u202e'; c.email = 'a\r\nX-Injected: 1@example.test'; break;
     case 'unknown_kid': h.kid = 'no-such-kid'; k = stranger.privateKey; break;
@@ -63,7 +66,7 @@ function idToken(nonce, isRefresh) {
   return `${s}.${sig.toString('base64url')}`;
 }
 function issue(g, isRefresh, keepRefresh) {
-  const at = rnd(), rt = keepRefresh || rnd();
+  const at = rnd(), rt = keepRefresh || rnd() + (mode === 'long_refresh_token' ? 'x'.repeat(5000) : '');
   access.set(at, { family: g.family, exp: now() + TTL });
   if (mode !== 'no_refresh_token') refresh.set(rt, { ...g, used: false });
   return { access_token: at, token_type: 'Bearer', expires_in: TTL, scope: g.scope,
@@ -103,6 +106,7 @@ async function token(req, res) {
   }
   if (gt === 'refresh_token') {
     const r = refresh.get(f.refresh_token);
+    if (mode === 'refresh_invalid_request') return no(400, 'invalid_request', 'no');
     if (mode === 'refresh_invalid_grant' || !r || dead.has(r.family)) return no(400, 'invalid_grant', 'unknown or revoked refresh token');
     if (mode === 'refresh_no_rotation') return json(res, 200, issue(r, true, f.refresh_token));
     if (r.used) { dead.add(r.family); return no(400, 'invalid_grant', 'refresh token already used: family revoked'); }
@@ -119,7 +123,7 @@ async function handle(req, res) {
       counts.discovery++;
       if (mode === 'discovery_500') return raw(res, 500, 'no discovery today');
       if (mode === 'discovery_slow') await sleep(SLOW_MS);
-      return json(res, 200, { issuer: mode === 'discovery_wrong_issuer' ? 'https://accounts.evil.example' : issuer, authorization_endpoint: `${issuer}/authorize`, token_endpoint: `${issuer}/token`,
+      return json(res, 200, { issuer: mode === 'discovery_wrong_issuer' ? 'https://accounts.evil.example' : issuer, authorization_endpoint: `${issuer}/authorize`, token_endpoint: `${issuer}${mode === 'token_moved' ? '/v2' : ''}/token`,
         jwks_uri: `${issuer}/jwks`, userinfo_endpoint: `${issuer}/userinfo`, revocation_endpoint: `${issuer}/revoke`,
         response_types_supported: ['code'], response_modes_supported: ['query'], grant_types_supported: ['authorization_code', 'refresh_token'], subject_types_supported: ['public'],
         id_token_signing_alg_values_supported: ['RS256'], token_endpoint_auth_methods_supported: ['client_secret_basic'], code_challenge_methods_supported: ['S256'],
@@ -143,7 +147,8 @@ async function handle(req, res) {
       if (mode !== 'no_iss_param') p.set('iss', mode === 'wrong_iss_param' ? 'https://accounts.evil.example' : issuer);
       return raw(res, 302, '', { location: to.href });
     }
-    case 'POST /token': return token(req, res);
+    case 'POST /token': return mode === 'token_moved' ? raw(res, 404, 'not found') : token(req, res);
+    case 'POST /v2/token': return token(req, res);
     case 'GET /userinfo': {
       counts.userinfo++;
       const a = access.get((req.headers.authorization || '').replace(/^Bearer /i, ''));

@@ -11,9 +11,10 @@ use super::refresh::Refresher;
 use super::sessions::Sessions;
 use super::ticket::{TicketHolder, Tickets};
 use super::{
-    Access, BearerToken, CutOff, Denial, KnownSession, KnownSessions, PresentedSession, Registry, Required,
-    SecretDigest, SessionId, TokenRoutes, Whose, safe_target,
+    Access, BearerToken, CutOff, Denial, KnownSession, KnownSessions, PresentedSession, ProviderName,
+    Registry, Required, SecretDigest, Session, SessionId, TokenRoutes, Whose, safe_target,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -104,6 +105,22 @@ impl People {
         (cut_off, ended)
     }
 
+    /// The sessions of a provider whose tokens this process holds: for an open page, for a ticket, or for requests that share
+    /// a refresh. Each has its newest token. A session whose token has ended by `now`, in seconds since the Unix epoch, is left
+    /// out: nothing comes through with it.
+    pub fn held(&self, provider: &ProviderName, now: u64) -> Vec<Arc<Session>> {
+        let mut newest = HashMap::<SessionId, Arc<Session>>::new();
+        let all = [self.sessions.followed(), self.tickets.sessions(), self.refresher.renewed()];
+        let good = |session: &Arc<Session>| session.provider == *provider && session.claims.expires_at > now;
+        for session in all.into_iter().flatten().filter(good) {
+            let known = newest.entry(session.id.clone()).or_insert_with(|| session.clone());
+            if session.claims.expires_at > known.claims.expires_at {
+                *known = session;
+            }
+        }
+        newest.into_values().collect()
+    }
+
     /// Takes sessions off the list that a request added again while they were ended.
     pub fn forget_ended(&self) {
         self.known.remove(|known| self.sessions.is_over(&known.facts()));
@@ -134,6 +151,11 @@ pub const RESUME_PATH: &str = "/auth/resume";
 /// The web socket: its ticket lets it in.
 pub const WS_PATH: &str = "/api/ws";
 
+/// Where a sign-in that was begun at another host of the dashboard arrives.
+pub const HANDOVER_PATH: &str = "/auth/handover";
+/// What the path begins with to which an identity provider sends its logout tokens. The provider's name follows.
+pub const BACKCHANNEL: &str = "/auth/backchannel/";
+
 /// Open whatever the bind. Exact paths, never prefixes of names.
 const PUBLIC: &[&str] = &[
     "/login",
@@ -141,6 +163,7 @@ const PUBLIC: &[&str] = &[
     "/auth/callback",
     "/auth/password-login",
     "/auth/logout",
+    HANDOVER_PATH,
     "/api/auth/providers",
     "/api/status",
     "/healthz",
@@ -260,7 +283,9 @@ fn refuse_native(judgement: &mut Judgement) {
 }
 
 fn is_public(path: &str) -> bool {
-    PUBLIC.contains(&path) || path.starts_with("/assets/")
+    let is_backchannel =
+        path.strip_prefix(BACKCHANNEL).is_some_and(|name| !name.is_empty() && !name.contains('/'));
+    PUBLIC.contains(&path) || path.starts_with("/assets/") || is_backchannel
 }
 
 fn has_bearer(facts: &RequestFacts<'_>) -> bool {
@@ -286,6 +311,7 @@ fn presents(expected: &SecretDigest, facts: &RequestFacts<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::session::tests::a_session;
     use super::*;
     use crate::auth::{DenialStatus, Scope};
     use futures_util::FutureExt;
@@ -315,6 +341,32 @@ mod tests {
             Decision::Refused(denial) => Some(denial.status),
             _ => None,
         }
+    }
+
+    #[test]
+    fn held_sessions_are_those_of_the_provider_with_their_newest_token() {
+        let people = People::new(PeopleGate::Sessions);
+        let [ada, bob] = ["ada", "bob"].map(|user| Arc::new(a_session(user)));
+        let mut renewed = ada.without_refresh_token();
+        renewed.claims.expires_at += 100;
+        let renewed = Arc::new(renewed);
+        let _pages = [&ada, &renewed].map(|session| people.sessions.follow(session));
+        let holder = TicketHolder::Person(bob.clone());
+        people.tickets.mint(holder, Instant::now()).unwrap();
+
+        let held = |provider: &str, now| {
+            let held = people.held(&ProviderName::new(provider).unwrap(), now);
+            let mut held: Vec<_> = held
+                .iter()
+                .map(|session| (session.claims.user_id.clone(), session.claims.expires_at))
+                .collect();
+            held.sort();
+            held
+        };
+        let (first, last) = (bob.claims.expires_at, renewed.claims.expires_at);
+        assert_eq!(held("basic", 0), [("ada".to_owned(), last), ("bob".to_owned(), first)]);
+        assert_eq!(held("basic", first), [("ada".to_owned(), last)]);
+        assert!(held("other", 0).is_empty());
     }
 
     #[test]
@@ -358,7 +410,17 @@ mod tests {
     #[test]
     fn without_a_session_only_public_paths_answer() {
         let gate = gate(PeopleGate::Sessions);
-        for path in ["/", "/sessions", "/loginx", "/api/auth/me", "/metrics", "/assets", "/nothing"] {
+        for path in [
+            "/",
+            "/sessions",
+            "/loginx",
+            "/auth/backchannel/",
+            "/auth/backchannel/a/b",
+            "/api/auth/me",
+            "/metrics",
+            "/assets",
+            "/nothing",
+        ] {
             assert_eq!(status(&decide(&gate, path, &[], &["x"])), Some(DenialStatus::Unauthorized), "{path}");
         }
     }

@@ -16,6 +16,7 @@ use action::{Action, Done};
 use anyhow::Result;
 use clap::Args;
 use failure::Failure;
+use portcullis::config::DashboardConfig;
 use progress::Progress;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -84,12 +85,13 @@ fn fail(failure: &Failure, json: bool) -> ExitCode {
     ExitCode::from(failure.kind.exit_code())
 }
 
-/// Where a dashboard that binds this host is reached from this machine.
-pub(super) fn local_url(host: &str, port: u16) -> String {
-    match host {
-        "0.0.0.0" => format!("http://127.0.0.1:{port}"),
-        "::" => format!("http://[::1]:{port}"),
-        host if host.contains(':') => format!("http://[{host}]:{port}"),
-        host => format!("http://{host}:{port}"),
+/// Where the dashboard of this configuration is reached from this machine. `port` is the one that it bound.
+pub(super) fn local_url(dashboard: &DashboardConfig, port: u16) -> String {
+    let scheme = if dashboard.tls.is_some() { "https" } else { "http" };
+    match dashboard.host.as_str() {
+        "0.0.0.0" => format!("{scheme}://127.0.0.1:{port}"),
+        "::" => format!("{scheme}://[::1]:{port}"),
+        host if host.contains(':') => format!("{scheme}://[{host}]:{port}"),
+        host => format!("{scheme}://{host}:{port}"),
     }
 }

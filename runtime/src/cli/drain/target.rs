@@ -38,7 +38,7 @@ impl Target {
                     true => Failure::usage(format!("{error:#}")),
                     false => Failure::failed(format!("{error:#}")),
                 })?;
-                let url = local_url(&config.dashboard.host, config.dashboard.port);
+                let url = local_url(&config.dashboard, config.dashboard.port);
                 let gateway = LocalGateway {
                     url: format!("http://{}", config.gateway.listen),
                     api_key: common.load_for_gateway().ok().and_then(|view| view.gateway.api_key),

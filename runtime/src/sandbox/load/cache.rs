@@ -127,7 +127,11 @@ fn make_private(folder: &Path) -> io::Result<()> {
     check_private(folder)
 }
 
-fn check_private(folder: &Path) -> io::Result<()> {
+/// Checks that a folder of compiled components can be trusted: it belongs to this user alone.
+///
+/// # Errors
+/// It cannot be looked at, is no folder, belongs to another user, or has another mode than 0700.
+pub fn check_private(folder: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(folder)?;
     let ours = rustix::process::geteuid().as_raw();
     if !found.is_dir() || found.uid() != ours || found.mode() & 0o777 != PRIVATE {

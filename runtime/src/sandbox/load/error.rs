@@ -118,6 +118,31 @@ pub enum LoadError {
     Useless,
 }
 
+impl LoadError {
+    /// The reason as one word, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "unreadable",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotWasm
+            | Self::RustLibrary
+            | Self::CoreModule
+            | Self::Preview1Module
+            | Self::NotAProvider { .. } => "not_a_provider",
+            Self::DigestDiffers { .. } => "digest_differs",
+            Self::Unloadable(_) => "unloadable",
+            Self::OverLimit { .. } => "over_limit",
+            Self::UnknownContract { .. } => "unknown_contract",
+            Self::NotGranted { .. } => "not_granted",
+            Self::Unfit(_) => "unfit",
+            Self::BadSettings(_) => "bad_settings",
+            Self::Faulted(_) | Self::FailedSelfCheck(_) => "faulted",
+            Self::AcceptsAnything => "accepts_anything",
+            Self::Useless => "useless",
+        }
+    }
+}
+
 /// Why a component cannot be made into native code. The compiler's process says it, so it can be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Unloadable {

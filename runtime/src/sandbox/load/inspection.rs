@@ -121,6 +121,11 @@ impl Inspection {
         self.exports("refresh")
     }
 
+    /// Does it sign people out together with its identity provider?
+    pub fn signs_out(&self) -> bool {
+        self.exports("sign-out")
+    }
+
     /// Is it a provider, of which version of the contract, and is it granted everything that it imports?
     pub(in crate::sandbox) fn check(
         &self,

@@ -20,6 +20,7 @@ mod inspection;
 mod source;
 mod survey;
 
+pub use cache::check_private;
 pub use child::{ChildLimits, run_compiler};
 pub use compiler::CompilerProcess;
 pub(super) use compiler::{Code, Compilers};

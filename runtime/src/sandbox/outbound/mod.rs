@@ -6,6 +6,7 @@ mod report;
 mod resolver;
 mod tls;
 
+pub use resolver::address_not_granted;
 pub(super) use tls::PublicTls;
 
 use self::cause::Cause;

@@ -57,9 +57,8 @@ impl Service<Name> for GuardedResolver {
             if found.is_empty() {
                 return Err(not_found(&"it has no address"));
             }
-            let networks = networks_of(&grants, name.as_str());
-            match found.iter().find(|address| !may_lead_to(address, &networks)) {
-                Some(address) => Err(io::Error::other(PrivateAddress { address: address.ip() })),
+            match address_not_granted(&grants, name.as_str(), &found) {
+                Some(address) => Err(io::Error::other(PrivateAddress { address })),
                 None => Ok(found.into_iter()),
             }
         })
@@ -68,6 +67,12 @@ impl Service<Name> for GuardedResolver {
 
 fn not_found(why: &dyn std::fmt::Display) -> io::Error {
     io::Error::other(NameNotFound(words(why)))
+}
+
+/// Returns the first of a name's addresses that the grants do not let a provider call. `None`: it may call all of them.
+pub fn address_not_granted(grants: &[HttpGrant], name: &str, found: &[SocketAddr]) -> Option<IpAddr> {
+    let networks = networks_of(grants, name);
+    found.iter().find(|address| !may_lead_to(address, &networks)).map(SocketAddr::ip)
 }
 
 /// Where beside the public Internet a granted name may lead. `localhost` is this machine by definition

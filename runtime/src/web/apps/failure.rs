@@ -139,7 +139,10 @@ impl Failure {
                         p.alert role="alert" { (sentence) }
                     }
                 };
-                let page = Page { title: "No answer · Portcullis", insecure: false, script: None };
+                let page =
+                    Page {
+                        title: "No answer · Portcullis", insecure: false, script: None, signs_out: false
+                    };
                 respond_with(status, &page, &body)
             }
         };

@@ -204,7 +204,7 @@ fn head_of(dashboard: &Dashboard, passed: &Passed<'_>, request: &Request, is_soc
             headers.insert(name, value.clone());
         }
     }
-    let outer = context.site.origin();
+    let outer = context.origin();
     let rewriting = Rewriting { outer: outer.as_deref(), prefix: &context.site.prefix, inner: &app.origin };
     // The guard has checked the origin of these.
     let is_same_origin = !request.method().is_safe() || is_socket;
@@ -284,7 +284,7 @@ fn clean(
     }
     remove_of_the_connection(headers);
     remove_colliding_cookies(headers, |name| dashboard.sealer.owns(name));
-    let outer = context.site.origin();
+    let outer = context.origin();
     Rewriting { outer: outer.as_deref(), prefix: &context.site.prefix, inner: &app.origin }.answer(headers);
     axum::http::Response::from_parts(parts, body)
 }

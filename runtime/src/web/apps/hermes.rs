@@ -171,7 +171,7 @@ pub(super) async fn status(
     headers: &HeaderMap,
 ) -> Response {
     let cookies = match dashboard.page.auth_required {
-        true => gate_layer::good_session(dashboard, headers, context).await,
+        true => gate_layer::good_session(dashboard, headers, context).await.map(|good| good.cookies),
         false => context.outside.is_none().then(Vec::new),
     };
     let token = match (&app.token, &cookies) {

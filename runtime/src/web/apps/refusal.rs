@@ -52,6 +52,6 @@ fn not_allowed(app: &App, site: &Site) -> Response {
             }
         }
     };
-    let page = Page { title: "No access · Portcullis", insecure: false, script: None };
+    let page = Page { title: "No access · Portcullis", insecure: false, script: None, signs_out: true };
     respond_with(StatusCode::FORBIDDEN, &page, &body)
 }

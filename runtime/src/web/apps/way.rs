@@ -15,7 +15,7 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 /// The way of a request. What a trusted proxy wrote of the addresses before it stays.
 pub(super) fn headers_of(request: &Request, context: &Context) -> HeaderMap {
     let site = &context.site;
-    let origin = site.origin();
+    let origin = context.origin();
     let host = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
     let proto = if site.https { "https" } else { "http" };
     let peer = peer_of(request);

@@ -1,7 +1,7 @@
 //! The gate that requests pass now. A reload puts another in its place; who is on the way through the old one
 //! goes on there to the end.
 
-use crate::auth::Gate;
+use crate::auth::{Gate, ProviderName};
 use crate::web::AppTable;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -15,12 +15,21 @@ pub struct Serving {
     pub gate: Gate,
     /// The applications behind it.
     pub apps: Arc<AppTable>,
-    /// Configured providers that were refused.
-    pub refused: usize,
+    /// Configured providers that were not loaded.
+    pub refused: Vec<RefusedProvider>,
     /// Configured providers that are still being loaded.
     pub loading: usize,
     /// Whether the dashboard is ready: the providers are loaded, or have been given enough time.
     pub is_ready: bool,
+}
+
+/// A configured provider that was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedProvider {
+    /// Its configured name.
+    pub name: ProviderName,
+    /// The reason as one word.
+    pub reason: &'static str,
 }
 
 /// The present [`Serving`].
@@ -96,7 +105,7 @@ mod tests {
         let people = Arc::new(People::new(PeopleGate::ProcessToken(SecretDigest::of(b""))));
         let registry = Registry::new(Vec::new()).unwrap();
         let gate = Gate::new(TokenRoutes::default(), registry, people);
-        Serving { gate, apps: Arc::default(), refused: 0, loading, is_ready: loading == 0 }
+        Serving { gate, apps: Arc::default(), refused: Vec::new(), loading, is_ready: loading == 0 }
     }
 
     fn within(milliseconds: u64) -> Instant {

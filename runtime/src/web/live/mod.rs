@@ -6,5 +6,5 @@ mod socket;
 
 pub(super) use feed::Moment;
 pub use feed::{Feed, FeedSources};
-pub use gate::{Live, Serving};
+pub use gate::{Live, RefusedProvider, Serving};
 pub(super) use socket::socket;

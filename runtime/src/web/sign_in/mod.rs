@@ -1,7 +1,9 @@
 //! How people sign in and out. State, nonce, PKCE verifier, cookies and the throttle are the host's; a provider only
 //! checks a password, builds a URL, or redeems a code.
 
+mod backchannel;
 mod device;
+mod handover;
 mod notice;
 mod page;
 mod password;
@@ -10,6 +12,8 @@ mod sign_out;
 mod targets;
 mod under_way;
 
+pub(super) use backchannel::backchannel;
+pub(super) use handover::arrive;
 pub(super) use page::login;
 pub(super) use password::password_login;
 pub(super) use redirect::{callback, start};
@@ -25,6 +29,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use governor::clock::DefaultClock;
+use handover::Handovers;
 use notice::Notice;
 use page::Typed;
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +38,8 @@ use targets::Targets;
 
 /// The longest that a sign-in waits for its provider, whatever deadline that one has.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Under this name the name of a person who may not enter is sealed, in the query of the sign-in page.
+const PERSON: &str = "person";
 /// The reason of a sign-in that failed because the host cannot use what the provider says of the person.
 const UNUSABLE_CLAIM: &str = "unusable_claim";
 /// Sign-ins that came back, and must not come back again.
@@ -43,6 +50,7 @@ pub struct SignIns {
     throttle: Throttle<DefaultClock>,
     spent: Mutex<LastFew<String>>,
     targets: Targets,
+    handovers: Handovers,
 }
 
 impl Default for SignIns {
@@ -51,6 +59,7 @@ impl Default for SignIns {
             throttle: Throttle::new(DefaultClock::default()),
             spent: Mutex::new(LastFew::new(MAX_SPENT)),
             targets: Targets::default(),
+            handovers: Handovers::default(),
         }
     }
 }
@@ -92,6 +101,15 @@ impl Failure {
         Self { notice, ..self }
     }
 
+    /// The name of a person who is known and may not enter.
+    fn denied_person(&self) -> Option<&str> {
+        match (self.notice, &self.person) {
+            (Notice::Denied, _) => self.account.as_deref(),
+            (Notice::NoRole, Some((user_id, email))) => Some(if email.is_empty() { user_id } else { email }),
+            _ => None,
+        }
+    }
+
     /// The host cannot use what the provider says of the person.
     fn unusable(why: String) -> Self {
         Self::new(UNUSABLE_CLAIM, why).with_notice(Notice::Unusable)
@@ -116,14 +134,20 @@ pub(super) fn now() -> u64 {
     since_epoch().as_secs()
 }
 
-/// Opens a session for a person who has a role, and audits it. Returns its cookies. `sent` are those of the request.
+/// A session that was opened.
+struct Opened {
+    session: Session,
+    cookies: Vec<HeaderValue>,
+}
+
+/// Opens a session for a person who has a role, and audits it. `sent` are those of the request.
 fn open_session(
     dashboard: &Dashboard,
     context: &Context,
     sent: &RequestCookies<'_>,
     by: &Registered,
     claims: SessionClaims,
-) -> Result<Vec<HeaderValue>, Failure> {
+) -> Result<Opened, Failure> {
     let serving = dashboard.live.now();
     if serving.gate.access().role_of(&by.name, &claims).is_none() {
         return Err(Failure::not_permitted(&claims));
@@ -138,14 +162,14 @@ fn open_session(
         failure.at_account(&session.claims.user_id)
     })?;
     people.known.saw(&session, Sighting { now: now(), address: context.ip(), user_agent: None });
-    dashboard.metrics.sign_in("success");
+    dashboard.metrics.sign_in(Some(&by.name), "success");
     tracing::info!(provider = %session.provider, user = session.claims.user_id, "signed in");
     let record = about(EventName::LoginSuccess, &session)
         .with("email", session.claims.email.as_str())
         .with("org_id", session.claims.org_id.as_str())
         .with("ip", context.ip());
     dashboard.audit.write(record);
-    Ok(cookies)
+    Ok(Opened { session, cookies })
 }
 
 /// A line about a session: who, and by which provider.
@@ -159,7 +183,7 @@ pub(super) fn about(event: EventName, session: &Session) -> Record {
 fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Registered>, failure: &Failure) {
     let Failure { reason, detail, account, person, .. } = failure;
     let name = provider.map(|provider| provider.name.as_str());
-    dashboard.metrics.sign_in(reason);
+    dashboard.metrics.sign_in(provider.map(|provider| &provider.name), reason);
     tracing::info!(provider = name, reason, detail, "sign-in failed");
     let record = Record::now(EventName::LoginFailure)
         .with("provider", name)
@@ -208,5 +232,6 @@ fn with_retry(wait: Duration, mut response: Response) -> Response {
 fn end_in_browser(dashboard: &Dashboard, context: &Context, sent: &RequestCookies<'_>) -> Vec<HeaderValue> {
     let mut cookies = dashboard.sealer.session_deletions(sent, &context.site);
     cookies.extend(under_way::end_all(&dashboard.sealer, sent, &context.site));
+    cookies.extend(handover::forget(dashboard, context, sent));
     cookies
 }

@@ -1,6 +1,7 @@
 //! What people read of a sign-in that came to nothing.
 
 use crate::auth::ProviderFault;
+use std::borrow::Cow;
 
 /// Why a person was not signed in, as far as they may know it. It travels to the sign-in page as one word of a fixed set, so a
 /// link cannot put text of its own on the page.
@@ -53,6 +54,20 @@ impl Notice {
     /// The notice of a word. An unknown word is a failure without a reason.
     pub(super) fn of_word(word: &str) -> Self {
         Self::ALL.into_iter().find(|notice| notice.word() == word).unwrap_or(Self::Failed)
+    }
+
+    /// The sentence, with the name of the person where one is known.
+    pub(super) fn sentence_for(self, person: Option<&str>) -> Cow<'static, str> {
+        match (self, person) {
+            (Self::Denied, Some(person)) => {
+                format!("{person} is signed in at the identity provider, but may not enter this dashboard. Ask its operator for access.")
+                    .into()
+            }
+            (Self::NoRole, Some(person)) => {
+                format!("{person} has no role on this dashboard. Ask its operator for access.").into()
+            }
+            _ => self.sentence().into(),
+        }
     }
 
     pub(super) fn sentence(self) -> &'static str {

@@ -5,10 +5,12 @@ use super::super::context::Context;
 use super::super::page::{Page, respond_with};
 use super::super::parameters::Parameters;
 use super::super::respond::QUERY_VALUE;
+use super::PERSON;
+use super::handover;
 use super::notice::Notice;
 use crate::auth::{Registered, safe_target};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use percent_encoding::utf8_percent_encode;
@@ -26,11 +28,18 @@ pub(super) struct Typed<'a> {
 pub(in crate::web) async fn login(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
+    headers: HeaderMap,
     parameters: Parameters,
 ) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
-    let message = parameters.only("failed").map(|word| Notice::of_word(word).sentence());
-    render(&dashboard, &context, &next, StatusCode::OK, message, None)
+    if let Some(response) = handover::fetch(&dashboard, &context, &headers, &parameters, &next) {
+        return response;
+    }
+    let notice = parameters.only("failed").map(Notice::of_word);
+    let person: Option<String> =
+        parameters.only(PERSON).and_then(|sealed| dashboard.sealer.open(PERSON, sealed));
+    let message = notice.map(|notice| notice.sentence_for(person.as_deref()));
+    render(&dashboard, &context, &next, StatusCode::OK, message.as_deref(), None)
 }
 
 /// The page, with a message about what went wrong before, and what was typed then.
@@ -60,7 +69,12 @@ pub(super) fn render(
             }
         }
     };
-    let page = Page { title: "Sign in · Portcullis", insecure: dashboard.page.insecure, script: None };
+    let page = Page {
+        title: "Sign in · Portcullis",
+        insecure: dashboard.page.insecure,
+        script: None,
+        signs_out: false,
+    };
     respond_with(status, &page, &body)
 }
 

@@ -167,15 +167,15 @@ async fn ask(
         return Err((Failure::new("no_passwords", ""), Outcome::NoSuchProvider));
     };
     match provider.check_password(username, password, deadline()).await {
-        Ok(PasswordVerdict::SignedIn(claims)) => {
-            open_session(dashboard, context, sent, by, claims).map_err(|failure| {
+        Ok(PasswordVerdict::SignedIn(claims)) => open_session(dashboard, context, sent, by, claims)
+            .map(|opened| opened.cookies)
+            .map_err(|failure| {
                 let outcome = match failure.notice {
                     Notice::NoRole => Outcome::NoRole,
                     notice => Outcome::Failed(notice),
                 };
                 (failure, outcome)
-            })
-        }
+            }),
         Ok(PasswordVerdict::Unusable(why)) => Err((Failure::unusable(why), Outcome::Unusable)),
         Ok(PasswordVerdict::InvalidCredentials) => {
             let detail = "the provider knows no such user with that password";

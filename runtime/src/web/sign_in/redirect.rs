@@ -4,13 +4,17 @@
 //! be checked (RFC 9207). A failure leads to the sign-in page, which says no more than the person may know.
 
 use super::super::context::Context;
-use super::super::gate_layer::good_session;
+use super::super::gate_layer::{GoodSession, good_session};
 use super::super::parameters::Parameters;
 use super::super::request_cookies::RequestCookies;
+use super::super::respond::QUERY_VALUE;
 use super::super::{Dashboard, respond, session_cookie};
+use super::handover::{self, Errand};
 use super::notice::Notice;
 use super::under_way::{self, SIGN_IN_SECONDS, UnderWay};
-use super::{Failure, deadline, fault, now, open_session, since_epoch, tell_failure, too_many};
+use super::{
+    Failure, Opened, PERSON, deadline, fault, now, open_session, since_epoch, tell_failure, too_many,
+};
 use crate::audit::{EventName, Record};
 use crate::auth::{CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, Registered, safe_target};
 use axum::extract::State;
@@ -19,6 +23,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::utf8_percent_encode;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -49,9 +54,26 @@ pub(in crate::web) async fn start(
     let Some(by) = serving.gate.registry().named_by(wanted).filter(redirects) else {
         return respond::error(StatusCode::NOT_FOUND, "not_found", "Not Found");
     };
-    match begin(&dashboard, &context, &RequestCookies::of(&headers), by, &next).await {
+    let sent = RequestCookies::of(&headers);
+    let errand = Errand::of(&dashboard, &parameters);
+    if context.elsewhere.is_some() && !errand.as_ref().is_some_and(|errand| errand.is_from(&context)) {
+        let asked = handover::ask(&dashboard, &context, &sent, by.name.as_str(), &next, false);
+        return asked.unwrap_or_else(|failure| {
+            tell_failure(&dashboard, &context, Some(by), &failure);
+            failed(&dashboard, &context, &next, &failure)
+        });
+    }
+    let errand = errand.filter(|_| context.elsewhere.is_none());
+    let renewed = match &errand {
+        None => Vec::new(),
+        Some(errand) => match without_asking(&dashboard, &context, &headers, by, errand, &next).await {
+            Ok(response) => return response,
+            Err(renewed) => renewed,
+        },
+    };
+    let mut response = match begin(&dashboard, &context, &sent, by, errand, &next).await {
         Ok((url, cookies)) => {
-            dashboard.metrics.sign_in("start");
+            dashboard.metrics.sign_in(Some(&by.name), "start");
             let record = Record::now(EventName::LoginStart)
                 .with("provider", by.name.as_str())
                 .with("component", by.component.as_deref())
@@ -63,9 +85,36 @@ pub(in crate::web) async fn start(
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, Some(by), &failure);
-            failed(&context, &next, failure.notice)
+            failed(&dashboard, &context, &next, &failure)
         }
+    };
+    session_cookie::set(response.headers_mut(), renewed);
+    response
+}
+
+/// The answer to a browser that needs a session at another host, if the person need not be asked or must not be. Otherwise the
+/// person signs in, and the error is what the answer sets for the session of another provider, which may have been refreshed.
+async fn without_asking(
+    dashboard: &Dashboard,
+    context: &Context,
+    headers: &HeaderMap,
+    by: &Registered,
+    errand: &Errand,
+    next: &str,
+) -> Result<Response, Vec<HeaderValue>> {
+    let renewed = match good_session(dashboard, headers, context).await {
+        Some(GoodSession { session, cookies }) if session.provider == by.name => {
+            return Ok(handover::hand_over(dashboard, context, errand, &session, next, cookies));
+        }
+        Some(GoodSession { cookies, .. }) => cookies,
+        None => Vec::new(),
+    };
+    if !errand.is_quiet() {
+        return Err(renewed);
     }
+    let mut response = errand.fruitless(context, next);
+    session_cookie::set(response.headers_mut(), renewed);
+    Ok(response)
 }
 
 /// The address at the identity provider, and the cookies of the sign-in. `sent` are those of the request.
@@ -74,6 +123,7 @@ async fn begin(
     context: &Context,
     sent: &RequestCookies<'_>,
     by: &Registered,
+    errand: Option<Errand>,
     next: &str,
 ) -> Result<(HeaderValue, Vec<HeaderValue>), Failure> {
     let Some(provider) = &by.redirect else { return Err(Failure::new("no_redirect", "")) };
@@ -84,6 +134,7 @@ async fn begin(
         code_verifier: random()?,
         redirect_uri: context.site.url(CALLBACK),
         next: next.to_owned(),
+        errand,
         began_at: u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX),
         expires_at: now() + SIGN_IN_SECONDS,
     };
@@ -106,7 +157,7 @@ async fn begin(
 }
 
 /// 256 random bits, as RFC 7636 wants a code verifier (43 characters).
-fn random() -> Result<String, Failure> {
+pub(super) fn random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
         .map_err(|error| Failure::new("no_random", error.to_string()).with_notice(Notice::OutOfOrder))?;
@@ -136,11 +187,15 @@ pub(in crate::web) async fn callback(
         tell_failure(&dashboard, &context, None, &Failure::new("too_many_attempts", "the throttle"));
         return too_many(&dashboard, &context, &next, None, wait);
     }
+    let errand = under_way.errand.clone();
     let end = under_way.end(&dashboard.sealer, &context.site);
     let serving = dashboard.live.now();
     let by = serving.gate.registry().named_by(&under_way.provider);
     let mut response = match complete(&dashboard, &context, &sent, by, under_way, &parameters).await {
-        Ok(cookies) => go_on(&context, &next, cookies),
+        Ok(Opened { session, cookies }) => match &errand {
+            Some(errand) => handover::hand_over(&dashboard, &context, errand, &session, &next, cookies),
+            None => go_on(&context, &next, cookies),
+        },
         Err(failure) => unfinished(&dashboard, &context, &headers, by, &failure, &next).await,
     };
     session_cookie::set(response.headers_mut(), [end]);
@@ -154,7 +209,7 @@ async fn complete(
     by: Option<&Registered>,
     under_way: UnderWay,
     parameters: &Parameters,
-) -> Result<Vec<HeaderValue>, Failure> {
+) -> Result<Opened, Failure> {
     if !dashboard.sign_ins.spend(&under_way.state) {
         let failure = Failure::new("replayed", "this sign-in came back before");
         return Err(failure.with_notice(Notice::Expired));
@@ -188,7 +243,9 @@ async fn complete(
     match provider.complete_login(response, deadline()).await {
         Ok(CodeVerdict::SignedIn(claims)) => open_session(dashboard, context, sent, by, claims),
         Ok(CodeVerdict::InvalidCode(why)) if why.starts_with(NOT_ALLOWED) => {
-            Err(Failure::new("not_allowed", why).with_notice(Notice::Denied))
+            let person =
+                why.trim_start_matches(NOT_ALLOWED).split(": ").next().unwrap_or_default().to_owned();
+            Err(Failure::new("not_allowed", why).with_notice(Notice::Denied).at_account(&person))
         }
         Ok(CodeVerdict::InvalidCode(why)) => Err(Failure::new("invalid_code", why)),
         Ok(CodeVerdict::Unusable(why)) => Err(Failure::unusable(why)),
@@ -208,12 +265,12 @@ async fn unfinished(
     next: &str,
 ) -> Response {
     if failure.notice == Notice::Expired
-        && let Some(cookies) = good_session(dashboard, headers, context).await
+        && let Some(GoodSession { cookies, .. }) = good_session(dashboard, headers, context).await
     {
         return go_on(context, next, cookies);
     }
     tell_failure(dashboard, context, by, failure);
-    failed(context, next, failure.notice)
+    failed(dashboard, context, next, failure)
 }
 
 fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
@@ -222,8 +279,15 @@ fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
     response
 }
 
-/// The way to the sign-in page, with the word for what a person reads there.
-fn failed(context: &Context, next: &str, notice: Notice) -> Response {
-    let location = format!("{}&failed={}", respond::login_url(&context.site, next), notice.word());
+/// The way to the sign-in page, with the word for what a person reads there. The name of a person is sealed, so that a link cannot
+/// put text of its own on the page.
+pub(super) fn failed(dashboard: &Dashboard, context: &Context, next: &str, failure: &Failure) -> Response {
+    let login_url = respond::login_url(&context.site, next);
+    let word = failure.notice.word();
+    let person = failure.denied_person().map_or_else(String::new, |person| {
+        let sealed = dashboard.sealer.seal(PERSON, &person);
+        format!("&{PERSON}={}", utf8_percent_encode(&sealed, QUERY_VALUE))
+    });
+    let location = format!("{login_url}&failed={word}{person}");
     (StatusCode::FOUND, [(LOCATION, location)]).into_response()
 }

@@ -6,7 +6,7 @@ use super::super::request_cookies::RequestCookies;
 use super::super::session_cookie;
 use super::{deadline, end_in_browser};
 use crate::audit::{EventName, Record};
-use crate::auth::{Registered, SessionToken};
+use crate::auth::{PresentedSession, Registered, SessionToken};
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
@@ -17,8 +17,11 @@ use std::time::{Duration, Instant};
 /// How long a revocation waits for the providers to be loaded when the dashboard has just started.
 const LOADING_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long an answer waits for the address at the identity provider.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Ends the session: its tokens, tickets and sockets. Answers when that is on the disk. The provider revokes its own
-/// tokens afterwards. A session that has ended already costs neither a write nor an audit line. The cookies are deleted
+/// tokens afterwards, and may send the browser on to sign out at the identity provider as well. A session that has ended already costs neither a write nor an audit line. The cookies are deleted
 /// in any case.
 pub(in crate::web) async fn logout(
     State(dashboard): State<Arc<Dashboard>>,
@@ -37,15 +40,34 @@ pub(in crate::web) async fn logout(
 
         // In a task: a caller that disconnects does not stop the write.
         let _ = tokio::spawn((dashboard.ended)(token.id.clone())).await;
-        if let Some(refresh) = presented.refresh {
-            revoke(dashboard.clone(), refresh);
+        if let Some(refresh) = &presented.refresh {
+            revoke(dashboard.clone(), refresh.clone());
         }
     }
 
-    let location = context.site.path("/login");
+    let elsewhere = place_elsewhere(&dashboard, &context, &presented).await;
+    let location = elsewhere.unwrap_or_else(|| context.site.path("/login"));
     let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     session_cookie::set(response.headers_mut(), end_in_browser(&dashboard, &context, &sent));
     response
+}
+
+/// Where the browser signs out at the identity provider of the session that it presents, if its provider says. A provider
+/// that does not answer holds up no sign-out.
+async fn place_elsewhere(
+    dashboard: &Dashboard,
+    context: &Context,
+    presented: &PresentedSession,
+) -> Option<String> {
+    let PresentedSession { access, refresh, .. } = presented;
+    let token = access.as_ref().or(refresh.as_ref())?;
+    let serving = dashboard.live.now();
+    let by = serving.gate.registry().named_by(&token.provider)?;
+    let access_token = access.as_ref().map_or("", |access| access.token.as_str());
+    let return_to = context.site.url("/login");
+    let by_when = Instant::now() + ADDRESS_PATIENCE;
+    let url = by.sign_out.as_ref()?.sign_out_url(access_token, &return_to, by_when).await;
+    url.inspect_err(|fault| dashboard.tell_fault(by, fault)).ok().flatten()
 }
 
 fn about(event: EventName, token: &SessionToken, by: Option<&Registered>) -> Record {

@@ -4,6 +4,7 @@
 use super::super::request_cookies::RequestCookies;
 use super::super::session_cookie::{CookieSealer, TooLarge, deletion};
 use super::super::site::Site;
+use super::handover::Errand;
 use crate::auth::{SecretDigest, safe_target};
 use axum::http::HeaderValue;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub(super) struct UnderWay {
     pub(super) code_verifier: String,
     pub(super) redirect_uri: String,
     pub(super) next: String,
+    /// The host to which the session is handed over, if the sign-in began at another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) errand: Option<Errand>,
     /// Milliseconds since the Unix epoch.
     pub(super) began_at: u64,
     /// Seconds since the Unix epoch.
@@ -156,6 +160,7 @@ mod tests {
             code_verifier: String::new(),
             redirect_uri: String::new(),
             next: next.to_owned(),
+            errand: None,
             began_at: number,
             expires_at: 0,
         }

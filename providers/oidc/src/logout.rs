@@ -1,0 +1,224 @@
+//! Sign-out together with the issuer: its logout tokens (OpenID Connect Back-Channel Logout 1.0), and the address where a
+//! browser signs out there (OpenID Connect RP-Initiated Logout 1.0).
+//!
+//! A session remembers in its note which session of the issuer it came of. The bucket remembers for a week what a logout token
+//! ended: no token of such a session lives longer, since the session gets no others.
+//!
+//! **Invariant:** a logout token ends sessions that this issuer vouched for, and no others.
+
+use crate::client::encode_form;
+use crate::issuer::keys_of;
+use crate::{Oidc, Outside};
+use jwt_keys::{Claims, TokenError};
+use portcullis_guest::{Ended, Host, LogoutError, SignOut, Unavailable, base64url, from_base64url};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// The member of `events` that makes a token a logout token (section 2.4).
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// What `typ` may be. Section 2.4 recommends the first; older issuers write the second, or nothing.
+const KINDS: [&str; 3] = ["logout+jwt", "jwt", ""];
+/// Oldest logout token that is taken, in seconds: much less than the bucket remembers that it came before.
+const MAX_AGE_SECONDS: u64 = 24 * 3600;
+/// How long a token without `exp` is good, in seconds: issuers of earlier drafts send none.
+const LIFE_WITHOUT_END_SECONDS: u64 = 300;
+/// Bytes of a digest. Each is in the cookies of a session.
+const DIGEST_BYTES: usize = 9;
+
+/// What a logout token ends: the name of an entry in the bucket, and a part of a session's note.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// The sessions that came of one session of the issuer.
+    Session(String),
+    /// The sessions of a subject of which the ID token named no session of the issuer.
+    Nameless(String),
+    /// Every session of a subject, where the user id is another claim, so that the host cannot end them.
+    Subject(String),
+}
+
+impl Target {
+    fn name(&self) -> String {
+        match self {
+            Self::Session(sid) => format!("s{}", digest(sid)),
+            Self::Nameless(subject) => format!("w{}", digest(subject)),
+            Self::Subject(subject) => format!("u{}", digest(subject)),
+        }
+    }
+}
+
+impl SignOut for Oidc {
+    fn read_logout_token(host: &dyn Host, token: &str) -> Result<Ended, LogoutError> {
+        Outside::new(host)?.read_logout_token(token)
+    }
+
+    fn sign_out_url(host: &dyn Host, _: &str, return_to: &str) -> Result<Option<String>, Unavailable> {
+        Outside::new(host)?.sign_out_url(return_to)
+    }
+}
+
+impl Outside<'_> {
+    /// What a session of this ID token remembers: the mark of the settings, then what may end it, and when it was opened.
+    pub(crate) fn note(&self, id_token: &Claims) -> Result<String, Unavailable> {
+        let subject = id_token.only("sub");
+        let own = match id_token.only("sid") {
+            Some(sid) => Some(Target::Session(sid)),
+            None => subject.clone().map(Target::Nameless),
+        };
+        let all = subject.filter(|_| !self.settings.people.are_named_by_subject()).map(Target::Subject);
+        let mut opened_at = self.host.now();
+        let mut note = self.settings.mark();
+        for target in own.into_iter().chain(all) {
+            let name = target.name();
+            // A sign-in within the second of a logout is after it.
+            let earliest = self.ended_at(&name)?.map_or(0, |ended_at| ended_at.saturating_add(1));
+            opened_at = opened_at.max(earliest);
+            note.push_str(&format!(".{name}"));
+        }
+        note.push_str(&format!(".@{opened_at}"));
+        Ok(note)
+    }
+
+    /// Whether a session with this note was opened under the settings that hold now.
+    pub(crate) fn is_of_these_settings(&self, note: &str) -> bool {
+        note.split('.').next() == Some(self.settings.mark().as_str())
+    }
+
+    /// Whether such a session is one that the issuer has not ended.
+    pub(crate) fn goes_on(&self, note: &str) -> Result<bool, Unavailable> {
+        if !self.is_of_these_settings(note) {
+            return Ok(false);
+        }
+        let (targets, opened_at) = note.split_once(".@").unwrap_or((note, ""));
+        let opened_at: u64 = opened_at.parse().unwrap_or_default();
+        for name in targets.split('.').skip(1) {
+            let Some(ended_at) = self.ended_at(name)? else { continue };
+            // A session of the issuer that is over does not begin again.
+            if name.starts_with('s') || opened_at <= ended_at {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn ended_at(&self, name: &str) -> Result<Option<u64>, Unavailable> {
+        let entry = self.host.bucket().get(&key_of(name))?;
+        // An entry that cannot be read ends sessions all the same.
+        let read = |entry: Vec<u8>| String::from_utf8(entry).ok().and_then(|text| text.parse().ok());
+        Ok(entry.map(|entry| read(entry).unwrap_or(u64::MAX)))
+    }
+
+    fn end(&self, target: &Target) -> Result<(), Unavailable> {
+        self.host.bucket().set(&key_of(&target.name()), self.host.now().to_string().as_bytes())
+    }
+
+    fn read_logout_token(&self, token: &str) -> Result<Ended, LogoutError> {
+        let claims = self.logout_claims(token)?;
+        let received = format!("jti:{}", digest(claims.text("jti")));
+        if self.host.bucket().get(&received)?.is_some() {
+            return Err(invalid("it was received before"));
+        }
+
+        let ended = match (claims.only("sid"), claims.only("sub")) {
+            (Some(sid), subject) => {
+                self.end(&Target::Session(sid))?;
+                subject.map(Target::Nameless).iter().try_for_each(|target| self.end(target))?;
+                Ended::Noted
+            }
+            (None, Some(subject)) if self.settings.people.are_named_by_subject() => Ended::Person(subject),
+            (None, Some(subject)) => {
+                self.end(&Target::Subject(subject))?;
+                Ended::Noted
+            }
+            (None, None) => return Err(invalid("it names neither a subject nor a session")),
+        };
+        // Last: a token of which the sessions could not be noted may come again.
+        self.host.bucket().set(&received, b"1")?;
+        Ok(ended)
+    }
+
+    /// What a logout token claims, once it was checked as section 2.6 says.
+    fn logout_claims(&self, token: &str) -> Result<Claims, LogoutError> {
+        let issuer = self.issuer();
+        let endpoints = issuer.endpoints()?;
+        if !KINDS.contains(&kind_of(token).as_str()) {
+            return Err(invalid("its `typ` is of another kind of token"));
+        }
+        let keys = keys_of(&endpoints).map_err(refused)?;
+        let claims = keys.claims(&issuer.documents(), token).map_err(refused)?;
+        if claims.text("iss") != endpoints.issuer {
+            return Err(invalid("another issuer"));
+        }
+        if !claims.texts("aud").contains(&self.settings.client.id) {
+            return Err(invalid("for another audience"));
+        }
+        check_times(&claims, self.host.now(), self.settings.leeway)?;
+        let event = claims.0.get("events").and_then(|events| events.get(EVENT));
+        if !event.is_some_and(Value::is_object) {
+            return Err(invalid("its `events` are not those of a logout token"));
+        }
+        // Without this, an ID token could be sent in place of a logout token.
+        if claims.0.contains_key("nonce") {
+            return Err(invalid("it has a nonce, which a logout token must not have"));
+        }
+        if claims.text("jti").is_empty() {
+            return Err(invalid("it has no `jti`"));
+        }
+        Ok(claims)
+    }
+
+    fn sign_out_url(&self, return_to: &str) -> Result<Option<String>, Unavailable> {
+        if !self.settings.end_session {
+            return Ok(None);
+        }
+        let Some(endpoint) = self.issuer().endpoints()?.end_session else { return Ok(None) };
+        let pairs =
+            [("client_id", self.settings.client.id.as_str()), ("post_logout_redirect_uri", return_to)];
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
+        Ok(Some(format!("{endpoint}{joint}{}", encode_form(&pairs))))
+    }
+}
+
+fn check_times(claims: &Claims, now: u64, leeway: u64) -> Result<(), LogoutError> {
+    let Some(issued_at) = claims.time("iat") else {
+        return Err(invalid("it does not say when it was issued"));
+    };
+    if issued_at > now.saturating_add(leeway) {
+        return Err(invalid("issued in the future"));
+    }
+    let end = match claims.0.contains_key("exp") {
+        true => claims.time("exp").unwrap_or_default(),
+        false => issued_at.saturating_add(LIFE_WITHOUT_END_SECONDS),
+    };
+    let end = end.min(issued_at.saturating_add(MAX_AGE_SECONDS));
+    if end.saturating_add(leeway) <= now {
+        return Err(invalid("expired"));
+    }
+    Ok(())
+}
+
+/// The media type in the header of a token, in lower case and without `application/`; empty where there is none.
+fn kind_of(token: &str) -> String {
+    let header = token.split('.').next().and_then(from_base64url);
+    let header = header.and_then(|header| Claims::read(&header).ok()).unwrap_or_default();
+    let kind = header.text("typ").to_ascii_lowercase();
+    kind.trim_start_matches("application/").to_owned()
+}
+
+fn invalid(why: &str) -> LogoutError {
+    LogoutError::InvalidToken(why.to_owned())
+}
+
+fn refused(error: TokenError) -> LogoutError {
+    match error {
+        TokenError::Unavailable(why) => LogoutError::Unavailable(why),
+        wrong => LogoutError::InvalidToken(wrong.to_string()),
+    }
+}
+
+fn key_of(name: &str) -> String {
+    format!("out:{name}")
+}
+
+fn digest(text: &str) -> String {
+    base64url(&Sha256::digest(text)[..DIGEST_BYTES])
+}

@@ -1,0 +1,167 @@
+//! Logout tokens, and the way to the issuer's own sign-out.
+
+use super::*;
+use portcullis_guest::{Ended, LogoutError, SignOut};
+
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// A logout token with these claims beside those that every one has.
+fn logout_token(claims: Value) -> String {
+    let mut all = json!({
+        "iss": "https://idp", "aud": "us", "iat": NOW, "exp": NOW + 120, "jti": "first", "events": {EVENT: {}},
+    });
+    merge(&mut all, claims);
+    signed(&all)
+}
+
+fn send(host: &MockHost, claims: Value) -> Result<Ended, LogoutError> {
+    Oidc::read_logout_token(host, &logout_token(claims))
+}
+
+fn signed_in(settings: &[(&str, &str)], claims: Value) -> (MockHost, Session) {
+    let host = issuer(settings, &tokens(claims, json!({"refresh_token": "theirs"})));
+    let session = sign_in(&host).unwrap();
+    (host, session)
+}
+
+fn goes_on(host: &MockHost, session: &Session) -> bool {
+    let verified = Oidc::verify_session(host, &session.access_token).unwrap().is_some();
+    let refreshed = Oidc::refresh_session(&host.clone(), &session.refresh_token);
+    assert_eq!(verified, refreshed != Err(RefreshError::Expired));
+    verified
+}
+
+/// Whose user id is another claim than the subject.
+const MAPPED: [(&str, &str); 2] = [("claims", r#"{"user_id":"preferred_username"}"#), ("userinfo", "never")];
+
+#[test]
+fn token_with_a_session_ends_what_came_of_it_and_nothing_else() {
+    for settings in [&[("userinfo", "never")][..], &MAPPED] {
+        let ada = json!({"sid": "one", "preferred_username": "ada"});
+        let (host, session) = signed_in(settings, ada);
+        assert_eq!(send(&host, json!({"sid": "two"})), Ok(Ended::Noted));
+        assert!(goes_on(&host, &session), "another session of the issuer");
+        assert_eq!(send(&host, json!({"sid": "one", "sub": "ada", "jti": "second"})), Ok(Ended::Noted));
+        assert!(!goes_on(&host, &session));
+        assert!(!goes_on(&host, &sign_in(&host).unwrap()), "a session of the issuer that is over");
+    }
+}
+
+#[test]
+fn token_with_a_session_ends_sessions_of_its_subject_that_name_none() {
+    let (host, session) = signed_in(&[("userinfo", "never")], json!({}));
+    assert_eq!(send(&host, json!({"sid": "one", "sub": "bob"})), Ok(Ended::Noted));
+    assert!(goes_on(&host, &session), "another subject");
+    assert_eq!(send(&host, json!({"sid": "one", "sub": "ada", "jti": "second"})), Ok(Ended::Noted));
+    assert!(!goes_on(&host, &session));
+    assert!(goes_on(&host, &sign_in(&host).unwrap()), "a sign-in afterwards");
+}
+
+#[test]
+fn token_with_a_subject_ends_every_session_of_it() {
+    let (host, _) = signed_in(&[("userinfo", "never")], json!({"sid": "one"}));
+    assert_eq!(send(&host, json!({"sub": "ada"})), Ok(Ended::Person("ada".to_owned())));
+
+    let (host, session) = signed_in(&MAPPED, json!({"sid": "one", "preferred_username": "Ada"}));
+    assert_eq!(session.user_id, "Ada");
+    assert_eq!(send(&host, json!({"sub": "bob"})), Ok(Ended::Noted));
+    assert!(goes_on(&host, &session), "another subject");
+    assert_eq!(send(&host, json!({"sub": "ada", "jti": "second"})), Ok(Ended::Noted));
+    assert!(!goes_on(&host, &session));
+    assert!(goes_on(&host, &sign_in(&host).unwrap()), "a sign-in afterwards, in the same second");
+}
+
+#[test]
+fn what_is_no_logout_token_for_us_ends_nothing() {
+    let (host, session) = signed_in(&[("userinfo", "never")], json!({"sid": "one"}));
+    for (claims, complaint) in [
+        (json!({"iss": "https://other"}), "issuer"),
+        (json!({"aud": "them"}), "audience"),
+        (json!({"aud": ["them"]}), "audience"),
+        (json!({"iat": null}), "when it was issued"),
+        (json!({"iat": NOW + 61}), "future"),
+        (json!({"exp": NOW - 60}), "expired"),
+        (json!({"exp": "soon"}), "expired"),
+        (json!({"iat": NOW - 24 * 3600 - 60}), "expired"),
+        (json!({"events": {}}), "`events`"),
+        (json!({"events": {EVENT: true}}), "`events`"),
+        (json!({"events": [EVENT]}), "`events`"),
+        (json!({"nonce": NONCE}), "nonce"),
+        (json!({"nonce": null}), "nonce"),
+        (json!({"jti": ""}), "`jti`"),
+        (json!({"jti": null}), "`jti`"),
+    ] {
+        let mut all = json!({"sid": "one", "sub": "ada"});
+        merge(&mut all, claims.clone());
+        let found = send(&host, all);
+        let Err(LogoutError::InvalidToken(why)) = &found else { panic!("{claims}: {found:?}") };
+        assert!(why.contains(complaint), "{claims}: {why}");
+    }
+    assert!(matches!(send(&host, json!({})), Err(LogoutError::InvalidToken(_))), "it names no one");
+    let good = logout_token(json!({"sid": "one"}));
+    let (message, _) = good.rsplit_once('.').unwrap();
+    for token in ["", "a.b.c", message, &*format!("{message}.AAAA")] {
+        assert!(
+            matches!(Oidc::read_logout_token(&host, token), Err(LogoutError::InvalidToken(_))),
+            "{token}"
+        );
+    }
+    let id_token =
+        signed(&json!({"iss": "https://idp", "aud": "us", "exp": NOW + 300, "iat": NOW, "sub": "ada"}));
+    assert!(matches!(Oidc::read_logout_token(&host, &id_token), Err(LogoutError::InvalidToken(_))));
+    assert!(goes_on(&host, &session));
+}
+
+#[test]
+fn token_is_taken_once_and_in_the_forms_of_earlier_drafts() {
+    let (host, _) = signed_in(&[("userinfo", "never")], json!({}));
+    let mut old =
+        json!({"iss": "https://idp", "aud": ["us", "them"], "iat": NOW, "jti": "old", "sid": "one"});
+    merge(&mut old, json!({"events": {EVENT: {}}}));
+    assert_eq!(Oidc::read_logout_token(&host, &signed(&old)), Ok(Ended::Noted), "without an end");
+    let again = Oidc::read_logout_token(&host, &signed(&old));
+    assert!(matches!(again, Err(LogoutError::InvalidToken(why)) if why.contains("before")));
+    old["jti"] = json!("older");
+    let late = host.at(NOW + 360);
+    assert!(Oidc::read_logout_token(&late, &signed(&old)).is_err(), "it is too old to have no end");
+}
+
+#[test]
+fn media_type_is_that_of_a_logout_token_or_of_none_in_particular() {
+    let (host, _) = signed_in(&[("userinfo", "never")], json!({}));
+    let claims = json!({
+        "iss": "https://idp", "aud": "us", "iat": NOW, "exp": NOW + 120, "events": {EVENT: {}}, "sid": "one",
+    });
+    let kinds =
+        [Some("logout+jwt"), Some("application/LOGOUT+JWT"), Some("JWT"), None, Some("at+jwt"), Some("id")];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let mut claims = claims.clone();
+        claims["jti"] = json!(number.to_string());
+        let header = Header { typ: kind.map(str::to_owned), ..Header::new(Algorithm::ES256) };
+        let found = Oidc::read_logout_token(&host, &signed_as(&header, &claims));
+        assert_eq!(found.is_ok(), number < 4, "{kind:?}: {found:?}");
+    }
+}
+
+#[test]
+fn issuer_out_of_reach_is_an_outage() {
+    let host = host(&[]).at(NOW);
+    assert!(matches!(send(&host, json!({"sid": "one"})), Err(LogoutError::Unavailable(_))));
+}
+
+#[test]
+fn sign_out_leads_to_the_issuer_where_the_operator_says_so() {
+    let announced = [("end_session_endpoint", "https://idp/logout?tenant=a")];
+    let url = |settings: &[(&str, &str)], document: &str| {
+        let host = host(settings).at(NOW).with_answer(DISCOVERY, 200, document);
+        Oidc::sign_out_url(&host, "", "https://us/login").unwrap()
+    };
+    assert_eq!(url(&[], &document(&announced)), None);
+    assert_eq!(url(&[("end_session", "true")], &document(&[])), None);
+    assert_eq!(
+        url(&[("end_session", "true")], &document(&announced)).as_deref(),
+        Some("https://idp/logout?tenant=a&client_id=us&post_logout_redirect_uri=https%3A%2F%2Fus%2Flogin")
+    );
+    let configured = [("end_session", "true"), ("endpoints", r#"{"end_session":"https://idp/out"}"#)];
+    assert!(url(&configured, &document(&announced)).unwrap().starts_with("https://idp/out?client_id=us&"));
+}

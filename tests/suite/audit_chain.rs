@@ -1,0 +1,420 @@
+//! The audit log as evidence: every edit is found, and a restart, a crash or a second process leaves one chain.
+
+use portcullis::audit::{
+    AUDIT_FILE, AuditLog, EventName, Expected, IMPORTANT_FILE, Record, Remark, Rotation, public_key, verify,
+};
+use portcullis_tests::{DRAIN_SECRET, Finished, Home, Process, SOON, eventually, post};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Small files, so that a log has all of them.
+const SMALL: Rotation = Rotation { max_file_bytes: 12_000, kept_files: 5 };
+/// A public key that signs nothing here: that of RFC 8032, section 7.1, test 1.
+const OTHER_KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+/// A log of several processes, each of which fills a file.
+fn fill(home: &Path, processes: usize) {
+    for process in 0..processes {
+        let log = AuditLog::start_with(home, SMALL).expect("a thread");
+        for number in 0..30 {
+            let record = Record::now(EventName::DrainBegin)
+                .with("principal", "nas")
+                .with("ip", "192.0.2.1")
+                .with("reason", format!("drain {number} of process {process}"));
+            log.write(record);
+        }
+        log.close();
+        assert_eq!(log.dropped(), 0);
+    }
+}
+
+fn findings(home: &Path, expected: &Expected) -> Vec<Remark> {
+    let mut findings = Vec::new();
+    let mut keep = |remark: Remark| {
+        if remark.is_finding {
+            findings.push(remark);
+        }
+    };
+    let summary = verify(home, &home.join(AUDIT_FILE), expected, &mut keep).expect("a readable log");
+    let count = summary.expect("there is a log").findings;
+    assert_eq!(usize::try_from(count), Ok(findings.len()));
+    findings
+}
+
+/// The files of a log, the oldest first.
+#[derive(Clone, PartialEq, Eq)]
+struct Files(Vec<(PathBuf, Vec<Vec<u8>>)>);
+
+impl Files {
+    fn read(home: &Path) -> Self {
+        let numbered = (1..=SMALL.kept_files).rev().map(|number| home.join(format!("{AUDIT_FILE}.{number}")));
+        let paths = numbered.chain([home.join(AUDIT_FILE)]).filter(|path| path.exists());
+        let lines = |path: &Path| -> Vec<Vec<u8>> {
+            let bytes = fs::read(path).expect("a log");
+            bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+        };
+        Self(paths.map(|path| (path.clone(), lines(&path))).collect())
+    }
+
+    fn write(&self) {
+        for (path, lines) in &self.0 {
+            fs::write(path, lines.concat()).expect("the log is ours");
+        }
+    }
+
+    fn lines(&self) -> usize {
+        self.0.iter().map(|(_, lines)| lines.len()).sum()
+    }
+
+    /// The file and the place in it of a line of the whole log.
+    fn place(&self, mut line: usize) -> (usize, usize) {
+        for (file, (_, lines)) in self.0.iter().enumerate() {
+            if line < lines.len() {
+                return (file, line);
+            }
+            line -= lines.len();
+        }
+        unreachable!("a line of the log")
+    }
+
+    fn line(&mut self, line: usize) -> &mut Vec<u8> {
+        let (file, place) = self.place(line);
+        &mut self.0[file].1[place]
+    }
+
+    fn remove(&mut self, line: usize) -> Vec<u8> {
+        let (file, place) = self.place(line);
+        self.0[file].1.remove(place)
+    }
+
+    fn insert(&mut self, line: usize, bytes: Vec<u8>) {
+        let (file, place) = self.place(line);
+        self.0[file].1.insert(place, bytes);
+    }
+
+    fn cut(&mut self, bytes: usize) {
+        let (_, lines) = self.0.last_mut().expect("a file");
+        let mut content = lines.concat();
+        content.truncate(content.len() - bytes.min(content.len()));
+        *lines = vec![content];
+    }
+}
+
+/// Numbers without a pattern, the same in each run (xorshift64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).expect("a small number")
+    }
+}
+
+/// Changes the log, and says how.
+fn edit(files: &mut Files, numbers: &mut Numbers) -> String {
+    let count = files.lines();
+    let line = numbers.below(count);
+    let other = (line + 1 + numbers.below(count - 1)) % count;
+    match numbers.below(8) {
+        0 | 1 => {
+            let bit = numbers.below(8);
+            let bytes = files.line(line);
+            let byte = numbers.below(bytes.len());
+            bytes[byte] ^= 1 << bit;
+            format!("bit {bit} of byte {byte} of line {line} is another")
+        }
+        2 => {
+            files.remove(line);
+            format!("line {line} is removed")
+        }
+        3 => {
+            let (one, two) = (files.line(line).clone(), files.line(other).clone());
+            *files.line(line) = two;
+            *files.line(other) = one;
+            format!("lines {line} and {other} are swapped")
+        }
+        4 => {
+            let again = files.line(line).clone();
+            files.insert(other, again);
+            format!("line {line} stands before line {other} as well")
+        }
+        5 => {
+            let bytes = 1 + numbers.below(files.0.last().expect("a file").1.concat().len());
+            files.cut(bytes);
+            format!("the last {bytes} bytes are cut off")
+        }
+        6 => {
+            let moved = files.remove(line);
+            files.insert(other.min(count - 2), moved);
+            format!("line {line} is moved to {other}")
+        }
+        _ => {
+            let younger = 1 + numbers.below(files.0.len() - 1);
+            let last = files.0[younger - 1].1.pop().expect("a line");
+            files.0[younger].1.insert(0, last);
+            format!("the last line before file {younger} is its first")
+        }
+    }
+}
+
+#[test]
+fn thousand_edits_are_found() {
+    let mut numbers = Numbers(0x5eed_cafe_f00d_0001);
+    for processes in [3, 9] {
+        let home = tempfile::tempdir().expect("a folder");
+        fill(home.path(), processes);
+        let expected = Expected { rotation: SMALL, ..Expected::default() };
+        assert_eq!(findings(home.path(), &expected), []);
+        let intact = Files::read(home.path());
+        assert!(intact.0.len() > 2, "there are older files");
+        for _ in 0..500 {
+            let mut files = intact.clone();
+            let what = edit(&mut files, &mut numbers);
+            if files == intact {
+                continue;
+            }
+            files.write();
+            assert!(!findings(home.path(), &expected).is_empty(), "{what}, after {processes} processes");
+        }
+        intact.write();
+        assert_eq!(findings(home.path(), &expected), []);
+    }
+}
+
+#[test]
+fn missing_files_are_found_and_those_that_rotation_deleted_are_not() {
+    let home = tempfile::tempdir().expect("a folder");
+    fill(home.path(), 9);
+    let expected = Expected { rotation: SMALL, ..Expected::default() };
+    assert_eq!(findings(home.path(), &expected), []);
+    let files = Files::read(home.path());
+    for (path, _) in &files.0 {
+        fs::remove_file(path).expect("a log");
+        assert!(!findings(home.path(), &expected).is_empty(), "{}", path.display());
+        files.write();
+    }
+    fs::remove_file(home.path().join("audit_head")).expect("the file of the heads");
+    assert!(!findings(home.path(), &expected).is_empty(), "a cut could not be noticed");
+}
+
+#[test]
+fn flood_takes_no_drain_its_place() {
+    const DRAINS: usize = 500;
+    let home = tempfile::tempdir().expect("a folder");
+    let log = AuditLog::start(home.path()).expect("a thread");
+    thread::scope(|scope| {
+        for writer in 0..3 {
+            let log = log.clone();
+            scope.spawn(move || {
+                for number in 0..100_000 {
+                    let record = Record::now(EventName::TokenAuthSuccess)
+                        .with("principal", format!("{writer}-{number}"))
+                        .with("path", "/metrics");
+                    log.write(record);
+                }
+            });
+        }
+        for _ in 0..DRAINS {
+            log.write(Record::now(EventName::DrainBegin).with("principal", "nas"));
+            thread::yield_now();
+        }
+    });
+    log.close();
+    let important = fs::read_to_string(home.path().join(IMPORTANT_FILE)).expect("a log");
+    assert_eq!(important.matches("\"drain_begin\"").count(), DRAINS);
+    assert_eq!(findings(home.path(), &Expected::default()), []);
+}
+
+#[test]
+fn key_is_the_homes_own() {
+    let home = tempfile::tempdir().expect("a folder");
+    fill(home.path(), 2);
+    let own = public_key(home.path()).expect("a key");
+    let with = |key| Expected { public_key: Some(key), rotation: SMALL, ..Expected::default() };
+    assert_eq!(findings(home.path(), &with(own)), []);
+    let other = OTHER_KEY.parse().expect("a key");
+    let found = findings(home.path(), &with(other));
+    assert!(!found.is_empty() && found.iter().all(|remark| remark.sentence.contains("another key")));
+    let mode = fs::metadata(home.path().join("audit_key")).expect("a key").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+fn drain(dashboard: &Process, body: &str) {
+    let authorization = format!("Bearer {DRAIN_SECRET}");
+    let reply = post(&dashboard.url("/api/gateway/drain"), &[("authorization", &authorization)], body);
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+/// A dashboard that drained once, and has ended.
+fn drained(home: &Home) {
+    let mut dashboard = home.dashboard();
+    drain(&dashboard, "{}");
+    assert_eq!(dashboard.terminate().code(), Some(0));
+}
+
+fn verified(home: &Home, arguments: &[&str]) -> Finished {
+    Process::run(home, &[&["audit", "verify"][..], arguments].concat(), &[])
+}
+
+fn restarted(home: &Home, event: &str) -> Value {
+    let lines = home.audit();
+    lines.into_iter().rfind(|line| line["event"] == event).unwrap_or_default()
+}
+
+#[test]
+fn chain_is_as_documented_over_restarts_and_a_second_process() {
+    let home = Home::new();
+    drained(&home);
+    let mut killed = home.dashboard();
+    drain(&killed, r#"{"action":"cancel"}"#);
+    eventually("the cancellation is audited", SOON, || {
+        home.audit().iter().any(|line| line["event"] == "drain_cancel").then_some(())
+    });
+    let ended = Process::run(&home, &["session", "end", "--all"], &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    killed.kill();
+    drained(&home);
+
+    let text = fs::read_to_string(home.file(AUDIT_FILE)).expect("a log");
+    let mut previous = [0_u8; 32];
+    for (place, line) in text.lines().enumerate() {
+        assert!(line.starts_with(r#"{"ts":""#), "{line}");
+        let (content, end) = line.split_at(line.len() - 76);
+        previous = Sha256::new().chain_update(previous).chain_update(content).finalize().into();
+        assert_eq!(end, format!(r#","chain":"{}"}}"#, hex::encode(previous)));
+        assert!(content.ends_with(&format!(r#","seq":{}"#, place + 1)), "{content}");
+    }
+    let lines = home.audit();
+    let first = lines.first().expect("a line");
+    assert_eq!((&first["event"], &first["reason"]), (&"chain_started".into(), &"new".into()));
+    assert!(lines.iter().all(|line| line["event"] != "chain_restarted"), "{text}");
+    let begin = lines.iter().find(|line| line["event"] == "drain_begin").expect("a drain");
+    assert_eq!((&begin["principal"], &begin["ip"]), (&"drain-control".into(), &"127.0.0.1".into()));
+    assert_eq!(lines.last().expect("a line")["event"], "checkpoint");
+
+    let good = verified(&home, &[]);
+    assert_eq!(good.code, Some(0), "{}", good.stdout);
+    assert!(
+        good.stdout.contains("dashboard-auth.log: ") && good.stdout.contains(": good"),
+        "{}",
+        good.stdout
+    );
+    let seq = lines.len();
+    assert_eq!(verified(&home, &["--expect-seq", &seq.to_string()]).code, Some(0));
+    let short = verified(&home, &["--expect-seq", &(seq + 1).to_string()]);
+    assert_eq!(short.code, Some(1));
+    assert!(short.stdout.contains("was cut: it ends at seq"), "{}", short.stdout);
+}
+
+#[test]
+fn verify_names_the_line_and_the_key() {
+    let home = Home::new();
+    drained(&home);
+    let key = Process::run(&home, &["audit", "key"], &[]).stdout.trim().to_owned();
+    assert_eq!(verified(&home, &["--public-key", &key]).code, Some(0));
+    let other = verified(&home, &["--public-key", OTHER_KEY]);
+    assert!(other.code == Some(1) && other.stdout.contains("signed by another key"), "{}", other.stdout);
+    assert_eq!(verified(&home, &["--public-key", "x"]).code, Some(64));
+
+    let log = home.file(AUDIT_FILE);
+    let text = fs::read_to_string(&log).expect("a log");
+    let place = text.lines().position(|line| line.contains("\"drain_begin\"")).expect("a drain") + 1;
+    fs::write(&log, text.replace("\"drain-control\"", "\"someone-else\"")).expect("the log is ours");
+    let changed = verified(&home, &[]);
+    assert_eq!(changed.code, Some(1));
+    let found = format!("FINDING: dashboard-auth.log:{place}: seq {place}: ");
+    assert!(changed.stdout.contains(&found), "{}", changed.stdout);
+
+    let empty = Home::new();
+    let absent = verified(&empty, &[]);
+    assert!(absent.code == Some(1) && absent.stderr.contains("there is no audit log"), "{}", absent.stderr);
+}
+
+#[test]
+fn crash_is_noted_and_what_an_editor_leaves_is_a_finding() {
+    let home = Home::new();
+    drained(&home);
+    let log = home.file(AUDIT_FILE);
+    let torn = br#"{"ts":"2026-01-01T00:00:00Z","event":"drain_b"#;
+    OpenOptions::new()
+        .append(true)
+        .open(&log)
+        .and_then(|mut file| file.write_all(torn))
+        .expect("half a line");
+    let found = verified(&home, &[]);
+    assert!(found.code == Some(1) && found.stdout.contains("the last line has no end"), "{}", found.stdout);
+
+    drained(&home);
+    let line = restarted(&home, "chain_restarted");
+    assert_eq!((&line["reason"], &line["torn_bytes"]), (&"torn".into(), &torn.len().into()));
+    assert_eq!(line["torn_sha256"], hex::encode(Sha256::digest(torn)));
+    let noted = verified(&home, &[]);
+    assert_eq!(noted.code, Some(0), "{}", noted.stdout);
+    assert!(noted.stdout.contains("a crash or loss of power"), "{}", noted.stdout);
+
+    let text = fs::read_to_string(&log).expect("a log");
+    let kept: Vec<_> = text.lines().take(3).collect();
+    fs::write(&log, kept.join("\n") + "\n").expect("the log is ours");
+    drained(&home);
+    assert_eq!(restarted(&home, "chain_restarted")["reason"], "cut");
+    let cut = verified(&home, &[]);
+    assert!(cut.code == Some(1) && cut.stdout.contains("had been cut off"), "{}", cut.stdout);
+
+    fs::remove_file(&log).expect("the log");
+    drained(&home);
+    let line = restarted(&home, "chain_started");
+    assert_eq!(line["reason"], "missing");
+    assert!(line["seq"].as_u64() > line["expected_seq"].as_u64(), "the numbers go on: {line}");
+    assert_eq!(verified(&home, &[]).code, Some(1));
+}
+
+#[test]
+fn lines_from_before_the_chain_are_kept_and_said_to_be_unproven() {
+    let home = Home::new();
+    fs::create_dir(home.file("logs")).expect("a folder in the home");
+    home.write(AUDIT_FILE, "{\"ts\":\"2026-01-01T00:00:00Z\",\"event\":\"drain_begin\"}\n");
+    drained(&home);
+    assert_eq!(restarted(&home, "chain_started")["reason"], "unchained");
+    let checked = verified(&home, &[]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stdout);
+    assert!(checked.stdout.contains("from before the chain"), "{}", checked.stdout);
+}
+
+#[test]
+fn lines_are_found_and_exported() {
+    let home = Home::new();
+    drained(&home);
+    let run = |arguments: &[&str]| {
+        let finished = Process::run(&home, &[&["audit"][..], arguments].concat(), &[]);
+        assert_eq!(finished.code, Some(0), "{arguments:?} {}", finished.stderr);
+        finished.stdout
+    };
+    let drains =
+        run(&["query", "--event", "drain_begin", "--user", "drain-control", "--since", "1h", "--json"]);
+    let drain: Value = serde_json::from_str(drains.trim()).expect("one line");
+    assert_eq!(drain["event"], "drain_begin");
+    assert_eq!(run(&["query", "--event", "drain_begin", "--until", "1h"]), "");
+    assert_eq!(run(&["query", "--user", "someone-else"]), "");
+    let text = run(&["query", "--event", "drain_begin", "--important"]);
+    assert!(text.contains("drain_begin principal=drain-control"), "{text}");
+
+    let csv = run(&["export", "--format", "csv", "--event", "drain_begin"]);
+    assert!(csv.starts_with("ts,event,seq,") && csv.lines().count() == 2, "{csv}");
+    let ocsf = run(&["export", "--format", "ocsf", "--event", "drain_begin"]);
+    let event: Value = serde_json::from_str(ocsf.trim()).expect("one event");
+    assert_eq!((&event["class_uid"], &event["unmapped"]["principal"]), (&0.into(), &"drain-control".into()));
+    assert_eq!(
+        run(&["export", "--format", "json"]),
+        fs::read_to_string(home.file(AUDIT_FILE)).expect("a log")
+    );
+
+    let unknown = Process::run(&home, &["audit", "query", "--event", "drain_begun"], &[]);
+    assert_eq!(unknown.code, Some(64), "{}", unknown.stderr);
+}

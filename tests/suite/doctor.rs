@@ -1,0 +1,367 @@
+//! `portcullis doctor` over good and broken homes, and what `--online` says of issuers.
+
+use portcullis_tests::{DRAIN_SECRET, Finished, Home, PROCESS_TOKEN, Process, guest};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+fn doctor(home: &Home, flags: &[&str]) -> Finished {
+    let arguments: Vec<_> = ["doctor"].iter().chain(flags).copied().collect();
+    Process::run(home, &arguments, &[("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)])
+}
+
+fn set_mode(home: &Home, name: &str, mode: u32) {
+    fs::set_permissions(home.file(name), fs::Permissions::from_mode(mode)).expect("a file of our own");
+}
+
+fn mode(home: &Home, name: &str) -> u32 {
+    fs::metadata(home.file(name)).expect("a file of our own").mode() & 0o777
+}
+
+/// What the doctor says, with `HOME` in place of the home.
+fn says(home: &Home, flags: &[&str]) -> (Option<i32>, String) {
+    let Finished { code, stdout, stderr } = doctor(home, flags);
+    let text = stdout.replace(&home.path().display().to_string(), "HOME");
+    (code, if text.is_empty() { stderr } else { text })
+}
+
+#[test]
+fn good_home_has_no_error_and_one_line_per_check() {
+    let home = Home::with_guests(&["known"]);
+    let (code, text) = says(&home, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for expected in [
+        "ok       configuration  HOME/portcullis.yaml: read\n",
+        "ok       drain-secret   registered\n",
+        "ok       home           HOME has mode 0700\n",
+        "ok       home           HOME can be written\n",
+        "ok       file-system    a rename replaces a file, and a lock (flock) shuts others out\n",
+        "ok       processes      gateway: none runs over this home\n",
+        "ok       processes      the gateway is stopped\n",
+        "ok       providers      known-0: loaded, sha256 ",
+        "ok       front          people need not sign in: the page is for this machine alone\n",
+        "ok       sandbox        wasmtime ",
+        "unknown  clock          whether the clock agrees with that of other machines",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    for line in text.lines() {
+        let severity = line.split_whitespace().next().unwrap_or_default();
+        assert!(["ok", "unknown", "warn"].contains(&severity), "{line}");
+    }
+}
+
+#[test]
+fn one_object_holds_every_finding() {
+    let home = Home::new();
+    let printed = doctor(&home, &["--json"]);
+    let object: Value = serde_json::from_str(&printed.stdout).expect("one JSON object");
+    assert_eq!(object["ok"], true, "{object}");
+    let findings = object["findings"].as_array().expect("a list");
+    let checks: BTreeSet<_> = findings.iter().filter_map(|finding| finding["check"].as_str()).collect();
+    for check in [
+        "cache",
+        "clock",
+        "configuration",
+        "descriptors",
+        "disk",
+        "file-system",
+        "front",
+        "home",
+        "processes",
+        "sandbox",
+        "threads",
+    ] {
+        assert!(checks.contains(check), "{check}: {checks:?}");
+    }
+}
+
+#[test]
+fn running_processes_are_seen() {
+    let home = Home::new();
+    let (_gateway, _dashboard) = (home.gateway(), home.dashboard());
+    let (code, text) = says(&home, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for expected in ["gateway: one runs", "dashboard: one runs", "`up`: none runs", "the gateway is running"]
+    {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_an_error_with_its_remedy() {
+    let known = guest("known").display().to_string();
+    let digest = "0".repeat(64);
+    for (yaml, expected) in [
+        ("dashboard:\n  prot: 1\n".to_owned(), "HOME/portcullis.yaml:2:3: unknown key `prot`"),
+        ("dashboard:\n  prot: 1\n".to_owned(), "unknown  providers      the providers were not loaded"),
+        (
+            "dashboard: {host: 0.0.0.0}".to_owned(),
+            "but no provider can sign a person in -> add builtin:basic",
+        ),
+        (
+            format!("dashboard:\n  providers:\n    - {{name: a, component: {known}, sha256: '{digest}'}}\n"),
+            "error    providers      HOME/portcullis.yaml:3: provider `a`: ",
+        ),
+        (
+            "dashboard:\n  providers:\n    - {name: a, component: no-such.wasm}\n".to_owned(),
+            "error    providers      HOME/portcullis.yaml:3: provider `a`: ",
+        ),
+    ] {
+        let home = Home::with_config(&yaml);
+        let (code, text) = says(&home, &[]);
+        assert_eq!(code, Some(1), "{yaml}\n{text}");
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+}
+
+#[test]
+fn broken_home_is_an_error() {
+    let home = Home::new();
+    set_mode(&home, "", 0o777);
+    fs::create_dir(home.file("gateway.lock")).expect("a folder in the home");
+    let (code, text) = says(&home, &[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("error    home           HOME has mode 0777: users other"), "{text}");
+    assert!(text.contains("-> chmod 700 HOME\n"), "{text}");
+    assert!(text.contains("error    processes      gateway: HOME/gateway.lock is no lock: "), "{text}");
+}
+
+#[test]
+fn what_works_and_should_be_changed_is_a_warning() {
+    let home = Home::with_config(
+        "dashboard: {host: 127.0.0.2, providers: [{name: a, component: 'builtin:basic', \
+        config: {users: []}, grants: {keyvalue: true}}]}",
+    );
+    fs::remove_file(home.file("cache")).expect("the link to the shared cache");
+    let folder = home.file("cache/components");
+    fs::create_dir_all(folder).expect("a folder in the home");
+    set_mode(&home, "cache/components", 0o755);
+    home.write("gateway_state.json", "not JSON");
+    let (code, text) = says(&home, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for expected in [
+        "warn     cache          HOME/cache/components is not used: ",
+        "warn     processes      whether a gateway runs cannot be determined: ",
+        "warn     front          cookies are not Secure: people come over plain http",
+        "unknown  front          whether a proxy that is not trusted forwards requests",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+}
+
+#[test]
+fn low_limits_are_named() {
+    let home = Home::new();
+    for (limit, code, expected) in [
+        ("--nofile=100:100", 1, "error    descriptors    the limit is 100"),
+        ("--nofile=1000:1000", 0, "warn     descriptors    the limit is 1000"),
+        ("--as=17179869184", 0, "warn     sandbox        the address space has room for 1 of 24 calls"),
+    ] {
+        let finished = Process::start_by(&["prlimit", limit], &home, &["doctor"], &[]).finish();
+        assert_eq!(finished.code, Some(code), "{limit}\n{}\n{}", finished.stdout, finished.stderr);
+        assert!(finished.stdout.contains(expected), "{expected}\n{}", finished.stdout);
+    }
+}
+
+#[test]
+fn fix_closes_files_of_our_own_and_no_other() {
+    let config = format!("dashboard: {{session_key: {PROCESS_TOKEN}}}");
+    let home = Home::with_config(&config);
+    set_mode(&home, "portcullis.yaml", 0o644);
+    home.write("elsewhere", DRAIN_SECRET);
+    set_mode(&home, "elsewhere", 0o644);
+    symlink("elsewhere", home.file("drain-secret")).expect("a link in the home");
+    home.write("service-key", PROCESS_TOKEN);
+    set_mode(&home, "service-key", 0o666);
+    fs::hard_link(home.file("service-key"), home.file("other-name")).expect("a second name");
+
+    let (code, text) = says(&home, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("warn     modes          HOME/portcullis.yaml has mode 0644"), "{text}");
+    assert!(text.contains("-> portcullis doctor --fix\n"), "{text}");
+    assert_eq!(mode(&home, "portcullis.yaml"), 0o644, "nothing is changed without --fix");
+
+    let (_, text) = says(&home, &["--fix"]);
+    assert!(text.contains("ok       modes          HOME/portcullis.yaml: the mode is now 0600\n"), "{text}");
+    assert_eq!(mode(&home, "portcullis.yaml"), 0o600);
+    for (name, why) in [("drain-secret", "it is a symbolic link"), ("service-key", "it has another name")] {
+        let expected = format!("warn     modes          HOME/{name} has mode ");
+        let line = text.lines().find(|line| line.starts_with(&expected)).expect(&expected);
+        assert!(line.contains(&format!("the mode was not changed: {why}")), "{line}");
+    }
+    assert_eq!(mode(&home, "elsewhere"), 0o644);
+    assert_eq!(mode(&home, "other-name"), 0o666);
+}
+
+#[test]
+fn doctor_leaves_the_home_as_it_is() {
+    let home = Home::with_guests(&["known"]);
+    fs::remove_file(home.file("cache")).expect("the link to the shared cache");
+    let content = || {
+        let entries = fs::read_dir(home.path()).expect("the home");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| !name.to_string_lossy().starts_with("stderr.")).collect::<BTreeSet<_>>()
+    };
+    let before = content();
+    assert_eq!(doctor(&home, &["--fix"]).code, Some(0));
+    assert_eq!(content(), before);
+}
+
+/// The answers of an issuer, by path: a status and a body.
+type Pages = BTreeMap<&'static str, (u16, String)>;
+
+/// An issuer on this machine. Returns its origin; `pages` makes its answers of the origin.
+fn issuer(pages: impl Fn(&str) -> Pages) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("an address"));
+    let pages = pages(&origin);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream);
+            let (mut head, mut length) = (String::new(), 0);
+            while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
+            for line in head.to_lowercase().lines() {
+                let value = line.strip_prefix("content-length:");
+                length = value.and_then(|value| value.trim().parse().ok()).unwrap_or(length);
+            }
+            let _ = reader.read_exact(&mut vec![0; length]);
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let (status, body) = pages.get(path).cloned().unwrap_or((404, "nothing here".to_owned()));
+            let answer = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\nLocation: /\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = reader.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    origin
+}
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+fn document(origin: &str) -> Value {
+    json!({
+        "issuer": origin,
+        "authorization_endpoint": format!("{origin}/authorize"),
+        "token_endpoint": format!("{origin}/token"),
+        "jwks_uri": format!("{origin}/jwks"),
+        "id_token_signing_alg_values_supported": ["RS256", "HS256"],
+        "code_challenge_methods_supported": ["plain", "S256"],
+    })
+}
+
+fn good_pages(origin: &str) -> Pages {
+    let keys = json!({"keys": [{"kty": "RSA", "use": "sig", "kid": "a"}, {"kty": "oct"}]});
+    [
+        (DISCOVERY, (200, document(origin).to_string())),
+        ("/jwks", (200, keys.to_string())),
+        ("/token", (400, json!({"error": "invalid_grant"}).to_string())),
+    ]
+    .into()
+}
+
+fn home_of(origin: &str) -> Home {
+    Home::with_config(&format!(
+        "dashboard:\n  providers:\n    - name: corp\n      component: builtin:oidc\n      \
+         config: {{issuer: '{origin}', client_id: agent}}\n      \
+         grants: {{keyvalue: true, http: ['{origin}']}}\n"
+    ))
+}
+
+#[test]
+fn issuer_that_has_all_that_a_sign_in_needs_passes() {
+    let home = home_of(&issuer(good_pages));
+    for command in [&["config", "check", "--online"][..], &["doctor", "--online"]] {
+        let finished = Process::run(&home, command, &[]);
+        assert_eq!(finished.code, Some(0), "{}\n{}", finished.stdout, finished.stderr);
+        for expected in [
+            "corp: the issuer calls itself \"http://127.0.0.1:",
+            "corp: ID tokens are signed with RS256, HS256",
+            "has keys: 1 of 2 sign",
+            "knows the client, and refuses a made-up code",
+        ] {
+            assert!(finished.stdout.contains(expected), "{expected}\n{}", finished.stdout);
+        }
+    }
+    let without = Process::run(&home, &["config", "check"], &[]);
+    assert!(!without.stdout.contains("made-up code"), "{}", without.stdout);
+}
+
+/// One change of the good pages.
+type Change = fn(&str, &mut Pages);
+
+fn change_document(origin: &str, pages: &mut Pages, key: &str, value: Value) {
+    let mut changed = document(origin);
+    changed[key] = value;
+    pages.insert(DISCOVERY, (200, changed.to_string()));
+}
+
+#[test]
+fn issuer_that_no_sign_in_would_work_with_is_a_mistake() {
+    let cases: [(Change, &str); 9] = [
+        (
+            |origin, pages| change_document(origin, pages, "issuer", json!(format!("{origin}/realms/a"))),
+            "portcullis.yaml:5: provider `corp`: `issuer` is ",
+        ),
+        (
+            |origin, pages| {
+                change_document(origin, pages, "id_token_signing_alg_values_supported", json!(["HS256"]));
+            },
+            "ID tokens are signed with HS256: the provider checks RS256",
+        ),
+        (
+            |origin, pages| {
+                change_document(origin, pages, "token_endpoint", json!("http://127.0.0.2:9/token"))
+            },
+            "it may not call its token endpoint: http://127.0.0.2:9 is not in `grants.http`",
+        ),
+        (|origin, pages| change_document(origin, pages, "jwks_uri", Value::Null), "has no `jwks_uri`"),
+        (
+            |_, pages| drop(pages.insert("/jwks", (200, json!({"keys": [{"kty": "oct"}]}).to_string()))),
+            "has no key that signs",
+        ),
+        (|_, pages| drop(pages.remove("/jwks")), "it answered 404 without a list `keys`"),
+        (|_, pages| drop(pages.remove("/token")), "is no token endpoint: it answered 404"),
+        (|_, pages| drop(pages.insert(DISCOVERY, (302, String::new()))), "no discovery document at "),
+        (|_, pages| drop(pages.insert(DISCOVERY, (200, "[]".to_owned()))), "or what is no JSON object"),
+    ];
+    for (change, expected) in cases {
+        let home = home_of(&issuer(|origin| {
+            let mut pages = good_pages(origin);
+            change(origin, &mut pages);
+            pages
+        }));
+        let checked = Process::run(&home, &["config", "check", "--online"], &[]);
+        assert_eq!(checked.code, Some(64), "{expected}\n{}\n{}", checked.stdout, checked.stderr);
+        assert!(checked.stderr.contains(expected), "{expected}\n{}", checked.stderr);
+        assert_eq!(doctor(&home, &["--online"]).code, Some(1), "{expected}");
+    }
+}
+
+#[test]
+fn issuer_that_refuses_the_client_is_a_warning() {
+    let home = home_of(&issuer(|origin| {
+        let mut pages = good_pages(origin);
+        pages.insert("/token", (401, json!({"error": "invalid_client"}).to_string()));
+        pages
+    }));
+    let checked = Process::run(&home, &["config", "check", "--online"], &[]);
+    assert_eq!(checked.code, Some(0), "{}\n{}", checked.stdout, checked.stderr);
+    assert!(checked.stderr.contains("refuses the client: invalid_client -> "), "{}", checked.stderr);
+}
+
+#[test]
+fn issuer_out_of_reach_is_a_mistake() {
+    let home = home_of("http://127.0.0.1:1");
+    let checked = Process::run(&home, &["config", "check", "--online"], &[]);
+    assert_eq!(checked.code, Some(64), "{}", checked.stderr);
+    assert!(
+        checked.stderr.contains("corp: no discovery document at http://127.0.0.1:1/"),
+        "{}",
+        checked.stderr
+    );
+}
