@@ -45,11 +45,12 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let app = owner(&dashboard.live.now(), &arrival, &request);
+    let serving = dashboard.live.now();
+    let app = owner(&serving, &arrival, &request);
     let context = context(dashboard, arrival, &request);
     let target = forward_auth::target(&request, &context.site);
     let asked = Asked { uri: request.uri(), headers: request.headers(), target: &target };
-    let (serving, judgement) = judge(dashboard, app.as_deref(), asked, &context.site).await;
+    let (serving, judgement) = judge(dashboard, serving, app.as_deref(), asked, &context.site).await;
     drop(target);
     let path = request.uri().path();
     let is_live_page = app.is_none() && gate_path(path) == WS_PATH;
@@ -109,12 +110,12 @@ fn owner(serving: &Serving, arrival: &Arrival, request: &Request) -> Option<Arc<
 /// What the gate decides. Waits for a provider that is being loaded, where the decision depends on it.
 async fn judge(
     dashboard: &Dashboard,
+    mut serving: Arc<Serving>,
     app: Option<&App>,
     asked: Asked<'_>,
     site: &Site,
 ) -> (Arc<Serving>, Judgement) {
     let began = Instant::now();
-    let mut serving = dashboard.live.now();
     let mut judgement = decide(&serving.gate, app, &facts(dashboard, asked, site)).await;
     let place = (serving.loading > 0).then(|| WAITING.try_acquire());
     while let Some(Ok(_)) = &place

@@ -139,10 +139,8 @@ impl Failure {
                         p.alert role="alert" { (sentence) }
                     }
                 };
-                let page =
-                    Page {
-                        title: "No answer · Portcullis", insecure: false, script: None, signs_out: false
-                    };
+                let title = "No answer · Portcullis";
+                let page = Page { title, insecure: false, script: None, signs_out: false };
                 respond_with(status, &page, &body)
             }
         };
