@@ -83,7 +83,7 @@ fn read_app(section: &mut Section, drain_scope: &Scope, reader: &mut Reader<'_>)
     Some(app)
 }
 
-/// Its token is on its page, so nobody else may reach it.
+/// Its page shows its token to every caller, so only this machine may reach it.
 fn wrong_for_preset(app: &AppSettings) -> Option<&'static str> {
     let Preset::Hermes = app.preset?;
     if !app.upstream.is_local() {
