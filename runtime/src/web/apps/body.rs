@@ -101,7 +101,9 @@ impl HttpBody for AnswerBody {
         self.body.is_end_stream()
     }
 
+    /// Unknown where no body follows: the length of an answer to HEAD, and of a 304, is in its head alone, and zero is wrong
+    /// (RFC 9110 section 8.6).
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.body.is_end_stream() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
