@@ -206,7 +206,8 @@ fn logging_macros(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         } else if path.extension().is_some_and(|ending| ending == "rs") {
             let text = fs::read_to_string(&path).expect("a source is text");
             for start in ["trace!(", "debug!(", "info!(", "warn!(", "error!("] {
-                let calls = text.split(&format!("tracing::{start}")).skip(1).map(arguments);
+                let macro_name = format!("tracing::{start}");
+                let calls = text.split(&macro_name).skip(1).map(arguments);
                 found.extend(calls.map(|call| (path.clone(), call)));
             }
         }
