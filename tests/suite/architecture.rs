@@ -22,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sandbox", &["auth", "atomic_file", "flood_limit", "trust"]),
     ("drain", &["auth", "atomic_file", "secret_strength"]),
     ("gateway", &["drain", "atomic_file", "exposition", "home_lock", "listen", "parent_watch"]),
-    ("web", &["auth", "audit", "drain", "exposition", "gateway", "listen", "request_id"]),
+    ("web", &["auth", "audit", "drain", "exposition", "gateway", "listen", "request_id", "trust"]),
     ("bundled", &[]),
     ("conformance", &["auth", "sandbox"]),
     ("scaffold", &["sandbox"]),
@@ -94,7 +94,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("wasmtime", &["sandbox/", "exposition/build_info.rs"]),
     ("axum", &["web/", "gateway/server.rs", "app/mod.rs"]),
-    ("hyper", &["listen.rs", "listen/", "sandbox/outbound/cause.rs"]),
+    ("hyper", &["listen.rs", "listen/", "sandbox/outbound/cause.rs", "web/apps/"]),
     ("std::env", &["config/environment.rs", "cli/up.rs", "cli/gateway.rs", "cli/known_name.rs"]),
     (
         "std::fs",

@@ -31,6 +31,7 @@ fn says(home: &Home, flags: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn good_home_has_no_error_and_one_line_per_check() {
     let home = Home::with_guests(&["known"]);
+    set_mode(&home, ".", 0o700);
     let (code, text) = says(&home, &[]);
     assert_eq!(code, Some(0), "{text}");
     for expected in [

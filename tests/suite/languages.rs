@@ -148,7 +148,10 @@ fn begins_well(language: Language, kinds: &[Kind]) {
 /// again.
 fn kinds(language: Language) -> &'static [Kind] {
     match language {
-        Language::Python | Language::JavaScript | Language::TypeScript => &[Kind::Password, Kind::Redirect],
+        Language::Python => &[Kind::Password, Kind::Redirect],
+        // The same engine and the same tools: each of the two tries one of the kinds.
+        Language::JavaScript => &[Kind::Password],
+        Language::TypeScript => &[Kind::Redirect],
         _ => &Kind::ALL,
     }
 }

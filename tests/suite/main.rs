@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod adversity;
+mod apps;
 mod architecture;
 mod audit_chain;
 mod backchannel;

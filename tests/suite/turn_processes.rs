@@ -120,7 +120,7 @@ fn sigterm_to_the_whole_control_group_lets_a_turn_finish() {
         send(pid, Signal::TERM);
     }
     gateway.signal(Signal::TERM);
-    eventually("the gateway is ending", SOON, || gateway.log().contains("to=Stopping").then_some(()));
+    eventually("the gateway is ending", SOON, || gateway.log().contains("to=stopping").then_some(()));
     assert_eq!(in_flight(&gateway), 1);
     fs::write(folder.path().join("open"), "").expect("a file in the folder");
     let reply = turn.join().expect("an answer");
@@ -154,7 +154,7 @@ fn gateway_below_up_takes_a_second_sigterm_for_the_first() {
     let gateway = gateway.expect("the gateway wrote its process id");
     send(gateway, Signal::TERM);
     up.signal(Signal::TERM);
-    eventually("the gateway is ending", SOON, || up.log().contains("to=Stopping").then_some(()));
+    eventually("the gateway is ending", SOON, || up.log().contains("to=stopping").then_some(()));
     send(gateway, Signal::TERM);
     assert_eq!(get(&turns, &[]).json()["turns"].as_array().map(Vec::len), Some(1));
     fs::write(folder.path().join("open"), "").expect("a file in the folder");

@@ -248,7 +248,7 @@ fn turn_dies_whole_when_the_gateway_is_killed_or_told_twice() {
         for signal in signals {
             gateway.signal(*signal);
             eventually("the signal was taken", SOON, || {
-                (*signal == Signal::KILL || gateway.log().contains("to=Stopping")).then_some(())
+                (*signal == Signal::KILL || gateway.log().contains("to=stopping")).then_some(())
             });
         }
         gateway.wait();

@@ -36,10 +36,10 @@ use crate::sandbox::SandboxError;
 use crate::secret_strength::generate_secret;
 use crate::tls::{IdentityError, TlsServer};
 use crate::web::{
-    AccessLog, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources, GatewayView,
-    HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings, PublicSite,
-    RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH, https_redirect,
-    router,
+    AccessLog, AppTable, CookieNames, CookieSealer, DRAIN_PATH, Dashboard, FaultLog, Feed, FeedSources,
+    GatewayView, HostPolicy, Live, MAX_SOCKETS, Metrics, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, PageSettings,
+    PublicSite, RESTART_PATH, SecurityHeaders, Serving, SignIns, Sites, TrustedProxies, WHOAMI_PATH,
+    https_redirect, router,
 };
 use axum::Router;
 use certificate::Certificate;
@@ -207,7 +207,9 @@ impl App {
         let people = Arc::new(People::with_sessions(gate, sessions, session_list::open(&config.home)));
         let entry = Entry { people, must_sign_in: auth_required, is_open };
         let nothing_loaded = loader.collect(config, &loading);
-        let serving = live_gate(config, &nothing_loaded, loading.left(), &entry)?;
+        let roots = &config.environment.system_roots;
+        let apps = Arc::new(AppTable::build(&dashboard.apps, roots, &AppTable::default()));
+        let serving = live_gate(config, &nothing_loaded, loading.left(), &entry, &apps)?;
         let live = Live::new(Serving { is_ready: false, ..serving });
         warn_of_findings(config);
         tell_of_drain_secret(config);
@@ -263,6 +265,7 @@ impl App {
             overrides,
             loader,
             entry,
+            apps,
             live,
             sealer,
             certificate,
@@ -483,6 +486,7 @@ fn live_gate(
     providers: &Providers,
     loading: usize,
     entry: &Entry,
+    apps: &Arc<AppTable>,
 ) -> Result<Serving, AppError> {
     let nobody_signs_in = loading == 0 && !providers.registered.iter().any(Registered::signs_people_in);
     if let Some(reason) = config.dashboard.gate_reason().filter(|_| entry.must_sign_in && nobody_signs_in) {
@@ -490,7 +494,7 @@ fn live_gate(
     }
     let refused = providers.reports.iter().filter_map(ProviderReport::refused).collect();
     let gate = build_gate(config, providers.registered.clone(), entry)?;
-    Ok(Serving { gate, refused, loading, is_ready: loading == 0 })
+    Ok(Serving { gate, apps: apps.clone(), refused, loading, is_ready: loading == 0 })
 }
 
 /// The drain secret's provider stands before every other, so no guest ever sees a drain token that matches.

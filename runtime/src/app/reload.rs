@@ -15,7 +15,7 @@ use crate::config::{self, ComponentRef, Config, ConfigError, Overrides};
 use crate::sandbox::{LoadError, SandboxError};
 use crate::secret_strength::generate_secret;
 use crate::tls::TlsSettings;
-use crate::web::{CookieSealer, Live, Metrics};
+use crate::web::{AppTable, CookieSealer, Live, Metrics};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -101,6 +101,7 @@ pub(super) struct Reloader {
     pub(super) overrides: Overrides,
     pub(super) loader: ProviderLoader,
     pub(super) entry: Entry,
+    pub(super) apps: Arc<AppTable>,
     pub(super) live: Live,
     pub(super) sealer: CookieSealer,
     /// `None`: there is no `dashboard.tls`.
@@ -183,8 +184,10 @@ impl Reloader {
         }
         let changed: Vec<_> =
             self.loader.changed(&providers).iter().map(|loaded| loaded.config.name.clone()).collect();
+        let apps = self.build_apps(&next).await?;
         // The last thing that can fail: from here on the new set serves.
-        self.live.replace(live_gate(&next, &providers, 0, &self.entry)?);
+        self.live.replace(live_gate(&next, &providers, 0, &self.entry, &apps)?);
+        self.apps = apps;
         if let Some(keys) = keys {
             self.sealer.replace_keys(keys.secrets());
         }
@@ -208,6 +211,14 @@ impl Reloader {
         }
     }
 
+    /// The applications of the new configuration. Those that did not change keep their connections.
+    async fn build_apps(&self, next: &Config) -> Result<Arc<AppTable>, ReloadError> {
+        let (settings, before) = (next.dashboard.apps.clone(), self.apps.clone());
+        let roots = next.environment.system_roots.clone();
+        let build = move || AppTable::build(&settings, &roots, &before);
+        Ok(Arc::new(tokio::task::spawn_blocking(build).await?))
+    }
+
     /// `None`: they cannot be read, which is logged, and the present keys stay.
     async fn session_keys(&self, next: &Config) -> Option<SessionKeys> {
         let (running, next) = (self.running.clone(), next.clone());
@@ -222,8 +233,8 @@ impl Reloader {
         Ok(read.with(&self.overrides))
     }
 
-    /// What runs, with the providers, the token routes, the roles and the session keys of the new configuration. The other
-    /// settings belong to the process.
+    /// What runs, with the providers, the token routes, the roles, the applications and the session keys of the new
+    /// configuration. The other settings belong to the process.
     fn merge(&self, next: Config) -> Result<Config, ReloadError> {
         let (old, new) = (&self.running.dashboard, &next.dashboard);
         // A scope that is no longer the drain scope in the file still is in this process.
@@ -257,6 +268,7 @@ impl Reloader {
         merged.dashboard.providers = next.dashboard.providers;
         merged.dashboard.token_routes = next.dashboard.token_routes;
         merged.dashboard.access = next.dashboard.access;
+        merged.dashboard.apps = next.dashboard.apps;
         merged.dashboard.session_keys = next.dashboard.session_keys;
         if let Some((tls, next)) = merged.dashboard.tls.as_mut().zip(next.dashboard.tls) {
             (tls.certificate, tls.key) = (next.certificate, next.key);

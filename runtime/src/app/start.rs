@@ -72,7 +72,8 @@ pub(super) async fn start(
 
         let providers = reloader.loader.collect(&reloader.running, &loading);
         report_new(reloader, &providers, &mut reported);
-        let serving = live_gate(&reloader.running, &providers, loading.left(), &reloader.entry)?;
+        let serving =
+            live_gate(&reloader.running, &providers, loading.left(), &reloader.entry, &reloader.apps)?;
         is_ready |= serving.is_ready;
         reloader.live.replace(Serving { is_ready, ..serving });
         let has_any = providers.reports.iter().any(|report| report.outcome.is_ok());

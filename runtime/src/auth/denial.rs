@@ -67,6 +67,12 @@ impl Denial {
         Self::new(DenialStatus::NoRole, "not_permitted", detail)
     }
 
+    /// `allow` of the application does not name the person, who has a role.
+    pub(super) fn not_allowed(name: &str) -> Self {
+        let detail = format!("the application's `allow` does not admit {name}");
+        Self::new(DenialStatus::Forbidden, "not_allowed", detail)
+    }
+
     pub(super) fn unreachable(provider: ProviderName) -> Self {
         let detail = format!("provider {provider} could not be asked and no other knows the token");
         let denial = Self::new(DenialStatus::Unavailable, "provider_unreachable", detail);

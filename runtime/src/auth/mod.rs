@@ -4,6 +4,7 @@
 //! a clock of its own.)
 
 mod access;
+mod allow;
 mod bearer;
 mod chain;
 mod cut_off;
@@ -27,6 +28,7 @@ mod ticket;
 mod visible_text;
 
 pub use access::{Access, AccessRule, Role};
+pub use allow::{Allow, Allowed};
 pub use bearer::{BearerToken, MAX_HEADER_BYTES, NoBearer};
 pub use chain::{ChainReport, Verified};
 pub use cut_off::{CutOff, CutOffs, MAX_CUT_OFFS, SessionFacts, Whose};

@@ -9,6 +9,8 @@ pub const MAX_ENDED: usize = 100_000;
 
 /// Who may follow one session at once: one person's pages must not use up what the others need.
 const MAX_FOLLOWERS: usize = 16;
+/// The same for streams and sockets of applications, of which one page opens several.
+const MAX_STREAMS: usize = 64;
 
 /// Which sessions this process knows to be over, and who must hear of it when another ends.
 #[derive(Default)]
@@ -22,10 +24,35 @@ struct Table {
     followed: HashMap<SessionId, Followers>,
 }
 
-/// Pages of one session that wait for its end.
+/// What waits for the end of one session.
 struct Followers {
     pages: watch::Sender<bool>,
-    session: Arc<Session>,
+    streams: watch::Sender<bool>,
+    /// The session with the access token that ends last, of those that were seen.
+    newest: Arc<Session>,
+}
+
+impl Followers {
+    fn new(session: &Arc<Session>) -> Self {
+        let new = || watch::channel(false).0;
+        Self { pages: new(), streams: new(), newest: session.clone() }
+    }
+
+    /// Takes a session over if its access token ends later.
+    fn renew(&mut self, session: &Arc<Session>) {
+        if session.claims.expires_at > self.newest.claims.expires_at {
+            self.newest = session.clone();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pages.receiver_count() + self.streams.receiver_count() == 0
+    }
+
+    fn end(&self) {
+        self.pages.send_replace(true);
+        self.streams.send_replace(true);
+    }
 }
 
 impl Default for Table {
@@ -83,9 +110,9 @@ impl Sessions {
     pub fn cut_off(&self, cut_off: CutOff) {
         let mut table = self.table();
         table.followed.retain(|_, followers| {
-            let is_over = cut_off.ends(&(&*followers.session).into());
+            let is_over = cut_off.ends(&(&*followers.newest).into());
             if is_over {
-                followers.pages.send_replace(true);
+                followers.end();
             }
             !is_over
         });
@@ -98,30 +125,55 @@ impl Sessions {
         let mut table = self.table();
         let is_new = table.ended.insert(id.clone());
         if let Some(followers) = table.followed.remove(id) {
-            followers.pages.send_replace(true);
+            followers.end();
         }
         is_new
     }
 
-    /// Follows a session from now on. `None`: as many do as may.
+    /// Subscribes a page to the end of a session. Returns `None` when the session already has 16 pages.
     pub fn follow(&self, session: &Arc<Session>) -> Option<Followed> {
+        self.subscribe(session, MAX_FOLLOWERS, |followers| &followers.pages)
+    }
+
+    /// Subscribes a stream or socket of an application to the end of a session. Returns `None` when the session already has
+    /// 64 of them.
+    pub fn follow_stream(&self, session: &Arc<Session>) -> Option<Followed> {
+        self.subscribe(session, MAX_STREAMS, |followers| &followers.streams)
+    }
+
+    fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        most: usize,
+        kind: fn(&Followers) -> &watch::Sender<bool>,
+    ) -> Option<Followed> {
         let mut table = self.table();
         if table.is_over(&(&**session).into()) {
             return Some(watch::channel(true).1);
         }
-        table.followed.retain(|_, followers| followers.pages.receiver_count() > 0);
-        let begin = || Followers { pages: watch::channel(false).0, session: session.clone() };
-        let followers = table.followed.entry(session.id.clone()).or_insert_with(begin);
-        if session.claims.expires_at > followers.session.claims.expires_at {
-            followers.session = session.clone();
-        }
-        let pages = &followers.pages;
-        (pages.receiver_count() < MAX_FOLLOWERS).then(|| pages.subscribe())
+        table.followed.retain(|_, followers| !followers.is_empty());
+        let followers = table.followed.entry(session.id.clone()).or_insert_with(|| Followers::new(session));
+        followers.renew(session);
+        let sender = kind(followers);
+        (sender.receiver_count() < most).then(|| sender.subscribe())
     }
 
-    /// The sessions that are followed, each with the newest token of its followers.
+    /// Notes the access token of a request, for what follows its session.
+    pub fn saw(&self, session: &Arc<Session>) {
+        let mut table = self.table();
+        if let Some(followers) = table.followed.get_mut(&session.id) {
+            followers.renew(session);
+        }
+    }
+
+    /// The session with the access token that ends last, of those that were seen. `None`: nothing follows it.
+    pub fn newest(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.table().followed.get(id).map(|followers| followers.newest.clone())
+    }
+
+    /// The sessions that are followed, each with its newest access token.
     pub(super) fn followed(&self) -> Vec<Arc<Session>> {
-        self.table().followed.values().map(|followers| followers.session.clone()).collect()
+        self.table().followed.values().map(|followers| followers.newest.clone()).collect()
     }
 }
 

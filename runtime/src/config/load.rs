@@ -1,6 +1,7 @@
 //! From the file's text to [`Config`].
 
 use super::access::read_access;
+use super::apps::{app_scopes, read_apps, unreachable_apps};
 use super::finding::{Finding, exposed_files, exposed_secrets, of_file, unmet_routes, weak_home_key};
 use super::forms::{cookie_name, host_name, network, parse_bind_host, public_url, served_path};
 use super::original::{self, Outcome};
@@ -223,8 +224,10 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
     sandbox.finish(reader);
     let providers = read_providers(&mut section, &drain_scope, file, reader);
     let access = read_access(&mut section, &providers, reader);
+    let apps = read_apps(&mut section, &drain_scope, reader);
     let token_routes = read_token_routes(&mut section, reader);
     reader.findings.extend(unmet_routes(&token_routes, &providers, &drain_scope));
+    reader.findings.extend(unmet_routes(&app_scopes(&apps), &providers, &drain_scope));
     let public_url = section.parsed("public_url", reader, public_url);
     let Front { tls, redirect_http } = read_front(&mut section, public_url.as_ref(), reader);
     let config = DashboardConfig {
@@ -246,8 +249,10 @@ fn read_dashboard(root: &mut Section, file: &Path, reader: &mut Reader<'_>) -> D
         providers,
         token_routes: token_routes.into_iter().map(|(_, path, scope)| (path, scope)).collect(),
         access,
+        apps: apps.iter().map(|(_, app)| app.clone()).collect(),
         drain_scope,
     };
+    reader.findings.extend(unreachable_apps(&apps, &config));
     section.finish(reader);
     config
 }

@@ -4,6 +4,7 @@
 //! can be printed from here.
 
 mod access;
+mod apps;
 mod environment;
 mod finding;
 mod forms;
@@ -32,6 +33,7 @@ pub use sockets::{HandedSocket, handed_sockets};
 use crate::auth::{Access, ProviderName, Scope};
 use crate::sandbox::{HttpGrant, Limits};
 use crate::tls::TlsSettings;
+use crate::web::AppSettings;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -118,6 +120,8 @@ pub struct DashboardConfig {
     pub token_routes: Vec<(String, Scope)>,
     /// Which people have which role.
     pub access: Access,
+    /// The applications behind the gate.
+    pub apps: Vec<AppSettings>,
 }
 
 /// The drain secrets as they were found.

@@ -148,7 +148,7 @@ fn read_http_grant(name: &str, node: Node, reader: &mut Reader<'_>) -> Option<Ht
 }
 
 /// The authorities that alone are trusted for an origin: `{file: PEM}`.
-fn read_ca(name: &str, node: &Node, reader: &mut Reader<'_>) -> Option<Authorities> {
+pub(super) fn read_ca(name: &str, node: &Node, reader: &mut Reader<'_>) -> Option<Authorities> {
     if reader.references == References::Leave {
         return None;
     }
@@ -168,7 +168,11 @@ fn read_ca(name: &str, node: &Node, reader: &mut Reader<'_>) -> Option<Authoriti
 }
 
 /// Headers that the host adds: their values are secrets.
-fn read_headers(name: &str, node: Node, reader: &mut Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
+pub(super) fn read_headers(
+    name: &str,
+    node: Node,
+    reader: &mut Reader<'_>,
+) -> Vec<(HeaderName, HeaderValue)> {
     let Yaml::Map(entries) = node.value else {
         reader.mistakes.add(node.place, format!("`{name}` must be a map, not {}", node.kind()));
         return Vec::new();

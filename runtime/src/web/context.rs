@@ -17,6 +17,8 @@ pub(super) struct Context {
     pub(super) client: Option<IpAddr>,
     /// How the dashboard was reached.
     pub(super) site: Site,
+    /// Is the other end of the connection a trusted proxy?
+    pub(super) is_proxied: bool,
     /// Why the caller is not on this machine, on a dashboard that is for this machine alone.
     pub(super) outside: Option<Outside>,
     /// The origin of the request, if it arrived at another host of the dashboard than the public one.
@@ -28,10 +30,16 @@ impl Context {
     pub(super) fn new(
         caller: Client,
         site: Site,
+        is_proxied: bool,
         outside: Option<Outside>,
         elsewhere: Option<Origin>,
     ) -> Self {
-        Self { client: caller.address(), site, outside, elsewhere, caller }
+        Self { client: caller.address(), site, is_proxied, outside, elsewhere, caller }
+    }
+
+    /// Scheme, host and port that the request names. `None`: it has no valid `Host`.
+    pub(super) fn origin(&self) -> Option<String> {
+        self.elsewhere.as_ref().map(ToString::to_string).or_else(|| self.site.origin())
     }
 
     /// The caller's address, for an audit line. Of an unknown caller it names the proxy.

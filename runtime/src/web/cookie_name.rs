@@ -75,6 +75,19 @@ impl CookieNames {
         self.port.map(|port| format!("{}_{port}_{}", self.prefix, kind.ending()))
     }
 
+    /// Whether a cookie of this whole name is one of this dashboard's, or of another one on the same host. Browsers read the
+    /// prefixes in any case (RFC 6265bis, section 4.1.3).
+    pub(super) fn own(&self, name: &[u8]) -> bool {
+        let after = |form: &str| {
+            let (start, rest) = name.split_at_checked(form.len())?;
+            start.eq_ignore_ascii_case(form.as_bytes()).then_some(rest)
+        };
+        let is_own = |rest: &[u8]| {
+            rest.strip_prefix(self.prefix.as_bytes()).is_some_and(|rest| rest.starts_with(b"_"))
+        };
+        FORMS.iter().filter_map(|form| after(form)).any(is_own)
+    }
+
     /// Both names, the plain one first.
     pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = String> {
         [Some(self.plain(kind)), self.with_port(kind)].into_iter().flatten()
@@ -117,6 +130,19 @@ mod tests {
         let names = |names: CookieNames| names.all(Kind::Access).collect::<Vec<_>>();
         assert_eq!(names(CookieNames::default()), ["hermes_session_at"]);
         assert_eq!(names(CookieNames::new("agent", Some(9119))), ["agent_at", "agent_9119_at"]);
+    }
+
+    #[test]
+    fn every_form_of_a_name_is_own() {
+        let names = CookieNames::new("agent", Some(9119));
+        for name in
+            ["agent_at", "__Host-agent_rt", "__SECURE-agent_at", "agent_9120_at", "__Host-agent_pkce_1f"]
+        {
+            assert!(names.own(name.as_bytes()), "{name}");
+        }
+        for name in ["", "agent", "agents_at", "AGENT_at", "x_agent_at", "__Host-other_at", "__Host-"] {
+            assert!(!names.own(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

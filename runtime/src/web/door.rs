@@ -2,6 +2,7 @@
 //! copied for every request.
 
 use super::access_log::{self, Entry};
+use super::apps::OfApp;
 use super::metrics::{Route, known_method};
 use super::request_id::{self, REQUEST_ID};
 use super::site::Arrival;
@@ -29,18 +30,28 @@ pub(super) async fn door(
         Some(id) => id.clone().scope(answer).await,
         None => answer.await,
     };
-    respond::add_security_headers(response.headers_mut(), dashboard.headers);
+    let of_app = response.extensions_mut().remove::<OfApp>();
+    match &of_app {
+        // Its own headers say what its pages may do.
+        Some(of_app) if of_app.is_its_own => {
+            respond::add_transport_security(response.headers_mut(), dashboard.headers);
+        }
+        _ => respond::add_security_headers(response.headers_mut(), dashboard.headers),
+    }
     if let Some(id) = id {
         response.headers_mut().insert(REQUEST_ID, id.to_header());
     }
-    dashboard.metrics.request(route, method, response.status(), began.elapsed());
+    match of_app {
+        Some(of_app) => dashboard.metrics.app_request(of_app.app.name(), response.status()),
+        None => dashboard.metrics.request(route, method, response.status(), began.elapsed()),
+    }
     match followed {
         Some((log, entry)) => access_log::follow(log, entry, response),
         None => response,
     }
 }
 
-async fn pass(dashboard: &Dashboard, arrival: Arrival, request: Request, next: Next) -> Response {
+async fn pass(dashboard: &Arc<Dashboard>, arrival: Arrival, request: Request, next: Next) -> Response {
     match guard::check(&dashboard.hosts, &arrival.reached, &request) {
         Ok(()) => gate_layer::pass(dashboard, arrival, request, next).await,
         Err(refused) => refused,

@@ -1,5 +1,6 @@
 //! `GET` and `POST /api/gateway/drain`.
 
+use super::apps::mount_of;
 use super::body::BoundedBody;
 use super::context::Context;
 use super::fields::{self, echo, flag_in, present, seconds_in, text_in};
@@ -16,7 +17,7 @@ use crate::gateway::GatewayState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -76,6 +77,7 @@ pub(super) async fn from_page(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     Operator(permit): Operator,
+    uri: Uri,
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
@@ -83,7 +85,7 @@ pub(super) async fn from_page(
         Ok(read) => read,
         Err(mistake) => return respond::bad_request(&mistake),
     };
-    let home = context.site.path("/");
+    let home = context.site.path(&format!("{}/", mount_of(uri.path())));
     let answer = control(State(dashboard), context, Operator(permit), BoundedBody(body)).await;
     if is_form { respond::back_to(home, answer) } else { answer }
 }

@@ -6,7 +6,7 @@ use super::parameters::Parameters;
 use super::respond::Audience;
 use super::site::Site;
 use super::whoami::Permitted;
-use crate::auth::{Caller, RESUME_PATH, Scope, VERIFY_PATH, safe_target};
+use crate::auth::{Caller, Permit, RESUME_PATH, Scope, VERIFY_PATH, safe_target};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -33,8 +33,13 @@ const ORIGINAL_URI: &str = "x-original-uri";
 /// Where to send a browser that was refused.
 pub(super) const LOGIN: HeaderName = HeaderName::from_static("x-portcullis-login");
 
-/// 200, and who it is. Every header is always there, so that none from outside is ever left standing.
+/// 200, and who it is.
 pub(super) async fn verify(Permitted(permit): Permitted) -> Response {
+    (StatusCode::OK, identity(&permit)).into_response()
+}
+
+/// Who the caller is, for an application. Every header is always there, so that none from outside is ever left standing.
+pub(super) fn identity(permit: &Permit) -> HeaderMap {
     let (email, provider, scopes) = match permit.caller() {
         Caller::Service(principal) => {
             let scopes: Vec<_> = principal.scopes().map(Scope::as_str).collect();
@@ -48,7 +53,7 @@ pub(super) async fn verify(Permitted(permit): Permitted) -> Response {
         headers.insert(name, value(text));
     }
     headers.insert(GROUPS, list(permit.groups()));
-    (StatusCode::OK, headers).into_response()
+    headers
 }
 
 /// Beyond visible ASCII, percent-encoded.

@@ -1,7 +1,8 @@
-//! The outermost layer of auth: hands the request's facts to the gate and does what the gate decides.
+//! The outermost layer of auth: hands the request's facts to the gate and does what the gate decides, for the dashboard's own
+//! paths and for those of applications.
 
-use super::Dashboard;
 use super::access_log::Who;
+use super::apps::{self, App, Passed};
 use super::context::Context;
 use super::excerpt::excerpt;
 use super::forward_auth;
@@ -11,6 +12,7 @@ use super::respond::{self, Audience};
 use super::session_cookie;
 use super::sign_in::{about, now, since_epoch};
 use super::site::{Arrival, Site};
+use super::{Dashboard, Serving};
 use crate::audit::{EventName, Record};
 use crate::auth::{
     BACKCHANNEL, Caller, CookieChange, Decision, Denial, DenialStatus, Gate, Judgement, Permit, ProviderName,
@@ -18,7 +20,7 @@ use crate::auth::{
 };
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, USER_AGENT};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
@@ -38,50 +40,57 @@ const SESSION_TOKEN: &str = "x-hermes-session-token";
 static WAITING: Semaphore = Semaphore::const_new(MAX_WAITING);
 
 pub(super) async fn pass(
-    dashboard: &Dashboard,
+    dashboard: &Arc<Dashboard>,
     arrival: Arrival,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let serving = dashboard.live.now();
+    let app = owner(&serving, &arrival, &request);
     let context = context(dashboard, arrival, &request);
     let target = forward_auth::target(&request, &context.site);
-    let began = Instant::now();
-    let mut serving = dashboard.live.now();
-    let mut judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
-    let place = (serving.loading > 0).then(|| WAITING.try_acquire());
-    while let Some(Ok(_)) = &place
-        && serving.loading > 0
-        && is_for_want_of_a_provider(&judgement)
-        && let Some(next) = dashboard.live.next(&serving, began + LOADING_PATIENCE).await
-    {
-        serving = next;
-        judgement = serving.gate.decide(&facts(dashboard, &request, &target, &context.site)).await;
-    }
-    drop(place);
-    if !serving.is_ready && is_sign_in(request.uri().path()) {
-        dashboard.live.when_ready(began + SIGN_IN_PATIENCE).await;
-    }
+    let asked = Asked { uri: request.uri(), headers: request.headers(), target: &target };
+    let (serving, judgement) = judge(dashboard, serving, app.as_deref(), asked, &context.site).await;
     drop(target);
-    tell(dashboard, &serving.gate, &judgement, request.uri().path(), &context);
+    let path = request.uri().path();
+    let is_live_page = app.is_none() && gate_path(path) == WS_PATH;
+    tell(dashboard, &serving.gate, &judgement, path, is_live_page, &context);
     let cookies = cookies(dashboard, &judgement, request.headers(), &context);
-    let mut response = match judgement.decision {
-        Decision::Refused(denial) => refuse(&denial, &context.site, &request),
-        Decision::Public => {
+    let mut response = match (judgement.decision, &app) {
+        (Decision::Refused(denial), None) => refuse(&denial, &context.site, &request),
+        (Decision::Refused(denial), Some(app)) => apps::refuse(&denial, app, &context.site, &request),
+        (Decision::Public, None) => {
             request.extensions_mut().insert(context);
             next.run(request).await
         }
-        Decision::Permitted(permit) if !works_here(&permit, &context) => refuse_outside(&context, &request),
-        Decision::Permitted(permit) => {
+        (Decision::Public, Some(app)) if context.outside.is_some() && !is_public_of(app, &request) => {
+            refuse_outside(&context, &request)
+        }
+        (Decision::Public, Some(app)) => {
+            apps::forward(dashboard, Passed { app, permit: None, context: &context }, request).await
+        }
+        (Decision::Permitted(permit), _) if !works_here(&permit, &context) => {
+            refuse_outside(&context, &request)
+        }
+        (Decision::Permitted(permit), app) => {
             if let Caller::Person(session) = permit.caller() {
-                serving.gate.people().known.saw(session, sighting(&request, &context));
+                let people = serving.gate.people();
+                people.known.saw(session, sighting(&request, &context));
+                people.sessions.saw(session);
             }
-            // No handler, and nothing behind one, has any use for the credential.
-            request.headers_mut().remove(AUTHORIZATION);
-            request.headers_mut().remove(SESSION_TOKEN);
+            remove_credential(&mut request, &permit, app.as_deref());
             let who = dashboard.access_log.is_some().then(|| Who::of(&permit));
-            request.extensions_mut().insert(permit);
-            request.extensions_mut().insert(context);
-            let mut response = next.run(request).await;
+            let mut response = match app {
+                Some(app) => {
+                    let passed = Passed { app, permit: Some(&permit), context: &context };
+                    apps::forward(dashboard, passed, request).await
+                }
+                None => {
+                    request.extensions_mut().insert(permit);
+                    request.extensions_mut().insert(context);
+                    next.run(request).await
+                }
+            };
             if let Some(who) = who {
                 response.extensions_mut().insert(who);
             }
@@ -92,6 +101,61 @@ pub(super) async fn pass(
     response
 }
 
+/// The application that a request is for.
+fn owner(serving: &Serving, arrival: &Arrival, request: &Request) -> Option<Arc<App>> {
+    let host = arrival.reached.authority.as_ref().map(|authority| &authority.host);
+    serving.apps.owner(host, request.uri().path()).cloned()
+}
+
+/// What the gate decides. Waits for a provider that is being loaded, where the decision depends on it.
+async fn judge(
+    dashboard: &Dashboard,
+    mut serving: Arc<Serving>,
+    app: Option<&App>,
+    asked: Asked<'_>,
+    site: &Site,
+) -> (Arc<Serving>, Judgement) {
+    let began = Instant::now();
+    let mut judgement = decide(&serving.gate, app, &facts(dashboard, asked, site)).await;
+    let place = (serving.loading > 0).then(|| WAITING.try_acquire());
+    while let Some(Ok(_)) = &place
+        && serving.loading > 0
+        && is_for_want_of_a_provider(&judgement)
+        && let Some(next) = dashboard.live.next(&serving, began + LOADING_PATIENCE).await
+    {
+        serving = next;
+        judgement = decide(&serving.gate, app, &facts(dashboard, asked, site)).await;
+    }
+    drop(place);
+    if !serving.is_ready && is_sign_in(asked.uri.path()) {
+        dashboard.live.when_ready(began + SIGN_IN_PATIENCE).await;
+    }
+    (serving, judgement)
+}
+
+async fn decide(gate: &Gate, app: Option<&App>, facts: &RequestFacts<'_>) -> Judgement {
+    match app {
+        Some(app) => gate.decide_application(app.allowed_at(facts.path), facts).await,
+        None => gate.decide(facts).await,
+    }
+}
+
+fn is_public_of(app: &App, request: &Request) -> bool {
+    app.allowed_at(request.uri().path()).is_public()
+}
+
+/// No handler, and nothing behind one, has any use for the credential. With a session, `Authorization` is the application's
+/// own.
+fn remove_credential(request: &mut Request, permit: &Permit, app: Option<&App>) {
+    let is_ours = app.is_none() || matches!(permit.caller(), Caller::Service(_));
+    if is_ours {
+        request.headers_mut().remove(AUTHORIZATION);
+    }
+    if app.is_none() {
+        request.headers_mut().remove(SESSION_TOKEN);
+    }
+}
+
 fn sighting<'a>(request: &'a Request, context: &Context) -> Sighting<'a> {
     let user_agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
     Sighting { now: now(), address: context.ip(), user_agent }
@@ -99,11 +163,12 @@ fn sighting<'a>(request: &'a Request, context: &Context) -> Sighting<'a> {
 
 fn context(dashboard: &Dashboard, arrival: Arrival, request: &Request) -> Context {
     let Arrival { client, site, reached } = arrival;
+    let is_proxied = reached.is_proxied;
     let elsewhere = reached.authority.as_ref().and_then(|host| dashboard.hosts.other_origin(host));
     let is_host_known = reached.authority.is_some_and(|host| dashboard.hosts.accepts(&host));
     let is_local = dashboard.page.is_local();
     let outside = is_local.then(|| Outside::of(request, is_host_known)).flatten();
-    Context::new(client, site, outside, elsewhere)
+    Context::new(client, site, is_proxied, outside, elsewhere)
 }
 
 /// This process's token, and a ticket that was bought with it, work on this machine alone.
@@ -130,26 +195,37 @@ fn is_sign_in(path: &str) -> bool {
             .contains(&path)
 }
 
-fn facts<'a>(dashboard: &Dashboard, request: &'a Request, target: &'a str, site: &Site) -> RequestFacts<'a> {
-    let all = |name: &str| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect();
+/// What a request asks for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    /// Path and query, to come back to after a sign-in.
+    target: &'a str,
+}
+
+fn facts<'a>(dashboard: &Dashboard, asked: Asked<'a>, site: &Site) -> RequestFacts<'a> {
+    let Asked { uri, headers, target } = asked;
+    let all = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let at = Instant::now();
-    let uri = request.uri();
+    let path = gate_path(uri.path());
     RequestFacts {
-        path: gate_path(uri.path()),
+        path,
         target,
         authorization: all(AUTHORIZATION.as_str()),
         session_token: all(SESSION_TOKEN),
-        session: dashboard.sealer.session(&RequestCookies::of(request.headers()), site),
-        ticket: uri.query().filter(|_| uri.path() == WS_PATH).and_then(ticket),
+        session: dashboard.sealer.session(&RequestCookies::of(headers), site),
+        ticket: uri.query().filter(|_| path == WS_PATH).and_then(ticket),
         now: now(),
         at,
         by: at + CHAIN_DEADLINE,
     }
 }
 
-/// What follows `/auth/verify/` is an application's path, so the gate judges it as `/auth/verify`.
+/// The path by which the gate judges. What follows `/auth/verify/` is an application's path, and a path below `/_portcullis`
+/// is one of the dashboard's.
 fn gate_path(path: &str) -> &str {
-    if forward_auth::is_verify(path) { VERIFY_PATH } else { path }
+    if forward_auth::is_verify(path) { VERIFY_PATH } else { apps::without_own_prefix(path) }
 }
 
 /// Tickets are hex digits: there is nothing to decode.
@@ -186,7 +262,7 @@ pub(super) async fn good_session(
 
     let serving = dashboard.live.now();
     let judgement = serving.gate.decide_session(&facts).await;
-    tell(dashboard, &serving.gate, &judgement, "/", context);
+    tell(dashboard, &serving.gate, &judgement, "/", false, context);
     let Decision::Permitted(permit) = &judgement.decision else { return None };
     let Caller::Person(session) = permit.caller() else { return None };
     Some(GoodSession { session: session.clone(), cookies: cookies(dashboard, &judgement, headers, context) })
@@ -212,8 +288,14 @@ fn cookies(
     }
 }
 
-fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, context: &Context) {
-    let is_socket = path == WS_PATH;
+fn tell(
+    dashboard: &Dashboard,
+    gate: &Gate,
+    judgement: &Judgement,
+    path: &str,
+    is_live_page: bool,
+    context: &Context,
+) {
     let path = excerpt(path);
     for (provider, fault) in &judgement.faults {
         if let Some(registered) = gate.registry().named(provider) {
@@ -226,7 +308,7 @@ fn tell(dashboard: &Dashboard, gate: &Gate, judgement: &Judgement, path: &str, c
     match &judgement.decision {
         Decision::Permitted(permit) => tell_success(dashboard, permit, path, context),
         Decision::Refused(denial) if judgement.token_route => tell_failure(dashboard, denial, path, context),
-        Decision::Refused(denial) if is_socket => {
+        Decision::Refused(denial) if is_live_page => {
             let record = Record::now(EventName::WsTicketRejected).with("reason", denial.reason);
             dashboard.audit.write(record.with("ip", context.ip()));
         }

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { prefix, signedIn } = window.__PORTCULLIS__;
+  const { prefix, mount, signedIn } = window.__PORTCULLIS__;
   const token = window.__HERMES_SESSION_TOKEN__;
   const at = (id) => document.getElementById(id);
   const show = (id, text) => { const cell = at(id); if (cell && cell.textContent !== text) cell.textContent = text; };
@@ -100,7 +100,7 @@
     }
     if (!answer.ok) return later("No live updates (" + answer.status + ").");
     const { ticket } = await answer.json();
-    const url = new URL(prefix + "/api/ws?ticket=" + ticket, location.href);
+    const url = new URL(prefix + mount + "/api/ws?ticket=" + ticket, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     socket.onopen = () => { wait = 500; records = []; show("connection", "live"); };
@@ -112,7 +112,7 @@
     event.preventDefault();
     at("drain-button").disabled = true;
     try {
-      const answer = await api("/api/drain", { action: at("drain-action").value, force: true });
+      const answer = await api(mount + "/api/drain", { action: at("drain-action").value, force: true });
       show("drain-message", answer.ok ? "" : (await answer.json()).detail ?? "It failed.");
     } catch {
       show("drain-message", "The dashboard does not answer.");
@@ -124,7 +124,7 @@
     at("restart-button").disabled = true;
     const grace = at("restart-grace").value, reason = at("restart-reason").value.trim();
     try {
-      const answer = await api("/api/restart", {
+      const answer = await api(mount + "/api/restart", {
         ...(grace !== "" && { grace_seconds: Number(grace) }), ...(reason !== "" && { reason }),
       });
       const body = await answer.json();

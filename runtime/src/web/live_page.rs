@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 const SCRIPT: &str = include_str!("live_page.js");
 
 /// The page's script, and what it needs to know. The process token is in it only where nobody signs in.
-pub(super) fn script(site: &Site, page: &PageSettings) -> String {
+/// `mount` stands before the dashboard's own paths.
+pub(super) fn script(site: &Site, mount: &str, page: &PageSettings) -> String {
     let token = (!page.auth_required).then(|| page.process_token.expose());
-    let settings = script_json(&json!({"prefix": site.prefix, "signedIn": page.auth_required}));
+    let settings =
+        script_json(&json!({"prefix": site.prefix, "mount": mount, "signedIn": page.auth_required}));
     let token = token.map(|token| format!("window.__HERMES_SESSION_TOKEN__={};", script_json(&token.into())));
     format!("{}window.__PORTCULLIS__={settings};\n{SCRIPT}", token.unwrap_or_default())
 }
@@ -32,7 +34,8 @@ pub(super) struct Viewed<'a> {
     pub(super) is_operator: bool,
 }
 
-pub(super) fn body(site: &Site, viewed: &Viewed<'_>, dashboard: &Dashboard) -> Markup {
+pub(super) fn body(site: &Site, mount: &str, viewed: &Viewed<'_>, dashboard: &Dashboard) -> Markup {
+    let own_path = |path: &str| site.path(&format!("{mount}{path}"));
     let Viewed { session, moment, is_operator } = *viewed;
     html! {
         header.bar {
@@ -48,8 +51,8 @@ pub(super) fn body(site: &Site, viewed: &Viewed<'_>, dashboard: &Dashboard) -> M
         main {
             (gateway(&moment.status))
             @if is_operator && !dashboard.page.insecure {
-                (drain(site, &moment.status))
-                (restart(site, &moment.status))
+                (drain(&own_path(super::PAGE_DRAIN_PATH), &moment.status))
+                (restart(&own_path(super::PAGE_RESTART_PATH), &moment.status))
             }
             @if is_operator {
                 (turns(&moment.status))
@@ -88,7 +91,7 @@ fn gateway(status: &Value) -> Markup {
     }
 }
 
-fn drain(site: &Site, status: &Value) -> Markup {
+fn drain(path: &str, status: &Value) -> Markup {
     let drain = &status["drain"];
     let is_active = drain["active"] == true;
     let (action, label) = if is_active { ("cancel", "Cancel the drain") } else { ("drain", "Begin a drain") };
@@ -101,7 +104,7 @@ fn drain(site: &Site, status: &Value) -> Markup {
                 dt { "Since" } dd #drain-since { (text(&drain["requested_at"])) }
                 dt { "Until" } dd #drain-until { (text(&drain["expires_at"])) }
             }
-            form #drain-form method="post" action=(site.path(super::PAGE_DRAIN_PATH)) {
+            form #drain-form method="post" action=(path) {
                 input #drain-action type="hidden" name="action" value=(action);
                 // A person can always end a drain, also the drain of another owner.
                 input type="hidden" name="force" value="true";
@@ -113,14 +116,14 @@ fn drain(site: &Site, status: &Value) -> Markup {
 }
 
 /// The button opens the form, and the form's own button confirms.
-fn restart(site: &Site, status: &Value) -> Markup {
+fn restart(path: &str, status: &Value) -> Markup {
     let configured = status["restart_drain_timeout"].as_f64().unwrap_or_default();
     html! {
         section.card aria-labelledby="restart-title" {
             h2 #restart-title { "Restart" }
             details #restart {
                 summary.button { "Restart the gateway" }
-                form #restart-form method="post" action=(site.path(super::PAGE_RESTART_PATH)) {
+                form #restart-form method="post" action=(path) {
                     p { "This ends every drain, and every turn in flight after a grace. The gateway then accepts turns again." }
                     label for="restart-grace" { "Grace in seconds (empty: " (configured) ")" }
                     input #restart-grace type="number" name="grace_seconds" min="0" max=(MAX_RESTART_GRACE_SECONDS) autocomplete="off";

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod account;
+mod apps;
 mod authority;
 mod body;
 mod client;
@@ -40,6 +41,10 @@ mod status;
 mod whoami;
 
 pub use access_log::{AccessLog, AccessLogTarget};
+pub use apps::{
+    AppLimits, AppSettings, AppTable, Preset, Upstream, is_always_own,
+    is_of_the_host as is_header_of_the_host,
+};
 pub use client::TrustedProxies;
 pub use cookie_name::{CookieNames, DEFAULT_COOKIE_NAME};
 pub use fault_log::FaultLog;

@@ -1,5 +1,6 @@
 //! The frame of every page, and the live page at `/`.
 
+use super::apps::mount_of;
 use super::context::Context;
 use super::live_page;
 use super::site::Site;
@@ -7,7 +8,7 @@ use super::{Dashboard, respond};
 use crate::auth::{Caller, Permit};
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::sync::Arc;
@@ -98,9 +99,15 @@ pub(super) fn no_role(site: &Site) -> Response {
     respond_with(StatusCode::FORBIDDEN, &page, &body)
 }
 
+/// `/_portcullis` is the page without its slash. The address is relative, since a proxy may have taken off a prefix.
+pub(super) async fn to_own_index() -> Response {
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "_portcullis/")]).into_response()
+}
+
 pub(super) async fn index(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
+    uri: Uri,
     permit: Option<Extension<Permit>>,
 ) -> Response {
     if let Some(outside) = &context.outside {
@@ -117,8 +124,9 @@ pub(super) async fn index(
         moment = moment.for_viewers();
     }
     let viewed = live_page::Viewed { session: session.as_deref(), moment: &moment, is_operator };
-    let body = live_page::body(&context.site, &viewed, &dashboard);
-    let script = live_page::script(&context.site, &dashboard.page);
+    let mount = mount_of(uri.path());
+    let body = live_page::body(&context.site, mount, &viewed, &dashboard);
+    let script = live_page::script(&context.site, mount, &dashboard.page);
     let page = Page {
         title: "Portcullis",
         insecure: dashboard.page.insecure,

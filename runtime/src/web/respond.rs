@@ -139,8 +139,14 @@ pub(super) fn add_security_headers(headers: &mut HeaderMap, settings: SecurityHe
     // Under `no-referrer` browsers send `Origin: null` with our own forms as well.
     default(header::REFERRER_POLICY, "same-origin");
     default(header::CACHE_CONTROL, "no-store");
+    add_transport_security(headers, settings);
+}
+
+/// Says that browsers must keep to https, where the dashboard is reached by it.
+pub(super) fn add_transport_security(headers: &mut HeaderMap, settings: SecurityHeaders) {
     if settings.https {
-        default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+        let value = HeaderValue::from_static("max-age=31536000");
+        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(value);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `POST /api/gateway/restart`: ends every drain, and requests the restart of the gateway by a file in the home.
 
+use super::apps::mount_of;
 use super::body::BoundedBody;
 use super::context::Context;
 use super::drain::record_of;
@@ -12,7 +13,7 @@ use crate::drain::{Cancel, DrainError, MAX_REASON_CHARS};
 use crate::gateway::{MAX_RESTART_GRACE_SECONDS, RestartFile, RestartRequest};
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -55,6 +56,7 @@ pub(super) async fn from_page(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
     Operator(permit): Operator,
+    uri: Uri,
     headers: HeaderMap,
     BoundedBody(body): BoundedBody,
 ) -> Response {
@@ -62,7 +64,7 @@ pub(super) async fn from_page(
         Ok(read) => read,
         Err(mistake) => return respond::bad_request(&mistake),
     };
-    let home = context.site.path("/");
+    let home = context.site.path(&format!("{}/", mount_of(uri.path())));
     let answer = control(State(dashboard), context, Operator(permit), BoundedBody(body)).await;
     if is_form { respond::back_to(home, answer) } else { answer }
 }

@@ -1,5 +1,6 @@
 //! Every path that the dashboard serves.
 
+use super::apps::{OWN_PREFIX, is_always_own};
 use super::{
     Dashboard, account, door, drain, forward_auth, live, metrics, openapi, page, respond, restart, sessions,
     sign_in, status, whoami,
@@ -103,6 +104,11 @@ const BELOW_VERIFY: [&str; 2] = ["/auth/verify/", "/auth/verify/{*path}"];
 pub fn router(dashboard: Arc<Dashboard>) -> Router {
     let routes =
         handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));
+    let routes = handlers()
+        .into_iter()
+        .filter(|(path, _)| !is_always_own(path))
+        .fold(routes, |routes, (path, handler)| routes.route(&format!("{OWN_PREFIX}{path}"), handler))
+        .route(OWN_PREFIX, get(page::to_own_index));
     let routes =
         BELOW_VERIFY.into_iter().fold(routes, |routes, path| routes.route(path, any(forward_auth::verify)));
     routes

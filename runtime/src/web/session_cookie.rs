@@ -85,6 +85,11 @@ impl CookieSealer {
         Self { names, ..self }
     }
 
+    /// Whether a cookie of this name is for the dashboard alone.
+    pub(super) fn owns(&self, name: &[u8]) -> bool {
+        self.names.own(name)
+    }
+
     /// A value, sealed under the name of its cookie.
     pub fn seal(&self, name: &str, value: &impl Serialize) -> String {
         let text = serde_json::to_string(value).unwrap_or_default();

@@ -155,6 +155,16 @@ impl Site {
         }
     }
 
+    /// Scheme, host and port, as a browser writes them. `None`: the request has no valid `Host`.
+    pub(super) fn origin(&self) -> Option<String> {
+        match &self.origin {
+            Origin::Configured(origin) => Some(origin.to_string()),
+            Origin::Requested(authority) => {
+                authority.clone().map(|authority| authority.origin(self.https).to_string())
+            }
+        }
+    }
+
     /// Scheme, host and port of `public_url`, where there is one.
     pub(super) fn public_origin(&self) -> Option<&str> {
         match &self.origin {

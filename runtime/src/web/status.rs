@@ -115,7 +115,8 @@ impl Observed {
         self.verdict.drain().map_or(0, |drain| drain.holders.len().max(1))
     }
 
-    fn status(&self, auth_required: bool) -> Value {
+    /// Returns what `GET /api/status` shows to everyone.
+    pub(super) fn status(&self, auth_required: bool) -> Value {
         let is_running = self.reading.is(GatewayState::Running);
         let drain = self.verdict.drain();
         let is_busy = self.reading.active_agents.map(|active| is_running && active > 0);

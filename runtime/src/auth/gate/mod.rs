@@ -1,3 +1,4 @@
+mod application;
 mod judgement;
 mod permit;
 mod session;
@@ -209,16 +210,10 @@ impl Gate {
         }
     }
 
-    /// A token is for the application, or for us. Where nobody here knows it, a session may still say who calls. The
-    /// drain secret opens one route, and no application.
+    /// A token is for the application, or for us. Where nobody here knows it, a session may still say who calls.
     async fn decide_verify(&self, required: Option<&Required>, facts: &RequestFacts<'_>) -> Judgement {
         let mut judgement = self.decide_token_route(required.unwrap_or(&Required::NoScope), facts).await;
-        if let Decision::Permitted(permit) = &judgement.decision
-            && let Caller::Service(principal) = permit.caller()
-            && principal.component().is_none()
-        {
-            judgement.decision = Decision::Refused(Denial::missing_scope(principal));
-        }
+        refuse_native(&mut judgement);
         match judgement.decision {
             Decision::Refused(_) if !facts.session.is_empty() => self.decide_session(facts).await,
             _ => judgement,
@@ -274,6 +269,16 @@ fn decide_process_token(expected: &SecretDigest, facts: &RequestFacts<'_>) -> De
     match presents(expected, facts) {
         true => Decision::Permitted(Permit::process_token_holder()),
         false => Decision::Refused(Denial::no_process_token()),
+    }
+}
+
+/// Refuses the holder of a secret of the host, which opens routes of the host and no application.
+fn refuse_native(judgement: &mut Judgement) {
+    if let Decision::Permitted(permit) = &judgement.decision
+        && let Caller::Service(principal) = permit.caller()
+        && principal.component().is_none()
+    {
+        judgement.decision = Decision::Refused(Denial::missing_scope(principal));
     }
 }
 

@@ -2,6 +2,7 @@
 //! goes on there to the end.
 
 use crate::auth::{Gate, ProviderName};
+use crate::web::AppTable;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,8 @@ use tokio::sync::watch;
 pub struct Serving {
     /// Who gets through.
     pub gate: Gate,
+    /// The applications behind it.
+    pub apps: Arc<AppTable>,
     /// Configured providers that were not loaded.
     pub refused: Vec<RefusedProvider>,
     /// Configured providers that are still being loaded.
@@ -102,7 +105,7 @@ mod tests {
         let people = Arc::new(People::new(PeopleGate::ProcessToken(SecretDigest::of(b""))));
         let registry = Registry::new(Vec::new()).unwrap();
         let gate = Gate::new(TokenRoutes::default(), registry, people);
-        Serving { gate, refused: Vec::new(), loading, is_ready: loading == 0 }
+        Serving { gate, apps: Arc::default(), refused: Vec::new(), loading, is_ready: loading == 0 }
     }
 
     fn within(milliseconds: u64) -> Instant {

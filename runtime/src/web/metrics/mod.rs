@@ -37,6 +37,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, Histogram>,
+    app_requests: Family<Labels<2>, Counter>,
     token_auth: Family<[(&'static str, &'static str); 1], Counter>,
     sign_ins: Family<Labels<2>, Counter>,
     provider_calls: Family<Labels<1>, Histogram>,
@@ -54,6 +55,7 @@ impl Default for Metrics {
             registry: Registry::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
+            app_requests: Family::default(),
             token_auth: Family::default(),
             sign_ins: Family::default(),
             provider_calls: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
@@ -94,6 +96,11 @@ impl Metrics {
             "http_request_duration_seconds",
             "Time from the head of a request to the head of its answer, by route, method and class of the status",
             AlwaysListed(self.durations.clone()),
+        );
+        registry.register(
+            "app_requests",
+            "Requests of applications by application and class of the status",
+            AlwaysListed(self.app_requests.clone()),
         );
         registry.register(
             "token_auth",
@@ -139,6 +146,11 @@ impl Metrics {
         let labels = DurationLabels { route: route.clone(), method, status: class_of(status) };
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc();
+    }
+
+    pub(super) fn app_request(&self, app: &str, status: StatusCode) {
+        let labels = [("app", app.to_owned()), ("status", class_of(status).to_owned())];
+        self.app_requests.get_or_create(&labels).inc();
     }
 
     pub(super) fn token_auth(&self, outcome: &'static str) {

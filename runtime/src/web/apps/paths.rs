@@ -1,0 +1,89 @@
+//! Which paths are the dashboard's, and how a path is compared with that of an application.
+
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
+/// Below this path stands everything that the dashboard serves, whatever applications there are.
+pub(in crate::web) const OWN_PREFIX: &str = "/_portcullis";
+
+/// No application ever gets these paths, or one below them.
+const ALWAYS_OWN: [&str; 7] =
+    ["/login", "/auth", "/api/auth", "/api/gateway", "/healthz", "/readyz", OWN_PREFIX];
+
+/// Returns whether a path is the dashboard's, whatever applications there are.
+pub fn is_always_own(path: &str) -> bool {
+    ALWAYS_OWN.iter().any(|root| covers(root, path))
+}
+
+/// Returns whether a path is `root` or lies below it, on segment boundaries. An empty root covers every path.
+pub(super) fn covers(root: &str, path: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The path of the dashboard that a path below [`OWN_PREFIX`] stands for. Other paths stay as they are.
+pub(in crate::web) fn without_own_prefix(path: &str) -> &str {
+    path.strip_prefix(OWN_PREFIX).filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
+/// Where the dashboard's own paths stand for the reader of the page at `path`: nothing, or [`OWN_PREFIX`].
+pub(in crate::web) fn mount_of(path: &str) -> &'static str {
+    if covers(OWN_PREFIX, path) { OWN_PREFIX } else { "" }
+}
+
+/// The path as an upstream may read it: decoded, with single slashes and without path parameters. Otherwise `/%61dmin` or
+/// `//admin` would reach what stands at `/admin` by the rules of another application.
+pub(super) fn as_read(path: &str) -> Cow<'_, str> {
+    if !path.contains(['%', ';']) && !path.contains("//") {
+        return path.into();
+    }
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let segments = decoded.split('/').skip(1).filter(|segment| !segment.is_empty());
+    let plain = segments.map(|segment| segment.split(';').next().unwrap_or_default());
+    plain.fold(String::new(), |path, segment| format!("{path}/{segment}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_paths_end_at_segments() {
+        for path in
+            ["/login", "/auth", "/auth/x", "/api/auth/me", "/api/gateway/drain", "/healthz", "/_portcullis/"]
+        {
+            assert!(is_always_own(path), "{path}");
+        }
+        for path in ["/", "/logins", "/authors", "/api", "/api/status", "/api/authx", "/_portcullisx"] {
+            assert!(!is_always_own(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn own_prefix_is_taken_off_once() {
+        for (path, expected) in [
+            ("/_portcullis/", "/"),
+            ("/_portcullis/api/status", "/api/status"),
+            ("/_portcullis", "/_portcullis"),
+            ("/_portcullis/_portcullis/x", "/_portcullis/x"),
+            ("/api/status", "/api/status"),
+        ] {
+            assert_eq!(without_own_prefix(path), expected);
+        }
+        assert_eq!((mount_of("/_portcullis/"), mount_of("/")), ("/_portcullis", ""));
+    }
+
+    #[test]
+    fn path_is_compared_as_an_upstream_may_read_it() {
+        for (path, expected) in [
+            ("/admin/x", "/admin/x"),
+            ("/%61dmin/x", "/admin/x"),
+            ("//admin///x", "/admin/x"),
+            ("/admin;v=1/x", "/admin/x"),
+            ("/admin%3bv=1", "/admin"),
+            ("/%2561dmin", "/%61dmin"),
+            ("//", ""),
+        ] {
+            assert_eq!(as_read(path), expected, "{path}");
+        }
+    }
+}

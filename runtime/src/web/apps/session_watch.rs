@@ -1,0 +1,101 @@
+//! The end of a stream or socket of an application: that of the session which opened it.
+//!
+//! A session is refreshed by requests, and a stream makes none. It therefore goes on with the newest access token that a
+//! request of its session brought, and ends with the last one.
+
+use super::super::Dashboard;
+use super::super::sign_in::now;
+use super::body::SessionEnd;
+use super::failure::Failure;
+use super::table::App;
+use crate::auth::{Caller, Followed, Permit, Session};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The provider is asked about the session again: an account can be closed while a stream is open.
+const VERIFY_EVERY: Duration = Duration::from_secs(30);
+/// How long the provider may take for that.
+const VERIFY_DEADLINE: Duration = Duration::from_secs(5);
+
+struct SessionWatch {
+    dashboard: Arc<Dashboard>,
+    app: Arc<App>,
+    session: Arc<Session>,
+    is_over: Followed,
+    /// Changes when the roles or the applications may have changed.
+    gates: watch::Receiver<()>,
+}
+
+/// Follows the session of a caller. `None`: the caller has no session.
+///
+/// # Errors
+/// The session has too many streams.
+pub(super) fn follow(
+    dashboard: &Arc<Dashboard>,
+    app: &Arc<App>,
+    permit: Option<&Permit>,
+) -> Result<Option<SessionEnd>, Failure> {
+    let Some(Caller::Person(session)) = permit.map(Permit::caller) else { return Ok(None) };
+    let gates = dashboard.live.replacements();
+    let serving = dashboard.live.now();
+    let is_over = serving.gate.people().sessions.follow_stream(session).ok_or(Failure::TooManyStreams)?;
+    let watch = SessionWatch {
+        dashboard: dashboard.clone(),
+        app: app.clone(),
+        session: session.clone(),
+        is_over,
+        gates,
+    };
+    Ok(Some(Box::pin(watch.ended())))
+}
+
+impl SessionWatch {
+    /// Waits until the session is over, or no longer admitted to the application.
+    async fn ended(mut self) {
+        let mut verify = tokio::time::interval_at((Instant::now() + VERIFY_EVERY).into(), VERIFY_EVERY);
+        loop {
+            let left = Duration::from_secs(self.session.claims.expires_at.saturating_sub(now()));
+            let goes_on = tokio::select! {
+                biased;
+                () = over(&mut self.is_over) => false,
+                replaced = self.gates.changed() => replaced.is_ok() && self.is_admitted(),
+                () = tokio::time::sleep(left) => self.take_newest(),
+                _ = verify.tick() => self.take_newest() && self.still_holds().await,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with the newest access token. Returns whether that has not ended.
+    fn take_newest(&mut self) -> bool {
+        let serving = self.dashboard.live.now();
+        if let Some(newest) = serving.gate.people().sessions.newest(&self.session.id) {
+            self.session = newest;
+        }
+        self.session.claims.expires_at > now()
+    }
+
+    /// Whether the rules that hold now admit the person.
+    fn is_admitted(&self) -> bool {
+        let serving = self.dashboard.live.now();
+        let claims = &self.session.claims;
+        let role = serving.gate.access().role_of(&self.session.provider, claims);
+        let app = serving.apps.named(self.app.name());
+        let admits = |role| app.is_some_and(|app| app.settings.allowed.admits_person(role, &claims.groups));
+        role.is_some_and(admits)
+    }
+
+    /// A provider that cannot answer does not end the stream.
+    async fn still_holds(&self) -> bool {
+        let serving = self.dashboard.live.now();
+        !serving.gate.is_over(&self.session, Instant::now() + VERIFY_DEADLINE).await
+    }
+}
+
+/// Waits until the session was ended. The sender is gone when nothing follows it any more, which is an end as well.
+async fn over(is_over: &mut Followed) {
+    let _ = is_over.wait_for(|is_over| *is_over).await.is_ok();
+}

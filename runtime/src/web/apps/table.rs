@@ -1,0 +1,214 @@
+//! The applications, and which of them owns a request.
+
+use super::super::authority::Host;
+use super::connector::Connector;
+use super::hermes::SessionToken;
+use super::paths::{as_read, covers, is_always_own};
+use super::settings::{AppSettings, Preset};
+use crate::auth::{Allow, Allowed};
+use crate::trust::SystemRoots;
+use axum::body::Body;
+use axum::http::HeaderValue;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Requests and sockets of one application at a time.
+const MAX_IN_FLIGHT: usize = 512;
+/// Connections to one application that are kept open.
+const MAX_IDLE_CONNECTIONS: usize = 32;
+/// How long they are. Servers that close earlier cost a retry.
+const KEPT_OPEN: Duration = Duration::from_secs(30);
+/// The head of an answer on the wire.
+const MAX_HEAD_BYTES: usize = 128 * 1024;
+
+/// One application.
+pub(in crate::web) struct App {
+    pub(super) settings: AppSettings,
+    pub(super) client: Client<Connector, Body>,
+    /// One for each request and socket in flight.
+    pub(super) slots: Arc<Semaphore>,
+    /// Scheme, host and port of the upstream.
+    pub(super) origin: String,
+    /// The value of `Host` for the upstream.
+    pub(super) authority: HeaderValue,
+    /// The token of its page, for the preset that has one.
+    pub(super) token: Option<SessionToken>,
+    public: Allowed,
+}
+
+impl App {
+    fn new(settings: AppSettings, tls: ClientConfig) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT_OPEN)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+            .http1_max_buf_size(MAX_HEAD_BYTES)
+            .build(Connector::new(&settings.upstream, tls));
+        let origin = settings.upstream.origin();
+        let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+        let authority =
+            HeaderValue::from_str(authority).expect("an authority that was parsed is visible ASCII");
+        let token = settings.preset.map(|Preset::Hermes| SessionToken::new(&settings));
+        let slots = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        let public = Allowed::any_of(vec![Allow::Public]);
+        Self { settings, client, slots, origin, authority, token, public }
+    }
+
+    /// Who may use this path of it.
+    pub(in crate::web) fn allowed_at(&self, path: &str) -> &Allowed {
+        let is_public = self.settings.public_paths.contains(path) || self.is_public_by_preset(path);
+        if is_public { &self.public } else { &self.settings.allowed }
+    }
+
+    pub(in crate::web) fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(super) fn is_public_by_preset(&self, path: &str) -> bool {
+        match self.settings.preset {
+            Some(Preset::Hermes) => super::hermes::is_public(path),
+            None => false,
+        }
+    }
+}
+
+/// The applications of one configuration.
+#[derive(Default)]
+pub struct AppTable {
+    /// Those with the longest path first.
+    apps: Vec<Arc<App>>,
+}
+
+impl AppTable {
+    /// The applications of these settings. One whose settings are those of `before` is kept with its connections. Blocks while
+    /// it reads the system's authorities, if an https upstream has none of its own.
+    pub fn build(settings: &[AppSettings], roots: &SystemRoots, before: &Self) -> Self {
+        let mut public_tls = None;
+        let build = |settings: &AppSettings| {
+            if let Some(app) = before.apps.iter().find(|app| app.settings == *settings) {
+                return app.clone();
+            }
+            let tls = match settings.upstream.ca() {
+                Some(ca) => trusting(ca.store()),
+                None if settings.upstream.is_https() => {
+                    public_tls.get_or_insert_with(|| trusting(roots.public_store())).clone()
+                }
+                None => trusting(rustls::RootCertStore::empty()),
+            };
+            Arc::new(App::new(settings.clone(), tls))
+        };
+        let mut apps: Vec<_> = settings.iter().map(build).collect();
+        apps.sort_by_key(|app| Reverse(app.settings.path.len()));
+        Self { apps }
+    }
+
+    /// The application that owns a request: of those with its host, else of those without one, the one with the longest path.
+    /// `None`: the dashboard does.
+    pub(in crate::web) fn owner(&self, host: Option<&Host>, path: &str) -> Option<&Arc<App>> {
+        if self.apps.is_empty() {
+            return None;
+        }
+        let path = as_read(path);
+        if is_always_own(&path) {
+            return None;
+        }
+        let find = |host: Option<&Host>| {
+            self.apps.iter().find(|app| {
+                let own = app.settings.host.as_deref().map(Host::configured);
+                own.as_ref() == host && covers(&app.settings.path, &path)
+            })
+        };
+        host.and_then(|host| find(Some(host))).or_else(|| find(None))
+    }
+
+    /// The application of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&Arc<App>> {
+        self.apps.iter().find(|app| app.settings.name == name)
+    }
+}
+
+fn trusting(authorities: rustls::RootCertStore) -> ClientConfig {
+    ClientConfig::builder().with_root_certificates(authorities).with_no_client_auth()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{AppLimits, Upstream};
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn app(name: &str, host: Option<&str>, path: &str) -> AppSettings {
+        AppSettings {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            host: host.map(str::to_owned),
+            upstream: Upstream::parse("http://127.0.0.1:1").unwrap(),
+            allowed: Allowed::any_of(vec![Allow::People]),
+            public_paths: BTreeSet::from(["/tools/hook".to_owned()]),
+            headers: Vec::new(),
+            limits: AppLimits::default(),
+            preset: None,
+        }
+    }
+
+    fn table() -> AppTable {
+        let settings = [
+            app("root", None, ""),
+            app("tools", None, "/tools"),
+            app("deep", None, "/tools/deep"),
+            app("named", Some("named.example"), "/tools"),
+        ];
+        AppTable::build(&settings, &SystemRoots::default(), &AppTable::default())
+    }
+
+    #[tokio::test]
+    async fn host_and_then_the_longest_path_decide() {
+        let table = table();
+        for (host, path, owner) in [
+            ("a.example", "/", Some("root")),
+            ("a.example", "/tools", Some("tools")),
+            ("a.example", "/tools/", Some("tools")),
+            ("a.example", "/toolsmith", Some("root")),
+            ("a.example", "/tools/deep/x", Some("deep")),
+            ("a.example", "/tools/deeper", Some("tools")),
+            ("a.example", "/%74ools/x", Some("tools")),
+            ("a.example", "//tools//deep", Some("deep")),
+            ("named.example", "/tools/deep/x", Some("named")),
+            ("named.example", "/x", Some("root")),
+            ("a.example", "/api/status", Some("root")),
+            ("a.example", "/login", None),
+            ("a.example", "/auth/anything", None),
+            ("a.example", "/%61uth/login", None),
+            ("a.example", "/_portcullis/", None),
+            ("a.example", "*", None),
+        ] {
+            let found = table.owner(Some(&Host::configured(host)), path).map(|app| app.name());
+            assert_eq!(found, owner, "{host} {path}");
+        }
+        assert_eq!(table.owner(None, "/x").map(|app| app.name()), Some("root"));
+    }
+
+    #[tokio::test]
+    async fn public_paths_are_exact() {
+        let table = table();
+        let tools = table.named("tools").unwrap();
+        assert!(tools.allowed_at("/tools/hook").is_public());
+        for path in ["/tools/hook/", "/tools/hook/x", "/tools/%68ook", "//tools/hook", "/tools"] {
+            assert!(!tools.allowed_at(path).is_public(), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn application_whose_settings_stay_is_kept() {
+        let before = table();
+        let settings = [app("root", None, ""), app("tools", None, "/other")];
+        let after = AppTable::build(&settings, &SystemRoots::default(), &before);
+        assert!(Arc::ptr_eq(before.named("root").unwrap(), after.named("root").unwrap()));
+        assert!(!Arc::ptr_eq(before.named("tools").unwrap(), after.named("tools").unwrap()));
+    }
+}
