@@ -77,8 +77,13 @@ fn write_map(name: &str, of: &str, schema: &Value, text: &mut String) {
     }
     for (key, below) in keys {
         let full = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        let mut written: Vec<&Value> = Vec::new();
         for (name, map) in maps_below(&full, below) {
-            write_map(&name, of, map, text);
+            // A list of it may stand in the place of one map.
+            if !written.contains(&map) {
+                write_map(&name, of, map, text);
+            }
+            written.push(map);
         }
     }
     for builtin in schema["allOf"].as_array().into_iter().flatten() {

@@ -30,6 +30,8 @@ pub(super) enum Form {
     File,
     List(&'static Form),
     Map(&'static [Key]),
+    /// A map with exactly one of these keys.
+    OneKey(&'static [Key]),
     /// A map whose names the operator chooses.
     Named(&'static Form),
     /// One of several forms.

@@ -59,6 +59,7 @@ const DASHBOARD: &[Key] = &[
          operator.",
         Form::List(&Form::Map(ACCESS)),
     ),
+    key("apps", "Applications behind the gate.", Form::List(&Form::Map(APP))),
     key(
         "token_routes",
         "Paths that are opened by bearer tokens with a scope.",
@@ -197,6 +198,60 @@ const ACCESS: &[Key] = &[
     key("provider", "Name of the provider that signed the person in.", Form::Text("service-keys")),
     key("users", "User ids of the people.", Form::List(&Form::Text("ada"))),
     key("groups", "Groups, of which the person is in one.", Form::List(&Form::Text("admins"))),
+];
+
+const APP: &[Key] = &[
+    key("name", "Unique name of the application: a-z, 0-9 and -.", Form::Text("hermes")).required(),
+    key("path", "Path at which and below which the application stands.", Form::Text("/app")).required(),
+    key(
+        "host",
+        "Host name under which alone the application stands. Without it, every name of the dashboard.",
+        Form::Text("agent.example.com"),
+    ),
+    key(
+        "upstream",
+        "Address of the application: http://HOST:PORT, https://HOST:PORT or unix:/PATH.",
+        Form::Text("https://127.0.0.1:9120"),
+    )
+    .required(),
+    key(
+        "ca",
+        "PEM file of the certificate authorities that alone are trusted for an https upstream.",
+        Form::File,
+    ),
+    key(
+        "allow",
+        "Who gets in: one way, or a list of which one is enough.",
+        Form::Either(&[WAY, Form::List(&WAY)]),
+    )
+    .default(Scalar::Text("people")),
+    key(
+        "public_paths",
+        "Exact paths of the application that are open to everyone.",
+        Form::List(&Form::Text("/app/hook")),
+    ),
+    key(
+        "headers",
+        "Headers that the dashboard adds to requests to the application.",
+        Form::Named(&Form::Either(&[Form::Secret, Form::Map(HEADER)])),
+    ),
+    key("limits", "What one request may use.", Form::Map(APP_LIMITS)),
+    key("preset", "`hermes`: the application is the original dashboard.", Form::OneOf(&["hermes"])),
+];
+
+/// A way into an application.
+const WAY: Form = Form::Either(&[Form::OneOf(&["people", "public"]), Form::OneKey(CONDITION)]);
+
+const CONDITION: &[Key] = &[
+    key("role", "People with this role.", Form::OneOf(&["operator", "viewer"])),
+    key("groups", "People in one of these groups.", Form::List(&Form::Text("admins"))),
+    key("scope", "Callers whose bearer token has this scope.", Form::Text("app.use")),
+];
+
+const APP_LIMITS: &[Key] = &[
+    key("body_mib", "Longest body of a request.", Form::Integer(1, 65_536)).default(Scalar::Integer(64)),
+    key("idle_seconds", "Longest time in which neither side sends anything.", Form::Integer(1, 604_800))
+        .default(Scalar::Integer(3600)),
 ];
 
 const TOKEN_ROUTE: &[Key] = &[

@@ -58,6 +58,14 @@ fn of_map(keys: &[Key]) -> Value {
     schema
 }
 
+fn of_one_key(keys: &[Key]) -> Value {
+    let mut schema = of_map(keys);
+    schema["type"] = "object".into();
+    schema["minProperties"] = 1.into();
+    schema["maxProperties"] = 1.into();
+    schema
+}
+
 fn of_key(key: &Key) -> Value {
     let mut schema = json!({"description": key.about});
     let Value::Object(form) = of_form(&key.form) else { return schema };
@@ -85,6 +93,7 @@ fn of_form(form: &Form) -> Value {
         Form::File => by("file"),
         Form::List(item) => json!({"type": "array", "items": of_form(item)}),
         Form::Map(keys) => of_map(keys),
+        Form::OneKey(keys) => of_one_key(keys),
         Form::Named(value) => json!({"type": "object", "additionalProperties": of_form(value)}),
         Form::Either(forms) => json!({"anyOf": forms.iter().map(of_form).collect::<Vec<_>>()}),
         Form::Settings => json!({"type": ["object", "null"]}),

@@ -50,6 +50,10 @@ fn example(form: &Form) -> Value {
         Form::Map(keys) => {
             keys.iter().map(|key| (key.name.to_owned(), example(&key.form))).collect::<Map<_, _>>().into()
         }
+        Form::OneKey(keys) => {
+            let key = keys.last().unwrap();
+            json!({key.name: example(&key.form)})
+        }
         Form::Named(value) => json!({NAME: example(value)}),
         Form::Either(forms) => example(forms.last().unwrap()),
         Form::Settings | Form::Any => json!({}),
@@ -67,10 +71,11 @@ fn each_key(keys: &'static [Key], name: &str, visit: &mut dyn FnMut(&str, &'stat
 
 fn each_below(form: &'static Form, name: &str, visit: &mut dyn FnMut(&str, &'static Key)) {
     match form {
-        Form::Map(keys) => each_key(keys, name, visit),
+        Form::Map(keys) | Form::OneKey(keys) => each_key(keys, name, visit),
         Form::List(item) => each_below(item, &format!("{name}[0]"), visit),
         Form::Named(value) => each_below(value, &format!("{name}.{NAME}"), visit),
-        Form::Either(forms) => forms.iter().for_each(|form| each_below(form, name, visit)),
+        // As in the example.
+        Form::Either(forms) => each_below(forms.last().unwrap(), name, visit),
         _ => {}
     }
 }
@@ -88,16 +93,24 @@ fn pointer(name: &str) -> String {
 
 fn file_with(name: &str, value: Value) -> Value {
     let mut file = whole_file();
-    *file.pointer_mut(&pointer(name)).expect(name) = value;
+    let (map, key) = map_and_key(&mut file, name);
+    map.insert(key, value);
     file
 }
 
 fn file_without(name: &str) -> Value {
     let mut file = whole_file();
-    let (map, key) =
-        pointer(name).rsplit_once('/').map(|(map, key)| (map.to_owned(), key.to_owned())).unwrap();
-    file.pointer_mut(&map).and_then(Value::as_object_mut).expect(name).shift_remove(&key);
+    let (map, key) = map_and_key(&mut file, name);
+    map.shift_remove(&key);
     file
+}
+
+/// The map in which a key stands, and the key's own name.
+fn map_and_key<'a>(file: &'a mut Value, name: &str) -> (&'a mut Map<String, Value>, String) {
+    let pointer = pointer(name);
+    let (map, key) = pointer.rsplit_once('/').unwrap();
+    let map = file.pointer_mut(map).and_then(Value::as_object_mut).expect(name);
+    (map, key.to_owned())
 }
 
 #[test]
@@ -142,7 +155,7 @@ fn values_of_another_type_are_refused() {
         let wrong = match key.form {
             Form::Integer(..) | Form::List(_) | Form::Map(_) | Form::Named(_) => json!("text"),
             Form::Boolean | Form::OneOf(_) | Form::Text(_) | Form::Secret => json!([1]),
-            Form::File | Form::Either(_) | Form::Settings | Form::Any => continue,
+            Form::File | Form::Either(_) | Form::OneKey(_) | Form::Settings | Form::Any => continue,
         };
         let mistakes = read(&file_with(&name, wrong)).mistakes;
         assert!(mistakes.contains(&format!("`{name}")), "{name}: {mistakes}");
