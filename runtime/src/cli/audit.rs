@@ -20,9 +20,9 @@ pub(super) enum AuditCommand {
     Verify(VerifyArgs),
     /// Print the public part of the key that signs the log. Keep it outside of this machine
     Key,
-    /// Show lines of the log
+    /// Search the log
     Query(QueryArgs),
-    /// Print lines of the log in the form of another program
+    /// Print lines of the log in the format of another program
     Export(ExportArgs),
 }
 
@@ -52,7 +52,7 @@ pub(super) struct QueryArgs {
 pub(super) struct ExportArgs {
     #[command(flatten)]
     lines: LineArgs,
-    /// The form
+    /// Output format
     #[arg(long, value_enum)]
     format: ExportFormat,
 }
@@ -85,7 +85,7 @@ struct LineArgs {
     /// Only lines before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Read the log that a flood cannot push out: it reaches further back, and has no calls
+    /// Read the log that a flood cannot push out. It reaches further back and has no calls
     #[arg(long, conflicts_with = "log")]
     important: bool,
     /// Read this log [default: logs/dashboard-auth.log in the home]

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct TurnGuardArgs {
-    /// The gateway's process id
+    /// Process id of the gateway
     parent: u32,
-    /// What the turn runs
+    /// Program that the turn runs, with its arguments
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }

@@ -193,8 +193,8 @@ fn http_page_is_made_of_the_document() {
     let mut text = String::from(
         "# Routes of the dashboard\n\nMade from `portcullis openapi` by `tests/suite/reference`; [http.md](../http.md) explains \
          sessions, restarts and the gateway's own\nroutes. Most routes also stand below `/_portcullis`.\n\n\
-         A key with `?` may be absent. Every route also refuses an unknown `Host` (400), a page of another origin (403), too large a\nbody (413) and another method (405), with `detail` and mostly \
-         `error`.\n\nCredentials:\n\n",
+         A key with `?` may be absent. Every route also refuses an unknown `Host` (400), a page of another \
+         origin (403), too large a\nbody (413) and another method (405), with `detail` and mostly `error`.\n\nCredentials:\n\n",
     );
     for (name, scheme) in map(&document["components"]["securitySchemes"]) {
         let about = scheme["description"].as_str().unwrap_or_default();

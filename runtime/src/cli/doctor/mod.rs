@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Give files with secrets the mode 0600, where they are this user's own
+    /// Set the mode of files with secrets to 0600 if this user owns them
     #[arg(long)]
     fix: bool,
     /// Ask the issuers of builtin:oidc, builtin:nous and builtin:jwt for what a sign-in needs
