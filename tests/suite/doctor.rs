@@ -316,7 +316,7 @@ fn issuer_that_no_sign_in_would_work_with_is_a_mistake() {
         ),
         (
             |origin, pages| {
-                change_document(origin, pages, "token_endpoint", json!("http://127.0.0.2:9/token"))
+                change_document(origin, pages, "token_endpoint", json!("http://127.0.0.2:9/token"));
             },
             "it may not call its token endpoint: http://127.0.0.2:9 is not in `grants.http`",
         ),

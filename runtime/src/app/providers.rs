@@ -112,6 +112,28 @@ pub async fn load_providers(config: &Config, touch: Touch) -> Result<Providers, 
     loader.load(config).await
 }
 
+/// One provider behind the interfaces whose answers may be remembered.
+struct Asked {
+    token: Arc<dyn TokenProvider>,
+    session: Arc<dyn SessionProvider>,
+    refresh: Arc<dyn RefreshProvider>,
+    sign_out: Arc<dyn SignOutProvider>,
+}
+
+impl Asked {
+    fn by<P>(provider: Arc<P>) -> Self
+    where
+        P: TokenProvider + SessionProvider + RefreshProvider + SignOutProvider + 'static,
+    {
+        Self {
+            token: provider.clone(),
+            session: provider.clone(),
+            refresh: provider.clone(),
+            sign_out: provider,
+        }
+    }
+}
+
 impl ProviderLoader {
     pub(super) fn new(config: &Config, observers: Option<Observers>) -> Self {
         Self {
@@ -263,23 +285,18 @@ impl ProviderLoader {
         };
         let guarded = Arc::new(Guarded::new(loaded.provider.clone(), kept.health.clone(), meter));
         let cached = config.cache_ttl.and_then(|ttl| self.cached(kept, &guarded, ttl));
-        let (token, session, refresh, sign_out): (
-            Arc<dyn TokenProvider>,
-            Arc<dyn SessionProvider>,
-            Arc<dyn RefreshProvider>,
-            Arc<dyn SignOutProvider>,
-        ) = match cached {
-            Some(cached) => (cached.clone(), cached.clone(), cached.clone(), cached),
-            None => (guarded.clone(), guarded.clone(), guarded.clone(), guarded.clone()),
+        let asked = match cached {
+            Some(cached) => Asked::by(cached),
+            None => Asked::by(guarded.clone()),
         };
         Registered {
             display_name: config.display_name.clone(),
-            token: loaded.takes_tokens.then_some(token),
-            session: inspection.signs_people_in().then_some(session),
+            token: loaded.takes_tokens.then_some(asked.token),
+            session: inspection.signs_people_in().then_some(asked.session),
             password: inspection.takes_passwords().then(|| guarded.clone() as _),
             redirect: inspection.redirects().then(|| guarded.clone() as _),
-            refresh: inspection.refreshes().then_some(refresh),
-            sign_out: inspection.signs_out().then_some(sign_out),
+            refresh: inspection.refreshes().then_some(asked.refresh),
+            sign_out: inspection.signs_out().then_some(asked.sign_out),
             component: Some(kept.component.clone()),
             health: Some(guarded.clone()),
             ..Registered::new(config.name.clone(), config.grants.scopes.clone())

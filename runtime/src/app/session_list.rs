@@ -151,7 +151,7 @@ mod tests {
         let mut killed = keeper(home.path(), KnownSessions::new(7, [session.clone()]));
         assert!(killed.write(false).await);
         let known = open(home.path()).list(now());
-        assert_eq!(known.sessions, [session.clone()]);
+        assert_eq!(known.sessions, std::slice::from_ref(&session));
         assert!(known.since > 7, "what was used since the last write may be missing");
 
         keeper(home.path(), KnownSessions::new(7, [session.clone()])).finish().await;

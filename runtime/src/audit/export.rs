@@ -67,7 +67,7 @@ pub fn ocsf_event(fields: &Map<String, Value>) -> Value {
         "activity_name": event,
         "type_uid": class * 100 + activity,
         "severity_id": 1,
-        "time": ts.parse::<Timestamp>().map(|time| time.as_millisecond()).unwrap_or_default(),
+        "time": ts.parse::<Timestamp>().map(Timestamp::as_millisecond).unwrap_or_default(),
         "metadata": {
             "version": OCSF_VERSION,
             "product": {"name": "Portcullis", "vendor_name": "Portcullis", "version": env!("CARGO_PKG_VERSION")},

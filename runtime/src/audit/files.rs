@@ -168,7 +168,7 @@ impl Files {
         match take_lock(&self.home) {
             Ok(lock) => Some(lock),
             Err(error) => {
-                self.all.note(Err(error));
+                self.all.note(&Err(error));
                 None
             }
         }

@@ -44,7 +44,7 @@ pub use export::{csv_heading, csv_row, ocsf_event};
 pub use files::{AUDIT_FILE, IMPORTANT_FILE, Rotation, public_key};
 pub use key::{BadPublicKey, PublicKey};
 pub use last_faults::{LastFault, last_faults};
-pub use query::{BadMoment, Filter, Moment, search};
+pub use query::{BadMoment, Filter, Moment, Visitor, search};
 pub(crate) use rotating_file::RotatingFile;
 pub use verify::{Expected, Remark, Summary, verify};
 pub use writer::AuditLog;

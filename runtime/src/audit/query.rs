@@ -83,17 +83,15 @@ fn ago(text: &str) -> Option<Timestamp> {
     Timestamp::now().checked_sub(span).ok()
 }
 
+/// Takes a line, as text and as fields.
+pub type Visitor<'a> = dyn FnMut(&str, &Map<String, Value>) -> io::Result<()> + 'a;
+
 /// Hands the lines that pass the filter to `visit`, the oldest first: as text and as fields. Returns the number of lines
 /// that cannot be read, or `None` if there is no log.
 ///
 /// # Errors
 /// A file cannot be read, or `visit` fails.
-pub fn search(
-    home: &Path,
-    log: &Path,
-    filter: &Filter,
-    visit: &mut dyn FnMut(&str, &Map<String, Value>) -> io::Result<()>,
-) -> io::Result<Option<u64>> {
+pub fn search(home: &Path, log: &Path, filter: &Filter, visit: &mut Visitor<'_>) -> io::Result<Option<u64>> {
     let files = LogFiles::open(home, log, Rotation::default())?.files;
     if files.is_empty() {
         return Ok(None);

@@ -34,7 +34,7 @@ impl Trail {
     /// Returns whether the records were written. Only the first of several failures is logged.
     pub(super) fn append(&mut self, records: &[&Record], home: &Path, key: Option<&AuditKey>) -> bool {
         let written = self.try_append(records, home, key);
-        self.note(written)
+        self.note(&written)
     }
 
     /// Signs what was written since the last checkpoint, if anything was.
@@ -43,7 +43,7 @@ impl Trail {
             return;
         }
         let written = self.try_checkpoint(home, key);
-        self.note(written);
+        self.note(&written);
     }
 
     /// Puts down where the log ends.
@@ -54,8 +54,8 @@ impl Trail {
     }
 
     /// Takes note of a write. Returns whether it succeeded.
-    pub(super) fn note(&mut self, written: io::Result<()>) -> bool {
-        if let Err(error) = &written
+    pub(super) fn note(&mut self, written: &io::Result<()>) -> bool {
+        if let Err(error) = written
             && !self.is_failing
         {
             tracing::warn!(path = %self.path.display(), %error, "the audit log cannot be written");

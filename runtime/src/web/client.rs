@@ -137,7 +137,7 @@ mod tests {
         let trusted = TrustedProxies::new(trusted.iter().map(|network| network.parse().unwrap()).collect());
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::from_static(*name), HeaderValue::from_bytes(value).unwrap());
+            map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
         }
         trusted.walk(peer.parse().unwrap(), &map)
     }

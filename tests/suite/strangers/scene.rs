@@ -177,7 +177,9 @@ impl Scene {
         assert_eq!(metrics.status, 200, "{}", metrics.body);
 
         let of = |name: &'static str| metrics.body.lines().filter(move |line| line.starts_with(name));
-        let serves = |line: &&str| line.contains("provider=\"idp-") && line.contains("state=\"serving\"") && line.ends_with(" 1");
+        let serves = |line: &&str| {
+            line.contains("provider=\"idp-") && line.contains("state=\"serving\"") && line.ends_with(" 1")
+        };
         let serving = of("portcullis_provider_state{").filter(serves).count();
         assert_eq!(serving, self.providers, "{}", metrics.body);
         assert!(of("# TYPE portcullis_provider_faults").next().is_some(), "faults are counted");

@@ -15,10 +15,13 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// share one.
 const MAX_PAIRS: usize = 128;
 
+/// An origin and a cause.
+type Pair = (Arc<str>, &'static str);
+
 /// The failures of one provider's requests.
 pub(super) struct Failures {
     provider: ProviderName,
-    limits: Mutex<HashMap<(Arc<str>, &'static str), Arc<FloodLimit>>>,
+    limits: Mutex<HashMap<Pair, Arc<FloodLimit>>>,
     others: Arc<FloodLimit>,
 }
 

@@ -161,10 +161,7 @@ impl Rewriting<'_> {
 
     fn outer_location(&self, location: &str) -> Option<String> {
         let (_, own) = self.inner.split_once("://")?;
-        let rest = match location.split_once("://") {
-            Some(("http" | "https", rest)) => rest,
-            _ => return None,
-        };
+        let Some(("http" | "https", rest)) = location.split_once("://") else { return None };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
         if !authority.eq_ignore_ascii_case(own) {
