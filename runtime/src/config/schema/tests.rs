@@ -26,7 +26,7 @@ struct Read {
 fn read(file: &Value) -> Read {
     let path = Path::new("/home/portcullis.yaml");
     let mut reader = Reader::new(Path::new("/home"), path, References::Leave);
-    let root = Node::parse(&file.to_string()).unwrap();
+    let root = Node::parse(&format!("{file:#}")).unwrap();
     let (dashboard, gateway) = read_root(root, path, References::Leave, &mut reader);
     let Reader { mistakes, known, .. } = reader;
     let mistakes = mistakes.into_sorted().into_iter().map(|mistake| mistake.text + "\n").collect();
@@ -184,10 +184,13 @@ fn defaults_are_those_of_the_reader() {
     }
 }
 
-/// The settings without the places of their keys.
+/// The settings without the places where they stand.
 fn settings_of(read: Read) -> String {
     let Read { mut dashboard, gateway, .. } = read;
-    dashboard.providers.iter_mut().for_each(|provider| provider.key_places.clear());
+    for provider in &mut dashboard.providers {
+        provider.place.clear();
+        provider.key_places.clear();
+    }
     format!("{dashboard:?} {gateway:?}")
 }
 
