@@ -37,8 +37,9 @@ pub(super) fn as_read(path: &str) -> Cow<'_, str> {
         return path.into();
     }
     let decoded = percent_decode_str(path).decode_utf8_lossy();
-    let segments = decoded.split('/').skip(1).filter(|segment| !segment.is_empty());
-    let plain = segments.map(|segment| segment.split(';').next().unwrap_or_default());
+    let segments = decoded.split('/').skip(1).map(|segment| segment.split(';').next().unwrap_or_default());
+    // Last: a segment of parameters alone is an empty one to an upstream that takes them off.
+    let plain = segments.filter(|segment| !segment.is_empty());
     plain.fold(String::new(), |path, segment| format!("{path}/{segment}")).into()
 }
 
@@ -82,6 +83,8 @@ mod tests {
             ("/admin%3bv=1", "/admin"),
             ("/%2561dmin", "/%61dmin"),
             ("//", ""),
+            ("/;v=1/admin/;/x", "/admin/x"),
+            ("/%3b/admin", "/admin"),
         ] {
             assert_eq!(as_read(path), expected, "{path}");
         }
