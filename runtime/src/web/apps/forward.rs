@@ -97,11 +97,13 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let response = exchange(dashboard, passed, request).await;
     let response = response.map_err(|failure| Box::new(refuse(app, &failure, audience)))?;
-    let is_open = app.is_public_by_preset(&path);
-    if is_open && hermes::is_page_in_place_of_a_file(&path, response.headers()) {
-        return Err(Box::new(respond::not_found().await));
+    if !app.is_public_by_preset(&path) {
+        return Ok(response);
     }
-    Ok(response)
+    match hermes::without_its_page(&path, response).await {
+        Some(response) => Ok(response),
+        None => Err(Box::new(respond::not_found().await)),
+    }
 }
 
 fn refuse(app: &App, failure: &Failure, audience: Audience) -> Response {

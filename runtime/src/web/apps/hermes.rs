@@ -9,11 +9,11 @@ use super::paths::covers;
 use super::settings::AppSettings;
 use super::table::App;
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
@@ -46,10 +46,29 @@ pub(super) fn is_public(path: &str) -> bool {
     is_exact || FILES.iter().chain(&CALLBACKS[1..]).any(|root| path != *root && covers(root, path))
 }
 
-/// Returns whether an answer must not reach a caller who is not known: its page in place of a file.
-pub(super) fn is_page_in_place_of_a_file(path: &str, headers: &HeaderMap) -> bool {
-    let is_page = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    is_page && (path == ICON || FILES.iter().any(|root| covers(root, path)))
+/// The answer at a path that is open to everyone, unless it is its page in place of what was asked for. Of what it answers
+/// there, the callbacks of OAuth alone are pages; these are read, since its page stands below them as well.
+pub(super) async fn without_its_page(path: &str, response: Response) -> Option<Response> {
+    let kind = response.headers().get(CONTENT_TYPE);
+    if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
+        return Some(response);
+    }
+    if !covers(CALLBACKS[1], path) {
+        return None;
+    }
+    if response.body().is_end_stream() {
+        return Some(response);
+    }
+    // A part, or an encoded page, cannot be searched.
+    let is_plain = response.status() != StatusCode::PARTIAL_CONTENT
+        && !response.headers().contains_key(CONTENT_ENCODING);
+    if !is_plain {
+        return None;
+    }
+    let (parts, body) = response.into_parts();
+    let page = Limited::new(body, MAX_READ_BYTES).collect().await.ok()?.to_bytes();
+    let has_token = page.windows(TOKEN_VARIABLE.len()).any(|part| part == TOKEN_VARIABLE.as_bytes());
+    (!has_token).then(|| Response::from_parts(parts, Body::from(page)))
 }
 
 /// The token of its page.
@@ -253,11 +272,30 @@ mod tests {
         {
             assert!(!is_public(path), "{path}");
         }
-        let page =
-            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"))]);
-        assert!(is_page_in_place_of_a_file("/assets/none", &page));
-        assert!(!is_page_in_place_of_a_file("/api/mcp/oauth/callback/x", &page));
-        assert!(!is_page_in_place_of_a_file("/assets/x.js", &HeaderMap::new()));
+    }
+
+    #[tokio::test]
+    async fn page_with_the_token_stays_with_those_who_are_known() {
+        let answer = |kind: &'static str, body: &'static str| ([(CONTENT_TYPE, kind)], body).into_response();
+        let page = "text/html; charset=utf-8";
+        let with_token = "<script>window.__HERMES_SESSION_TOKEN__=\"abc\";</script>";
+        for (path, kind, body, is_passed) in [
+            ("/assets/none", page, "<p>Hello</p>", false),
+            ("/api/cron/fire", page, with_token, false),
+            ("/api/mcp/oauth/callback/a/b", page, with_token, false),
+            ("/api/mcp/oauth/callback/a", page, "<p>Done</p>", true),
+            ("/api/mcp/oauth/callback/a", page, "", true),
+            ("/assets/x.js", "text/javascript", with_token, true),
+        ] {
+            let passed = without_its_page(path, answer(kind, body)).await;
+            assert_eq!(passed.is_some(), is_passed, "{path}");
+            let Some(passed) = passed else { continue };
+            let read = passed.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(read, body.as_bytes(), "{path}");
+        }
+        let mut encoded = answer(page, "x");
+        encoded.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(without_its_page("/api/mcp/oauth/callback/a", encoded).await.is_none());
     }
 
     #[test]
