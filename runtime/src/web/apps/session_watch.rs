@@ -69,13 +69,13 @@ impl SessionWatch {
         }
     }
 
-    /// Goes on with the newest access token. Returns whether that has not ended.
+    /// Goes on with the newest access token. Returns whether that has not ended, and its groups still admit the person.
     fn take_newest(&mut self) -> bool {
         let serving = self.dashboard.live.now();
         if let Some(newest) = serving.gate.people().sessions.newest(&self.session.id) {
             self.session = newest;
         }
-        self.session.claims.expires_at > now()
+        self.session.claims.expires_at > now() && self.is_admitted()
     }
 
     /// Whether the rules that hold now admit the person.
