@@ -39,6 +39,20 @@ const OF_THE_HOST: [&str; 16] = [
     "x-real-ip",
 ];
 
+/// Headers by which other gates say who calls, and by which some frameworks take another path for the one that was asked for
+/// and judged. The dashboard sets none of them, but an application may believe them.
+const OF_OTHER_GATES: [&str; 7] = [
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "remote-user",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+/// The same by the start of the name.
+const BEGINNINGS: [&str; 5] = ["x-auth-request-", "x-authentik-", "x-forwarded-", "x-remote-", "x-webauth-"];
+
 /// Removes the headers of the connection, also those that `Connection` names.
 pub(super) fn remove_of_the_connection(headers: &mut HeaderMap) {
     let lines =
@@ -63,12 +77,14 @@ fn as_read(name: &str) -> String {
     name.bytes().map(|byte| char::from(plain(byte))).collect()
 }
 
-/// Removes every header that the dashboard sets, and those of `put_on`, in every spelling.
+/// Removes every header that the dashboard or another gate sets, and those of `put_on`, in every spelling.
 pub(super) fn remove_of_the_host(headers: &mut HeaderMap, put_on: &[HeaderName]) {
     let put_on: Vec<_> = put_on.iter().map(|name| as_read(name.as_str())).collect();
     let is_reserved = |name: &&HeaderName| {
         let name = as_read(name.as_str());
-        OF_THE_HOST.contains(&name.as_str()) || put_on.contains(&name)
+        let is_listed =
+            [&OF_THE_HOST[..], &OF_OTHER_GATES[..]].iter().any(|names| names.contains(&name.as_str()));
+        is_listed || BEGINNINGS.iter().any(|start| name.starts_with(start)) || put_on.contains(&name)
     };
     let reserved: Vec<_> = headers.keys().filter(is_reserved).cloned().collect();
     for name in reserved {
@@ -224,6 +240,12 @@ mod tests {
             "x_forwarded_proto",
             "forwarded",
             "x-real-ip",
+            "X-Forwarded-User",
+            "x_forwarded_preferred_username",
+            "X-Auth-Request-Email",
+            "Remote_User",
+            "X-WebAuth-User",
+            "X-Original-URL",
             "x_api_key",
             "X-API-Key",
         ] {
