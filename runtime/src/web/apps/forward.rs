@@ -119,7 +119,8 @@ async fn exchange(
 ) -> Result<Response, Failure> {
     let app = passed.app;
     let limits = &app.settings.limits;
-    let slot = app.slots.clone().try_acquire_owned().map_err(|_| Failure::Busy)?;
+    let is_open = app.allowed_at(request.uri().path()).is_public();
+    let slot = app.slot(is_open).ok_or(Failure::Busy)?;
     if announced_length(request.headers()).is_some_and(|length| length > limits.body_bytes as u64) {
         return Err(Failure::BodyTooLarge(limits.body_bytes));
     }
@@ -128,7 +129,6 @@ async fn exchange(
         Some(_) => session_watch::follow(dashboard, app, passed.permit)?,
         None => None,
     };
-    let is_open = app.allowed_at(request.uri().path()).is_public();
     let token = match &app.token {
         Some(token) if !is_open => token.get(app).await,
         _ => None,

@@ -15,9 +15,9 @@ use rustls::ClientConfig;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests and sockets of one application at a time.
+/// Requests and sockets of one application at a time, at the paths that are open to everyone and at the others each.
 const MAX_IN_FLIGHT: usize = 512;
 /// Connections to one application that are kept open.
 const MAX_IDLE_CONNECTIONS: usize = 32;
@@ -31,7 +31,9 @@ pub(in crate::web) struct App {
     pub(super) settings: AppSettings,
     pub(super) client: Client<Connector, Body>,
     /// One for each request and socket in flight.
-    pub(super) slots: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    /// The same at paths that are open to everyone: strangers who hold all of these keep no known caller out.
+    open_slots: Arc<Semaphore>,
     /// Scheme, host and port of the upstream.
     pub(super) origin: String,
     /// The value of `Host` for the upstream.
@@ -54,15 +56,21 @@ impl App {
         let authority =
             HeaderValue::from_str(authority).expect("an authority that was parsed is visible ASCII");
         let token = settings.preset.map(|Preset::Hermes| SessionToken::new(&settings));
-        let slots = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        let [slots, open_slots] = [(); 2].map(|()| Arc::new(Semaphore::new(MAX_IN_FLIGHT)));
         let public = Allowed::any_of(vec![Allow::Public]);
-        Self { settings, client, slots, origin, authority, token, public }
+        Self { settings, client, slots, open_slots, origin, authority, token, public }
     }
 
     /// Who may use this path of it.
     pub(in crate::web) fn allowed_at(&self, path: &str) -> &Allowed {
         let is_public = self.settings.public_paths.contains(path) || self.is_public_by_preset(path);
         if is_public { &self.public } else { &self.settings.allowed }
+    }
+
+    /// A place for a request or socket, at a path that is open to everyone or at another. `None`: as many are in flight as may be.
+    pub(super) fn slot(&self, is_open: bool) -> Option<OwnedSemaphorePermit> {
+        let slots = if is_open { &self.open_slots } else { &self.slots };
+        slots.clone().try_acquire_owned().ok()
     }
 
     pub(in crate::web) fn name(&self) -> &str {
@@ -201,6 +209,15 @@ mod tests {
         for path in ["/tools/hook/", "/tools/hook/x", "/tools/%68ook", "//tools/hook", "/tools"] {
             assert!(!tools.allowed_at(path).is_public(), "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn strangers_keep_no_known_caller_out() {
+        let table = table();
+        let tools = table.named("tools").unwrap();
+        let held: Vec<_> = std::iter::from_fn(|| tools.slot(true)).collect();
+        assert_eq!(held.len(), MAX_IN_FLIGHT);
+        assert!(tools.slot(false).is_some());
     }
 
     #[tokio::test]
