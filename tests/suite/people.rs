@@ -81,7 +81,9 @@ fn password_opens_a_session() {
     assert!(!page.contains("__HERMES_SESSION_TOKEN__="), "the process token is for loopback alone");
     let verified = browser.get(&dashboard.url("/auth/verify"));
     assert_eq!(verified.header("x-auth-email"), Some("a%C3%A4@example.test"));
-    let success = home.audit().into_iter().find(|line| line["event"] == "login_success").expect("a line");
+    let success = eventually("the sign-in is audited", SOON, || {
+        home.audit().into_iter().find(|line| line["event"] == "login_success")
+    });
     assert_eq!(
         (&success["user_id"], &success["provider"], &success["ip"]),
         (&"ada".into(), &"people".into(), &"127.0.0.1".into())

@@ -497,7 +497,7 @@ impl Lifecycle {
         if let Some(from) = before {
             let to = self.state.borrow().state;
             let active = self.turns.snapshot().active;
-            tracing::info!(from = from.as_str(), to = to.as_str(), active, "gateway state");
+            tracing::info!(from = %from.as_str(), to = %to.as_str(), active, "gateway state");
         }
     }
 

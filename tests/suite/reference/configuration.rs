@@ -127,7 +127,8 @@ fn settings_of_builtins_are_those_that_the_providers_take() {
         let described: BTreeSet<_> =
             config["properties"].as_object().expect("settings").keys().map(String::as_str).collect();
         let home = Home::with_config(&format!(
-            "dashboard: {{providers: [{{name: a, component: '{component}', config: {{nope: x}}}}]}}"
+            "dashboard: {{providers: [{{name: a, component: '{component}', config: {{nope: x}}, grants: {{keyvalue: true, \
+             http: ['https://idp.example.com']}}}}]}}"
         ));
         let refused = Process::run(&home, &["config", "check"], &[]).stderr;
         let (_, known) = refused.split_once("unknown setting `nope`: ").expect(&refused);

@@ -98,7 +98,7 @@ impl Failure {
     }
 
     /// One sentence. It names the application and no address.
-    fn sentence(&self, name: &str) -> String {
+    pub(super) fn sentence(&self, name: &str) -> String {
         match self {
             Self::Refused => format!("The application {name} is not running: its connection is refused."),
             Self::NoSocket => format!("The application {name} is not running: its socket does not exist."),

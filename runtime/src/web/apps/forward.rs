@@ -108,7 +108,12 @@ async fn answer(
 
 fn refuse(app: &App, failure: &Failure, audience: Audience) -> Response {
     let upstream = app.settings.upstream.shown();
-    tracing::warn!(app = app.name(), upstream, ?failure, "no answer of an application");
+    tracing::warn!(
+        app = app.name(),
+        upstream,
+        why = failure.sentence(app.name()),
+        "no answer of an application"
+    );
     failure.answer(app.name(), audience)
 }
 
