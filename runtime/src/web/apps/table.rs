@@ -5,7 +5,7 @@ use super::connector::Connector;
 use super::hermes::SessionToken;
 use super::paths::{as_read, covers, is_always_own};
 use super::settings::{AppSettings, Preset};
-use crate::auth::{Allow, Allowed};
+use crate::auth::{Access, Allow, Allowed, Session};
 use crate::trust::SystemRoots;
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -65,6 +65,13 @@ impl App {
     pub(in crate::web) fn allowed_at(&self, path: &str) -> &Allowed {
         let is_public = self.settings.public_paths.contains(path) || self.is_public_by_preset(path);
         if is_public { &self.public } else { &self.settings.allowed }
+    }
+
+    /// Whether it admits the person of a session, by these roles.
+    pub(super) fn admits(&self, access: &Access, session: &Session) -> bool {
+        let claims = &session.claims;
+        let role = access.role_of(&session.provider, claims);
+        role.is_some_and(|role| self.settings.allowed.admits_person(role, &claims.groups))
     }
 
     /// A place for a request or socket, at a path that is open to everyone or at another. `None`: as many are in flight as may be.
