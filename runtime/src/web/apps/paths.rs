@@ -23,7 +23,8 @@ pub(super) fn covers(root: &str, path: &str) -> bool {
 /// Makes tickets for the web socket of the dashboard's page.
 const TICKETS: &str = "/api/auth/ws-ticket";
 
-/// Returns whether a path is one of the dashboard's that no one needs in order to sign in and out: its page, and what that asks.
+/// Returns whether a path is one of the dashboard's that no one needs in order to sign in and out: its page, and what that
+/// asks.
 pub(super) fn is_of_the_page(path: &str) -> bool {
     covers(OWN_PREFIX, path) || path == TICKETS
 }

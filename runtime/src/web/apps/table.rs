@@ -74,7 +74,8 @@ impl App {
         role.is_some_and(|role| self.settings.allowed.admits_person(role, &claims.groups))
     }
 
-    /// A place for a request or socket, at a path that is open to everyone or at another. `None`: as many are in flight as may be.
+    /// A place for a request or socket, at a path that is open to everyone or at another. `None`: as many are in flight as
+    /// may be.
     pub(super) fn slot(&self, is_open: bool) -> Option<OwnedSemaphorePermit> {
         let slots = if is_open { &self.open_slots } else { &self.slots };
         slots.clone().try_acquire_owned().ok()
