@@ -15,8 +15,8 @@ pub trait Bucket {
     /// The bucket is full or out of reach.
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable>;
 
-    /// Adds to a number, which is zero before and stands there as decimal text, and says what it is then: one step,
-    /// whoever does it at the same time.
+    /// Adds to a number and returns the sum, in one atomic step. A missing number counts as zero. The value is kept as
+    /// decimal text.
     ///
     /// # Errors
     /// As for [`set`](Self::set).

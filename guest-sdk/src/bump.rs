@@ -1,5 +1,5 @@
-//! An allocator that never gives memory back, since the instance ends with the call: whatever was given out last may grow,
-//! shrink and go; the rest stays.
+//! An allocator that does not give memory back, since the instance ends with the call. Only the newest block can grow,
+//! shrink and be freed.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ pub(crate) trait Source {
     /// There from the start: its address and its length in bytes.
     fn first(&self) -> (usize, usize);
 
-    /// The address of so many pages more, which are nobody else's.
+    /// Adds pages that no other code uses, and returns their address. Returns `None` if there is no more memory.
     fn grow(&self, pages: usize) -> Option<usize>;
 }
 
@@ -48,7 +48,7 @@ impl<S: Source> Bump<S> {
             let pages = wanted.div_ceil(PAGE);
             (self.source.grow(pages)?, pages * PAGE)
         };
-        // What grew behind the last of what is free goes on from there.
+        // Pages that follow the free range extend it.
         if start != self.end.load(Ordering::Relaxed) {
             self.next.store(start, Ordering::Relaxed);
         }
@@ -56,7 +56,7 @@ impl<S: Source> Bump<S> {
         Some(())
     }
 
-    /// Was this given out last, so that it may end elsewhere?
+    /// Returns whether this is the newest block, which can be resized in place.
     fn is_last(&self, block: usize, len: usize) -> bool {
         block.checked_add(len) == Some(self.next.load(Ordering::Relaxed))
     }
@@ -106,8 +106,8 @@ mod tests {
     const FIRST: usize = 4096;
     const PAGES: usize = 256;
 
-    /// Some memory, of which each growth takes the next pages; every third leaves a page out, as if somebody else had
-    /// taken it.
+    /// Memory of which each growth takes the next pages. Every third growth leaves a page out, as if other code had taken
+    /// it.
     struct Memory {
         all: Box<[u128]>,
         pages: AtomicUsize,

@@ -3,24 +3,24 @@ use crate::Unavailable;
 /// A request to an origin that the operator grants under `grants.http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// The whole address.
+    /// The absolute URL, with its scheme.
     pub url: String,
     /// Headers beside those that the request has anyway. A secret belongs in the grant's `headers`: those never enter
     /// the sandbox.
     pub headers: Vec<(String, String)>,
-    /// `None` is `GET`.
+    /// The body of a `POST`. `None` makes the request a `GET`.
     pub body: Option<HttpBody>,
     /// How long the connection, the answer's first byte and the wait between two parts of the answer may take, each;
     /// `None`: as long as the call.
     pub timeout_ms: Option<u64>,
 }
 
-/// What is posted.
+/// The body of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpBody {
-    /// Its media type.
+    /// The media type, sent as `content-type`.
     pub content_type: &'static str,
-    /// Its bytes.
+    /// The bytes, as they are sent.
     pub bytes: Vec<u8>,
 }
 
@@ -36,35 +36,35 @@ impl HttpRequest {
         Self { body: Some(body), ..Self::get(url) }
     }
 
-    /// Posts JSON.
+    /// Makes a `POST` request with a JSON body.
     #[cfg(feature = "json")]
     pub fn post_json(url: impl Into<String>, value: &serde_json::Value) -> Self {
         let body = HttpBody { content_type: "application/json", bytes: value.to_string().into_bytes() };
         Self { body: Some(body), ..Self::get(url) }
     }
 
-    /// The same with a header more.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The same, but not waited for longer.
+    /// Sets `timeout_ms`.
     #[must_use]
     pub fn within_ms(self, timeout_ms: u64) -> Self {
         Self { timeout_ms: Some(timeout_ms), ..self }
     }
 }
 
-/// What came back, whatever its status.
+/// The answer to a request. An error status is an answer as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
-    /// The status.
+    /// The HTTP status, such as 200.
     pub status: u16,
     /// The header `location`, which says where a redirect leads; `None` if there is none, or it is not text.
     pub location: Option<String>,
-    /// The body.
+    /// The whole body, at most 1 MiB.
     pub body: Vec<u8>,
 }
 
@@ -72,7 +72,7 @@ impl HttpResponse {
     /// The body as JSON.
     ///
     /// # Errors
-    /// It is none of this shape: whoever answers like that is out of order.
+    /// The body is not JSON of this shape. The error is `Unavailable`, since the server is then out of order.
     #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Unavailable> {
         serde_json::from_slice(&self.body)

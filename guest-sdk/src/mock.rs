@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MockHost {
-    /// The provider's settings.
+    /// The provider's settings, by key.
     pub settings: BTreeMap<String, String>,
     /// Seconds since the Unix epoch.
     pub now: u64,
-    /// What it keeps.
+    /// The content of the provider's bucket.
     pub bucket: MockBucket,
-    /// Who answers.
+    /// The answers to its HTTP requests.
     pub http: MockHttp,
 }
 
@@ -108,7 +108,7 @@ impl Bucket for MockBucket {
 /// Answers for native tests, and the requests that came.
 #[derive(Clone, Debug, Default)]
 pub struct MockHttp {
-    /// By address.
+    /// Answers by the URL of the request.
     pub answers: BTreeMap<String, HttpResponse>,
     requests: RefCell<Vec<HttpRequest>>,
 }

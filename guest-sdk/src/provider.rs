@@ -2,7 +2,7 @@ use crate::Host;
 
 /// An auth provider. Only [`verify_token`](Provider::verify_token) has to be written.
 pub trait Provider {
-    /// Asked once, when the provider is loaded: can it work with its settings?
+    /// Checks the settings. The host asks once, when the provider is loaded.
     ///
     /// # Errors
     /// One sentence for the operator: which setting, and what is wrong with it. The provider is refused.
@@ -17,14 +17,14 @@ pub trait Provider {
         true
     }
 
-    /// Whose bearer token is this? `None` means "not mine", and the next provider is asked: a wrong,
+    /// Returns the principal of a bearer token. `None` means "not mine", and the next provider is asked: a wrong,
     /// expired or malformed token is `None`, never a panic.
     ///
     /// # Errors
     /// Only when the provider's backing store is out of reach, so that it can neither confirm nor deny.
     fn verify_token(host: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable>;
 
-    /// Whose session is this? `None` means "not mine" or "no longer".
+    /// Returns the session of an access token. `None` means "not mine" or "no longer".
     ///
     /// # Errors
     /// As for [`verify_token`](Provider::verify_token).
@@ -66,11 +66,11 @@ impl TokenPrincipal {
 pub struct Session {
     /// A stable identifier of the person.
     pub user_id: String,
-    /// The person's address.
+    /// The e-mail address; empty if unknown.
     pub email: String,
-    /// The person's name.
+    /// The name to show; empty if unknown.
     pub display_name: String,
-    /// The person's organisation.
+    /// The organisation's identifier; empty if unknown.
     pub org_id: String,
     /// Seconds since the Unix epoch.
     pub expires_at: u64,

@@ -1,6 +1,6 @@
 use subtle::ConstantTimeEq;
 
-/// Are these the same secret? The time it takes says nothing of where they differ; only their lengths show.
+/// Returns whether two secrets are equal. The time does not depend on where they differ, only on their lengths.
 pub fn same_secret(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }

@@ -2,14 +2,14 @@ use crate::{Host, Provider, Session, Unavailable};
 
 /// Signs people in by a user name and a password. For a component with the feature `password`.
 pub trait PasswordSignIn: Provider + Refresh {
-    /// Is this the user's password? An unknown user must cost the same time as a wrong password.
+    /// Checks a user's password. An unknown user must cost the same time as a wrong password.
     ///
     /// # Errors
-    /// It is not, or nobody can say.
+    /// `InvalidCredentials` if the user or the password is wrong; `Unavailable` if the store is out of reach.
     fn check_password(host: &dyn Host, username: &str, password: &str) -> Result<Session, PasswordError>;
 }
 
-/// Why nobody was signed in.
+/// Why a password did not sign a person in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordError {
     /// No such user, or not that user's password.
@@ -20,7 +20,7 @@ pub enum PasswordError {
 
 /// Signs people in at an identity provider. For a component with the feature `redirect`.
 pub trait RedirectSignIn: Provider + Refresh {
-    /// Where to send the browser: with the state as it stands in the request.
+    /// Returns the URL that the browser is sent to. It contains the state of the request.
     ///
     /// # Errors
     /// The identity provider is out of reach.
@@ -29,7 +29,7 @@ pub trait RedirectSignIn: Provider + Refresh {
     /// Redeems the code, and checks what comes for it: the issuer, the audience, the nonce, the times.
     ///
     /// # Errors
-    /// What came is not to be believed, or nobody can say.
+    /// `InvalidCode` if what came is not to be believed; `Unavailable` if the identity provider is out of reach.
     fn complete_login(host: &dyn Host, response: &LoginResponse) -> Result<Session, CodeError>;
 }
 
@@ -51,7 +51,7 @@ pub struct LoginRequest {
 pub struct LoginResponse {
     /// The one that the sign-in began with.
     pub redirect_uri: String,
-    /// To be redeemed.
+    /// The authorization code to redeem.
     pub code: String,
     /// The one that the sign-in began with.
     pub nonce: String,
@@ -61,7 +61,7 @@ pub struct LoginResponse {
     pub issuer: Option<String>,
 }
 
-/// Why a code came to nothing.
+/// Why a code did not sign a person in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeError {
     /// It is not to be believed, and why: the operator reads it in the log, the person does not. A reason that begins with
@@ -95,13 +95,13 @@ pub trait Refresh {
     /// Exchanges a refresh token for a session of the same person.
     ///
     /// # Errors
-    /// The session is over, or nobody can say.
+    /// `Expired` if the session is over; `Unavailable` if the store is out of reach.
     fn refresh_session(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError> {
         let _ = (host, refresh_token);
         Err(RefreshError::Expired)
     }
 
-    /// Ends the session, as well as can be.
+    /// Ends the session, as far as the provider can.
     fn revoke_session(host: &dyn Host, refresh_token: &str) {
         let _ = (host, refresh_token);
     }
@@ -110,7 +110,7 @@ pub trait Refresh {
 /// Why a session was not refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshError {
-    /// It is over.
+    /// The session is over.
     Expired,
     /// The provider's backing store is out of reach.
     Unavailable(String),

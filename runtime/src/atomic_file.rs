@@ -43,7 +43,7 @@ pub fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Resul
 /// More than any of these files has.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Opens a regular file to read. A FIFO or device that somebody left at its name is an error, not a wait.
+/// Opens a regular file to read. A FIFO or device at its name is an error, and is not waited for.
 ///
 /// # Errors
 /// It is not there, is no regular file, or may not be read.

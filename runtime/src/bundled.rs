@@ -22,7 +22,7 @@ pub fn is_secret(builtin: &str, setting: &str) -> bool {
     SECRET_SETTINGS.iter().any(|(name, settings)| *name == builtin && settings.contains(&setting))
 }
 
-/// All names.
+/// Returns the names of all bundled components.
 pub fn names() -> impl Iterator<Item = &'static str> {
     COMPONENTS.iter().map(|(name, _)| *name)
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod limit;
+mod prose;
 
 use clap::Parser;
 
@@ -10,6 +11,8 @@ use clap::Parser;
 enum Task {
     /// Measure the release binary under load, beside what limits it and beside its peers.
     Bench(bench::Options),
+    /// Count what makes comments and documents hard to read, beside other projects.
+    Prose,
     /// Serve what the dashboard is compared with: no auth, and the same check done natively.
     #[command(hide = true)]
     Limit {
@@ -22,6 +25,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Bench(options) => bench::run(&options),
+        Task::Prose => prose::run(),
         Task::Limit { token } => limit::serve(token),
     }
 }

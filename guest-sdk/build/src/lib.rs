@@ -119,7 +119,7 @@ pub fn guests_in(folder: &Path, ending: &str) -> Vec<String> {
     names
 }
 
-/// Tells cargo to run the build script again when a file below one of these changes.
+/// Makes cargo run the build script again when a file below one of these changes.
 pub fn rerun_if_changed(workspace: &Path, paths: &[&str]) {
     for path in paths {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());

@@ -9,7 +9,7 @@ use wasip2::io::streams::StreamError;
 /// One write, and one read.
 const CHUNK_BYTES: usize = 4 * 1024;
 
-/// The host's `wasi:http`.
+/// HTTP requests through the host's `wasi:http`.
 pub(super) struct HostHttp;
 
 impl Http for HostHttp {

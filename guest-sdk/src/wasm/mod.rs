@@ -87,7 +87,7 @@ impl Host for ComponentHost {
     }
 }
 
-/// What [`crate::export!`] exports.
+/// The component that [`crate::export!`] exports for a provider.
 pub struct Component<P>(PhantomData<P>);
 
 impl<P: Provider> settings::Guest for Component<P> {

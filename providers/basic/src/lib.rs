@@ -22,7 +22,7 @@ use portcullis_guest::{
 use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer, keep_key, kept_key};
 use user::User;
 
-/// The provider.
+/// Signs people in by passwords from its settings.
 pub struct Basic;
 
 const SETTINGS: &[&str] = &["users", "users_file", "secret", "session_ttl_seconds"];
@@ -56,7 +56,7 @@ impl Settings {
         Ok(Self { users: user::read_all(inline.as_deref(), file.as_deref())?, secret, ttl })
     }
 
-    /// An operator whose settings are wrong was told when the provider was loaded.
+    /// Wrong settings were reported to the operator when the provider was loaded.
     fn known(host: &dyn Host) -> Result<Self, Unavailable> {
         Self::read(host).map_err(Unavailable)
     }
@@ -88,7 +88,7 @@ impl Settings {
     }
 }
 
-/// A setting that is no text arrives as JSON, which anybody could guess.
+/// A setting that is no text arrives as JSON, which an attacker could guess.
 fn check_secret(secret: &str) -> Result<(), String> {
     if secret.starts_with(['{', '[']) {
         return Err("`secret` must be one text, `{env: NAME}` or `{file: PATH}`".to_owned());
@@ -109,7 +109,7 @@ fn signer<'a>(host: &'a dyn Host, key: &'a [u8]) -> Signer<'a> {
 impl Provider for Basic {
     fn check_settings(host: &dyn Host) -> Result<(), String> {
         let settings = Settings::read(host)?;
-        // Taken once now: hashes that need more than `limits.memory_mib` are told to the operator, not to a person.
+        // Hashed once now, so that the operator and not a person meets a hash that needs more than `limits.memory_mib`.
         let most = settings.users.iter().map(User::memory).max().unwrap_or_default();
         std::hint::black_box(vec![1_u8; most]);
         Ok(())

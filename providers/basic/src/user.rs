@@ -60,8 +60,8 @@ fn read_list(setting: &str, text: &str, users: &mut Vec<User>) -> Result<(), Str
     Ok(())
 }
 
-/// Checks a password. An unknown user, and text that is longer than any, cost one hash as well, so that the time does not
-/// tell.
+/// Checks a password. An unknown user, and text that is longer than any password, cost one hash as well, so that the
+/// time does not reveal which users exist.
 pub(crate) fn check<'a>(users: &'a [User], username: &str, password: &str) -> Option<&'a User> {
     let username = normalised(username);
     let user = users.iter().find(|user| user.username == *username);

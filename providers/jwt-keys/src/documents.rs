@@ -139,7 +139,7 @@ impl Documents<'_> {
     }
 }
 
-/// Whether a time is less than so many seconds ago. One that is ahead is of a clock that was wrong.
+/// Returns whether a time is less than `seconds` ago. A time in the future comes from a wrong clock, and is not.
 fn is_within(now: u64, at: u64, seconds: u64) -> bool {
     at <= now && now - at < seconds
 }

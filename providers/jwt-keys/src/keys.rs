@@ -61,9 +61,9 @@ impl KeySet {
 /// Where an issuer's keys are.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// At this address.
+    /// The issuer's key set at this URL.
     Url(String),
-    /// In the configuration.
+    /// The key set in the configuration.
     Inline(KeySet),
 }
 

@@ -1,5 +1,5 @@
 //! Checks JSON Web Tokens (RFC 7519) by an issuer's published keys (RFC 7517), with the algorithms of RSA, of elliptic
-//! curves and of Ed25519, and with no secret, whatever the token says (RFC 8725, section 3.1).
+//! curves and of Ed25519. A token that names another algorithm is refused (RFC 8725, section 3.1).
 //!
 //! It owns what providers of issuers share beside that: requests for documents, and the rules for names.
 //!

@@ -9,7 +9,7 @@ use jwt_keys::{
 };
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
+/// Takes bearer tokens that are JSON Web Tokens of one issuer.
 pub struct Jwt;
 
 const SETTINGS: &[&str] =

@@ -16,7 +16,7 @@ use portcullis_guest::{
 use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Signer, keep_key, kept_key};
 use settings::Settings;
 
-/// The provider.
+/// Signs people in at the Nous Portal.
 pub struct Nous;
 
 /// What a call works with.

@@ -29,7 +29,7 @@ use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Person, Signer, keep_key,
 use settings::{Settings, Userinfo};
 use tokens::{Exchange, Tokens};
 
-/// The provider.
+/// Signs people in at an OpenID Connect issuer.
 pub struct Oidc;
 
 /// What an access token lives for that does not say, in seconds.

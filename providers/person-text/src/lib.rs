@@ -26,7 +26,7 @@ pub const MAX_TYPED_NAME_BYTES: usize = MAX_EXPANSION * MAX_NAME_BYTES;
 /// Longest password before it is normalised, in bytes.
 pub const MAX_TYPED_PASSWORD_BYTES: usize = MAX_EXPANSION * MAX_PASSWORD_BYTES;
 
-/// Why a text is refused. The sentence goes on after the name of what is refused, and does not repeat the text.
+/// Why a text is refused. The sentence follows the name of what is refused, and does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextError {
     /// It has no characters.

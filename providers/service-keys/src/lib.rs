@@ -1,7 +1,7 @@
 //! API keys for machines.
 //!
 //! The one setting, `keys`, is a list of `{sha256, principal, scopes, expires_at}`. A key itself is never
-//! stored: only the SHA-256 digest of it, so a leaked configuration gives no one a key. Keys are long and
+//! stored: only its SHA-256 digest is, so a leaked configuration contains no key. Keys are long and
 //! random (`portcullis secret generate`), so a plain digest is enough: there is nothing to guess.
 
 mod key;
@@ -10,7 +10,7 @@ use key::ServiceKey;
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 use sha2::{Digest, Sha256};
 
-/// The provider.
+/// Takes API keys that its settings list as digests.
 pub struct ServiceKeys;
 
 impl Provider for ServiceKeys {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use portcullis_guest::MockHost;
 
-    /// SHA-256 of "hello".
+    /// The SHA-256 digest of the text "hello".
     const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
     fn host(keys: &str) -> MockHost {

@@ -1,5 +1,5 @@
 //! Session tokens that a provider signs for itself: a short access token and a refresh token, each a JSON Web Token
-//! (RFC 7519) signed with HMAC-SHA-256 by a key that nobody else has.
+//! (RFC 7519) signed with HMAC-SHA-256 by a key that only the provider has.
 //!
 //! A refresh token is good once: exchanging it twice is taken for theft, and ends the session (RFC 9700, section
 //! 4.14.2). What is over, and which exchange is next, stands in the provider's bucket: one small entry per session that
@@ -23,19 +23,19 @@ pub const MAX_REFRESH_SECONDS: u64 = 7 * 24 * 3600;
 /// Who the session is of. Empty where unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// A stable identifier.
+    /// A stable identifier of the person.
     #[serde(rename = "sub")]
     pub user_id: String,
-    /// The person's address.
+    /// The e-mail address; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub email: String,
-    /// The person's name.
+    /// The name to show; empty if unknown.
     #[serde(default, rename = "name", skip_serializing_if = "String::is_empty")]
     pub display_name: String,
-    /// The person's organisation.
+    /// The organisation's identifier; empty if unknown.
     #[serde(default, rename = "org", skip_serializing_if = "String::is_empty")]
     pub org_id: String,
-    /// The person's groups.
+    /// Names of the groups that the person is in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
 }
@@ -103,9 +103,9 @@ pub struct Signer<'a> {
 /// When a session's tokens end, in seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
-    /// The access token.
+    /// When the access token ends.
     pub access: u64,
-    /// The refresh token; `None`: there is none.
+    /// When the refresh token ends. `None` if there is none.
     pub refresh: Option<u64>,
 }
 
@@ -123,7 +123,7 @@ impl Signer<'_> {
         )
     }
 
-    /// Whose access token is this?
+    /// Returns what an access token says. `None` if the token is not one of this signer, or is over.
     ///
     /// # Errors
     /// The bucket is out of reach.
@@ -131,8 +131,8 @@ impl Signer<'_> {
         self.check(access_token, Use::Access)
     }
 
-    /// Looks at a refresh token, which stays good: whoever exchanges it elsewhere first must not lose it when that
-    /// fails.
+    /// Checks a refresh token without spending it. A provider that first makes an exchange elsewhere so keeps the token
+    /// when that exchange fails.
     ///
     /// # Errors
     /// The session is over, or the bucket is out of reach.
@@ -149,10 +149,10 @@ impl Signer<'_> {
         Ok(checked)
     }
 
-    /// Spends a refresh token that was looked at: it is then worth nothing any more.
+    /// Spends a refresh token that was checked. It is not accepted again.
     ///
     /// # Errors
-    /// Somebody has spent it meanwhile, or the bucket is out of reach.
+    /// The token has been spent meanwhile, or the bucket is out of reach.
     pub fn spend(&self, checked: Checked) -> Result<Checked, RefreshError> {
         let generation = self.bucket.increment(&key_of(&checked.sid), 1)?;
         if generation != checked.generation + 1 {
@@ -261,7 +261,7 @@ impl Signer<'_> {
 enum Remembered {
     /// How often it has been refreshed.
     Generation(u64),
-    /// It is over.
+    /// The session is over.
     Over,
 }
 

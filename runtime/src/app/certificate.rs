@@ -8,7 +8,7 @@ use crate::web::Metrics;
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// What is presented.
+/// The certificate that the dashboard presents.
 pub(super) struct Certificate {
     server: TlsServer,
     presented: Identity,

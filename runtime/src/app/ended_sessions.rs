@@ -173,7 +173,7 @@ impl Writer {
     }
 }
 
-/// Is the file empty or absent, or does it end with the end of a line?
+/// Returns whether the file is absent, empty, or ends with the end of a line.
 fn ends_with_a_line(path: &Path) -> io::Result<bool> {
     let mut file = match atomic_file::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),

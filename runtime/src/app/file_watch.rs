@@ -1,4 +1,4 @@
-//! Notices that one of some files has changed, wherever in its folder it is written, renamed or linked anew.
+//! Notices that one of some files was written, renamed or linked anew.
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::{BTreeMap, BTreeSet};

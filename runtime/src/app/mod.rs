@@ -64,7 +64,7 @@ use tokio::task::JoinHandle;
 /// The dashboard did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// People must sign in, and nobody could.
+    /// People must sign in, and no provider can sign them in.
     #[error(
         "{0}, so people must sign in, but no provider can sign anyone in. Add a password or redirect provider to \
          dashboard.providers, or bind 127.0.0.1 without another name, or (for a test, with no gate at all) pass \
@@ -74,9 +74,9 @@ pub enum AppError {
     /// The address is taken or not ours.
     #[error("cannot listen on {host}:{port}: {cause}")]
     Listen {
-        /// The host.
+        /// The name or address to bind.
         host: String,
-        /// The port.
+        /// The port to bind.
         port: u16,
         /// What the system says.
         cause: io::Error,
@@ -96,7 +96,7 @@ pub enum AppError {
     /// The home cannot be used.
     #[error("cannot use {home}: {cause}")]
     Home {
-        /// The home.
+        /// The folder that was to be used.
         home: PathBuf,
         /// What the system says.
         cause: io::Error,
@@ -124,7 +124,7 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// Is it a mistake in how the program was called or configured?
+    /// Returns whether the command line or the configuration is wrong.
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
@@ -292,7 +292,7 @@ impl App {
     /// The port that was bound.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system does not report the address.
     pub fn port(&self) -> io::Result<u16> {
         Ok(self.sockets.address()?.port())
     }
@@ -410,8 +410,8 @@ fn few_connections(limits: &Limits) -> Limits {
     }
 }
 
-/// Returns whether browsers may be told to keep to https. On a loopback name they would then refuse every other application of
-/// the machine.
+/// Returns whether answers carry `Strict-Transport-Security`. On a loopback name, browsers would then refuse every other
+/// application of the machine.
 fn has_https_alone(dashboard: &DashboardConfig) -> bool {
     match &dashboard.public_url {
         Some(url) => url.https,
@@ -479,8 +479,8 @@ fn origin(url: &PublicUrl) -> String {
     format!("{scheme}://{host}{port}")
 }
 
-/// What requests pass: everything that a reload replaces. So many providers are still being loaded: one of them may be the one
-/// that signs people in.
+/// Builds what requests pass: everything that a reload replaces. `loading` is the number of providers that are still being
+/// loaded, one of which may be able to sign people in.
 fn live_gate(
     config: &Config,
     providers: &Providers,

@@ -24,13 +24,13 @@ const BUCKETS: &str = "keyvalue";
 
 /// What became of one provider.
 pub struct ProviderReport {
-    /// Its configured name.
+    /// The name in the configuration.
     pub name: ProviderName,
     /// Where it stands in the file, as `file:line`.
     pub place: String,
     /// What was loaded, or why nothing was.
     pub outcome: Result<Inspection, LoadError>,
-    /// Does it take bearer tokens?
+    /// Whether it takes bearer tokens.
     pub takes_tokens: bool,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Is this the very provider of these bytes under this entry? (Its place in the file is not part of it.)
+    /// Returns whether this is the provider of the same bytes under the same entry. The entry's place in the file does not count.
     fn is_still(&self, config: &ProviderConfig, component: &str) -> bool {
         let here = ProviderConfig {
             place: self.config.place.clone(),
@@ -72,7 +72,7 @@ impl Loaded {
     }
 }
 
-/// Who is told how providers fare.
+/// Receives the changes of providers' states.
 #[derive(Clone)]
 pub(super) struct Observers {
     pub(super) metrics: Arc<Metrics>,

@@ -37,7 +37,7 @@ struct Request {
 }
 
 impl ReloadRequest {
-    /// Asks.
+    /// Asks for a reload.
     pub fn ask(&self) {
         self.0.is_pending.send_replace(true);
         self.0.asked.notify_one();
@@ -135,7 +135,7 @@ impl Reloader {
                 },
             };
             let next = self.read().await;
-            // Before they are loaded: a change meanwhile is a change, and may mend what is wrong.
+            // Before they are loaded, so that a change meanwhile causes another reload.
             files.watch(self.files_to_watch(&next));
             tokio::select! {
                 () = self.reload(next, cause) => request.note_end(),
@@ -159,7 +159,7 @@ impl Reloader {
     }
 
     async fn reload(&mut self, next: Result<Config, ReloadError>, cause: &str) {
-        // First, and whatever becomes of the rest: an end of its time waits for no compiler.
+        // First, and also if the rest fails: a certificate that ends cannot wait for the compiler.
         self.renew_certificate().await;
         match self.replace(next).await {
             Ok(count) => {

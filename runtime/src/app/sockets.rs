@@ -51,7 +51,7 @@ impl Sockets {
     /// The address of the dashboard itself.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system does not report the address.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.main.local_addr()
     }

@@ -16,7 +16,7 @@ pub(super) const GENESIS: Hash = [0; 32];
 
 /// Between the content of a line and the hash of it.
 const KEY: &[u8] = b",\"chain\":\"";
-/// After the hash.
+/// What follows the hash at the end of a line.
 const END: &[u8] = b"\"}";
 /// Digits of a hash in hexadecimal.
 const HASH_DIGITS: usize = 64;
@@ -41,7 +41,7 @@ impl Pen {
         Self { lines: Vec::new(), at }
     }
 
-    /// Adds a line.
+    /// Appends a line to the chain.
     pub(super) fn write(&mut self, record: &Record) {
         let start = self.lines.len();
         let seq = self.at.seq.saturating_add(1);

@@ -128,7 +128,7 @@ impl Record {
         self
     }
 
-    /// The line as a value, for whoever watches.
+    /// The line as a value, for the live page.
     pub(super) fn to_value(&self) -> Value {
         // Text keys and plain values always serialise.
         serde_json::to_value(self).unwrap_or_default()

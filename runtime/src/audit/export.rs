@@ -38,7 +38,7 @@ fn cell(value: Option<&Value>) -> String {
 
 /// The version of the Open Cybersecurity Schema Framework that [`ocsf_event`] follows.
 const OCSF_VERSION: &str = "1.6.0";
-/// The class Authentication.
+/// The class Authentication of the Open Cybersecurity Schema Framework.
 const AUTHENTICATION: u64 = 3_002;
 /// The category Identity & Access Management.
 const IDENTITY: u64 = 3;

@@ -40,7 +40,7 @@ impl Default for Rotation {
     }
 }
 
-/// The two logs.
+/// The audit log and the log of important events.
 pub(super) struct Files {
     home: PathBuf,
     all: Trail,
@@ -89,7 +89,7 @@ impl Files {
 
         let now = Instant::now();
         self.checkpoint_due.get_or_insert(now + CHECKPOINT_INTERVAL);
-        // The first lines of a process: without a head, the next one could not tell that they were cut off.
+        // The first lines of a process: without a head, the next process could not notice that they were cut off.
         if self.head_due.is_none() {
             self.write_heads();
             self.head_due = Some(now + HEAD_INTERVAL);

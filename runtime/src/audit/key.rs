@@ -12,7 +12,7 @@ use std::str::FromStr;
 /// In the home, for its owner alone: the 32 bytes of an Ed25519 key (RFC 8032), in hexadecimal.
 pub(super) const KEY_FILE: &str = "audit_key";
 
-/// Signs checkpoints.
+/// The Ed25519 key that signs checkpoints.
 pub(super) struct AuditKey {
     key: SigningKey,
 }

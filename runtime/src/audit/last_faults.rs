@@ -1,4 +1,4 @@
-//! What the log last says of each provider, for whoever looks from outside the process.
+//! What the log last says of each provider, for commands that read it from outside the process.
 
 use super::AUDIT_FILE;
 use crate::atomic_file;
@@ -44,7 +44,7 @@ pub fn last_faults(home: &Path) -> BTreeMap<String, LastFault> {
             "provider_quarantined" => {
                 last.entry(provider).or_default().is_quarantined = quarantine.as_deref() == Some("open");
             }
-            // Loaded anew: whatever was before is another provider's.
+            // The provider was loaded anew: faults from before are another provider's.
             "provider_loaded" => drop(last.remove(&provider)),
             _ => {}
         }

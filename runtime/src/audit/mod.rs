@@ -1,6 +1,6 @@
 //! The audit log: who was let in, who was not, who drained, and what providers did.
 //!
-//! **Invariant:** no field that may hold a secret is ever written, whatever its depth; and no request waits
+//! **Invariant:** no field that may hold a secret is ever written, at any depth; and no request waits
 //! for the log, or fails because of it.
 //!
 //! # What survives a flood

@@ -20,9 +20,9 @@ pub struct Filter {
     pub user: Option<String>,
     /// The name of the provider.
     pub provider: Option<String>,
-    /// The event.
+    /// Only lines of this event.
     pub event: Option<String>,
-    /// The earliest time.
+    /// Only lines at this time or later.
     pub since: Option<Moment>,
     /// The time that the lines are before.
     pub until: Option<Moment>,

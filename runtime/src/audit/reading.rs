@@ -15,7 +15,7 @@ const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
 /// The files of a log, and what the home says of its end.
 pub(super) struct LogFiles {
-    /// The oldest first.
+    /// The files of the log, the oldest first.
     pub(super) files: Vec<LogFile>,
     pub(super) heads: io::Result<Heads>,
 }

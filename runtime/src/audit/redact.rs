@@ -30,7 +30,7 @@ pub(super) fn redact(value: &mut Value) {
     }
 }
 
-/// May what stands under this key be a secret?
+/// Returns whether the value under this key may be a secret.
 pub(super) fn is_secret(key: &str) -> bool {
     let plain = key.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase);
     // Nearly every key differs by this already, and every line of the log asks.

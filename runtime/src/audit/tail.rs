@@ -1,4 +1,4 @@
-//! The last records, for whoever watches.
+//! The last records, for the live page.
 
 use super::Record;
 use serde_json::Value;
@@ -22,7 +22,7 @@ impl Tail {
     pub(super) fn show(&self, records: Vec<Record>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            // Nobody watches, most of the time.
+            // Most of the time there is no subscriber.
             if self.followers.receiver_count() > 0 {
                 let _ = self.followers.send(Arc::new(record.to_value()));
             }

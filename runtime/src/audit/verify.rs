@@ -33,11 +33,11 @@ pub struct Remark {
     pub line: Option<u64>,
     /// The number of the line.
     pub seq: Option<u64>,
-    /// What is wrong.
+    /// What is wrong, in one sentence.
     pub sentence: String,
 }
 
-/// What was checked.
+/// What a verification checked and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Files that were read.
@@ -196,7 +196,7 @@ impl Check<'_> {
         self.summary.last_seq = Some(line.at.seq);
     }
 
-    /// Number and hash.
+    /// Checks the number and the hash of a line.
     fn link(&mut self, line: &Line<'_>, event: Option<EventName>) {
         let seq = line.at.seq;
         let named = || line.text("previous").and_then(hash_of);

@@ -21,7 +21,7 @@ pub enum Allow {
 pub struct Allowed(Vec<Allow>);
 
 impl Allowed {
-    /// These ways in.
+    /// Returns what lets in everyone whom one of these lets in.
     pub fn any_of(ways: Vec<Allow>) -> Self {
         Self(ways)
     }

@@ -6,7 +6,7 @@ pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 /// A bearer token (RFC 6750) as a caller sent it.
 ///
-/// It cannot be printed, serialised or compared: whoever needs the text says so with
+/// It cannot be printed, serialised or compared: code that needs the text says so with
 /// [`expose`](Self::expose), and a host secret is compared with
 /// [`SecretDigest::matches`](super::SecretDigest::matches). The memory is wiped when it is dropped.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub enum NoBearer {
     /// Two `Authorization` headers: which one counts is a guess that is not made.
     #[error("more than one Authorization header")]
     Repeated,
-    /// Longer than [`MAX_HEADER_BYTES`].
+    /// The header is longer than [`MAX_HEADER_BYTES`].
     #[error("Authorization header over {MAX_HEADER_BYTES} bytes")]
     TooLong,
     /// Not visible ASCII text of the form `scheme token`.

@@ -8,16 +8,16 @@ pub enum Verified {
     Accepted(Principal),
     /// Known, but without the scope.
     MissingScope(Principal),
-    /// Nobody knows it, and this provider could not be asked.
+    /// No provider recognizes it, and this one could not be asked.
     Unreachable(ProviderName),
-    /// Nobody knows it.
+    /// No provider recognizes it.
     Unrecognized,
 }
 
 /// The outcome, and every fault met on the way to it: the caller counts and logs them.
 #[derive(Debug)]
 pub struct ChainReport {
-    /// The outcome.
+    /// What the providers make of the token.
     pub verified: Verified,
     /// Faults in the order in which the providers were asked.
     pub faults: Vec<(ProviderName, CallFault)>,

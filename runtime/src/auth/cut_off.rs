@@ -7,7 +7,7 @@ pub const MAX_CUT_OFFS: usize = 10_000;
 /// What a cut-off looks at in a session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionFacts<'a> {
-    /// Which session.
+    /// The identifier of the session.
     pub id: &'a SessionId,
     /// The provider that opened it.
     pub provider: &'a str,
@@ -69,7 +69,7 @@ impl Whose {
 /// Ends sessions: those that were opened at this time or before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutOff {
-    /// Whose sessions.
+    /// Which sessions end: those of a person, of a provider, or all.
     pub whose: Whose,
     /// Seconds since the Unix epoch.
     pub at: u64,

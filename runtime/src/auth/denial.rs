@@ -1,13 +1,13 @@
 use super::{NoBearer, Principal, ProviderName, Session};
 
-/// The statuses a refusal can have. None of them is a success, so a refusal can never let anyone in.
+/// The statuses a refusal can have. None of them is a success, so no refusal lets a caller in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DenialStatus {
     /// 401 with a bearer challenge (RFC 6750 section 3).
     BearerUnauthorized,
     /// 401 for a person or script without a session.
     Unauthorized,
-    /// 403.
+    /// 403: the caller is known and may not.
     Forbidden,
     /// 403 for a person whom `dashboard.access` gives no role.
     NoRole,
@@ -18,13 +18,13 @@ pub enum DenialStatus {
 /// A refusal. `detail` is for the log and never reaches the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// The answer's status.
+    /// The status of the answer.
     pub status: DenialStatus,
-    /// The provider that could not be asked, which the caller is told of a 503.
+    /// The provider that could not be asked. The answer with 503 names it.
     pub unreachable: Option<ProviderName>,
     /// Where a person comes back to after signing in, for [`DenialStatus::Unauthorized`]. `None`: the request was for no page.
     pub login_next: Option<String>,
-    /// Is there a session that only needs new tokens?
+    /// Whether there is a session that only needs new tokens.
     pub can_resume: bool,
     /// A short constant for metrics and audit lines.
     pub reason: &'static str,

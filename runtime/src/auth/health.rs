@@ -23,7 +23,7 @@ fn as_seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result
 pub struct CallFault {
     /// The reason, with the limit where one was met.
     pub fault: ProviderFault,
-    /// What was used.
+    /// Time and memory that the call used.
     pub used: Usage,
 }
 
@@ -44,23 +44,23 @@ impl fmt::Display for CallFault {
 /// A fault as it is shown to an operator.
 #[derive(Clone, Debug, Serialize)]
 pub struct FaultReport {
-    /// When.
+    /// When the fault happened.
     pub at: Timestamp,
-    /// [`ProviderFault::kind`].
+    /// The kind of the fault as one word: [`ProviderFault::kind`].
     pub fault: &'static str,
     /// The fault in words, with the limit.
     pub reason: String,
-    /// What was used.
+    /// Time and memory that the call used.
     pub used: Usage,
 }
 
-/// Is the provider asked at all?
+/// Whether a provider is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderState {
-    /// Yes.
+    /// It is asked.
     Serving,
-    /// No: repeated faults have shut it out for a while.
+    /// It is not asked: repeated faults have shut it out for a while.
     Quarantined,
 }
 
@@ -91,7 +91,7 @@ pub struct Spent {
 /// How a provider is doing.
 #[derive(Clone, Debug, Serialize)]
 pub struct HealthReport {
-    /// Is it asked?
+    /// Whether it is asked.
     pub state: ProviderState,
     /// The last faults, the newest first.
     pub faults: Vec<FaultReport>,

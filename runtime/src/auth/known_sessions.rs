@@ -21,7 +21,7 @@ pub struct KnownSession {
     pub provider: String,
     /// The person, as the provider names them.
     pub user_id: String,
-    /// Empty where unknown.
+    /// The person's e-mail address; empty where unknown.
     pub email: String,
     /// When the person signed in, in seconds since the Unix epoch.
     pub since: u64,
@@ -52,7 +52,7 @@ impl KnownSession {
 pub struct Sighting<'a> {
     /// Seconds since the Unix epoch.
     pub now: u64,
-    /// The client's address.
+    /// The address of the client that signed in or was last seen.
     pub address: Option<String>,
     /// The header, as it was sent.
     pub user_agent: Option<&'a [u8]>,
@@ -74,7 +74,7 @@ struct Table {
 pub struct Listing {
     /// Every session that was opened or used at this time or later is listed, in seconds since the Unix epoch.
     pub since: u64,
-    /// Counts changes.
+    /// How often the list has changed.
     pub changes: u64,
     /// In the order in which they were opened.
     pub sessions: Vec<KnownSession>,
@@ -159,7 +159,7 @@ impl KnownSessions {
         included.map(|known| known.since).max()
     }
 
-    /// Counts changes.
+    /// Returns how often the list has changed.
     pub fn changes(&self) -> u64 {
         self.table().changes
     }

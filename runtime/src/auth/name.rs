@@ -29,7 +29,7 @@ impl ProviderName {
         Err(BadName { text: text.to_owned(), rule })
     }
 
-    /// The name's text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -59,7 +59,7 @@ impl Scope {
         Err(BadName { text: text.chars().take(160).collect(), rule })
     }
 
-    /// The scope's text.
+    /// Returns the scope as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

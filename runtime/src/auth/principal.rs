@@ -18,10 +18,10 @@ pub struct Claims {
     groups: Vec<String>,
 }
 
-/// Claims that no host believes, whoever makes them.
+/// Why the claims of a provider cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadClaims {
-    /// An empty principal.
+    /// The principal is empty.
     #[error("the principal is empty")]
     NoPrincipal,
     /// A name longer than a name.
@@ -33,7 +33,7 @@ pub enum BadClaims {
     /// Space before or after it, which headers lose: it would be another's elsewhere.
     #[error("the principal has space around it")]
     SpaceAround,
-    /// More than [`MAX_SCOPES`].
+    /// There are more than [`MAX_SCOPES`] scopes.
     #[error("{0} scopes (at most {MAX_SCOPES})")]
     TooManyScopes(usize),
     /// A scope that is not a scope token.
@@ -133,7 +133,7 @@ impl Principal {
         &self.groups
     }
 
-    /// May the caller do what this scope stands for?
+    /// Returns whether the caller has this scope.
     pub fn has(&self, scope: &Scope) -> bool {
         self.scopes.contains(scope)
     }

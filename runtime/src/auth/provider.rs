@@ -46,12 +46,12 @@ pub enum ProviderFault {
     /// The provider's backing store is out of reach, in its own words (bounded, control characters escaped).
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// The provider is busy up to its cap, and stayed so: a caller is told rather than queued.
+    /// All slots of the provider stayed taken while the call waited.
     #[error("saturated: {limit} {unit}")]
     Saturated {
-        /// The cap.
+        /// The most that may be in use at once.
         limit: usize,
-        /// What it counts.
+        /// What the limit counts, such as calls.
         unit: &'static str,
     },
     /// The time for the whole chain was used up, by providers before it or in waiting for another caller's call: it was
@@ -77,24 +77,24 @@ pub enum ProviderFault {
         wanted: usize,
         /// How much it may have.
         limit: usize,
-        /// What was counted.
+        /// What the limit counts, such as calls.
         unit: &'static str,
     },
-    /// The call trapped.
+    /// The guest trapped, with the trap's text.
     #[error("trapped: {0}")]
     Trapped(String),
     /// The answer is not one that the host accepts: too large, not what the contract says, or with a credential where a
     /// name belongs. A claim that is out of bounds is no fault: see [`TokenVerdict::Unusable`].
     #[error("malformed answer: {0}")]
     Malformed(String),
-    /// The host's own code around the guest failed: a bug of ours, kept to this one call.
+    /// The host's own code around the guest panicked. Only this call is affected.
     #[error("host error: {0}")]
     Host(String),
 }
 
 impl ProviderFault {
-    /// Can the provider neither confirm nor deny, so that "try later" is the honest answer? Any other fault
-    /// is a broken provider, which no retry mends.
+    /// Returns whether the provider could neither confirm nor deny, so that "try later" is the right answer. After any other
+    /// fault a retry does not help.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_)
@@ -106,12 +106,12 @@ impl ProviderFault {
         }
     }
 
-    /// Was the provider not asked, or not given its time, so that this says nothing of it?
+    /// Returns whether the provider was not asked, or not given its time, so that the fault says nothing about it.
     pub fn is_without_asking(&self) -> bool {
         matches!(self, Self::Saturated { .. } | Self::Quarantined { .. } | Self::NoTimeLeft)
     }
 
-    /// Did the provider do it, so that it counts towards its quarantine? A store out of reach is not its doing.
+    /// Returns whether the fault counts towards the provider's quarantine. A store that is out of reach does not.
     pub fn is_own_doing(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Saturated { .. } | Self::Quarantined { .. } | Self::NoTimeLeft => {
@@ -143,7 +143,7 @@ impl ProviderFault {
 
 /// Verifies bearer tokens of machines.
 pub trait TokenProvider: Send + Sync {
-    /// Whose token is this? Answers by `by` at the latest; the provider's own deadline may be earlier.
+    /// Returns the principal of a token. Answers by `by` at the latest; the provider's own deadline may be earlier.
     ///
     /// # Errors
     /// The provider gave no verdict.
@@ -157,7 +157,7 @@ pub trait TokenProvider: Send + Sync {
 /// What a provider made of a user name and a password.
 #[derive(Debug)]
 pub enum PasswordVerdict {
-    /// No such user, or not that user's password: nobody is told which.
+    /// No such user, or not that user's password. The answer does not say which.
     InvalidCredentials,
     /// The person is who they say, but the host cannot use what the provider says of them, and why (a sentence without
     /// the claims).
@@ -166,7 +166,7 @@ pub enum PasswordVerdict {
     SignedIn(SessionClaims),
 }
 
-/// What the host tells a redirect provider of a sign-in that begins.
+/// What a redirect provider gets when a sign-in begins.
 #[derive(Clone)]
 pub struct LoginRequest {
     /// Where the identity provider sends the browser afterwards.
@@ -184,7 +184,7 @@ pub struct LoginRequest {
 pub struct LoginResponse {
     /// The one that the sign-in began with.
     pub redirect_uri: String,
-    /// To be redeemed.
+    /// The authorization code to redeem.
     pub code: String,
     /// The one that the sign-in began with.
     pub nonce: String,
@@ -216,9 +216,9 @@ pub enum CodeVerdict {
 pub enum RefreshVerdict {
     /// The session is over.
     Expired,
-    /// It goes on, but the host cannot use what the provider says of the person, and why (a sentence without the claims).
+    /// The session is good, but its claims cannot be used: the reason, as a sentence without the claims.
     Unusable(String),
-    /// It goes on, with other tokens.
+    /// The session continues, with other tokens.
     Refreshed(SessionClaims),
 }
 
@@ -235,8 +235,8 @@ pub enum LogoutVerdict {
 
 /// Verifies the sessions that it has minted.
 pub trait SessionProvider: Send + Sync {
-    /// Whose session is this? `None`: nobody's, or nobody's any more, or the claims cannot be used. Whoever asks has the
-    /// tokens: those in the answer may be empty.
+    /// Returns the session of an access token. `None`: there is none, it is over, or its claims cannot be used. The tokens in the
+    /// answer may be empty, since the caller has them.
     ///
     /// # Errors
     /// The provider gave no answer that can be believed.
@@ -249,7 +249,7 @@ pub trait SessionProvider: Send + Sync {
 
 /// Signs people in by a user name and a password.
 pub trait PasswordProvider: Send + Sync {
-    /// Is this the user's password?
+    /// Checks a user's password.
     ///
     /// # Errors
     /// The provider gave no answer that can be believed.

@@ -17,9 +17,9 @@ const MAX_REMEMBERED: u64 = 10_000;
 /// What became of a refresh.
 #[derive(Clone, Debug)]
 pub(super) enum Refreshed {
-    /// The session goes on.
+    /// The session continues.
     Renewed(Arc<Session>),
-    /// It is over.
+    /// The session is over, and why.
     Over(&'static str),
     /// The provider gave no answer; the session may well go on later.
     Unanswered(CallFault),
@@ -81,7 +81,7 @@ impl Refresher {
         self.flights.iter().filter_map(|(_, flight)| session(&flight)).collect()
     }
 
-    /// Whoever comes next may find the provider well again. Somebody else's newer flight stays.
+    /// The next request asks again. A newer flight of another request stays.
     fn forget(&self, key: [u8; 32], flight: &Flight) {
         self.flights.entry(key).and_compute_with(|known| match known {
             Some(known) if known.value().ptr_eq(flight) => Op::Remove,
@@ -95,7 +95,7 @@ fn key_of(token: &SessionToken) -> [u8; 32] {
     digest.chain_update(token.token.as_bytes()).finalize().into()
 }
 
-/// In a task of its own: a caller that hangs up must not leave a token that was spent and a session that nobody has.
+/// In a task of its own: if the caller disconnects, the spent token's successor must not be lost.
 fn begin(registered: Registered, token: SessionToken, by: Instant) -> Flight {
     let task = tokio::spawn(async move { redeem(&registered, &token, by).await });
     let outcome = async move {

@@ -50,7 +50,7 @@ impl Registered {
         }
     }
 
-    /// Can this provider sign a person in?
+    /// Returns whether this provider can sign a person in.
     pub fn signs_people_in(&self) -> bool {
         self.session.is_some() && (self.password.is_some() || self.redirect.is_some())
     }
@@ -88,7 +88,7 @@ impl Registry {
         self.iter().find(|registered| registered.name.as_str() == name)
     }
 
-    /// All of them.
+    /// Returns all providers, in the order in which they are asked.
     pub fn iter(&self) -> impl Iterator<Item = &Registered> {
         self.0.iter()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 /// What a caller needs for a token route beyond being known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Required {
-    /// This scope.
+    /// A token with this scope.
     Scope(Scope),
     /// Nothing: the route only says who the caller is.
     NoScope,
@@ -12,7 +12,7 @@ pub enum Required {
     Closed,
 }
 
-/// The paths that bearer tokens guard, whatever the method. Exact: `/x/` is not `/x`.
+/// The paths that bearer tokens guard, for every method. Exact: `/x/` is not `/x`.
 #[derive(Clone, Debug, Default)]
 pub struct TokenRoutes(BTreeMap<String, Required>);
 

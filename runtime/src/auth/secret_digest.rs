@@ -13,7 +13,7 @@ impl SecretDigest {
         Self(Sha256::digest(secret).into())
     }
 
-    /// Is this the secret?
+    /// Returns whether this is the secret, in constant time.
     pub fn matches(&self, presented: &[u8]) -> bool {
         self.0.ct_eq(&Self::of(presented).0).into()
     }

@@ -16,11 +16,11 @@ const MAX_LIFE_SECONDS: u64 = 10 * 366 * 24 * 3600;
 pub struct SessionClaims {
     /// A stable identifier of the person.
     pub user_id: String,
-    /// Empty where unknown.
+    /// The person's e-mail address; empty where unknown.
     pub email: String,
-    /// Empty where unknown.
+    /// The name to show; empty where unknown.
     pub display_name: String,
-    /// Empty where unknown.
+    /// The organisation's identifier; empty where unknown.
     pub org_id: String,
     /// Seconds since the Unix epoch.
     pub expires_at: u64,
@@ -42,26 +42,26 @@ impl fmt::Debug for SessionClaims {
     }
 }
 
-/// A session that no host believes, whoever vouches for it.
+/// Why the claims of a session cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSession {
-    /// Nobody is nobody.
+    /// The user id is empty.
     #[error("the session's user is empty")]
     NoUser,
     /// A name or an address longer than such a thing is.
     #[error("the session's {field} has {bytes} bytes (at most {MAX_TEXT_BYTES})")]
     TooLong {
-        /// Which field.
+        /// The name of the field.
         field: &'static str,
-        /// How long.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// A token that no cookie could hold.
     #[error("the session's {field} has {bytes} bytes (at most {MAX_TOKEN_BYTES})")]
     LongToken {
-        /// Which token.
+        /// The name of the token's field.
         field: &'static str,
-        /// How long.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// Control characters, which forge log lines, and invisible or reordering ones, which make it look like another.
@@ -73,13 +73,13 @@ pub enum BadSession {
     /// It is over before it begins.
     #[error("the session ended in the past, at {0}")]
     Expired(u64),
-    /// It never ends.
+    /// It ends too far in the future.
     #[error("the session ends in more than ten years, at {0}")]
     Endless(u64),
 }
 
 impl BadSession {
-    /// Does it come of what the provider knows of one person, so that others can sign in all the same? A token's size is
+    /// Returns whether the cause is what the provider knows of one person, so that others can sign in. A token's size is
     /// the provider's own doing.
     pub fn is_of_the_person(&self) -> bool {
         match self {
@@ -175,7 +175,7 @@ impl SessionId {
 
 /// A person's session, as the host believes it.
 pub struct Session {
-    /// Which one.
+    /// The identifier that the host gave it.
     pub id: SessionId,
     /// The provider that opened it, and the only one that is ever asked about it.
     pub provider: ProviderName,
@@ -193,8 +193,7 @@ impl Session {
         Self { id, provider: by.name.clone(), component: by.component.clone(), opened_at, claims }
     }
 
-    /// A session that begins: people who sign in get a new one, whatever they brought. `opened_at` is in seconds since
-    /// the Unix epoch.
+    /// Opens a new session, with a new identifier at each sign-in. `opened_at` is in seconds since the Unix epoch.
     ///
     /// # Errors
     /// The system gives no random numbers.
@@ -247,7 +246,7 @@ impl fmt::Debug for Session {
 /// One of a session's two tokens, as a cookie brings it back. Only the host can have made it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SessionToken {
-    /// The session.
+    /// The identifier of the session.
     pub id: SessionId,
     /// The provider that minted the token.
     pub provider: String,
@@ -261,7 +260,7 @@ pub struct SessionToken {
     /// Milliseconds since the Unix epoch: when the cookie was written. Zero in cookies of earlier releases.
     #[serde(default)]
     pub written_at: u64,
-    /// The token itself.
+    /// The token's text.
     pub token: Zeroizing<String>,
 }
 
@@ -284,9 +283,9 @@ impl fmt::Debug for SessionToken {
 /// What a request's cookies say of a session.
 #[derive(Clone, Debug, Default)]
 pub struct PresentedSession {
-    /// The access token.
+    /// The access token, if a cookie holds one.
     pub access: Option<SessionToken>,
-    /// The refresh token.
+    /// The refresh token, if a cookie holds one.
     pub refresh: Option<SessionToken>,
     /// Cookies of a session were sent, and no key opens any of them.
     pub is_unreadable: bool,
@@ -304,7 +303,7 @@ pub(super) mod tests {
     use super::*;
     use crate::auth::Registered;
 
-    /// Somebody's session.
+    /// A session of this user.
     pub(in crate::auth) fn a_session(user: &str) -> Session {
         let by = Registered::new(ProviderName::new("basic").unwrap(), [].into());
         Session::open(&by, NOW, session(user, NOW + 60).unwrap()).unwrap()

@@ -196,7 +196,7 @@ impl<T: Clone + Eq + Hash> LastFew<T> {
         Self { known: HashSet::new(), order: VecDeque::new(), limit }
     }
 
-    /// Is it among them?
+    /// Returns whether the item is among them.
     pub fn contains(&self, item: &T) -> bool {
         self.known.contains(item)
     }

@@ -53,7 +53,7 @@ pub struct Throttle<C: Clock> {
 /// A provider's name and a user name, as they were sent.
 pub type Account = (String, String);
 
-/// A browser in which somebody signed in with a password. Random, and made by the host.
+/// A browser in which a person signed in with a password. Random, and made by the host.
 pub type DeviceId = String;
 
 /// One attempt at a password.
@@ -93,7 +93,7 @@ where
     C: Clock + Clone + Send + Sync + 'static,
     C::Instant: Send + Sync + Reference,
 {
-    /// By this clock.
+    /// Makes a throttle that measures time by this clock.
     pub fn new(clock: C) -> Self {
         Self {
             addresses: Meter::new(),

@@ -14,9 +14,9 @@ pub const MAX_TICKETS_A_SESSION: usize = 32;
 /// Whose a ticket is.
 #[derive(Clone, Debug)]
 pub enum TicketHolder {
-    /// A person's.
+    /// A person with a session.
     Person(Arc<Session>),
-    /// Whoever holds this process's token.
+    /// The holder of this process's token.
     ProcessTokenHolder,
 }
 
@@ -74,7 +74,7 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Spends a ticket: whoever comes second gets nothing.
+    /// Spends a ticket. A second call with the same ticket returns nothing.
     pub fn spend(&self, ticket: &str, now: Instant) -> Option<TicketHolder> {
         let spent = self.waiting().remove(&digest(ticket))?;
         (spent.expires > now).then_some(spent.holder)

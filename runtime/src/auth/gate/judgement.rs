@@ -9,55 +9,55 @@ pub enum Decision {
     Public,
     /// The caller is known and may.
     Permitted(Permit),
-    /// Refused.
+    /// The request is refused, with this denial.
     Refused(Denial),
 }
 
 /// What the answer does to the cookies.
 #[derive(Clone, Debug, Default)]
 pub enum CookieChange {
-    /// Nothing.
+    /// The cookies stay as they are.
     #[default]
     None,
-    /// The session goes on with other tokens.
+    /// The session continues with other tokens, which the cookies then hold.
     Renew(Arc<Session>),
-    /// They are worth nothing any more.
+    /// The session is over: the cookies are deleted.
     Delete,
 }
 
-/// What befell a session on the way.
+/// What happened to the session of a request.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {
-    /// It was refreshed: told by the one request that did it.
+    /// It was refreshed. Only the request that started the refresh reports it.
     Refreshed(Arc<Session>),
     /// It was not refreshed, and why.
     RefreshFailed {
         /// The provider that was asked.
         provider: ProviderName,
-        /// Why.
+        /// Why, in the words of the audit log.
         reason: &'static str,
     },
     /// What the cookies said is not believed, and why.
     NotVerified {
         /// The provider that the cookie names, if it could be read.
         provider: Option<String>,
-        /// Why.
+        /// Why, in the words of the audit log.
         reason: &'static str,
     },
 }
 
-/// The decision, and what was met on the way to it.
+/// The decision on a request, with what is to be logged, counted and sent.
 #[derive(Debug)]
 pub struct Judgement {
-    /// The decision.
+    /// Whether the request is let in.
     pub decision: Decision,
-    /// Was the path one that bearer tokens guard?
+    /// Whether bearer tokens guard the path.
     pub token_route: bool,
     /// Faults in the order in which the providers were asked.
     pub faults: Vec<(ProviderName, CallFault)>,
     /// What the answer does to the cookies.
     pub cookies: CookieChange,
-    /// What befell the session, if anything did.
+    /// What happened to the session, if anything did.
     pub event: Option<SessionEvent>,
 }
 
@@ -78,7 +78,7 @@ impl Judgement {
         Self { cookies: CookieChange::Delete, event: Some(event), ..judgement }
     }
 
-    /// Nobody can say: the cookies stay, for a better time.
+    /// The provider gave no answer: the cookies stay.
     pub(super) fn unanswered(provider: &ProviderName, fault: CallFault) -> Self {
         let judgement = Self::people(Decision::Refused(Denial::session_unanswered(provider.clone())));
         Self { faults: vec![(provider.clone(), fault)], ..judgement }

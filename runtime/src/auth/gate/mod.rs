@@ -35,7 +35,7 @@ pub struct RequestFacts<'a> {
     pub ticket: Option<&'a str>,
     /// Seconds since the Unix epoch.
     pub now: u64,
-    /// The present.
+    /// The time of the request.
     pub at: Instant,
     /// When the providers must have answered.
     pub by: Instant,
@@ -58,7 +58,7 @@ impl<'a> RequestFacts<'a> {
 /// The gate for people, behind the token routes.
 #[derive(Clone, Debug)]
 pub enum PeopleGate {
-    /// A loopback bind, or `--insecure`: whoever reads the page at `/` holds this process's token.
+    /// A loopback bind, or `--insecure`: every reader of the page at `/` holds this process's token.
     ProcessToken(SecretDigest),
     /// Every other bind: a person signs in.
     Sessions,
@@ -79,7 +79,7 @@ pub struct People {
 }
 
 impl People {
-    /// Nobody yet.
+    /// A caller who has not signed in.
     pub fn new(gate: PeopleGate) -> Self {
         Self::with_sessions(gate, Sessions::default(), KnownSessions::default())
     }
@@ -134,8 +134,8 @@ impl People {
     }
 }
 
-/// Who gets through: first the token routes, which own their paths whatever the method; then the gate for
-/// people.
+/// Decides which requests get through: first by the token routes, which own their paths for every method; then by the gate
+/// for people.
 #[derive(Clone)]
 pub struct Gate {
     routes: TokenRoutes,
@@ -144,7 +144,7 @@ pub struct Gate {
     access: Access,
 }
 
-/// Who stands behind a reverse proxy asks here: a bearer token or a session, whichever the request has.
+/// Decides for an application behind a reverse proxy, by the bearer token or the session that the request has.
 pub const VERIFY_PATH: &str = "/auth/verify";
 /// Renews the session of a browser that was refused at [`VERIFY_PATH`], and sends it back.
 pub const RESUME_PATH: &str = "/auth/resume";
@@ -156,7 +156,7 @@ pub const HANDOVER_PATH: &str = "/auth/handover";
 /// What the path begins with to which an identity provider sends its logout tokens. The provider's name follows.
 pub const BACKCHANNEL: &str = "/auth/backchannel/";
 
-/// Open whatever the bind. Exact paths, never prefixes of names.
+/// Open on every bind. Exact paths, never prefixes of names.
 const PUBLIC: &[&str] = &[
     "/login",
     "/auth/login",
@@ -198,7 +198,7 @@ impl Gate {
         &self.people
     }
 
-    /// Does this request get through?
+    /// Decides whether a request gets through.
     pub async fn decide(&self, facts: &RequestFacts<'_>) -> Judgement {
         match (self.routes.required(facts.path), facts.path) {
             (required, VERIFY_PATH) if has_bearer(facts) => self.decide_verify(required, facts).await,
@@ -210,7 +210,7 @@ impl Gate {
         }
     }
 
-    /// A token is for the application, or for us. Where nobody here knows it, a session may still say who calls.
+    /// A token is for the application or for the dashboard. If no provider recognizes it, a session may still say who calls.
     async fn decide_verify(&self, required: Option<&Required>, facts: &RequestFacts<'_>) -> Judgement {
         let mut judgement = self.decide_token_route(required.unwrap_or(&Required::NoScope), facts).await;
         refuse_native(&mut judgement);

@@ -11,7 +11,7 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 impl Gate {
-    /// Decides by the session alone, whatever the path is.
+    /// Decides by the session alone, for any path.
     pub async fn decide_session(&self, facts: &RequestFacts<'_>) -> Judgement {
         let PresentedSession { access, refresh, .. } = &facts.session;
         let not_verified = |reason: &'static str| {
@@ -70,7 +70,7 @@ impl Gate {
         }
     }
 
-    /// Is this session over, according to its provider? A provider that does not answer does not end a session.
+    /// Returns whether the session is over according to its provider. A provider that does not answer does not end a session.
     pub async fn is_over(&self, session: &Session, by: Instant) -> bool {
         let Session { provider, claims, .. } = session;
         let asked = self.ask(provider.as_str(), &claims.access_token, &claims.user_id, by).await;
@@ -134,7 +134,7 @@ enum Verdict {
     Over,
 }
 
-/// One of the requests that waited for it tells of it.
+/// Only the request that started the refresh emits the audit event.
 fn over_after(
     registered: &Registered,
     facts: &RequestFacts<'_>,
