@@ -274,6 +274,32 @@ fn allow_says_who_passes() {
 }
 
 #[test]
+fn host_of_an_application_has_no_page_of_the_dashboard() {
+    let upstream = Upstream::answering(OK);
+    let app = format!(
+        "  allowed_hosts: [tools.test]\n  apps:\n    - {{name: app, path: /, host: tools.test, upstream: 'http://127.0.0.1:{}'}}\n",
+        upstream.port
+    );
+    let home = gated(PLAIN, &app);
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    for (method, path, at_the_public_host, at_its_own) in [
+        ("GET", "/_portcullis/api/sessions", 200, 404),
+        ("GET", "/_portcullis/", 200, 404),
+        ("POST", "/api/auth/ws-ticket", 200, 404),
+        ("GET", "/api/auth/me", 200, 200),
+    ] {
+        for (host, status) in [("agent.test", at_the_public_host), ("tools.test", at_its_own)] {
+            let origin = format!("http://{host}");
+            let headers = [("host", host), ("origin", origin.as_str())];
+            let reply = browser.request(method, &dashboard.url(path), &headers, "");
+            assert_eq!(reply.status, status, "{method} {path} at {host}: {reply:?}");
+        }
+    }
+    assert_eq!(browser.request("GET", &dashboard.url("/"), &[("host", "tools.test")], "").body, "ok");
+}
+
+#[test]
 fn service_passes_with_the_scope_and_its_key_stays_with_the_host() {
     let upstream = Upstream::answering(OK);
     let digest = |key: &str| hex::encode(Sha256::digest(key));
@@ -667,6 +693,9 @@ fn hermes(token: &Arc<Mutex<&'static str>>) -> Upstream {
             "/api/ws" if received.line.ends_with(&format!("token={token}")) => return echo_socket(stream),
             "/api/status" => answer("200 OK", "application/json", r#"{"version":"0.19","hermes_home":"/h"}"#),
             "/assets/index.js" => answer("200 OK", "text/javascript", "script"),
+            "/api/cron/fire" | "/api/mcp/oauth/callback/a/b" => {
+                answer("200 OK", "text/html; charset=utf-8", &page)
+            }
             path if path.starts_with("/api/") && !is_known => {
                 answer("401 Unauthorized", "application/json", "{}")
             }
@@ -701,6 +730,9 @@ fn preset_hermes_knows_its_token_its_files_and_its_status() {
 
     assert_eq!(get(&dashboard.url("/assets/index.js"), &[]).body, "script");
     assert_eq!(get(&dashboard.url("/assets/none.js"), &[]).status, 404, "not the page with the token");
+    for path in ["/api/cron/fire", "/api/mcp/oauth/callback/a/b"] {
+        assert_eq!(get(&dashboard.url(path), &[]).status, 404, "{path} answers with the page");
+    }
     assert_eq!(get(&dashboard.url("/"), &[("accept", "text/html")]).status, 302);
     assert_eq!(get(&dashboard.url("/api/sessions"), &[]).status, 401);
     let public: Value = get(&dashboard.url("/api/status"), &[]).json();

@@ -47,7 +47,12 @@ pub(super) async fn pass(
 ) -> Response {
     let serving = dashboard.live.now();
     let app = owner(&serving, &arrival, &request);
+    let is_kept_out = is_kept_out(&serving, &arrival, &request);
     let context = context(dashboard, arrival, &request);
+    // At the public host it stays: there may be no other.
+    if is_kept_out && context.elsewhere.is_some() {
+        return respond::not_found().await;
+    }
     let target = forward_auth::target(&request, &context.site);
     let asked = Asked { uri: request.uri(), headers: request.headers(), target: &target };
     let (serving, judgement) = judge(dashboard, serving, app.as_deref(), asked, &context.site).await;
@@ -105,6 +110,12 @@ pub(super) async fn pass(
 fn owner(serving: &Serving, arrival: &Arrival, request: &Request) -> Option<Arc<App>> {
     let host = arrival.reached.authority.as_ref().map(|authority| &authority.host);
     serving.apps.owner(host, request.uri().path()).cloned()
+}
+
+/// Whether the request is for the dashboard's page, at a host that an application has for itself.
+fn is_kept_out(serving: &Serving, arrival: &Arrival, request: &Request) -> bool {
+    let host = arrival.reached.authority.as_ref().map(|authority| &authority.host);
+    host.is_some_and(|host| serving.apps.keeps_out(host, request.uri().path()))
 }
 
 /// What the gate decides. Waits for a provider that is being loaded, where the decision depends on it.

@@ -8,6 +8,7 @@ use super::forward::Head;
 use super::paths::covers;
 use super::settings::AppSettings;
 use super::table::App;
+use crate::auth::Role;
 use axum::Json;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -182,27 +183,34 @@ pub(super) fn is_status(app: &App, request: &Request) -> bool {
     app.token.is_some() && is_read && request.uri().path() == STATUS_PATH
 }
 
-/// `GET /api/status`: the application's keys, and the dashboard's beside them.
+/// `GET /api/status`: the application's keys, and the dashboard's beside them. Callers whom the application does not admit are
+/// strangers here.
 pub(super) async fn status(
     dashboard: &Dashboard,
     app: &App,
     context: &Context,
     headers: &HeaderMap,
 ) -> Response {
-    let cookies = match dashboard.page.auth_required {
-        true => gate_layer::good_session(dashboard, headers, context).await.map(|good| good.cookies),
-        false => context.outside.is_none().then(Vec::new),
+    let (is_known, cookies) = match dashboard.page.auth_required {
+        true => match gate_layer::good_session(dashboard, headers, context).await {
+            Some(good) => (app.admits(dashboard.live.now().gate.access(), &good.session), good.cookies),
+            None => (false, Vec::new()),
+        },
+        false => {
+            let is_admitted = app.settings.allowed.admits_person(Role::Operator, &[]);
+            (is_admitted && context.outside.is_none(), Vec::new())
+        }
     };
-    let token = match (&app.token, &cookies) {
-        (Some(token), Some(_)) => token.get(app).await,
+    let token = match &app.token {
+        Some(token) if is_known => token.get(app).await,
         _ => None,
     };
     let (theirs, ours) =
         tokio::join!(read(app, STATUS_PATH, "application/json", token), dashboard.gateway.observe());
     let theirs = theirs.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let ours = ours.map(|observed| observed.status(dashboard.page.auth_required)).unwrap_or_default();
-    let mut response = Json(merged(theirs, ours, cookies.is_some())).into_response();
-    session_cookie::set(response.headers_mut(), cookies.unwrap_or_default());
+    let mut response = Json(merged(theirs, ours, is_known)).into_response();
+    session_cookie::set(response.headers_mut(), cookies);
     response
 }
 

@@ -20,6 +20,15 @@ pub(super) fn covers(root: &str, path: &str) -> bool {
     path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Makes tickets for the web socket of the dashboard's page.
+const TICKETS: &str = "/api/auth/ws-ticket";
+
+/// Returns whether a path is one of the dashboard's that no one needs in order to sign in and out: its page, and what that
+/// asks.
+pub(super) fn is_of_the_page(path: &str) -> bool {
+    covers(OWN_PREFIX, path) || path == TICKETS
+}
+
 /// The path of the dashboard that a path below [`OWN_PREFIX`] stands for. Other paths stay as they are.
 pub(in crate::web) fn without_own_prefix(path: &str) -> &str {
     path.strip_prefix(OWN_PREFIX).filter(|rest| rest.starts_with('/')).unwrap_or(path)
@@ -56,6 +65,16 @@ mod tests {
         }
         for path in ["/", "/logins", "/authors", "/api", "/api/status", "/api/authx", "/_portcullisx"] {
             assert!(!is_always_own(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_signs_people_in_is_not_of_the_page() {
+        for path in ["/_portcullis", "/_portcullis/api/drain", "/api/auth/ws-ticket"] {
+            assert!(is_of_the_page(path), "{path}");
+        }
+        for path in ["/login", "/auth/handover", "/api/auth/me", "/api/auth/providers", "/healthz"] {
+            assert!(!is_of_the_page(path), "{path}");
         }
     }
 

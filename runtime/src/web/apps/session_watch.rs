@@ -81,11 +81,8 @@ impl SessionWatch {
     /// Whether the rules that hold now admit the person.
     fn is_admitted(&self) -> bool {
         let serving = self.dashboard.live.now();
-        let claims = &self.session.claims;
-        let role = serving.gate.access().role_of(&self.session.provider, claims);
         let app = serving.apps.named(self.app.name());
-        let admits = |role| app.is_some_and(|app| app.settings.allowed.admits_person(role, &claims.groups));
-        role.is_some_and(admits)
+        app.is_some_and(|app| app.admits(serving.gate.access(), &self.session))
     }
 
     /// A provider that cannot answer does not end the stream.

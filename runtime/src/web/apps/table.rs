@@ -3,9 +3,9 @@
 use super::super::authority::Host;
 use super::connector::Connector;
 use super::hermes::SessionToken;
-use super::paths::{as_read, covers, is_always_own};
+use super::paths::{as_read, covers, is_always_own, is_of_the_page};
 use super::settings::{AppSettings, Preset};
-use crate::auth::{Allow, Allowed};
+use crate::auth::{Access, Allow, Allowed, Session};
 use crate::trust::SystemRoots;
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -67,7 +67,15 @@ impl App {
         if is_public { &self.public } else { &self.settings.allowed }
     }
 
-    /// A place for a request or socket, at a path that is open to everyone or at another. `None`: as many are in flight as may be.
+    /// Whether it admits the person of a session, by these roles.
+    pub(super) fn admits(&self, access: &Access, session: &Session) -> bool {
+        let claims = &session.claims;
+        let role = access.role_of(&session.provider, claims);
+        role.is_some_and(|role| self.settings.allowed.admits_person(role, &claims.groups))
+    }
+
+    /// A place for a request or socket, at a path that is open to everyone or at another. `None`: as many are in flight as
+    /// may be.
     pub(super) fn slot(&self, is_open: bool) -> Option<OwnedSemaphorePermit> {
         let slots = if is_open { &self.open_slots } else { &self.slots };
         slots.clone().try_acquire_owned().ok()
@@ -132,6 +140,16 @@ impl AppTable {
             })
         };
         host.and_then(|host| find(Some(host))).or_else(|| find(None))
+    }
+
+    /// Returns whether this path of the dashboard is kept from this host, since an application has the whole host for itself: a
+    /// script of the application has the dashboard's origin there, and would use the dashboard in its user's name.
+    pub(in crate::web) fn keeps_out(&self, host: &Host, path: &str) -> bool {
+        let has_all = |app: &Arc<App>| {
+            let own = app.settings.host.as_deref().map(Host::configured);
+            app.settings.path.is_empty() && own.as_ref() == Some(host)
+        };
+        is_of_the_page(&as_read(path)) && self.apps.iter().any(has_all)
     }
 
     /// The application of this name.
@@ -199,6 +217,21 @@ mod tests {
             assert_eq!(found, owner, "{host} {path}");
         }
         assert_eq!(table.owner(None, "/x").map(|app| app.name()), Some("root"));
+    }
+
+    #[tokio::test]
+    async fn host_of_an_application_has_no_page_of_the_dashboard() {
+        let settings = [app("own", Some("own.example"), ""), app("part", Some("part.example"), "/tools")];
+        let table = AppTable::build(&settings, &SystemRoots::default(), &AppTable::default());
+        for (host, path, is_kept_out) in [
+            ("own.example", "/_portcullis/api/drain", true),
+            ("own.example", "/api/auth/ws-ticket", true),
+            ("own.example", "/login", false),
+            ("part.example", "/_portcullis/", false),
+            ("a.example", "/_portcullis/", false),
+        ] {
+            assert_eq!(table.keeps_out(&Host::configured(host), path), is_kept_out, "{host} {path}");
+        }
     }
 
     #[tokio::test]
