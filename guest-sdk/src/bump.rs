@@ -38,7 +38,7 @@ impl<S: Source> Bump<S> {
         })
     }
 
-    /// Puts so much at its disposal: first what is there anyway.
+    /// Makes room for a layout: first from memory that is there from the start, then by growing.
     fn refill(&self, layout: Layout) -> Option<()> {
         let wanted = layout.size().checked_add(layout.align())?;
         let (first, len) = self.source.first();

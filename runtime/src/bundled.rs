@@ -9,7 +9,7 @@ const COMPONENTS: &[(&str, &[u8])] = &[
     ("jwt", include_bytes!(env!("BUNDLED_JWT"))),
 ];
 
-/// The component of `builtin:NAME`.
+/// Returns the component of `builtin:NAME`.
 pub fn component(name: &str) -> Option<&'static [u8]> {
     COMPONENTS.iter().find(|(known, _)| *known == name).map(|(_, component)| *component)
 }

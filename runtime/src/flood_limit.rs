@@ -41,7 +41,7 @@ impl FloodLimit {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// The same, and counts from zero again.
+    /// Returns the same number, and counts from zero again.
     pub fn take_left_out(&self) -> u64 {
         self.left_out.swap(0, Ordering::Relaxed)
     }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub const GATEWAY_LOCK: &str = "gateway.lock";
 /// Held by the dashboard.
 pub const DASHBOARD_LOCK: &str = "dashboard.lock";
-/// Held by `up`.
+/// The lock that `portcullis up` holds.
 pub const UP_LOCK: &str = "up.lock";
 
 /// Maximum number of bytes that are read from a lock file.

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::Service;
 
-/// Bounds on connections.
+/// Bounds on the connections of one listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Most connections at once. One more ends the one that has waited for its peer the longest; if none does, it waits.
@@ -105,7 +105,7 @@ pub trait Listener: Send + 'static {
     /// What a connection is read from and written to.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection.
+    /// Waits for the next connection.
     fn accept_one(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 

@@ -30,7 +30,7 @@ impl RequestId {
         Ok(Self(HeaderValue::from_bytes(&digits).expect("hex digits are a header's value")))
     }
 
-    /// The id that another program chose. Returns `None` if it is too long or has a character that could need an escape.
+    /// Takes the id that another program chose. Returns `None` if it is too long or has a character that could need an escape.
     pub fn chosen(value: &HeaderValue) -> Option<Self> {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
         let bytes = value.as_bytes();
@@ -38,7 +38,7 @@ impl RequestId {
         is_id.then(|| Self(value.clone()))
     }
 
-    /// The id of the request that this task serves.
+    /// Returns the id of the request that this task serves.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
@@ -48,13 +48,13 @@ impl RequestId {
         CURRENT.scope(self, future).await
     }
 
-    /// The text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         // Every character is visible ASCII.
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn to_header(&self) -> HeaderValue {
         self.0.clone()
     }

@@ -32,7 +32,7 @@ pub enum WeakSecret {
     /// It stands for a secret that was never filled in.
     #[error("it looks like an unexpanded variable or a placeholder, not like a secret")]
     Placeholder,
-    /// Too few characters.
+    /// It has too few characters.
     #[error("it is too short ({chars} of at least {min} characters)")]
     TooShort {
         /// How many it has.
@@ -74,7 +74,7 @@ impl Strength {
     };
 
     /// For a token that callers present, such as `gateway.api_key`: at least 16 characters, 8 of them distinct, with 40 bits of
-    /// Shannon entropy. It is compared whole, so nobody can try it without asking the host each time.
+    /// Shannon entropy. It is compared whole, so each guess costs a request to the host.
     pub const TOKEN: Self = Self { min_chars: 16, min_distinct: 8, min_bits: 40.0, hex_digits: 16 };
 
     /// For the drain secret: at least `min_chars` characters with 128 bits of Shannon entropy.

@@ -101,7 +101,7 @@ impl Authorities {
         Ok(Self { certificates: certificates.into(), has_private_key })
     }
 
-    /// The certificates, in the order of the file.
+    /// Returns the certificates, in the order of the file.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
@@ -111,7 +111,7 @@ impl Authorities {
         self.has_private_key
     }
 
-    /// A store that trusts these authorities and no other.
+    /// Returns a store that trusts these authorities and no other.
     pub fn store(&self) -> RootCertStore {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(self.certificates.iter().cloned());
@@ -172,7 +172,7 @@ impl SystemRoots {
         found.finish()
     }
 
-    /// A store of Mozilla's authorities, which are compiled in, and the system's.
+    /// Returns a store of Mozilla's authorities, which are compiled in, and the system's.
     pub fn public_store(&self) -> RootCertStore {
         let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         store.add_parsable_certificates(self.load());

@@ -28,7 +28,7 @@ pub enum UsersFileError {
     /// The file cannot be read.
     #[error("cannot read {path}: {cause}")]
     Unreadable {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
         /// What the system says.
         cause: io::Error,
@@ -36,7 +36,7 @@ pub enum UsersFileError {
     /// The file cannot be replaced, or its folder cannot be locked.
     #[error("cannot write {path}: {cause}")]
     Unwritable {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
         /// What the system says.
         cause: io::Error,
@@ -46,31 +46,31 @@ pub enum UsersFileError {
     Malformed {
         /// The file, and the line and column where they are known.
         place: String,
-        /// What is wrong.
+        /// What is wrong with it, as a clause.
         why: String,
     },
     /// A user to be added is in the file.
     #[error("{path} already has a user {name:?}; `portcullis user passwd` changes the password")]
     Known {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
-        /// The user's name.
+        /// The name of the user.
         name: String,
     },
     /// Another user has the identifier of a user to be added.
     #[error("{path} already has a user with the identifier {user_id:?}")]
     KnownId {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
-        /// The identifier.
+        /// The identifier that is taken.
         user_id: String,
     },
     /// A user to be changed or removed is not in the file.
     #[error("{path} has no user {name:?}")]
     Unknown {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
-        /// The user's name.
+        /// The name of the user.
         name: String,
     },
     /// Another command holds the lock.
@@ -152,7 +152,7 @@ pub fn remove(path: &Path, name: &str) -> Result<(), UsersFileError> {
     })
 }
 
-/// The text of a key of an entry; empty when it is missing or no text.
+/// Returns the text of a key of an entry; empty when it is missing or no text.
 pub fn text_of<'a>(entry: &'a Entry, key: &str) -> &'a str {
     entry.get(key).and_then(Value::as_str).unwrap_or_default()
 }

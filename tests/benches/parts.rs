@@ -136,7 +136,7 @@ fn load_again(criterion: &mut Criterion) {
     }
 }
 
-/// The gate before so many providers, of which the last knows the token.
+/// A gate with `providers` providers, of which the last knows the token.
 fn gate(loaded: &LoadedProvider, providers: usize) -> Gate {
     let stranger = |number| Registered {
         token: Some(loaded.provider.clone()),
@@ -147,7 +147,7 @@ fn gate(loaded: &LoadedProvider, providers: usize) -> Gate {
     Gate::new(routes, registry, Arc::new(People::new(PeopleGate::Sessions)))
 }
 
-/// A token that nobody knows is asked of everyone: ten providers cost ten calls, and nothing more.
+/// An unknown token is asked of every provider: ten providers cost ten calls, and nothing more.
 fn chain(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let sandbox = Sandbox::start(&SandboxSettings { providers: 4, ..SandboxSettings::default() });

@@ -1,4 +1,4 @@
-//! Does the time of a refused sign-in tell which users and providers there are? Welch's t between the three refusals,
+//! Tests whether the time of a refused sign-in reveals which users and providers exist. Welch's t between the three refusals,
 //! over 2,000 samples each, interleaved: below 4.5 there is nothing to see (as in TVLA, Goodwill et al., 2011).
 //!
 //! `cargo bench --package portcullis-tests --bench sign_in_timing [-- --samples 2000]`
@@ -26,7 +26,7 @@ fn main() {
     let mut connection =
         BufReader::new(TcpStream::connect(("127.0.0.1", dashboard.port())).expect("a connection"));
     let mut times: [Vec<f64>; 3] = Default::default();
-    // Some first, which nobody counts.
+    // The first ones are not counted.
     for round in 0..samples + 20 {
         for offset in 0..3 {
             // In another order each round: what drifts drifts for all.
@@ -69,7 +69,7 @@ fn hash_of(password: &str) -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
-/// So many that ten wrong passwords at each are enough: the throttle holds nobody up.
+/// Enough users that ten wrong passwords at each suffice, which the throttle permits.
 const USERS: usize = 250;
 
 fn users(hash: &str) -> String {

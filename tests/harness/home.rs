@@ -88,7 +88,7 @@ impl Home {
         fs::write(self.file(name), text).expect("a file in the home");
     }
 
-    /// Puts a folder in a file's place, whoever writes that file meanwhile: every rename onto it then fails, for
+    /// Puts a folder in a file's place, also while a process writes that file. Every rename onto it then fails, for
     /// root as well.
     pub fn block(&self, name: &str) {
         super::eventually("a folder stands in the file's place", super::SOON, || {

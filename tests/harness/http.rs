@@ -2,7 +2,7 @@ use serde_json::Value;
 use std::time::Duration;
 use ureq::Agent;
 
-/// An answer, whatever its status.
+/// An answer with any status.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The status code.

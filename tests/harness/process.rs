@@ -20,7 +20,7 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// A process of ours, which ends with the test.
+/// A process that the test started, and that ends with it.
 pub struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -139,7 +139,7 @@ impl Process {
     /// Waits for its end.
     ///
     /// # Panics
-    /// It goes on.
+    /// The process does not end in time.
     pub fn wait(&mut self) -> ExitStatus {
         eventually("the process ends", SOON * 3, || self.child.try_wait().expect("our own child"))
     }
@@ -147,7 +147,7 @@ impl Process {
     /// Reads it to its end.
     ///
     /// # Panics
-    /// It goes on, or prints no text.
+    /// The process does not end in time, or does not print text.
     pub fn finish(mut self) -> Finished {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).expect("stdout is text");

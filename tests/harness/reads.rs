@@ -100,7 +100,7 @@ fn with_file<T>(name: &str, data: &[u8], read: impl FnOnce(&std::path::Path) -> 
     })
 }
 
-/// The marker: whatever stands there drains, unless it says itself that it is over.
+/// The marker: any content drains, unless it says itself that it is over.
 pub fn marker(data: &[u8]) {
     let state = with_file(".drain_request.json", data, |home| MarkerFile::new(home).read());
     assert_ne!(state, MarkerState::Absent);

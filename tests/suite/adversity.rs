@@ -1,4 +1,4 @@
-//! A world that does not cooperate: nobody reads the log, callers hang up, descendants hide, time is spent.
+//! An environment that does not cooperate: the log is not read, callers disconnect, descendants hide, time is used up.
 
 use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, binary, eventually, get, post};
 use std::fs;

@@ -7,7 +7,7 @@ use serde_json::json;
 const PLAIN: &str = "http://agent.test";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// One host's cookies as a browser keeps them: by name and path, whatever the port (RFC 6265, section 8.5).
+/// One host's cookies as a browser keeps them: by name and path, for all ports (RFC 6265, section 8.5).
 #[derive(Clone, Debug, Default)]
 struct Jar {
     cookies: Vec<Kept>,

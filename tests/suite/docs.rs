@@ -1,4 +1,4 @@
-//! The README tells the truth.
+//! The README is true: its provider works, and its limits are those of the code.
 
 use portcullis_tests::{Home, get, guest};
 use std::fs;

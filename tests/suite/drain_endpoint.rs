@@ -136,7 +136,7 @@ fn without_a_good_secret_the_route_stays_behind_the_gate() {
         let bearer = format!("Bearer {}", secret.unwrap_or("anything"));
         assert_eq!(post(&url, &[("authorization", &bearer)], "").status, 401, "{secret:?}");
         assert!(dashboard.log().contains("HERMES_DASHBOARD_DRAIN_SECRET"), "{}", dashboard.log());
-        // Whoever holds this process's token may still drain from the dashboard.
+        // The holder of this process's token may still drain from the dashboard.
         assert_eq!(post(&url, &[("x-hermes-session-token", PROCESS_TOKEN)], "").status, 200);
         assert_eq!(home.json(".drain_request.json")["principal"], "dashboard");
     }

@@ -141,7 +141,7 @@ fn insecure_takes_the_gate_off_but_not_the_token_routes() {
     assert_eq!(get(&url("/metrics"), &[]).status, 401);
     assert_eq!(get(&url("/metrics"), &[("authorization", "Bearer good-token")]).status, 200);
     assert_eq!(post(&url("/api/gateway/drain"), &[], "").status, 401);
-    // Anyone can read this process's token off the page, so it must not drain.
+    // Every reader of the page has this process's token, so it must not drain.
     let page = get(&url("/"), &[]).body;
     let (_, token) = page.split_once("__HERMES_SESSION_TOKEN__=\"").expect("the page carries it");
     let token = token.split('"').next().expect("its end");

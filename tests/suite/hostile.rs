@@ -101,7 +101,7 @@ fn host_routes_answer_while_guests_burn() {
     }
     assert_eq!(get(&dashboard.url("/api/gateway/drain"), &[]).status, 401);
     let statuses: Vec<_> = burning.into_iter().map(|call| call.join().expect("an answer")).collect();
-    // Nobody is refused as unknown: the one behind knows the token, or was itself full for a moment.
+    // No caller is refused as unknown: the next provider knows the token, or was itself full for a moment.
     assert!(
         statuses.iter().all(|status| matches!(status, 200 | 503)) && statuses.contains(&200),
         "{statuses:?}"

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// More than the baseline by this much is a change that somebody must mean.
+/// The share by which a path may exceed its baseline. More must be an intended change.
 const TOLERANCE: f64 = 0.05;
 
 fn baseline() -> PathBuf {

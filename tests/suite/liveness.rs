@@ -35,7 +35,7 @@ pub(crate) fn start_time(pid: u32) -> u64 {
 /// One situation: what is done, and what is said of it.
 struct Situation {
     says: &'static str,
-    /// Does it take rights that only root has?
+    /// Whether it needs rights that only root has.
     needs_root: bool,
     make: fn(&Home) -> Vec<Process>,
     /// By way of which program the dashboard runs.
@@ -50,7 +50,7 @@ struct Situation {
     quiesced: bool,
     /// The exit code of `portcullis drain wait`.
     wait: i32,
-    /// Does another gateway start?
+    /// Whether another gateway starts.
     starts: bool,
 }
 

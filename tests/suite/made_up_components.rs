@@ -96,7 +96,7 @@ fn made_up_providers_are_called_and_never_believed() {
     assert!(tally.failed_at_load > 1_000 && tally.asked > 200, "{tally:?}");
 }
 
-/// A module with the contract's exports, and whatever else in it.
+/// A module with the contract's exports, and random content beside them.
 fn provider(seed: u64, resolve: &Resolve, world: WorldId) -> Vec<u8> {
     const EXPORTS: &str = r#"(module
         (memory (export "memory") 1)

@@ -20,7 +20,7 @@ pub(crate) fn password(user: &str, password: &str) -> String {
     json!({"provider": "people", "username": user, "password": password}).to_string()
 }
 
-/// Somebody who is signed in.
+/// Returns the browser of a person who is signed in.
 pub(crate) fn signed_in(dashboard: &Process, user: &str) -> Browser {
     let mut browser = Browser::default();
     let reply = browser.post(&dashboard.url("/auth/password-login"), &password(user, "good"));

@@ -84,6 +84,6 @@ fn others_go_on_while_one_is_shut_out() {
             call(&dashboard, "trap-token").status
         })
         .collect();
-    // Broken, then shut out: the other one alone goes on saying that it does not know the token.
+    // Broken, then shut out: from then on only the other provider says that it does not know the token.
     assert!(statuses.starts_with(&[401; 5]) && statuses.ends_with(&[503; 3]), "{statuses:?}");
 }

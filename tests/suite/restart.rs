@@ -341,7 +341,7 @@ fn command_line_restarts_the_gateway() {
     assert_eq!((&line["restart_id"], &line["reason"]), (&answer["restart_id"], &json!("by hand")));
     assert_eq!((&line["principal"], &line["overridden"]), (&json!("command-line"), &json!(["nas"])));
 
-    // It cannot be told whether a gateway runs.
+    // It is unknown whether a gateway runs.
     home.write("gateway_state.json", "{");
     let unknown = run(&[]);
     assert_eq!(unknown.code, Some(0), "{unknown:?}");

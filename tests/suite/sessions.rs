@@ -229,7 +229,7 @@ fn no_provider_ever_sees_what_is_anothers() {
     eventually("the revocation is told", SOON, || {
         home.audit().iter().any(|line| line["event"] == "revoke").then_some(())
     });
-    // What the host makes up so that the time tells nothing is all that one of them ever sees.
+    // Another provider sees only the credentials that the host makes up to hide the time.
     assert_eq!(seen(), "seen: no password at all,nobody");
     let own = json!({"provider": "records", "username": "ada", "password": "for-its-own"}).to_string();
     Browser::default().post(&dashboard.url("/auth/password-login"), &own);

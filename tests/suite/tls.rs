@@ -489,7 +489,7 @@ fn sockets_that_are_handed_over_are_used_and_plain_http_is_led_to_https() {
     assert_eq!(ask_plainly("/.well-known/acme-challenge/x", "localhost").0, 404);
     assert_eq!(dashboard.terminate().code(), Some(0));
 
-    // One socket is the dashboard's, and two without names cannot be told apart.
+    // One socket is the dashboard's, and two without names cannot be distinguished.
     let alone = bind();
     let dashboard = start_with_sockets(&home, &[("portcullis.socket", &alone)]).ready("dashboard");
     assert_eq!(dashboard.port(), port(&alone));

@@ -26,7 +26,7 @@ fn run_turn(gateway: &Process) -> Reply {
     post(&gateway.url("/v1/turns"), &[], TURN)
 }
 
-/// The process ids that the script wrote into a file of its folder, once there are so many.
+/// Returns the process ids that the script wrote into a file, once there are `count`.
 pub(crate) fn pids(file: &Path, count: usize) -> Vec<u32> {
     eventually("the turn wrote its process ids", SOON, || {
         let text = fs::read_to_string(file).ok()?;

@@ -259,7 +259,7 @@ fn turn_dies_whole_when_the_gateway_is_killed_or_told_twice() {
 }
 
 pub(crate) fn is_gone(pid: u32) -> bool {
-    // A zombie that nobody reaped yet runs no more.
+    // A zombie that was not reaped yet does not run.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
 

@@ -28,7 +28,7 @@ struct Principal {
 const PRINCIPAL: Principal =
     Principal { principal: "demo", provider: "native", scopes: ["metrics.read"], groups: [] };
 
-/// Serves both on a free port, which it prints: `/bare`, and `/native` for whoever has the token.
+/// Serves both on a free port, which it prints: `/bare`, and `/native` for callers with the token.
 pub(crate) fn serve(token: String) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     runtime.block_on(async {

@@ -27,8 +27,8 @@ pub fn identifier(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
-/// A text that is only shown to people, made to fit: without control characters and space around it, and cut to so many
-/// bytes, or to what the host takes.
+/// Makes a text fit that is only shown to people: without control characters and space around it, and cut to `most` bytes
+/// or to what the host takes.
 pub fn shown(text: &str, most: usize) -> String {
     let most = most.min(MAX_TEXT_BYTES);
     let mut fitting = String::new();

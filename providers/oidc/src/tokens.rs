@@ -8,7 +8,7 @@ pub(crate) struct Tokens {
     pub(crate) access_token: String,
     pub(crate) id_token: Option<String>,
     pub(crate) refresh_token: Option<String>,
-    /// In seconds.
+    /// The life of the access token, in seconds.
     pub(crate) expires_in: Option<u64>,
 }
 

@@ -29,7 +29,7 @@ enum Refusal {
 }
 
 impl Certificate {
-    /// Reads what the configuration names. A certificate that browsers refuse is presented all the same: the operator can then
+    /// Reads what the configuration names. A certificate that browsers refuse is presented nevertheless: the operator can then
     /// still reach the dashboard, and health checks pass. `None`: there is no `dashboard.tls`.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ pub enum DrainRegistration {
     Skipped(String),
 }
 
-/// What becomes of the drain secret, without using it.
+/// Returns whether the drain secret would be registered, without using it.
 pub fn drain_registration(config: &Config) -> DrainRegistration {
     let secrets = drain_secrets(config);
     secrets.map_or_else(DrainRegistration::Skipped, |_| DrainRegistration::Registered)

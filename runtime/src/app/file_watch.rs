@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 /// Between two looks, when no event comes (network file systems send none).
 const FLOOR: Duration = Duration::from_secs(2);
-/// A file that is being written is left alone until it has not changed for so long.
+/// A file counts as written when it has not changed for this long.
 const SETTLE: Duration = Duration::from_millis(30);
 /// But never for longer than this.
 const MAX_SETTLES: u32 = 100;
@@ -85,7 +85,7 @@ impl FileWatch {
     /// Returns when a file has changed and come to rest. Can be dropped and called again without missing a change.
     pub(super) async fn changed(&mut self) {
         while !self.is_settling {
-            // Without an event it is time for a look all the same.
+            // Looks also without an event.
             let _ = tokio::time::timeout(FLOOR, self.events.notified()).await;
             self.is_settling = self.differs();
         }

@@ -15,7 +15,7 @@ const HTTP: &str = "http";
 pub(super) struct Sockets {
     /// For the dashboard itself.
     pub(super) main: TcpListener,
-    /// For plain HTTP that is led to it.
+    /// For plain HTTP that is redirected to it.
     pub(super) redirect: Option<TcpListener>,
 }
 
@@ -57,7 +57,7 @@ impl Sockets {
     }
 }
 
-/// One socket is the dashboard's, unless it is named as the other. Several are told apart by their names.
+/// One socket is the dashboard's, unless it is named as the other. Several are distinguished by their names.
 fn assign(sockets: Vec<HandedSocket>, has_tls: bool) -> Result<Handed, String> {
     let mut handed = Handed::default();
     let is_alone = sockets.len() == 1;

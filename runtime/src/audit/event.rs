@@ -91,7 +91,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// An event that happened now.
+    /// Makes the record of an event that happened now.
     pub fn now(event: EventName) -> Self {
         Self { ts: Timestamp::now(), event, fields: Vec::with_capacity(6) }
     }

@@ -8,12 +8,12 @@ use std::net::IpAddr;
 const COLUMNS: &[&str] =
     &["ts", "event", "seq", "principal", "user_id", "account", "email", "provider", "ip", "reason", "ok"];
 
-/// The first line of the CSV form (RFC 4180), without its end.
+/// Returns the first line of the CSV form (RFC 4180), without its end.
 pub fn csv_heading() -> String {
     [COLUMNS, &["other"]].concat().join(",")
 }
 
-/// A line of the log in the CSV form, without its end. Text that a spreadsheet would take for a formula has a `'` before it.
+/// Writes a line in the CSV form, without its end. Text that a spreadsheet would take for a formula gets a `'` before it.
 pub fn csv_row(fields: &Map<String, Value>) -> String {
     let mut cells: Vec<_> = COLUMNS.iter().map(|column| cell(fields.get(*column))).collect();
     let other: Map<_, _> =

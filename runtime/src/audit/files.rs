@@ -22,7 +22,7 @@ pub(super) const LOCK_FILE: &str = "audit.lock";
 const IMPORTANT_PERIOD: Duration = Duration::from_secs(60);
 /// The time between two writes of the heads, while lines are written.
 const HEAD_INTERVAL: Duration = Duration::from_secs(2);
-/// From the first line that is not signed until it is.
+/// The longest time from a line that is not signed to the checkpoint that signs it.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// How the files of a log are rotated.

@@ -29,7 +29,7 @@ struct Line {
     quarantine: Option<String>,
 }
 
-/// By provider. What cannot be read is not there.
+/// Returns the last fault per provider. Lines that cannot be read are left out.
 pub fn last_faults(home: &Path) -> BTreeMap<String, LastFault> {
     let mut last: BTreeMap<String, LastFault> = BTreeMap::new();
     let tail = tail(&home.join(AUDIT_FILE)).unwrap_or_default();

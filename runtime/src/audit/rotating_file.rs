@@ -113,7 +113,7 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// As a log writes.
+    /// Writes a line as a log does.
     fn write(log: &mut RotatingFile, line: &[u8]) -> io::Result<()> {
         if !log.is_untouched() {
             log.open()?;

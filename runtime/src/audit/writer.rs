@@ -102,12 +102,12 @@ impl AuditLog {
         is_queued
     }
 
-    /// The last records of this process, the oldest first, as they were written.
+    /// Returns the last records of this process, the oldest first, as they were written.
     pub fn tail(&self) -> Vec<Value> {
         self.shared.tail.last()
     }
 
-    /// Those that are written from now on.
+    /// Subscribes to the records that are written from now on.
     pub fn follow(&self) -> broadcast::Receiver<Arc<Value>> {
         self.shared.tail.follow()
     }

@@ -55,7 +55,7 @@ impl AccessRule {
 pub struct Access(Option<Vec<AccessRule>>);
 
 impl Access {
-    /// The first of these rules that matches a person decides. Without one, the person has no role.
+    /// Decides by the first of these rules that matches a person. If none matches, the person has no role.
     pub fn by_rules(rules: Vec<AccessRule>) -> Self {
         Self(Some(rules))
     }
@@ -65,7 +65,7 @@ impl Access {
         self.0.is_none()
     }
 
-    /// The role of a person whom this provider signed in. `None`: the person may do nothing here.
+    /// Returns the role of a person whom this provider signed in. `None`: the person may do nothing here.
     pub fn role_of(&self, provider: &ProviderName, claims: &SessionClaims) -> Option<Role> {
         let Some(rules) = &self.0 else { return Some(Role::Operator) };
         rules.iter().find(|rule| rule.matches(provider, claims))?.role

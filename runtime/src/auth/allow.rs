@@ -31,7 +31,7 @@ impl Allowed {
         self.0.contains(&Allow::Public)
     }
 
-    /// The scopes, each of which lets a service in.
+    /// Returns the scopes, each of which lets a service in.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter().filter_map(|way| match way {
             Allow::Scope(scope) => Some(scope),

@@ -62,12 +62,12 @@ impl BearerToken {
         }
     }
 
-    /// A token that did not come with a request: an author's or operator's call by hand.
+    /// Makes a token that did not come with a request, but from an author's or operator's command.
     pub fn by_hand(token: String) -> Self {
         Self(Zeroizing::new(token))
     }
 
-    /// The text, for a provider to verify.
+    /// Returns the text, for a provider to verify.
     pub fn expose(&self) -> &str {
         &self.0
     }

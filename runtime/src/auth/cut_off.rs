@@ -122,7 +122,7 @@ impl CutOffs {
             && (self.latest_for(session).is_some_and(|at| session.opened_at <= at) || is_ended_alone())
     }
 
-    /// The time to write into a session that is opened now: none of the present cut-offs ends it.
+    /// Returns the time to write into a session that is opened now: none of the present cut-offs ends it.
     pub fn opening_time(&self, session: &SessionFacts<'_>) -> u64 {
         let after = self.latest_for(session).map_or(0, |at| at.saturating_add(1));
         session.opened_at.max(after)
@@ -140,12 +140,12 @@ impl CutOffs {
         self.0.get(&cut_off.whose).is_some_and(|at| *at >= cut_off.at)
     }
 
-    /// Until when the sessions of everyone are over.
+    /// Returns until when the sessions of everyone are over.
     pub fn everyone(&self) -> Option<u64> {
         self.0.get(&Whose::default()).copied()
     }
 
-    /// All of them, the oldest first.
+    /// Returns all cut-offs, the oldest first.
     pub fn all(&self) -> Vec<CutOff> {
         let one = |(whose, at): (&Whose, &u64)| CutOff { whose: whose.clone(), at: *at };
         let mut all: Vec<_> = self.0.iter().map(one).collect();

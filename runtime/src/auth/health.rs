@@ -28,7 +28,7 @@ pub struct CallFault {
 }
 
 impl From<ProviderFault> for CallFault {
-    /// Of a call that never began.
+    /// The fault of a call that never began, and so used nothing.
     fn from(fault: ProviderFault) -> Self {
         Self { fault, used: Usage::default() }
     }

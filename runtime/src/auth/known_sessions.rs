@@ -36,7 +36,7 @@ pub struct KnownSession {
 }
 
 impl KnownSession {
-    /// What a cut-off looks at.
+    /// Returns what a cut-off compares.
     pub fn facts(&self) -> SessionFacts<'_> {
         let Self { id, provider, user_id, since, .. } = self;
         SessionFacts { id, provider, user_id, opened_at: *since }
@@ -81,7 +81,7 @@ pub struct Listing {
 }
 
 impl KnownSessions {
-    /// These sessions, to which every one that is opened or used after `since` will be added.
+    /// Starts with these sessions. Every session that is opened or used after `since` is added.
     pub fn new(since: u64, sessions: impl IntoIterator<Item = KnownSession>) -> Self {
         let sessions = sessions.into_iter().take(MAX_KNOWN).map(|known| (known.id.clone(), known)).collect();
         Self(Mutex::new(Table { sessions, since, changes: 0 }))
@@ -122,7 +122,7 @@ impl KnownSessions {
         table.changes += 1;
     }
 
-    /// The session of this identifier.
+    /// Returns the session of this identifier.
     pub fn get(&self, id: &SessionId) -> Option<KnownSession> {
         self.table().sessions.get(id).cloned()
     }
@@ -138,12 +138,12 @@ impl KnownSessions {
         over
     }
 
-    /// How many sessions are listed now.
+    /// Returns the number of sessions that are listed now.
     pub fn count(&self, now: u64) -> usize {
         self.table().sessions.values().filter(|known| known.is_listed(now)).count()
     }
 
-    /// What is listed now, without what has expired.
+    /// Returns the sessions that are listed now, without expired ones.
     pub fn list(&self, now: u64) -> Listing {
         let table = self.table();
         let listed = table.sessions.values().filter(|known| known.is_listed(now));
@@ -152,7 +152,7 @@ impl KnownSessions {
         Listing { since: table.since, changes: table.changes, sessions }
     }
 
-    /// When the newest of these sessions was opened, by its own time: the clock may have been ahead.
+    /// Returns when the newest of these sessions was opened, by its own time: the clock may have been ahead.
     pub fn newest_of(&self, whose: &Whose) -> Option<u64> {
         let table = self.table();
         let included = table.sessions.values().filter(|known| whose.includes(&known.facts()));

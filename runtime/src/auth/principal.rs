@@ -30,7 +30,7 @@ pub enum BadClaims {
     /// Control characters, which forge log lines, and invisible or reordering ones, which make it look like another.
     #[error("the principal has control characters, or invisible or reordering ones")]
     InvisibleCharacters,
-    /// Space before or after it, which headers lose: it would be another's elsewhere.
+    /// Space before or after it, which headers drop: it would name another principal elsewhere.
     #[error("the principal has space around it")]
     SpaceAround,
     /// There are more than [`MAX_SCOPES`] scopes.
@@ -72,17 +72,17 @@ impl Claims {
         Self { groups: groups::usable(groups), ..self }
     }
 
-    /// Who the provider says it is.
+    /// Returns the name that the provider gives the caller.
     pub fn principal(&self) -> &str {
         &self.principal
     }
 
-    /// What the provider says the caller may.
+    /// Returns the scopes that the provider claims for the caller.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.scopes.iter()
     }
 
-    /// The caller's groups, as the identity provider names them.
+    /// Returns the caller's groups, as the identity provider names them.
     pub fn groups(&self) -> &[String] {
         &self.groups
     }
@@ -108,27 +108,27 @@ impl Principal {
         Self { principal: claims.principal, provider, scopes, groups: claims.groups, component }
     }
 
-    /// The caller's name, as its provider knows it.
+    /// Returns the caller's name, as its provider knows it.
     pub fn name(&self) -> &str {
         &self.principal
     }
 
-    /// The provider that vouched for the caller.
+    /// Returns the provider that vouched for the caller.
     pub fn provider(&self) -> &ProviderName {
         &self.provider
     }
 
-    /// The SHA-256 digest of the component that vouched for the caller; `None` for a native provider.
+    /// Returns the SHA-256 digest of the component that vouched for the caller; `None` for a native provider.
     pub fn component(&self) -> Option<&str> {
         self.component.as_deref()
     }
 
-    /// What the caller may do.
+    /// Returns the scopes of the caller.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.scopes.iter()
     }
 
-    /// The caller's groups, as the identity provider names them.
+    /// Returns the caller's groups, as the identity provider names them.
     pub fn groups(&self) -> &[String] {
         &self.groups
     }

@@ -30,7 +30,7 @@ pub enum SessionVerdict {
 }
 
 impl SessionVerdict {
-    /// The claims that the host can use.
+    /// Returns the claims that the host can use.
     pub fn recognized(self) -> Option<SessionClaims> {
         match self {
             Self::Recognized(claims) => Some(claims),
@@ -125,7 +125,7 @@ impl ProviderFault {
         }
     }
 
-    /// The fault's name in metrics and audit lines.
+    /// Returns the fault's name in metrics and audit lines.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",

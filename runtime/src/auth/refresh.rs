@@ -81,7 +81,7 @@ impl Refresher {
         self.flights.iter().filter_map(|(_, flight)| session(&flight)).collect()
     }
 
-    /// The next request asks again. A newer flight of another request stays.
+    /// Drops a flight, so that the next request asks again. A newer flight of another request stays.
     fn forget(&self, key: [u8; 32], flight: &Flight) {
         self.flights.entry(key).and_compute_with(|known| match known {
             Some(known) if known.value().ptr_eq(flight) => Op::Remove,

@@ -33,7 +33,7 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// One that can do nothing yet.
+    /// Makes a provider that can do nothing yet.
     pub fn new(name: ProviderName, scopes: BTreeSet<Scope>) -> Self {
         Self {
             display_name: name.to_string(),
@@ -78,12 +78,12 @@ impl Registry {
         }
     }
 
-    /// The one of this name.
+    /// Returns the provider of this name.
     pub fn named(&self, name: &ProviderName) -> Option<&Registered> {
         self.iter().find(|registered| registered.name == *name)
     }
 
-    /// The one of this name, as it was sent by a stranger.
+    /// Returns the provider of a name that a client sent.
     pub fn named_by(&self, name: &str) -> Option<&Registered> {
         self.iter().find(|registered| registered.name.as_str() == name)
     }

@@ -24,7 +24,7 @@ impl TokenRoutes {
         self
     }
 
-    /// What this very path requires, if bearer tokens guard it.
+    /// Returns what this exact path requires, if bearer tokens guard it.
     pub fn required(&self, path: &str) -> Option<&Required> {
         self.0.get(path)
     }

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 pub struct SecretDigest([u8; 32]);
 
 impl SecretDigest {
-    /// Of a secret that was just read or made.
+    /// Makes the digest of a secret that was just read or made.
     pub fn of(secret: &[u8]) -> Self {
         Self(Sha256::digest(secret).into())
     }

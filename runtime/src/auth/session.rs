@@ -28,7 +28,7 @@ pub struct SessionClaims {
     pub access_token: Zeroizing<String>,
     /// Empty: the session cannot be refreshed.
     pub refresh_token: Zeroizing<String>,
-    /// As the identity provider names them. Empty where unknown.
+    /// Groups, as the identity provider names them. Empty where unknown.
     pub groups: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ pub enum BadSession {
     /// Control characters, which forge log lines, and invisible or reordering ones, which make it look like another.
     #[error("the session's {0} has control characters, or invisible or reordering ones")]
     InvisibleCharacters(&'static str),
-    /// Space before or after it, which headers lose: it would be another's elsewhere.
+    /// Space before or after it, which headers drop: it would name another person elsewhere.
     #[error("the session's {0} has space around it")]
     SpaceAround(&'static str),
     /// It is over before it begins.
@@ -161,13 +161,13 @@ impl SessionId {
         Ok(Self(hex::encode(bytes)))
     }
 
-    /// One that was written down.
+    /// Reads an identifier from a file or a cookie.
     pub fn written(text: &str) -> Option<Self> {
         let is_one = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_one.then(|| Self(text.to_owned()))
     }
 
-    /// As it is written down.
+    /// Returns the identifier as text, as files and cookies hold it.
     pub fn as_str(&self) -> &str {
         &self.0
     }

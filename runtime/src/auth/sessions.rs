@@ -65,7 +65,7 @@ impl Default for Table {
 pub type Followed = watch::Receiver<bool>;
 
 impl Sessions {
-    /// These are over, the oldest first, and those before the cut-offs.
+    /// Starts with ended sessions, the oldest first, and with cut-offs.
     pub fn with_ended(ended: impl IntoIterator<Item = SessionId>, cut_offs: CutOffs) -> Self {
         let sessions = Self::default();
         for id in ended {
@@ -90,18 +90,18 @@ impl Sessions {
         self.table().cut_offs.opening_time(session)
     }
 
-    /// The cut-off for these sessions at `now`, which ends each of them that is open: see [`CutOffs::next`].
+    /// Returns the cut-off for these sessions at `now`, which ends each of them that is open: see [`CutOffs::next`].
     pub fn next_cut_off(&self, whose: Whose, now: u64) -> CutOff {
         self.table().cut_offs.next(whose, now)
     }
 
-    /// Those of the cut-offs that do not hold here yet.
+    /// Returns those of the cut-offs that do not hold here yet.
     pub fn new_among(&self, cut_offs: &CutOffs) -> Vec<CutOff> {
         let table = self.table();
         cut_offs.all().into_iter().filter(|cut_off| !table.cut_offs.has(cut_off)).collect()
     }
 
-    /// Until when the sessions of everyone are over, in seconds since the Unix epoch.
+    /// Returns until when the sessions of everyone are over, in seconds since the Unix epoch.
     pub fn everyone_is_over_until(&self) -> Option<u64> {
         self.table().cut_offs.everyone()
     }
@@ -166,7 +166,7 @@ impl Sessions {
         }
     }
 
-    /// The session with the access token that ends last, of those that were seen. `None`: nothing follows it.
+    /// Returns the session with the access token that ends last, of those that were seen. `None`: nothing follows it.
     pub fn newest(&self, id: &SessionId) -> Option<Arc<Session>> {
         self.table().followed.get(id).map(|followers| followers.newest.clone())
     }

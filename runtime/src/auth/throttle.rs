@@ -146,7 +146,7 @@ where
         self.logout_tokens.count(host_of(address), Quota::per_minute(LOGOUT_TOKENS_A_MINUTE), &self.clock)
     }
 
-    /// The account was signed in to from this address. An unknown address is no help: strangers share it.
+    /// Records that the account was signed in to from this address. An unknown address does not count, since strangers share it.
     pub fn succeeded(&self, address: Option<IpAddr>, account: Account) {
         if address.is_some() {
             self.known.insert((account, host_of(address)), ());

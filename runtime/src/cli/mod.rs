@@ -8,7 +8,7 @@ macro_rules! out {
     }};
 }
 
-/// Tells a person something on stderr, if anybody listens.
+/// Writes a line to stderr, and ignores a closed one.
 macro_rules! tell {
     ($($arguments:tt)*) => {{
         use std::io::Write as _;
@@ -262,7 +262,7 @@ fn announce_ready(component: &str, port: u16) {
     say(&format!("PORTCULLIS_READY {component} port={port}\n"));
 }
 
-/// Prints to whoever still listens: a closed stdout ends no server.
+/// Prints to stdout. A closed stdout is ignored, since it must not end a server.
 fn say(text: &str) {
     let mut stdout = io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

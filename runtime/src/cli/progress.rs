@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
-/// Shows the line in the place of the one before. Nothing is shown where nobody watches.
+/// Shows the line in the place of the one before. Nothing is shown if stderr is no terminal.
 pub(super) fn show(line: &str) {
     if stderr().is_terminal() {
         let _ = write!(stderr(), "\r\x1b[2K{line}");

@@ -48,9 +48,9 @@ pub(super) fn count(parent: Option<u32>) -> io::Result<watch::Receiver<u32>> {
     Ok(receiver)
 }
 
-/// Returns when so many signals have come.
+/// Returns when `count` signals have arrived.
 pub(super) async fn reached(mut signals: watch::Receiver<u32>, count: u32) {
-    // An error means that nobody counts any more: the process is ending.
+    // An error means that the counting task is gone: the process is ending.
     let _ = signals.wait_for(|signals| *signals >= count).await;
 }
 

@@ -24,7 +24,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// How long the processes of an `up` that was killed may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
-/// A process that lived so long starts over with the first.
+/// After a process lived this long, its next restart begins with the first pause again.
 const SETTLED: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Args)]
@@ -165,7 +165,7 @@ impl Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// We were told to end.
+    /// A signal asked `up` to end.
     Told,
     /// It says that its configuration is wrong: starting it again would change nothing.
     Refused,
@@ -178,11 +178,11 @@ enum LifeEnd {
     Last(Ended),
     /// It asked to be started again.
     Restart,
-    /// It failed.
+    /// It ended in any other way.
     Died,
 }
 
-/// Keeps a process alive until we are told to end.
+/// Starts a process again whenever it ends, until a signal asks `up` to end.
 async fn supervise(
     process: &'static str,
     mut command: Command,

@@ -12,13 +12,13 @@ const SESSION_TOKEN: &str = "HERMES_DASHBOARD_SESSION_TOKEN";
 /// What the environment says, read once.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// `HERMES_HOME`.
+    /// `HERMES_HOME`: the home, unless the command line names one.
     pub hermes_home: Option<PathBuf>,
-    /// `HOME`.
+    /// `HOME`: the folder of `.hermes`, the default home.
     pub user_home: Option<PathBuf>,
     /// `HERMES_DASHBOARD_DRAIN_SECRET`, without white space around it; never empty.
     pub drain_secret: Option<Secret>,
-    /// `HERMES_DASHBOARD_SESSION_TOKEN`; never empty.
+    /// `HERMES_DASHBOARD_SESSION_TOKEN`: the token of the process; never empty.
     pub session_token: Option<Secret>,
     /// `RUST_LOG`: what is logged.
     pub log_filter: Option<String>,
@@ -31,7 +31,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// This process's.
+    /// Reads the variables of this process.
     pub fn read() -> Self {
         Self {
             hermes_home: path("HERMES_HOME"),
@@ -48,7 +48,7 @@ impl Environment {
         }
     }
 
-    /// Where everything stands: `--home`, else `$HERMES_HOME`, else `~/.hermes`.
+    /// Returns the home: `--home`, else `$HERMES_HOME`, else `~/.hermes`.
     pub fn home(&self, flag: Option<PathBuf>) -> PathBuf {
         let fallback = || self.user_home.clone().unwrap_or_else(|| ".".into()).join(".hermes");
         flag.or_else(|| self.hermes_home.clone()).unwrap_or_else(fallback)

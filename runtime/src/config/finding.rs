@@ -19,7 +19,7 @@ const READABLE_BY_ALL: u32 = 0o004;
 /// Something in the settings that the operator has to know, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Does `config check` fail for it? Such a setting never works.
+    /// Whether `config check` fails for it. Such a setting never works.
     pub is_mistake: bool,
     /// Where it is, what is wrong, and what would be right.
     pub text: String,

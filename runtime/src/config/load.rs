@@ -24,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Longest configuration file.
+/// Longest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 const DEFAULT_PORT: u16 = 9119;
 const DEFAULT_GATEWAY: &str = "127.0.0.1:8642";
@@ -161,7 +161,7 @@ pub(super) struct Settings {
     files: BTreeSet<PathBuf>,
     /// The files that hold a secret, also those that were left unread.
     pub(super) secret_files: BTreeSet<PathBuf>,
-    /// Does a secret stand in the file itself?
+    /// Whether a secret stands in the file itself.
     pub(super) holds_secrets: bool,
     findings: Vec<(Place, String)>,
     /// The variables that it names.

@@ -15,11 +15,11 @@ pub struct Mistake {
 /// Every mistake that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file.
+    /// The configuration file.
     pub file: PathBuf,
     /// In the order of the file.
     pub mistakes: Vec<Mistake>,
-    /// Every file that was read, or looked for, on the way: a change of one may mend it.
+    /// Every file that was read or looked for. A change of one may remove the mistake.
     pub files: BTreeSet<PathBuf>,
 }
 

@@ -44,15 +44,15 @@ use std::time::Duration;
 /// All settings of one home.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where everything stands.
+    /// The folder with the configuration and the state.
     pub home: PathBuf,
     /// The file that was read; `None`: there is none, and the defaults hold.
     pub file: Option<PathBuf>,
     /// Every file that was read for it: a change of one is a change of the settings.
     pub files: BTreeSet<PathBuf>,
-    /// The dashboard's.
+    /// Settings under `dashboard`.
     pub dashboard: DashboardConfig,
-    /// The gateway's.
+    /// Settings under `gateway`.
     pub gateway: GatewayConfig,
     /// What the environment said.
     pub environment: Environment,
@@ -65,7 +65,7 @@ pub struct Config {
 pub struct Overrides {
     /// A name or address to bind.
     pub host: Option<String>,
-    /// 0 picks one.
+    /// The port to bind. 0 picks a free one.
     pub port: Option<u16>,
 }
 
@@ -83,16 +83,16 @@ impl Config {
     }
 }
 
-/// `dashboard:`
+/// Settings under `dashboard`.
 #[derive(Clone, Debug)]
 pub struct DashboardConfig {
     /// A name or address to bind.
     pub host: String,
-    /// 0 picks one.
+    /// The port to bind. 0 picks a free one.
     pub port: u16,
     /// TLS of the dashboard's own. `None`: it speaks plain HTTP, and a proxy in front may end TLS.
     pub tls: Option<TlsSettings>,
-    /// Where plain HTTP is led to the TLS listener.
+    /// The address whose plain HTTP is redirected to the TLS listener.
     pub redirect_http: Option<SocketAddr>,
     /// Where people reach it.
     pub public_url: Option<PublicUrl>,
@@ -140,10 +140,10 @@ pub const SESSION_KEY_FILE: &str = "session_key";
 /// The file in a starter home with a key for `builtin:service-keys`.
 pub const SERVICE_KEY_FILE: &str = "service-key";
 
-/// `dashboard.public_url`, taken apart.
+/// The parts of `dashboard.public_url`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
-    /// `https`, rather than `http`?
+    /// Whether the scheme is `https` and not `http`.
     pub https: bool,
     /// The host in lower case, without brackets.
     pub host: String,
@@ -153,7 +153,7 @@ pub struct PublicUrl {
     pub path: String,
 }
 
-/// One of `dashboard.providers`.
+/// An entry of `dashboard.providers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderConfig {
     /// Unique, and the only name that the host ever believes.
@@ -164,7 +164,7 @@ pub struct ProviderConfig {
     pub sha256: Option<String>,
     /// Its name for people.
     pub display_name: String,
-    /// Its own settings.
+    /// Its settings under `config`, which only this provider sees.
     pub settings: BTreeMap<String, String>,
     /// What the operator grants it.
     pub grants: Grants,
@@ -181,9 +181,9 @@ pub struct ProviderConfig {
 /// Where a component is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ComponentRef {
-    /// In a file.
+    /// The component is this file.
     Path(PathBuf),
-    /// In this binary.
+    /// The component of this name is in the binary.
     Builtin(String),
 }
 
@@ -194,11 +194,11 @@ pub struct Grants {
     pub scopes: BTreeSet<Scope>,
     /// Origins that it may call.
     pub http: Vec<HttpGrant>,
-    /// A bucket of its own?
+    /// Whether it has a bucket.
     pub keyvalue: bool,
 }
 
-/// `gateway:`
+/// Settings under `gateway`.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     /// Where turns are asked for.
@@ -219,7 +219,7 @@ pub struct GatewayConfig {
 /// the gateway starts without them.
 #[derive(Clone, Debug)]
 pub struct GatewayView {
-    /// Where everything stands.
+    /// The folder with the configuration and the state.
     pub home: PathBuf,
     /// The gateway's own settings.
     pub gateway: GatewayConfig,
@@ -273,13 +273,13 @@ impl DashboardConfig {
         is_any && self.public_url.is_none()
     }
 
-    /// Must people sign in?
+    /// Returns whether people must sign in.
     pub fn is_gated(&self) -> bool {
         self.gate_reason().is_some()
     }
 }
 
-/// Exactly these, in this spelling: `LOCALHOST`, 127.0.0.2, private ranges and 0.0.0.0 are public.
+/// Returns whether the host is a loopback name in exactly one spelling: `LOCALHOST`, 127.0.0.2 and 0.0.0.0 are public.
 pub fn is_loopback_name(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "::1")
 }

@@ -29,7 +29,7 @@ const MAX_TABLE_ELEMENTS: i64 = 200_000;
 /// The most that `limits.core_instances` may allow: no component with more instances is compiled.
 const MAX_CORE_INSTANCES: i64 = 64;
 
-/// Five minutes: for so long a key that was withdrawn may go on.
+/// Five minutes: the longest that a revoked key may stay good.
 const MAX_CACHE_TTL_MS: i64 = 300_000;
 
 pub(super) fn read_providers(

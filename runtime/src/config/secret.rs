@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Text that was just read or made.
+    /// Takes text that was just read or made.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
@@ -17,7 +17,7 @@ impl Secret {
         Self::new(self.0.trim().to_owned())
     }
 
-    /// The text.
+    /// Returns the secret as text.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Reading a map key by key. What nobody asked for is a mistake in the end, with the nearest key named.
+//! Reads a map key by key. A key that was not read is a mistake in the end, with the nearest known key named.
 
 use super::Secret;
 use super::environment::variable;
@@ -31,7 +31,7 @@ pub(super) struct Reader<'a> {
     pub(super) references: References,
     /// Files that hold a secret, also those that were left unread.
     pub(super) secret_files: BTreeSet<PathBuf>,
-    /// Does a secret stand in the configuration itself?
+    /// Whether a secret stands in the configuration itself.
     pub(super) holds_secrets: bool,
     /// What does not keep the dashboard from starting, but never works.
     pub(super) findings: Vec<(Place, String)>,
@@ -73,7 +73,7 @@ impl Section {
         (!matches!(node.value, Yaml::Null)).then_some(node)
     }
 
-    /// Where a key stands, also one without a value, which [`take`](Self::take) does not tell from an absent one.
+    /// Returns where a key stands, also one without a value. [`take`](Self::take) treats such a key as absent.
     pub(super) fn place_of(&self, key: &str) -> Option<Place> {
         self.entries.iter().find(|(entry, _)| entry.text == key).map(|(entry, _)| entry.place)
     }
@@ -118,7 +118,7 @@ impl Section {
         }
     }
 
-    /// Takes a boolean.
+    /// Takes a boolean. Any other value is a mistake.
     pub(super) fn boolean(&mut self, key: &'static str, reader: &mut Reader<'_>) -> Option<bool> {
         let node = self.take(key)?;
         if let Yaml::Bool(value) = node.value {
@@ -212,7 +212,7 @@ impl Section {
         value
     }
 
-    /// Ends the reading: keys that nobody took are mistakes.
+    /// Ends the reading: keys that were not taken are mistakes.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
         reader.known.extend(self.known.iter().map(|key| self.full(key)));
         for (key, _) in &self.entries {
@@ -395,7 +395,7 @@ pub(super) fn collect_variables(node: &Node, names: &mut BTreeSet<OsString>) {
     }
 }
 
-/// The values alone.
+/// Drops the places of values.
 pub(super) fn values<T>(placed: Vec<(Place, T)>) -> Vec<T> {
     placed.into_iter().map(|(_, value)| value).collect()
 }

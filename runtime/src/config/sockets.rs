@@ -10,7 +10,7 @@ use std::net::TcpListener;
 pub struct HandedSocket {
     /// Its name: `FileDescriptorName=` of the socket unit, else the unit's own name. `None`: it has none.
     pub name: Option<String>,
-    /// The socket.
+    /// The listening socket that was handed over.
     pub listener: TcpListener,
 }
 

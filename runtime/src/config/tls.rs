@@ -9,7 +9,7 @@ use crate::tls::{MinVersion, TlsSettings};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What the dashboard's listener speaks, and where plain HTTP is led to it.
+/// What the dashboard's listener speaks, and where plain HTTP is redirected to it.
 pub(super) struct Front {
     pub(super) tls: Option<TlsSettings>,
     pub(super) redirect_http: Option<SocketAddr>,

@@ -10,9 +10,9 @@ use std::fmt;
 /// A place in the file; lines and columns count from 1, and 0 means the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The line.
+    /// The line, counted from 1.
     pub line: u64,
-    /// The column.
+    /// The column, counted from 1.
     pub column: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What an author should know of a provider before anybody runs it.
+//! The checks of `provider check`, for authors before they ship a provider.
 //!
 //! **Invariant:** a provider is called through the very sandbox that `serve` uses; what passes here is loaded there.
 

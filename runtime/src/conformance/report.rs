@@ -9,9 +9,9 @@ use serde::Serialize;
 pub enum Level {
     /// As it should be.
     Pass,
-    /// Worth a look.
+    /// Something that the author should look at.
     Warning,
-    /// It must be mended.
+    /// Something that the author must repair.
     Failure,
 }
 
@@ -22,7 +22,7 @@ pub struct Finding {
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,
-    /// One sentence.
+    /// What was found, in one sentence.
     pub says: String,
 }
 
@@ -31,7 +31,7 @@ pub struct Finding {
 pub struct Timings {
     /// Reading, compiling, linking, and being asked what it supports.
     pub load: u64,
-    /// The first call.
+    /// The duration of the first call.
     pub cold: u64,
     /// The median of later ones.
     pub warm: u64,
@@ -39,7 +39,7 @@ pub struct Timings {
     pub slowest: u64,
 }
 
-/// The whole examination.
+/// The result of a whole examination.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Nothing must be mended.
@@ -65,7 +65,7 @@ impl Report {
     }
 }
 
-/// What a new version exports, imports or needs that an old one did not, and what it no longer does.
+/// Returns what a new version exports, imports or needs that an old one did not, and what it no longer does.
 pub fn difference(old: &Inspection, new: &Inspection) -> Vec<String> {
     let mut lines = Vec::new();
     let only_in = |these: &[String], those: &[String]| -> Vec<String> {

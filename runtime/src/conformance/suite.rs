@@ -31,7 +31,7 @@ pub struct Subject {
     pub known: Vec<String>,
 }
 
-/// Examines a provider. `progress` is told how many of how many tokens have been tried.
+/// Examines a provider. Calls `progress` with the number of tokens tried so far and the number of all tokens.
 pub async fn examine(sandbox: &Arc<Sandbox>, subject: Subject, progress: impl Fn(usize, usize)) -> Report {
     let mut report = Report::new();
     let Subject { spec, known } = subject;
@@ -162,7 +162,7 @@ impl Examination {
         self.report.add("verify-session", level, says);
     }
 
-    /// What nobody was ever given must open nothing, by any way in that it has.
+    /// Made-up credentials must open nothing, by any of the provider's ways to sign in.
     async fn ways_in(&mut self, inspection: &Inspection) {
         let provider = self.provider.clone();
         if inspection.takes_passwords() {
@@ -285,7 +285,7 @@ impl Examination {
         }
     }
 
-    /// The first mistake of each kind is told, with its token; the others are counted.
+    /// The first mistake of each kind is reported with its token; the others are counted.
     async fn odd_tokens(&mut self, odd: &[Odd], progress: impl Fn(usize, usize)) {
         let mut mistakes: BTreeMap<&'static str, (Level, String, usize)> = BTreeMap::new();
         for (place, odd) in (1..).zip(odd) {
@@ -344,7 +344,7 @@ impl Examination {
         }
     }
 
-    /// No host would ask twice in one instance. Whoever answers differently there counts on memory that is gone.
+    /// Asks twice in one instance, which no host does. A provider that then answers differently keeps state in memory.
     async fn hidden_state(&mut self, known: &[String]) {
         let unknown = "an-unknown-token".to_owned();
         for token in known.iter().chain([&unknown]) {

@@ -1,11 +1,11 @@
-//! Tokens that nobody issued: the same two hundred at every run.
+//! Tokens that were never issued: the same two hundred in every run.
 
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// How many.
+/// The number of made-up tokens.
 pub(super) const COUNT: usize = 200;
-/// As long as a header may be that brings one.
+/// Length of the longest token, in bytes: as much as a header may have.
 const LONGEST: usize = 8 * 1024;
 
 /// A token, and what is odd about it.

@@ -35,7 +35,7 @@ pub struct BeginRequest {
 pub enum Cancel {
     /// The lease of this owner. `None`: of the owner with the name of the caller's permit.
     Own(Option<String>),
-    /// All leases.
+    /// End the leases of all owners.
     Force,
 }
 
@@ -387,7 +387,7 @@ mod tests {
         Begin(&'static str, u64),
         Cancel(&'static str),
         Force,
-        /// So many seconds pass, and the keeper looks.
+        /// Lets this many seconds pass, and has the keeper look.
         Pass(i64),
         /// The machine or container starts again, in another epoch: no drain of the one before counts.
         NewEpoch,

@@ -52,7 +52,7 @@ pub fn process_state(pid: u32) -> ProcessState {
     }
 }
 
-/// Is `/proc` that of this pid namespace? In another's, the ids are those of other processes.
+/// Returns whether `/proc` is that of this pid namespace. In another's, the ids are those of other processes.
 pub fn has_own_proc() -> bool {
     static IS_OWN: LazyLock<bool> = LazyLock::new(|| {
         let shown = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse::<u32>().ok());

@@ -47,7 +47,7 @@ pub struct Leases(Vec<Lease>);
 pub struct TooManyLeases;
 
 impl From<Vec<Lease>> for Leases {
-    /// The newest last.
+    /// Takes leases in the order of their begin, the newest last.
     fn from(leases: Vec<Lease>) -> Self {
         Self(leases)
     }

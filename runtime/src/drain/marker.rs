@@ -100,9 +100,9 @@ pub enum MarkerState {
         /// Modification time, if it is known.
         modified: Option<Timestamp>,
     },
-    /// A marker.
+    /// There is a marker with content.
     Present {
-        /// Its content.
+        /// What the marker says.
         content: MarkerContent,
         /// Modification time, if it is known.
         modified: Option<Timestamp>,
@@ -116,12 +116,12 @@ pub struct MarkerFile {
 }
 
 impl MarkerFile {
-    /// The marker in this home.
+    /// Names the marker file in this home.
     pub fn new(home: &Path) -> Self {
         Self { path: home.join(MARKER_FILE) }
     }
 
-    /// Path of the marker.
+    /// Returns the path of the marker.
     pub fn path(&self) -> &Path {
         &self.path
     }

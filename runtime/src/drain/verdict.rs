@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The meaning of a marker at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No marker.
+    /// There is no marker.
     NotDraining,
     /// A marker that is ignored.
     Stale(StaleReason),
@@ -26,7 +26,7 @@ pub enum StaleReason {
     /// It has no `expires_at` and is older than the maximum age.
     #[error("it is older than {} seconds (dashboard.drain.max_age_seconds)", max_age.as_secs())]
     TooOld {
-        /// The maximum age.
+        /// The age up to which such a marker counts.
         max_age: Duration,
     },
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFormat {
-    /// OpenMetrics 1.0.0.
+    /// OpenMetrics 1.0.0, for clients that ask for it.
     OpenMetrics,
     /// Prometheus text 0.0.4, which every reader of metrics understands.
     Prometheus,
@@ -30,7 +30,7 @@ impl TextFormat {
         if open_metrics > 0.0 && open_metrics >= text { Self::OpenMetrics } else { Self::Prometheus }
     }
 
-    /// The value of `Content-Type`.
+    /// Returns the value of `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

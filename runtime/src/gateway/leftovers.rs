@@ -108,7 +108,7 @@ fn processes() -> Vec<Pid> {
     ids.filter_map(Pid::from_raw).filter(|pid| *pid != getpid()).collect()
 }
 
-/// Does the process hold the lock? A process that only has the file open, such as a backup or a dashboard that looks
+/// Returns whether the process holds the lock. A process that only has the file open, such as a backup or a dashboard that looks
 /// whether the lock is held, does not.
 fn holds(pid: Pid, lock: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));

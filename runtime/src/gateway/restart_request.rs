@@ -134,7 +134,7 @@ pub struct RestartFile {
 }
 
 impl RestartFile {
-    /// The request in this home.
+    /// Names the request file in this home.
     pub fn new(home: &Path) -> Self {
         Self { path: home.join(RESTART_FILE) }
     }

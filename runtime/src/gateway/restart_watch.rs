@@ -11,7 +11,7 @@ pub(super) struct RestartWatch {
     file: RestartFile,
     epoch: Option<Epoch>,
     started: Instant,
-    /// Was it logged that the present file cannot be removed?
+    /// Whether it was logged that the present file cannot be removed.
     is_stuck: bool,
 }
 

@@ -33,7 +33,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(super) enum TurnEvent {
     /// Bytes that the command wrote.
     Output(Vec<u8>),
-    /// The turn ended.
+    /// The turn has ended, in this way.
     Ended(TurnEnd),
 }
 
@@ -75,7 +75,7 @@ impl TurnCommand {
         tokio::spawn(async move {
             let id = permit.id();
             let mut output = Output { listener: Some(events), record };
-            // A panic of ours must not keep the turn counted for ever.
+            // A panic of the gateway must not keep the turn counted for ever.
             let run = AssertUnwindSafe(run(id, spawned, text, &mut output, limits)).catch_unwind().await;
             let end = run.unwrap_or_else(|_| TurnEnd::NotRun("internal error".into()));
             tracing::info!(turn = id, %end, "turn ended");

@@ -59,7 +59,7 @@ pub(super) enum Door {
     Internal,
     /// A loopback address. Pages in a browser on this machine can reach it as well.
     Loopback,
-    /// Any other address.
+    /// An address that other machines can reach.
     Network,
 }
 

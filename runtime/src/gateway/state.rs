@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GatewayState {
-    /// Not yet accepting.
+    /// The gateway starts, and accepts no turns yet.
     Starting,
-    /// Accepting turns.
+    /// The gateway accepts turns.
     Running,
     /// Refusing new turns until the drain ends; the process stays.
     Draining,
     /// Ending. No other state than `Stopped` follows.
     Stopping,
-    /// Ended.
+    /// The gateway has ended.
     Stopped,
-    /// The start failed.
+    /// The gateway could not start.
     StartupFailed,
 }
 
@@ -53,7 +53,7 @@ impl GatewayState {
     pub const ALL: [Self; 6] =
         [Self::Starting, Self::Running, Self::Draining, Self::Stopping, Self::Stopped, Self::StartupFailed];
 
-    /// The word in the status file, in log lines and in metrics.
+    /// Returns the word in the status file, in log lines and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -65,7 +65,7 @@ impl GatewayState {
         }
     }
 
-    /// The state with this name in the status file.
+    /// Returns the state with this name in the status file.
     pub fn named(word: &str) -> Option<Self> {
         let word: StrDeserializer<'_, value::Error> = word.into_deserializer();
         Self::deserialize(word).ok()

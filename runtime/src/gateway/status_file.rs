@@ -24,7 +24,7 @@ pub const MAX_TURNS_TOLD: usize = 64;
 pub struct TurnInFlight {
     /// The session it belongs to.
     pub session: String,
-    /// When it started.
+    /// When the turn started.
     pub since: Timestamp,
 }
 
@@ -34,14 +34,14 @@ pub struct Status {
     pid: u32,
     kind: &'static str,
     start_time: Option<u64>,
-    /// Its state.
+    /// The state of the gateway.
     pub gateway_state: GatewayState,
     /// Why the gateway ended.
     pub exit_reason: Option<String>,
     restart_requested: bool,
     /// Restarts by request over this home, up to the start of this process.
     restarts: u64,
-    /// Turns in flight.
+    /// The number of turns in flight.
     pub active_agents: usize,
     /// The oldest turns in flight, so that people can see which one is stuck.
     turns: Vec<TurnInFlight>,
@@ -209,7 +209,7 @@ pub struct StatusFile {
 }
 
 impl StatusFile {
-    /// The status file in this home.
+    /// Names the status file in this home.
     pub fn new(home: &Path) -> Self {
         Self { path: home.join(STATUS_FILE) }
     }
@@ -230,7 +230,7 @@ impl StatusFile {
         atomic_file::replace(&self.path, &serde_json::to_vec(&object)?, Durability::Renamed)
     }
 
-    /// Does something stand at its name?
+    /// Returns whether there is a file, or anything else, at its name.
     pub fn exists(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok()
     }

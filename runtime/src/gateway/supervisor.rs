@@ -82,7 +82,7 @@ pub enum GatewayError {
     /// The address is taken or not ours.
     #[error("cannot listen on {address} (gateway.listen): {cause}")]
     Listen {
-        /// The address.
+        /// The address that cannot be bound.
         address: SocketAddr,
         /// Error of the operating system.
         cause: io::Error,
@@ -291,7 +291,7 @@ impl Gateway {
 
 /// What may end a gateway.
 struct Ending<'a> {
-    /// Counts signals.
+    /// The number of signals so far.
     shutdown: &'a mut watch::Receiver<u32>,
     restarts: &'a mut mpsc::Receiver<RestartRequest>,
     shutdown_grace: Duration,
@@ -412,7 +412,7 @@ struct Lifecycle {
 struct Life {
     state: GatewayState,
     demand: Demand,
-    /// Does it end so that it is started again?
+    /// Whether it ends in order to be started again.
     is_restart: bool,
     /// The time of the marker that is acted on.
     drain: Option<Timestamp>,

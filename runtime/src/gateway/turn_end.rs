@@ -22,7 +22,7 @@ pub(super) enum TurnEnd {
 }
 
 impl fmt::Display for TurnEnd {
-    /// For the log.
+    /// Writes the end of a turn for the log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(formatter, "exit code {code}"),

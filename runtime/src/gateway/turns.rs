@@ -19,7 +19,7 @@ pub enum Origin {
 /// Which turns may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admittance {
-    /// All turns.
+    /// All turns may start.
     Open,
     /// Internal turns only, until the drain ends.
     Draining,
@@ -36,7 +36,7 @@ pub enum Refusal {
     SessionBusy,
     /// The maximum number of turns is in flight.
     Full {
-        /// The maximum.
+        /// The most turns that may be in flight.
         max_turns: usize,
     },
 }
@@ -45,7 +45,7 @@ impl Refusal {
     /// Every word that [`reason`](Self::reason) returns.
     pub(super) const REASONS: [&str; 3] = ["draining", "session_busy", "max_turns"];
 
-    /// The reason as one word, for log lines and metrics.
+    /// Returns the reason as one word, for log lines and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Draining => "draining",
@@ -60,9 +60,9 @@ impl Refusal {
 pub struct Turn<S> {
     /// The session it belongs to.
     pub session: String,
-    /// When it started.
+    /// The instant at which it started.
     pub since: S,
-    /// Its origin.
+    /// Which channel it came through.
     pub origin: Origin,
 }
 
@@ -96,7 +96,7 @@ impl<S> Clone for Turns<S> {
 }
 
 impl<S> Turns<S> {
-    /// No turn yet, and none admitted until [`set_admittance`](Self::set_admittance) says so.
+    /// Starts without turns, and admits none until [`set_admittance`](Self::set_admittance) is called.
     pub fn new(max_turns: usize) -> Self {
         let ledger = Ledger { admittance: Admittance::Draining, turns: BTreeMap::new(), next_id: 1 };
         Self { ledger: Arc::new(Mutex::new(ledger)), max_turns }

@@ -25,16 +25,16 @@ enum Stage {
     Working,
     /// All that is left to do is to write answers, and the peer takes nothing of them.
     Sending,
-    /// It was told to end.
+    /// The connection was asked to end.
     Ending,
 }
 
 /// How long a connection waits for its peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// For a head.
+    /// The longest wait for the head of a request.
     pub(super) head: Duration,
-    /// For the next request, and for room to go on with an answer. `None`: hyper and the write timeout see to both, as they do
+    /// For the next request, and for room to write more of an answer. `None`: hyper and the write timeout see to both, as they do
     /// for HTTP/1.1.
     pub(super) stall: Option<Duration>,
 }
@@ -50,7 +50,7 @@ pub(super) enum Look {
     TooLongIdle,
 }
 
-/// One connection.
+/// The state of one open connection.
 pub(super) struct Connection {
     state: Mutex<State>,
     /// The address or network that it counts for. `None`: it counts for none.
@@ -159,7 +159,7 @@ impl Connection {
     }
 }
 
-/// The open connections.
+/// The open connections of one listener.
 #[derive(Default)]
 pub(super) struct Connections(Mutex<Vec<Arc<Connection>>>);
 
@@ -260,7 +260,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 /// What one request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its body arrives.
+    /// The body of the request arrives.
     Arriving,
     /// It is worked on, or more of its answer is awaited.
     Working,

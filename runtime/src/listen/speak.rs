@@ -211,7 +211,7 @@ fn note(ended: Result<(), hyper::Error>) {
     }
 }
 
-/// The service of one connection: counts its requests, and tells them what is known of it.
+/// The service of one connection: counts its requests, and attaches to each what is known of the connection.
 fn answering<S, B>(
     service: S,
     connection: Arc<Connection>,

@@ -40,11 +40,11 @@ static SPECIAL: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
     .collect()
 });
 
-/// All that has been given out as global unicast (RFC 4291): what is not in it is nobody's, or this network's.
+/// All addresses that are assigned as global unicast (RFC 4291). Others are unassigned, or of this network.
 static GLOBAL_V6: LazyLock<IpNet> =
     LazyLock::new(|| "2000::/3".parse().expect("a constant that is a network"));
 
-/// Can this address only be on the public Internet?
+/// Returns whether this address can only be on the public Internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     let is_special = |address: IpAddr| SPECIAL.iter().any(|network| network.contains(&address));
     match (address, embedded_v4(address)) {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Threads that one provider's work may hold at a time. Nothing stops such work half-way, so what a call that was cut
-/// off has left behind still counts: a provider can fill its own share, and nobody else's.
+/// off has left behind still counts: a provider can fill its own share, and no other provider's.
 const MAX_THREADS: usize = 4;
 
-/// One provider's share.
+/// The threads that one provider may hold.
 #[derive(Clone, Debug)]
 pub(super) struct BlockingShare(Arc<Semaphore>);
 

@@ -37,7 +37,7 @@ pub(super) enum BucketError {
     Storage(String),
 }
 
-/// An error of redb's, whichever of its types it has.
+/// Converts an error of any of redb's types.
 fn storage(error: impl Into<redb::Error>) -> BucketError {
     match error.into() {
         redb::Error::DatabaseAlreadyOpen => BucketError::InUse,
@@ -63,7 +63,7 @@ impl Buckets {
         Self::default()
     }
 
-    /// The bucket of this provider. It is made when it is first used.
+    /// Returns the bucket of this provider, which is made when it is first used.
     pub fn of(&self, provider: &ProviderName) -> Arc<Bucket> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = open.get(provider).and_then(Weak::upgrade) {
@@ -82,7 +82,7 @@ impl Buckets {
     }
 }
 
-/// One provider's bucket.
+/// The bucket of one provider.
 pub struct Bucket {
     file: Option<PathBuf>,
     kept: OnceLock<Kept>,
@@ -92,7 +92,7 @@ pub struct Bucket {
 
 /// What is on the disk, and the same in memory.
 struct Kept {
-    /// Locked for a whole write: whoever writes next finds what was written.
+    /// Locked for a whole write, so that the next write finds what was written.
     database: Mutex<Database>,
     entries: RwLock<Entries>,
 }
@@ -104,7 +104,7 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// What is in it, if that can be told without waiting: it is open, and nobody is changing it.
+    /// Returns the entries if that needs no waiting: the bucket is open, and no write holds the lock.
     pub(super) fn glimpse(&self) -> Option<RwLockReadGuard<'_, Entries>> {
         self.kept.get()?.entries.try_read().ok()
     }
@@ -127,7 +127,7 @@ impl Bucket {
         self.write(|entries| entries.increment(key, delta, now()))
     }
 
-    /// One transaction, on disk before this returns or anybody reads it; after an error all read what was before.
+    /// Makes one transaction. It is on disk before this returns and before a call reads it. After an error nothing has changed.
     fn write<T>(
         &self,
         plan: impl FnOnce(&Entries) -> Result<(T, Changes), EntryError>,

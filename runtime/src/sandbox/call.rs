@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 pub(super) trait GuestCall: Send + Sync + 'static {
     /// What the guest answers.
     type Answer: Send + 'static;
-    /// The same, checked.
+    /// The answer after the host has checked it.
     type Verdict: Send + 'static;
 
-    /// Among which calls it waits for its turn.
+    /// The lane in which it waits for its turn.
     const LANE: Lane = Lane::Checks;
 
     /// What must not be repeated in a log.
@@ -31,7 +31,7 @@ pub(super) trait GuestCall: Send + Sync + 'static {
         fresh: &mut Fresh,
     ) -> impl Future<Output = wasmtime::Result<Self::Answer>> + Send;
 
-    /// Why the host cannot use what the provider vouches for, where that is the verdict and no one else logs it.
+    /// Returns why the host cannot use the provider's answer, if that is the verdict and the caller does not log it.
     fn unusable(verdict: &Self::Verdict) -> Option<&str> {
         let _ = verdict;
         None

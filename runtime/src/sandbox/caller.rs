@@ -25,11 +25,11 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// Time enough for any provider, whatever longer deadline it was granted.
+/// Time that is enough for any provider, also for one with a longer deadline.
 const FAIR_TIME: Duration = Duration::from_secs(1);
 /// Between a caller's look at the clock and ours.
 const ROUNDING: Duration = Duration::from_millis(10);
-/// How much later than the deadline the caller stops waiting for a guest that does not give way. Its slot and memory stay
+/// How much later than the deadline the caller stops waiting for a guest that does not yield. Its slot and memory stay
 /// taken until it does.
 const PATIENCE: Duration = Duration::from_millis(15);
 /// Processor time after which a call that was held up is late all the same: a password hash takes half of it.
@@ -111,7 +111,7 @@ impl Caller {
         Spent { cpu, held_up: Duration::from_micros(self.held_up_micros.load(Ordering::Relaxed)) }
     }
 
-    /// May the provider call this origin?
+    /// Returns whether the provider may call this origin.
     fn is_granted(&self, origin: &Origin) -> bool {
         self.component.equipment.http.as_ref().is_some_and(|power| power.grants(origin))
     }
@@ -210,7 +210,7 @@ impl Caller {
             Ok(Ok(Ok(Ok(outcome)))) => outcome,
             Ok(Ok(Ok(Err(panic)))) => Err(host_fault(&*panic)),
             Ok(Err(lost)) => Err(ProviderFault::Host(words(lost))),
-            // In time, by the guests' runtime; or because the guest does not give way.
+            // The guests' runtime cut it off, or the guest did not yield in time.
             Ok(Ok(Err(_))) | Err(_) => Err(self.overdue(given, &record)),
         }
     }
@@ -255,7 +255,7 @@ fn overdue(given: Duration, limit: Duration) -> ProviderFault {
     }
 }
 
-/// Polls a guest until it first gives way. The task that continues it polls it again, and so is woken by it. What it has
+/// Polls a guest until it first yields. The task that continues it polls it again, and so is woken by it. What it has
 /// begun (a connection, a timer, work for a disk) belongs to the guests' runtime from the start.
 fn begin<T>(work: Pin<&mut impl Future<Output = T>>, guests: &Handle) -> Poll<T> {
     let _there = guests.enter();

@@ -1,8 +1,8 @@
-//! A check wherever a guest calls the host: a guest that has run for a tick gives way.
+//! A check at every call of the host by a guest: a guest that has run for a tick yields.
 //!
 //! wasmtime's own checks are at function entries and loops only. Code that calls the host in a straight line never
 //! reaches one, and neither does the host's work in between (a memory that is filled, a table that is copied). With this,
-//! what runs between two checks is one host function or one function body of the guest, whichever is longer, and the
+//! what runs between two checks is at most one host function or one function body of the guest, and the
 //! survey bounds the latter.
 
 use super::host::HostState;
@@ -15,7 +15,7 @@ use wasmtime::{CallHook, CallHookHandler, StoreContextMut};
 /// The checks of one store.
 pub(super) struct Checkpoint {
     ticks: Ticks,
-    /// The tick at which the guest next gives way.
+    /// The tick at which the guest next yields.
     due: AtomicU64,
 }
 
@@ -58,7 +58,7 @@ impl CallHookHandler<HostState> for Checkpoint {
     }
 }
 
-/// Is it a guest that calls the host, or comes back from it? (The host calls the guest once or twice per call.)
+/// Returns whether a guest calls the host, or returns from it. (The host calls the guest once or twice per call.)
 fn is_of_a_guest(event: CallHook) -> bool {
     matches!(event, CallHook::CallingHost | CallHook::ReturningFromHost)
 }
@@ -73,7 +73,7 @@ impl Future for GoOn {
     }
 }
 
-/// Is pending once.
+/// A future that is pending once, so that the guest yields.
 struct GiveWay<'a>(&'a Checkpoint, bool);
 
 impl Future for GiveWay<'_> {

@@ -53,7 +53,7 @@ pub struct SandboxSettings {
     pub guest_memory_bytes: Option<usize>,
     /// The process that compiles components. `None`: this one.
     pub compiler: Option<CompilerProcess>,
-    /// How often a running guest gives way to others.
+    /// How often a running guest yields to others.
     pub tick: Duration,
     /// Where compiled components are kept; none: they are compiled at every start.
     pub cache: Option<PathBuf>,
@@ -283,11 +283,11 @@ pub(super) fn bound_store(store: &mut wasmtime::Store<HostState>, ticker: &Ticke
     store.set_hostcall_fuel(super::MAX_ANSWER_BYTES);
     store.set_max_component_handles(MAX_HANDLES);
     start_ticks(store);
-    // Gives way at every tick and never kills: the wall clock around the call does.
+    // The guest yields at every tick and is never killed here: the wall clock around the call does that.
     store.epoch_deadline_async_yield_and_update(1);
 }
 
-/// The guest gives way between one tick from now and two, by when the last one was.
+/// Lets the guest run for one to two ticks from now, depending on when the last tick was, before it yields.
 pub(super) fn start_ticks(store: &mut wasmtime::Store<HostState>) {
     store.set_epoch_deadline(2);
 }

@@ -1,5 +1,5 @@
-//! What a bucket holds, and the caps on it. All of it is in memory, so that nobody waits to read it; what is to change
-//! is worked out first, for the disk to have it before memory does.
+//! What a bucket holds, and the caps on it. All of it is in memory, so that reads do not wait. A change is computed first, so
+//! that the disk has it before memory does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 pub const MAX_KEYS: u64 = 131_072;
 /// Keys and values of one bucket together.
 pub const MAX_BUCKET_BYTES: u64 = 4 * 1024 * 1024;
-/// One key.
+/// Longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
-/// One value.
+/// Longest value, in bytes.
 pub const MAX_VALUE_BYTES: usize = 32 * 1024;
-/// An entry is gone this long after it was last written: what nobody refreshes must not fill a bucket for ever.
+/// Life of an entry after its last write. Entries that are not refreshed must not fill a bucket for ever.
 pub const ENTRY_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Entries past their life that one write removes: more would hold up its call.
 const DEAD_AT_ONCE: usize = 1_000;

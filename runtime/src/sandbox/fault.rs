@@ -125,7 +125,7 @@ pub(super) fn without(credential: &str, text: &str) -> String {
     if credential.len() < 8 { text.to_owned() } else { text.replace(credential, "[credential]") }
 }
 
-/// Does the text repeat the credential? A name that is written to logs must not.
+/// Returns whether the text repeats the credential. A name that is written to logs must not.
 pub(super) fn repeats(credential: &str, text: &str) -> bool {
     credential.len() >= 8 && text.contains(credential)
 }
@@ -156,7 +156,7 @@ fn cut(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Takes so many characters, and then refuses.
+/// A writer that takes a bounded number of characters, and then refuses.
 struct Bounded {
     text: String,
     left: usize,

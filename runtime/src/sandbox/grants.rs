@@ -35,7 +35,7 @@ pub struct HttpGrant {
 }
 
 impl HttpGrant {
-    /// A grant of the origin alone.
+    /// Makes a grant of the origin alone, without headers, networks or an authority.
     pub fn of(origin: Origin) -> Self {
         Self { origin, headers: Vec::new(), networks: Vec::new(), ca: None }
     }
@@ -66,7 +66,7 @@ impl Origin {
             return None;
         }
         let authority = uri.authority()?;
-        // By hand: the accessors pass over a user, and take a port that is none for no port at all.
+        // Not by the accessors: they ignore a user, and treat an invalid port as no port.
         let port = match authority.as_str().strip_prefix(authority.host())? {
             "" if is_https => 443,
             "" => 80,
@@ -88,8 +88,8 @@ impl Origin {
         self.is_https
     }
 
-    /// May a provider send a browser there without a grant? To an https site that is not an address of a private network,
-    /// or to the browser's own machine.
+    /// Returns whether a provider may send a browser there without a grant: to an https site that is no address of a private
+    /// network, or to the browser's own machine.
     pub(super) fn is_for_browsers(&self) -> bool {
         match &self.host {
             Host::Name(name) if name == "localhost" => true,

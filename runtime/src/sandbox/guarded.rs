@@ -1,4 +1,4 @@
-//! A provider as the gate sees it: every call, of whatever kind, counts for its health and is timed.
+//! A provider as the gate sees it: every call of any kind counts for its health and is timed.
 //!
 //! A call belongs to the provider, not to the caller: when the caller disconnects, the call continues until it ends, and
 //! counts as any other. Otherwise callers that disconnect could hide that a provider hangs, or make one that is merely
@@ -26,7 +26,7 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// The same provider, under this record of its health.
+    /// Puts a provider under this record of its health.
     pub fn new(provider: Arc<WasmProvider>, health: Arc<Health>, meter: CallMeter) -> Self {
         Self { provider, health, meter: Arc::new(meter) }
     }

@@ -65,7 +65,7 @@ impl GuestMemory {
 }
 
 impl ProviderMemory {
-    /// Takes what a call begins with; waits for other calls to end, for so long at most.
+    /// Takes the memory that a call begins with. Waits a bounded time for other calls to end.
     ///
     /// # Errors
     /// There is not enough by then.
@@ -109,7 +109,7 @@ impl MemoryShare {
         Err(self.saturated())
     }
 
-    /// Is it more than a call may have on a thread that serves requests?
+    /// Returns whether it is more than a call may have on a thread that serves requests.
     pub(super) fn is_large(&self) -> bool {
         self.pages() > MAX_FAST_MEMORY_BYTES / PAGE_BYTES
     }

@@ -30,7 +30,7 @@ impl GuestRuntime {
         Builder::new_multi_thread()
             .thread_name(name)
             .worker_threads(threads)
-            // A looping guest gives way every millisecond. Looking at new calls and timers only every 61st
+            // A looping guest yields every millisecond. Looking at new calls and timers only every 61st
             // time, as is the default, would let sixty of them pass before a good provider's call. Looking at new calls
             // every time would let those starve that have given way: a heavy provider's, at its second millisecond.
             .global_queue_interval(2)
@@ -41,7 +41,7 @@ impl GuestRuntime {
             .map(|runtime| Self { runtime: Some(runtime), turns: Turns::new(threads) })
     }
 
-    /// Whose turn it is on these threads.
+    /// Returns the queue that decides which call runs next on these threads.
     pub(super) fn turns(&self) -> &Arc<Turns> {
         &self.turns
     }
@@ -93,7 +93,7 @@ mod tests {
     use std::sync::mpsc;
     use std::task::Poll;
 
-    /// As a guest between two ticks.
+    /// Works as a guest does between two ticks.
     fn work() {
         for step in 0..200_000 {
             black_box(step);
@@ -115,7 +115,7 @@ mod tests {
         let mut ticks = 10;
         let heavy = guests.handle().spawn(poll_fn(move |context| {
             work();
-            // As wasmtime gives way.
+            // Yields as wasmtime does.
             context.waker().wake_by_ref();
             ticks -= 1;
             if ticks > 0 { Poll::Pending } else { Poll::Ready(()) }

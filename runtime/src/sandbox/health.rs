@@ -22,16 +22,16 @@ const KEPT_TIMES: usize = 128;
 /// What became of a provider's quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuarantineChange {
-    /// It is not asked for so long, and then by one probe call.
+    /// It is not asked for `pause`, and then by one probe call.
     Opened {
-        /// How long.
+        /// How long the provider is not asked.
         pause: Duration,
     },
     /// A probe call ended well: it is asked again.
     Closed,
 }
 
-/// Who is told when a provider's quarantine opens or closes.
+/// Called when a provider's quarantine opens or closes.
 pub type QuarantineListener = Box<dyn Fn(QuarantineChange) + Send + Sync>;
 
 /// Kept for as long as the provider stays the same, through reloads.
@@ -47,7 +47,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A clean bill. The listener is called on the way of a request: it must not wait.
+    /// Makes a record without faults. The listener is called while a request is served, so it must not wait.
     pub fn new(limits: Limits, listener: QuarantineListener) -> Self {
         let calls_per_second = limits.calls_per_second;
         let rate = RateLimiter::direct(Quota::per_second(calls_per_second));
@@ -86,7 +86,7 @@ impl Health {
         self.quarantines.load(Ordering::Acquire)
     }
 
-    /// Is it shut out of either kind of call?
+    /// Returns whether it is shut out of either kind of call.
     fn is_quarantined(&self) -> bool {
         let is_open = |breaker: &&Mutex<Breaker>| {
             !matches!(breaker.lock().unwrap_or_else(PoisonError::into_inner).state(), State::Closed)
@@ -113,7 +113,7 @@ impl Health {
         }
     }
 
-    /// Another provider has its place: what its last calls come to is nobody's business any more.
+    /// Suppresses notifications from calls that outlive the provider.
     pub fn retire(&self) {
         self.is_retired.store(true, Ordering::Relaxed);
     }

@@ -45,7 +45,7 @@ impl HostState {
         Ok(self.told(outcome))
     }
 
-    /// What did not work is told in the call's log field as well.
+    /// Writes a failure to the call's log field as well.
     fn told<T>(&self, outcome: Result<T, BucketError>) -> Result<T, store::Error> {
         outcome.map_err(|error| {
             self.record.refuse(&error.to_string());

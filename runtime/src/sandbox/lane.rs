@@ -9,7 +9,7 @@ pub(super) enum Lane {
     SignIns,
 }
 
-/// One of each.
+/// One value per lane.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     checks: T,
@@ -22,7 +22,7 @@ impl<T> Lanes<T> {
         Self::of(make(Lane::Checks), make(Lane::SignIns))
     }
 
-    /// From the two.
+    /// Makes the pair from its two values.
     pub(super) fn of(checks: T, sign_ins: T) -> Self {
         Self { checks, sign_ins }
     }

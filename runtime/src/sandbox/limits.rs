@@ -1,4 +1,4 @@
-//! What one call may use, and what a guest is told when it asks for more.
+//! What one call may use, and what happens when a guest asks for more.
 
 use super::guest_memory::MemoryShare;
 use super::record::CallRecord;
@@ -25,9 +25,9 @@ pub(super) const MAX_HANDLES_WITH_HTTP: usize = 100;
 pub const MAX_TABLES: usize = 16;
 /// Random bytes at once: making them is host work that no epoch interrupts.
 pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
-/// The guest's stack.
+/// Size of the guest's stack, in bytes.
 pub const MAX_STACK_BYTES: usize = 512 * 1024;
-/// Calls in flight a provider. One more waits for a moment, and is then told that the provider is unavailable.
+/// Maximum concurrent calls per provider. A further call waits for a moment, and is then refused as saturated.
 pub const MAX_CALLS_IN_FLIGHT: usize = 16;
 /// The same for calls that sign people in, which wait for people's passwords to be hashed and for identity providers:
 /// strangers who begin many of them must not hold up who is signed in.
@@ -70,8 +70,8 @@ impl Default for Limits {
     }
 }
 
-/// Counts what one call uses. Asking for too much traps at once and is remembered, so that the fault can be
-/// named whatever the guest makes of it.
+/// Counts what one call uses. Asking for too much traps at once and is recorded, so that the host can name the fault
+/// even if the guest hides it.
 pub(super) struct CallLimits {
     limits: Limits,
     share: MemoryShare,

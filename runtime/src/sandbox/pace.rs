@@ -27,7 +27,7 @@ const APART: u32 = 32;
 /// Where a call runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// On the thread of the request, until it gives way.
+    /// On the thread of the request, until it first yields.
     Here,
     /// On the guests' own threads, at a lower priority.
     Guests,
@@ -36,9 +36,9 @@ pub(super) enum Place {
 /// How a provider has lately behaved.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// May it wait for others (HTTP, a bucket's disk)?
+    /// Whether it may wait for others (HTTP, a bucket's disk).
     waits: bool,
-    /// Has its code been shown to give way soon enough for a thread that serves requests?
+    /// Whether its code was shown to yield soon enough for a thread that serves requests.
     is_fit: bool,
     /// Good calls that it still owes since its last fault.
     owed: AtomicU32,
@@ -62,12 +62,12 @@ impl Pace {
         }
     }
 
-    /// Has it failed lately?
+    /// Returns whether it has lately failed.
     pub(super) fn is_suspect(&self) -> bool {
         self.owed.load(Ordering::Relaxed) > 0
     }
 
-    /// Where does its next call run?
+    /// Returns where its next call runs.
     pub(super) fn place(&self, lane: Lane) -> Place {
         if !self.is_fit || self.is_suspect() || lane == Lane::SignIns || count_down(&self.apart) {
             return Place::Guests;
@@ -75,12 +75,12 @@ impl Pace {
         Place::Here
     }
 
-    /// How long does a call wait for one of its slots?
+    /// Returns how long a call waits for one of its slots.
     pub(super) fn slot_wait(&self) -> Duration {
         if self.waits || self.is_suspect() { SLOT_WAIT } else { LONG_SLOT_WAIT }
     }
 
-    /// A call that began on the thread of whoever asked was over after so long, or is not over.
+    /// Records how long a call took that began on the thread of its request. `None`: it is not over yet.
     pub(super) fn ran_here(&self, took: Option<Duration>) {
         if took.is_some_and(|took| took < QUICK) {
             count_down(&self.slow);
@@ -98,7 +98,7 @@ impl Pace {
         Duration::from_micros(self.longest_good.load(Ordering::Relaxed))
     }
 
-    /// A call is over, which ran for so long on the guests' threads.
+    /// Records the end of a call, and how long it ran on the guests' threads.
     pub(super) fn ended<T>(&self, answer: &Result<T, ProviderFault>, ran: Duration) {
         let micros = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX);
         if answer.is_ok() && micros > self.longest_good.load(Ordering::Relaxed) {
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// Calls of a thousand that are made on the server's threads, where each so many-th is slow.
+    /// Returns how many of a thousand calls run on the server's threads, if every `each`-th is slow.
     fn here_of_a_thousand(each: u32) -> usize {
         let pace = Pace::new(false, true);
         let is_here = |call: &u32| {

@@ -49,9 +49,9 @@ pub struct ProviderSpec {
 pub struct LoadedProvider {
     /// What its component is.
     pub inspection: Inspection,
-    /// Does it take bearer tokens?
+    /// Whether it takes bearer tokens.
     pub takes_tokens: bool,
-    /// The provider.
+    /// The provider, ready for calls.
     pub provider: Arc<WasmProvider>,
 }
 
@@ -63,9 +63,9 @@ pub struct WasmProvider {
 /// One call, seen from outside.
 #[derive(Debug)]
 pub struct Observed {
-    /// What it said.
+    /// The verdict, or the fault of the call.
     pub verdict: Result<TokenVerdict, CallFault>,
-    /// What it used.
+    /// Time and memory that the call used.
     pub used: Usage,
     /// What the host refused it, in words.
     pub refusals: Vec<String>,
@@ -165,7 +165,7 @@ impl WasmProvider {
         answer.map_err(|fault| CallFault { fault, used })
     }
 
-    /// What the calls so far have had of the processor, of those that took longer than a tick or two.
+    /// Returns the processor time of all calls so far that took longer than a tick or two.
     pub fn spent(&self) -> Spent {
         self.caller.spent()
     }
@@ -175,7 +175,7 @@ impl WasmProvider {
         self.caller.give_up(C::LANE, call);
     }
 
-    /// One token call, and what can be seen of it.
+    /// Makes one token call, and returns what is seen of it from outside.
     pub async fn observe(&self, token: &BearerToken, by: Instant) -> Observed {
         let turn = match self.admit::<VerifyToken>(by).await {
             Ok(turn) => turn,
@@ -209,7 +209,7 @@ impl WasmProvider {
     /// Asks about a token that was made up: it must be unknown. A store out of reach is no failure.
     ///
     /// # Errors
-    /// The provider fails, or vouches for anyone.
+    /// The provider fails, or accepts the made-up token.
     pub async fn check_itself(&self, made_up: &BearerToken) -> Result<(), LoadError> {
         match self.observe(made_up, self.own_deadline()).await.verdict {
             Ok(TokenVerdict::NotRecognized) => Ok(()),
@@ -227,7 +227,7 @@ impl WasmProvider {
         self.ask(self.own_deadline(), SupportsToken).await.map_err(|fault| LoadError::Faulted(fault.fault))
     }
 
-    /// Does it take tokens, and its settings?
+    /// Has it check its settings, and returns whether it takes tokens.
     async fn introduce(&self) -> Result<bool, LoadError> {
         let mut said = self.ask(self.own_deadline(), Introduce).await;
         // Other providers may be serving already, and have all the memory or the processor for a moment.
@@ -243,12 +243,12 @@ impl WasmProvider {
         said.map_err(|fault| LoadError::Faulted(fault.fault))?.map_err(LoadError::BadSettings)
     }
 
-    /// What one call may take, wall clock.
+    /// Returns the wall clock time that one call may take.
     pub fn deadline(&self) -> Duration {
         self.caller.deadline()
     }
 
-    /// When a call that begins now must be over.
+    /// Returns when a call that begins now must be over.
     pub fn own_deadline(&self) -> Instant {
         Instant::now() + self.caller.deadline()
     }
@@ -292,7 +292,7 @@ const PREVIEW_1: &[u8] = b"wasi_snapshot_preview1";
 /// What an `.rlib` begins with.
 const ARCHIVE_MAGIC: &[u8] = b"!<arch>\n";
 
-/// Tells a component by its first bytes from what else the file may be.
+/// Checks the first bytes: anything but a component is an error that says what the file is.
 fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
     let contains = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
     match bytes.strip_prefix(WASM_MAGIC) {

@@ -11,7 +11,7 @@ const WINDOW: u32 = 20;
 const MAX_FAULTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// What a caller is told to wait while a probe is out.
+/// What `Retry-After` says while a probe call is in flight.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A circuit breaker for one provider.

@@ -1,4 +1,4 @@
-//! What can be told of a call from outside, even of one that was cut off.
+//! What the host knows of a call from outside, even of one that was cut off.
 
 use super::output::Output;
 use crate::auth::Usage;
@@ -42,13 +42,13 @@ impl CallRecord {
         &self.0.memory
     }
 
-    /// The guest could have run for so long, but another provider or program had the processor.
+    /// Adds time in which the guest could have run, but another provider or program had the processor.
     pub(super) fn held_up(&self, by_others: Duration) {
         let micros = u64::try_from(by_others.as_micros()).unwrap_or(u64::MAX);
         self.0.held_up_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// The guest has run for so long.
+    /// Adds time in which the guest ran.
     pub(super) fn ran(&self, cpu: Duration) {
         let micros = u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX);
         self.0.ran_micros.fetch_add(micros, Ordering::Relaxed);
@@ -70,7 +70,7 @@ impl CallRecord {
         self.note(|notes| &mut notes.refusals, what);
     }
 
-    /// The guest looked for a setting that it does not have.
+    /// Records that the guest looked up a setting that it does not have.
     pub(super) fn miss(&self, setting: &str) {
         self.note(|notes| &mut notes.missed, setting);
     }

@@ -1,5 +1,5 @@
-//! `wasi:config`: a provider's own settings, and nobody else's. Looked for in vain, a setting is noted: an author
-//! wants to know.
+//! `wasi:config`: the settings of one provider. Records each lookup of an unknown key, so that `provider check` can report
+//! it.
 
 use super::bindings::config::{self, Error};
 use super::fault::words;

@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 pub(super) struct Slots {
     free: Arc<Semaphore>,
     limit: usize,
-    /// Calls that go on although their callers have disconnected: what becomes of them still says how the provider is.
+    /// Calls that continue although their callers have disconnected: their outcome still shows how the provider is.
     /// One ends early when a caller that is still there needs its slot.
     given_up: Mutex<Vec<AbortHandle>>,
 }
@@ -24,7 +24,7 @@ impl Slots {
         self.limit
     }
 
-    /// Takes a slot, waiting for so long at most. `None`: all are taken, by calls whose callers wait.
+    /// Takes a slot, and waits for at most `wait`. Returns `None` if all are taken by calls whose callers wait.
     pub(super) async fn take(&self, wait: Duration) -> Option<OwnedSemaphorePermit> {
         if let Ok(slot) = self.free.clone().try_acquire_owned() {
             return Some(slot);

@@ -1,6 +1,6 @@
 //! The one thread that advances the epoch: again and again while a guest may be running, and not at all while none is.
 //!
-//! **Invariant:** whoever holds a [`Ticking`] is ticked. Without ticks a guest that loops would never give way.
+//! **Invariant:** while a [`Ticking`] is held, there are ticks. Without them a guest that loops would never yield.
 
 use std::io;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Ticks {
     }
 }
 
-/// As long as this is there, the epoch advances.
+/// The epoch advances while this exists.
 pub(super) struct Ticking(Arc<State>);
 
 impl Ticker {

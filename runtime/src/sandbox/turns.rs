@@ -1,8 +1,8 @@
 //! Which guest runs next on the guests' threads. Turns are taken by provider: however many calls a provider has in
 //! flight, and however much of its time each of them burns, the next free thread goes to the provider that has used least.
 //!
-//! A guest gives way every millisecond, so a turn is about that long. A provider that was idle gets [`CREDIT`] of a head
-//! start, in which a password hash is over. Within a provider, calls take turns in the order in which they gave way.
+//! A guest yields every millisecond, so a turn is about that long. A provider that was idle gets a head start of
+//! [`CREDIT`], enough for a password hash. Within a provider, calls take turns in the order in which they yielded.
 
 use super::record::CallRecord;
 use cpu_time::ThreadTime;
@@ -21,7 +21,7 @@ struct Queue<W> {
     free: usize,
     /// A provider that has lately failed holds a thread. One of them may, so that a thread is left to the others.
     suspect_runs: bool,
-    /// What the provider whose turn it was last had used by then: a newcomer begins [`CREDIT`] before that.
+    /// The time that the provider of the last turn had used by then. A newcomer begins [`CREDIT`] before that.
     clock: Duration,
     next_share: u64,
     shares: BTreeMap<u64, ShareState<W>>,
@@ -214,7 +214,7 @@ impl<F: Future> InTurn<F> {
         self.share.turns.hand_out();
     }
 
-    /// Runs the guest until it gives way.
+    /// Runs the guest until it yields.
     fn run(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
         let _turn = Turn::begin(&self.share, self.is_suspect, &self.record);
         self.guest.as_mut().poll(context)
@@ -307,7 +307,7 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(1);
 
-    /// Runs one thread for so long, and says how much each provider had. Each has so many calls that never end.
+    /// Runs one thread for `ticks`, and returns how much each provider had. Each has as many endless calls as `calls` says.
     fn shares_of(calls: &[usize], ticks: u32) -> Vec<u32> {
         let mut queue = Queue::new(1);
         let ids: Vec<_> = calls.iter().map(|_| queue.add_share()).collect();
@@ -396,7 +396,7 @@ mod tests {
         assert!(!queue.leave(share, &"here"), "it has a thread");
     }
 
-    /// As a guest that loops: burns, gives way, again and again.
+    /// Acts as a guest that loops: burns time and yields, again and again.
     fn burning(times: u32) -> Pin<Box<impl Future<Output = ()>>> {
         let mut left = times;
         Box::pin(poll_fn(move |context| {

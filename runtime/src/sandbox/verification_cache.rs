@@ -275,7 +275,7 @@ impl<P: SignOutProvider> SignOutProvider for CachedProvider<P> {
     ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>> {
         Box::pin(async move {
             let verdict = self.provider.read_logout_token(token, by).await;
-            // Anyone can send a token that is none, and must not empty the cache. A call without an answer may have noted
+            // A client that sends made-up tokens must not empty the cache. A call without an answer may have noted
             // something all the same.
             if !matches!(verdict, Ok(LogoutVerdict::Invalid(_))) {
                 self.revocations.fetch_add(1, Ordering::Release);
@@ -607,13 +607,13 @@ mod tests {
         cached.provider.quick.asked.load(Ordering::Relaxed)
     }
 
-    /// Begins it.
+    /// Polls a call once, so that it begins.
     async fn begin<T>(call: &mut BoxFuture<'_, T>) {
         assert!(call.as_mut().now_or_never().is_none());
         settle().await;
     }
 
-    /// Everything that can go on goes on.
+    /// Lets every task run that can.
     async fn settle() {
         for _ in 0..100 {
             tokio::task::yield_now().await;

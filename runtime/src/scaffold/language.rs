@@ -3,7 +3,7 @@ use crate::sandbox::CONTRACT_VERSIONS;
 /// A language that a provider can be begun in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// With the SDK.
+    /// Rust with the SDK.
     Rust,
     /// CPython in the component, by componentize-py.
     Python,
@@ -15,13 +15,13 @@ pub enum Language {
     Go,
     /// By clang, or by zig.
     C,
-    /// The same.
+    /// C++, by clang or by zig.
     Cpp,
-    /// By zig.
+    /// Zig, by its own compiler.
     Zig,
-    /// By asc.
+    /// AssemblyScript, by its compiler `asc`.
     AssemblyScript,
-    /// WebAssembly's own text.
+    /// The text format of WebAssembly.
     Wat,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Facts {
     pub(super) setup: &'static [&'static str],
     pub(super) build: &'static str,
     pub(super) test: &'static str,
-    /// What is built.
+    /// The path of the component that the build makes.
     pub(super) component: &'static str,
 }
 
@@ -42,7 +42,7 @@ const FROZEN: &str = "0.1.0";
 const BUILT: &str = "{{ name }}.wasm";
 
 impl Language {
-    /// All of them.
+    /// All languages, in the order in which they are listed.
     pub const ALL: [Self; 10] = [
         Self::Rust,
         Self::Python,
@@ -56,7 +56,7 @@ impl Language {
         Self::Wat,
     ];
 
-    /// As it is typed, and as the folder of its templates is called.
+    /// Returns the name that is typed, which is also that of the folder with its templates.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -72,7 +72,7 @@ impl Language {
         }
     }
 
-    /// As people write it.
+    /// Returns the name as people write it.
     pub fn title(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
@@ -88,7 +88,7 @@ impl Language {
         }
     }
 
-    /// Other ways to type it.
+    /// Returns other names that may be typed for it.
     pub fn aliases(self) -> &'static [&'static str] {
         match self {
             Self::Rust => &["rs"],
@@ -119,7 +119,7 @@ impl Language {
         }
     }
 
-    /// Does its compiler leave out what is imported and never called? Where it does not, the world names less.
+    /// Returns whether its compiler leaves out imports that are never called. Where it does not, the world names less.
     pub(super) fn drops_unused_imports(self) -> bool {
         !matches!(self, Self::Python | Self::JavaScript | Self::TypeScript)
     }

@@ -40,10 +40,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds, in the order in which they are listed.
     pub const ALL: [Self; 3] = [Self::Token, Self::Password, Self::Redirect];
 
-    /// As it is typed.
+    /// Returns the name that is typed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -73,7 +73,7 @@ pub struct Steps {
     pub build: String,
     /// The command that tests natively.
     pub test: String,
-    /// What is built.
+    /// The path of the component that the build makes.
     pub component: String,
     /// What `provider check` is given.
     pub check: String,
@@ -104,7 +104,7 @@ impl ProjectName {
         }
     }
 
-    /// The name.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

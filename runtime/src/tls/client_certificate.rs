@@ -13,7 +13,7 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// The first certificate of a chain that was verified. `None`: there is none.
+    /// Reads the first certificate of a verified chain. `None` if there is none.
     pub fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let certificate = chain.first()?;
         let Fields { subject, .. } = Fields::of(certificate)?;

@@ -34,7 +34,7 @@ pub enum IdentityError {
     /// A file of certificates cannot be read, or is not what it must be.
     #[error("the file {} {cause}", .path.display())]
     Certificates {
-        /// The file.
+        /// The PEM file that was named.
         path: PathBuf,
         /// What is wrong with it.
         cause: AuthorityError,
@@ -42,7 +42,7 @@ pub enum IdentityError {
     /// The first certificate of the file cannot be a server's.
     #[error("the first certificate in {} cannot be used: {cause}", .path.display())]
     Unusable {
-        /// The file.
+        /// The PEM file that was named.
         path: PathBuf,
         /// What is wrong with it.
         cause: String,
@@ -50,7 +50,7 @@ pub enum IdentityError {
     /// The key cannot be read, or is of no kind that can be used.
     #[error("the key file {} {what}", .path.display())]
     Key {
-        /// The file.
+        /// The PEM file that was named.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
@@ -158,7 +158,7 @@ impl Identity {
         Some(format!("the certificate in {} expires in {left}, at {until}", self.file.display()))
     }
 
-    /// The end of the certificate's time.
+    /// Returns the end of the certificate's time.
     pub fn expires_at(&self) -> Timestamp {
         self.validity.until
     }

@@ -30,9 +30,9 @@ pub struct TlsSettings {
 /// The oldest version of TLS that is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MinVersion {
-    /// TLS 1.2.
+    /// TLS 1.2 or later.
     #[default]
     Tls12,
-    /// TLS 1.3.
+    /// TLS 1.3 alone.
     Tls13,
 }

@@ -39,28 +39,28 @@ const DRAIN: &str = "/drain";
 const TOKEN: &str = "a-token-that-nobody-issued";
 const BYSTANDERS_TOKEN: &str = "the bystander's own key";
 
-/// Did the wall hold?
+/// Whether the wall held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing got through.
+    /// The attack got nothing through.
     Held,
     /// It held, but not as it is meant to: later than the deadline allows, or by another limit.
     Strained,
-    /// Something got through.
+    /// The attack got something through.
     Broken,
 }
 
 /// What became of one attack.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// The guest.
+    /// The name of the guest.
     pub attack: &'static str,
-    /// What it tries.
+    /// What it tries, in a sentence.
     pub tries: &'static str,
-    /// Did the wall hold?
+    /// Whether the wall held.
     pub verdict: Verdict,
-    /// What caught it.
+    /// What stopped it, if anything did.
     pub caught_by: Option<Catch>,
     /// In words, with the limit.
     pub reason: String,
@@ -72,11 +72,11 @@ pub struct Row {
     pub calls: usize,
     /// What the bystander felt meanwhile.
     pub bystander: Latency,
-    /// Was that too much?
+    /// Whether the bystander was slowed down too much.
     pub slowed: bool,
 }
 
-/// All of it.
+/// The report on all attacks.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// What each call was allowed: memory in bytes, deadline in milliseconds.
@@ -87,7 +87,7 @@ pub struct Report {
     pub quiet: Latency,
     /// Before the attacks, and after each round of them.
     pub footprint: Vec<Footprint>,
-    /// One a guest and round.
+    /// One row per guest and round.
     pub rows: Vec<Row>,
 }
 
@@ -106,7 +106,7 @@ pub struct Arena {
 /// The arena could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ArenaError {
-    /// No sandbox.
+    /// The sandbox cannot be made.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// The bystander did not load.
@@ -152,14 +152,14 @@ impl Arena {
         })
     }
 
-    /// What the bystander feels when nothing else happens.
+    /// Measures the bystander's calls while nothing else runs.
     pub async fn quiet(&self) -> Latency {
         let watch = Watch::start(self.bystander.clone(), BYSTANDERS_TOKEN);
         tokio::time::sleep(QUIET_TIME).await;
         watch.end().await
     }
 
-    /// Runs one attack with so many calls at the least.
+    /// Runs one attack with at least `calls` calls.
     pub async fn run(&self, attack: &Attack, calls: usize) -> Row {
         let watch = Watch::start(self.bystander.clone(), BYSTANDERS_TOKEN);
         let reached = self.canary.reached();

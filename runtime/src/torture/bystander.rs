@@ -1,4 +1,4 @@
-//! A provider that does nothing wrong, called without pause: what does it feel while another misbehaves?
+//! A provider that does nothing wrong and is called all the time, to measure how others slow it down.
 
 use crate::auth::{BearerToken, TokenProvider, TokenVerdict};
 use serde::Serialize;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long calls took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Latency {
-    /// How many calls.
+    /// The number of calls.
     pub calls: usize,
     /// Calls that did not get the right answer.
     pub failed: usize,
@@ -24,7 +24,7 @@ pub struct Latency {
     pub p99_ms: f64,
 }
 
-/// Calls going on.
+/// Calls that are made until the watch ends.
 pub(super) struct Watch {
     stop: Arc<AtomicBool>,
     calling: JoinHandle<(Vec<Duration>, usize)>,

@@ -6,7 +6,7 @@
 pub enum Catch {
     /// It was not loaded.
     Refused,
-    /// The wall clock.
+    /// Its deadline, in wall clock time.
     DeadlineExceeded,
     /// The memory limit, or a table's.
     OutOfMemory,
@@ -14,11 +14,11 @@ pub enum Catch {
     Trapped,
     /// What it answered was refused.
     Malformed,
-    /// It vouched for someone whose claims cannot be used: the caller was refused.
+    /// Its claims cannot be used: the caller was refused.
     Unusable,
     /// It found nothing to get hold of: the host said no, and it did not know the token.
     Denied,
-    /// It vouched for someone, and what it claimed was cut to what it was granted.
+    /// Its claims were cut to what it was granted.
     Cut,
     /// It said that its store is out of reach, as it may.
     Unavailable,
@@ -26,14 +26,14 @@ pub enum Catch {
     Saturated,
 }
 
-/// One hostile guest.
+/// One hostile guest, and what is meant to stop it.
 #[derive(Clone, Copy, Debug)]
 pub struct Attack {
-    /// The guest's name.
+    /// The name of the guest.
     pub name: &'static str,
     /// What it tries, in a sentence.
     pub tries: &'static str,
-    /// Its component.
+    /// The bytes of its component.
     pub component: &'static [u8],
     /// What may catch it: more than one where a clock can be quicker than a cap.
     pub meets: &'static [Catch],
@@ -75,7 +75,7 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("division_by_zero", &[Trapped]),
     ("jumps_anywhere", &[Trapped]),
     ("supports_token_traps", &[Refused]),
-    // Its answer about tokens is asked for once: whatever it was, no later call changes it.
+    // Its answer about tokens is asked for once: no later call changes it.
     ("supports_token_flips", &[Refused, Trapped]),
     // Memory.
     ("grows_at_once", &[OutOfMemory, Saturated]),

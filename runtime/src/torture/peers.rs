@@ -27,7 +27,7 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    /// One that sends whoever asks for `/redirect` on to `elsewhere`.
+    /// Starts a server that redirects requests for `/redirect` to `elsewhere`.
     pub(super) async fn start(elsewhere: &str) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -42,7 +42,7 @@ impl Peer {
         Ok(Self { address, reached, accepting })
     }
 
-    /// Its origin.
+    /// Returns its origin, by address.
     pub(super) fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -52,7 +52,7 @@ impl Peer {
         format!("http://{name}:{}", self.address.port())
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub(super) fn reached(&self) -> usize {
         self.reached.load(Ordering::Relaxed)
     }

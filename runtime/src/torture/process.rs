@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A moment's holdings.
+/// What this process holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Footprint {
     /// Resident memory in bytes.
     pub memory_bytes: u64,
-    /// Open file descriptors.
+    /// The number of open file descriptors.
     pub open_files: usize,
 }
 
 impl Footprint {
-    /// Now, as `/proc` tells it; zeros where there is none.
+    /// Reads the present values from `/proc`; zeros where there is none.
     pub fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -26,7 +26,7 @@ impl Footprint {
         Self { memory_bytes: kib.unwrap_or_default() * 1024, open_files }
     }
 
-    /// When no more files are open than at `level`; but not for ever: connections take a moment to close.
+    /// Waits a bounded time until no more files are open than at `level`: connections take a moment to close.
     pub async fn settled(level: Self) -> Self {
         let end = Instant::now() + PATIENCE;
         loop {

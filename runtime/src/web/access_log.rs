@@ -40,14 +40,14 @@ const MAX_PATH_CHARS: usize = 512;
 /// Where the access log is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLogTarget {
-    /// The process's stdout.
+    /// The stdout of the process.
     Stdout,
     /// A file of mode 0600, with five full ones of 10 MiB beside it.
     File(PathBuf),
 }
 
 impl AccessLogTarget {
-    /// The target that this argument names: `-` is stdout.
+    /// Returns the target that this argument names: `-` is stdout.
     pub fn named(path: &Path) -> Self {
         if path == Path::new("-") { Self::Stdout } else { Self::File(path.to_owned()) }
     }
@@ -239,7 +239,7 @@ impl Entry {
     }
 }
 
-/// To the microsecond.
+/// Returns milliseconds with three decimal places.
 fn milliseconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -46,14 +46,14 @@ impl Client {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) client: Client,
-    /// Is the other end of the connection a trusted proxy?
+    /// Whether the other end of the connection is a trusted proxy.
     pub(super) is_proxied: bool,
     /// What the trusted proxies say; empty without one.
     pub(super) said: Said,
 }
 
 impl TrustedProxies {
-    /// These, and no other.
+    /// Trusts proxies in these networks and no other.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks.into_iter().map(canonical).collect())
     }

@@ -17,7 +17,7 @@ pub(super) struct Context {
     pub(super) client: Option<IpAddr>,
     /// How the dashboard was reached.
     pub(super) site: Site,
-    /// Is the other end of the connection a trusted proxy?
+    /// Whether the other end of the connection is a trusted proxy.
     pub(super) is_proxied: bool,
     /// Why the caller is not on this machine, on a dashboard that is for this machine alone.
     pub(super) outside: Option<Outside>,

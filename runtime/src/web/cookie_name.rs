@@ -19,7 +19,7 @@ const MAX_PARENTS: usize = 6;
 pub(super) enum Kind {
     /// The access token of a session.
     Access,
-    /// Its refresh token.
+    /// The refresh token of a session.
     Refresh,
     /// A sign-in under way. Its name also carries a hash of the state.
     SignIn,
@@ -46,7 +46,7 @@ impl Kind {
 
 /// The names of one dashboard's cookies, without their form.
 ///
-/// A browser keeps one jar per host name, whatever the port (RFC 6265, section 8.5), so the cookies of two dashboards on one
+/// A browser keeps one jar per host name for all ports (RFC 6265, section 8.5), so the cookies of two dashboards on one
 /// host meet there. Each cookie therefore has two names. The dashboard writes the plain one, and the one with its port where
 /// another dashboard has taken the plain one. It reads both.
 #[derive(Clone, Debug)]

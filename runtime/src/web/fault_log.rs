@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What was told of which provider, and when.
+/// Which faults of which provider were logged, and when.
 #[derive(Clone, Default)]
 pub struct FaultLog(Arc<Mutex<Tallies>>);
 
@@ -43,7 +43,7 @@ impl FaultLog {
         audit.write(record);
     }
 
-    /// How many faults went untold since the last telling, if it is time to tell again.
+    /// Returns how many faults were left out since the last log line, if the next line is due.
     fn due(&self, provider: &ProviderName, kind: &'static str, now: Instant) -> Option<u64> {
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match tallies.get_mut(&(provider.clone(), kind)) {

@@ -1,6 +1,6 @@
 //! What proxies write of a request's way: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded` (RFC 7239).
 //!
-//! **Invariant:** reading believes no one. [`TrustedProxies`](super::TrustedProxies) decides how much of it counts.
+//! **Invariant:** reading trusts no peer. [`TrustedProxies`](super::TrustedProxies) decides how much of it counts.
 
 use super::authority::Authority;
 use axum::http::HeaderMap;

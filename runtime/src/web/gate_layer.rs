@@ -356,7 +356,7 @@ fn tell_session(dashboard: &Dashboard, gate: &Gate, event: &SessionEvent, contex
     dashboard.audit.write(record.with("ip", context.ip()));
 }
 
-/// Machines' calls are told one by one; people's were told when they signed in.
+/// Audits each call of a service. Calls of people are not audited, since their sign-in was.
 fn tell_success(dashboard: &Dashboard, permit: &Permit, path: &str, context: &Context) {
     let Caller::Service(principal) = permit.caller() else { return };
     dashboard.metrics.token_auth("accepted");

@@ -1,5 +1,5 @@
-//! Before any question of who calls: does the request speak to this dashboard, plainly, and not from a page
-//! of another site?
+//! Checks, before the caller is known, that a request names this dashboard, has a plain path and does not come from a page of
+//! another site.
 
 use super::authority::{Authority, Host, Origin};
 use super::excerpt::excerpt;
@@ -20,14 +20,14 @@ pub struct HostPolicy {
     any: bool,
     /// The bind host, and on loopback its other names.
     own: BTreeSet<Host>,
-    /// Is the bind host a loopback name?
+    /// Whether the bind host is a loopback name.
     is_local: bool,
     allowed: BTreeSet<Host>,
     public: Option<Origin>,
 }
 
 impl HostPolicy {
-    /// `names` besides the bind host; a bind to every address answers to every name.
+    /// Accepts `names` beside the bind host. A bind to every address answers to every name.
     pub fn new(
         bind_host: &str,
         names: impl IntoIterator<Item = String>,
@@ -187,7 +187,7 @@ fn is_plain_path(path: &str) -> bool {
     !encoded && !dots
 }
 
-/// Programs send neither header; browsers send at least one with whatever changes state. Both must be good: the origin
+/// Programs send neither header; browsers send at least one with every request that changes state. Both must be good: the origin
 /// of a page on another port is same-site, and a proxy may rewrite `Origin`.
 fn comes_from_elsewhere(hosts: &HostPolicy, headers: &HeaderMap, reached: &Reached) -> bool {
     let sites = headers.get_all("sec-fetch-site");
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn origin_is_scheme_host_and_port() {
         for (bind, host, origin, is_own) in [
-            // The public URL, by whatever `Host` a proxy sends.
+            // The public URL, with any `Host` that a proxy sends.
             ("127.0.0.1", "agent.example.com", PUBLIC, true),
             ("127.0.0.1", "agent.example.com:443", PUBLIC, true),
             ("127.0.0.1", "127.0.0.1:9119", PUBLIC, true),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 const SCRIPT: &str = include_str!("live_page.js");
 
-/// The page's script, and what it needs to know. The process token is in it only where nobody signs in.
+/// The page's script, and what it needs to know. The process token is in it only where people do not sign in.
 /// `mount` stands before the dashboard's own paths.
 pub(super) fn script(site: &Site, mount: &str, page: &PageSettings) -> String {
     let token = (!page.auth_required).then(|| page.process_token.expose());

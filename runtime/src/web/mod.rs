@@ -78,9 +78,9 @@ pub struct Dashboard {
     pub hosts: HostPolicy,
     /// How requests reach the dashboard, and whose forwarding headers are believed.
     pub sites: Sites,
-    /// Seals cookies.
+    /// Seals and opens cookies.
     pub sealer: CookieSealer,
-    /// What sign-ins share.
+    /// The state that all sign-ins share.
     pub sign_ins: SignIns,
     /// Writes down that a session is over. Waits for the disk, and returns whether it is there.
     pub ended: Arc<dyn Fn(SessionId) -> BoxFuture<'static, bool> + Send + Sync>,
@@ -90,11 +90,11 @@ pub struct Dashboard {
     pub feed: Feed,
     /// Web sockets that may be open at once.
     pub sockets: Arc<Semaphore>,
-    /// Where events go.
+    /// The audit log, which takes all events.
     pub audit: AuditLog,
     /// Where answered requests are logged. `None`: nowhere.
     pub access_log: Option<AccessLog>,
-    /// What is counted.
+    /// The metrics of the process.
     pub metrics: Arc<Metrics>,
     /// Begins and cancels drains.
     pub drain: DrainControl,
@@ -104,7 +104,7 @@ pub struct Dashboard {
     pub page: PageSettings,
     /// What every answer says to browsers.
     pub headers: SecurityHeaders,
-    /// What is told of providers' faults.
+    /// Bounds how often a provider's faults are logged.
     pub faults: FaultLog,
 }
 
@@ -112,7 +112,7 @@ pub struct Dashboard {
 pub const MAX_SOCKETS: usize = 256;
 
 impl Dashboard {
-    /// Counts a provider's fault, and tells of it.
+    /// Counts a provider's fault, and logs it.
     fn tell_fault(&self, by: &Registered, fault: &CallFault) {
         self.metrics.fault(&by.name, &fault.fault);
         self.faults.tell(&by.name, by.component.as_deref(), fault, &self.audit);
@@ -124,7 +124,7 @@ impl Dashboard {
 pub struct GatewayView {
     /// The gateway's own word.
     pub status: StatusFile,
-    /// The marker.
+    /// The file with the drain marker.
     pub marker: MarkerFile,
     /// Where a restart is requested.
     pub restart: RestartFile,
@@ -142,9 +142,9 @@ pub struct GatewayView {
 pub struct PageSettings {
     /// This process's token, which the page at `/` carries, and only that.
     pub process_token: crate::auth::BearerToken,
-    /// Must people sign in?
+    /// Whether people must sign in.
     pub auth_required: bool,
-    /// Was the gate taken off by hand?
+    /// Whether the operator removed the gate with `--insecure`.
     pub insecure: bool,
 }
 

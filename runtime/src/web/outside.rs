@@ -1,7 +1,7 @@
 //! Requests that do not come straight from this machine, on a dashboard without sign-in.
 //!
 //! There the page at `/` carries this process's token, which opens the whole API. A proxy, a tunnel or a port forward on
-//! the machine connects from loopback as well, so what it writes into a request is looked for.
+//! the machine connects from loopback as well, so a request is searched for what such programs write into it.
 //!
 //! **Invariant:** a request with any sign of a proxy gets no token, and the token that it presents opens nothing.
 

@@ -18,7 +18,7 @@ const STYLE: &str = include_str!("page.css");
 /// What pages differ in.
 pub(super) struct Page<'a> {
     pub(super) title: &'a str,
-    /// Was the gate taken off by hand?
+    /// Whether the operator removed the gate with `--insecure`.
     pub(super) insecure: bool,
     /// The one small script, if the page has one.
     pub(super) script: Option<String>,
@@ -28,7 +28,7 @@ pub(super) struct Page<'a> {
 
 /// Where a form may lead: browsers hold the redirects after it to the same rule.
 const OWN_FORMS: &str = "'self'";
-/// The same where a form signs out: wherever a browser may be sent.
+/// The same where a form signs out: every address to which a provider may send a browser.
 const SIGN_OUT_FORMS: &str = "'self' https: http://localhost:* http://127.0.0.1:*";
 
 /// A page as a response: only its own style and script, each with the nonce of this one answer.

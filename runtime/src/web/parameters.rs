@@ -27,7 +27,7 @@ impl Parameters {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Is it there more than once?
+    /// Returns whether the parameter is there more than once.
     pub(super) fn is_repeated(&self, name: &str) -> bool {
         self.0.iter().filter(|(known, _)| known == name).count() > 1
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 /// Which security headers every answer carries.
 #[derive(Clone, Copy, Debug)]
 pub struct SecurityHeaders {
-    /// Is the dashboard reached by https, so that browsers may be told to keep to it?
+    /// Whether answers carry `Strict-Transport-Security`.
     pub https: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn needs_role(role: Role) -> Response {
     error(StatusCode::FORBIDDEN, "forbidden", &detail)
 }
 
-/// A provider could not be asked, and nobody else can answer for it.
+/// A provider could not be asked, and no other can answer for it.
 pub(super) fn unreachable(name: &str) -> Response {
     let body = json!({"detail": format!("Auth provider '{name}' unreachable")});
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response()

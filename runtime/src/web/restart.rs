@@ -161,7 +161,7 @@ fn failed(dashboard: &Dashboard, record: Record, error: &RestartError) -> Respon
 /// What the caller asks for.
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
-    /// `None`: as configured.
+    /// How long turns may run on. `None`: as configured.
     grace: Option<Duration>,
     reason: Option<String>,
     ignored: Vec<String>,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Begins and cancels a drain, and shows it.
 pub const DRAIN_PATH: &str = "/api/gateway/drain";
-/// Restarts the gateway.
+/// The route that restarts the gateway.
 pub const RESTART_PATH: &str = "/api/gateway/restart";
 /// Says who the caller is.
 pub const WHOAMI_PATH: &str = "/api/auth/whoami";
@@ -55,9 +55,9 @@ pub const PEOPLE_PATHS: &[&str] = &[
 pub(super) const BACKCHANNEL_PATH: &str = "/auth/backchannel/{provider}";
 /// Shows sessions, and ends many.
 pub(super) const SESSIONS_PATH: &str = "/api/sessions";
-/// Ends one session.
+/// The route that ends one session.
 pub(super) const SESSION_PATH: &str = "/api/sessions/{id}";
-/// Describes every route.
+/// The OpenAPI document of all routes.
 pub(super) const OPENAPI_PATH: &str = "/_portcullis/openapi.json";
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -100,7 +100,7 @@ fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
 /// What lies behind [`VERIFY_PATH`] answers as it does: Envoy's `ext_authz` appends the application's path.
 const BELOW_VERIFY: [&str; 2] = ["/auth/verify/", "/auth/verify/{*path}"];
 
-/// The dashboard: every path lies behind one layer, `door`.
+/// Returns the routes of the dashboard. Every path lies behind one layer, `door`.
 pub fn router(dashboard: Arc<Dashboard>) -> Router {
     let routes =
         handlers().into_iter().fold(Router::new(), |routes, (path, handler)| routes.route(path, handler));

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A cookie outlives its access token, so that a session that is over can be told from none.
+/// A cookie outlives its access token, so that a session that is over can be distinguished from none.
 const GRACE_SECONDS: u64 = 24 * 3600;
 /// How long a refresh token is kept: its provider says when it is over.
 const REFRESH_SECONDS: u64 = 30 * 24 * 3600;
@@ -33,7 +33,7 @@ const MIN_SEALED_CHARS: usize = 40;
 /// Seals and opens the values of cookies. Clones share their keys.
 ///
 /// A sealed value ends with a mark of the key that sealed it. By it, a value of another dashboard on the same host, or of a
-/// replica with another key, can be told from one that was changed: the first is left alone, the second is deleted.
+/// replica with another key, is distinguished from one that was changed: the first is left alone, the second is deleted.
 #[derive(Clone)]
 pub struct CookieSealer {
     keys: Arc<ArcSwap<Vec<SealingKey>>>,
@@ -68,13 +68,13 @@ impl SealingKey {
 }
 
 impl CookieSealer {
-    /// The first of these secrets seals; all of them open, so that a new one can take over from an old one.
+    /// Seals with the first of these secrets and opens with all of them, so that a new one can replace an old one.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let keys = Arc::new(ArcSwap::from_pointee(SealingKey::of_all(secrets)));
         Self { keys, names: CookieNames::default() }
     }
 
-    /// From now on these secrets, in this sealer and its clones.
+    /// Replaces the secrets of this sealer and its clones.
     pub fn replace_keys<'a>(&self, secrets: impl IntoIterator<Item = &'a [u8]>) {
         self.keys.store(Arc::new(SealingKey::of_all(secrets)));
     }
@@ -90,7 +90,7 @@ impl CookieSealer {
         self.names.own(name)
     }
 
-    /// A value, sealed under the name of its cookie.
+    /// Seals a value under the name of its cookie.
     pub fn seal(&self, name: &str, value: &impl Serialize) -> String {
         let text = serde_json::to_string(value).unwrap_or_default();
         let keys = self.keys.load();
@@ -101,7 +101,7 @@ impl CookieSealer {
         format!("{sealed}.{mark}")
     }
 
-    /// What was sealed under this name, if it was: by any of the secrets, and not changed since.
+    /// Opens what was sealed under this name by any of the secrets. `None` if it was not, or was changed since.
     pub fn open<T: DeserializeOwned>(&self, name: &str, sealed: &str) -> Option<T> {
         let (sealed, _) = without_mark(sealed);
         let jar = CookieJar::new();
@@ -240,7 +240,7 @@ impl CookieSealer {
         format!("{}{}", form_of(site), self.names.plain(Kind::SignIn))
     }
 
-    /// A cookie with a sealed value, under its whole name, for so many seconds.
+    /// Makes a cookie with a sealed value, under its whole name, with a life in seconds.
     pub(super) fn sealed(
         &self,
         name: String,

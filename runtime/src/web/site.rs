@@ -16,7 +16,7 @@ pub struct PublicSite {
     pub origin: Arc<str>,
     /// The path, without a slash at the end; empty for none.
     pub prefix: String,
-    /// Is the scheme `https`?
+    /// Whether the scheme is `https`.
     pub https: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct PublicSite {
 pub struct Sites {
     /// What the operator says: it counts before everything else.
     pub public: Option<PublicSite>,
-    /// Whose `X-Forwarded-*` and `Forwarded` are believed.
+    /// The peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub proxies: Arc<TrustedProxies>,
 }
 
@@ -50,10 +50,10 @@ enum Origin {
 pub(super) struct Reached {
     /// `Host`, or what a trusted proxy says that it was.
     pub(super) authority: Option<Authority>,
-    /// Is the browser on https? What a trusted proxy says counts before the connection that arrived here. `None`: plain HTTP
-    /// arrived here, and what stands in front is not known.
+    /// Whether the browser is on https. What a trusted proxy says counts before the connection that arrived here. `None`: plain
+    /// HTTP arrived here, and what stands in front is not known.
     pub(super) https: Option<bool>,
-    /// Is the other end of the connection a trusted proxy?
+    /// Whether the other end of the connection is a trusted proxy.
     pub(super) is_proxied: bool,
 }
 
@@ -141,7 +141,7 @@ fn plain_prefix(text: &str) -> Option<String> {
 }
 
 impl Site {
-    /// A path of ours, as the browser sees it.
+    /// Returns a path of the dashboard as the browser sees it.
     pub(super) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
@@ -173,7 +173,7 @@ impl Site {
         }
     }
 
-    /// The whole address of a path of ours.
+    /// Returns the absolute URL of a path of the dashboard.
     pub(super) fn url(&self, path: &str) -> String {
         let prefix = &self.prefix;
         match &self.origin {

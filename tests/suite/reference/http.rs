@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-/// Answers nothing but a refusal without a ticket, whatever the method.
+/// Without a ticket it refuses every method.
 const SOCKET: &str = "/api/ws";
 
 fn map(value: &Value) -> &Map<String, Value> {

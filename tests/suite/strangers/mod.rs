@@ -22,7 +22,7 @@ const DISCOVERY_DOCUMENTS: usize = 1_000;
 const KEY_SETS: usize = 1_000;
 const FORWARDED: usize = 4_000;
 
-/// The session of another person is looked at after so many inputs.
+/// After this many inputs the session of another person is checked.
 const LOOK_EVERY: usize = 100;
 
 /// Has every visitor try its share of the inputs. Returns what each of them counts.

@@ -73,7 +73,7 @@ pub(super) struct Begun {
 }
 
 impl Scene {
-    /// With so many providers, each with an issuer of its own.
+    /// Starts a dashboard with this many providers, each with an issuer of its own.
     pub(super) fn start(providers: usize) -> Self {
         let stage = Stage::default();
         let (listener, origin) = bind();

@@ -18,8 +18,8 @@ pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
 }
 
-/// A home with so many of one provider, of which the last knows the token, each with this among its settings in the
-/// configuration.
+/// A home with `providers` entries of one provider, of which the last knows the token. `more` is among the settings of
+/// each.
 pub(super) fn home(component: &Path, providers: usize, more: &str) -> anyhow::Result<TempDir> {
     let home = empty_home()?;
     fs::copy(component, home.path().join("provider.wasm"))
@@ -40,7 +40,7 @@ pub(super) fn home_of_different(component: &Path, providers: usize) -> anyhow::R
     Ok(home)
 }
 
-/// A section of four bytes of name and nothing else, which means nothing to anybody.
+/// A custom section with a name of four bytes and no content.
 fn custom_section(number: usize) -> Vec<u8> {
     let name = format!("{number:04}");
     [&[0, 5, 4], name.as_bytes()].concat()

@@ -76,7 +76,7 @@ pub(super) fn start() -> anyhow::Result<Vec<Contender>> {
     Ok(contenders)
 }
 
-/// What one call of an extism plugin takes, which has no HTTP, in its own words; or why it cannot be told.
+/// Returns what one call of an extism plugin takes, in the words of its program, or why that is unknown. extism has no HTTP.
 pub(super) fn extism() -> String {
     super::progress("installing and calling extism");
     match script("run-extism").stderr(Stdio::inherit()).output() {
@@ -90,7 +90,7 @@ fn check(server: &Arc<Server>) -> Contender {
     Contender::new("", server, "/check", &[bearer(TOKEN)])
 }
 
-/// Routers for models let a plugin refuse a request at once; one that it accepts goes on to a backend, which would be
+/// Routers for models let a plugin refuse a request at once. An accepted one is passed to a backend, which would be
 /// measured as well.
 fn refusal(server: &Arc<Server>, connections: u32, backend: &Arc<Server>) -> Contender {
     let question = Question {

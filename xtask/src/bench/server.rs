@@ -31,12 +31,12 @@ impl Server {
         let mut server = Self { process, port: 0, _home: home };
         let mut out = BufReader::new(server.process.stdout.take().context("stdout is piped")?);
         server.port = port_of(&mut out).with_context(|| format!("{shown} says no port"))?;
-        // Whoever prints on must not meet a full pipe.
+        // A server that prints more must not meet a full pipe.
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
         Ok(server)
     }
 
-    /// One that was told its port, and is up when it accepts.
+    /// Starts a server on a given port. It is up when it accepts connections.
     pub(super) fn start_on(command: &mut Command, port: u16, home: Option<TempDir>) -> anyhow::Result<Self> {
         let shown = format!("{command:?}");
         let process =

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Connections at once, each with one request in flight.
 pub(super) const CONNECTIONS: u32 = 64;
 
-/// Somebody who is asked.
+/// One of the servers that are compared.
 pub(super) struct Contender {
     pub(super) name: String,
     pub(super) server: Arc<Server>,

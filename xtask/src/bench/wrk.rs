@@ -1,4 +1,4 @@
-//! One load: `wrk` against one address for some seconds, and the CPU time of whoever serves it meanwhile.
+//! One load: `wrk` against one address for some seconds, and the CPU time of the server meanwhile.
 
 use super::server::Server;
 use anyhow::{Context, ensure};
@@ -24,9 +24,9 @@ pub(super) struct Question {
 /// What every answer must be: a fast mistake is no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// 2xx.
+    /// An answer with a status of 2xx.
     Good,
-    /// 4xx or 5xx.
+    /// An answer with a status of 4xx or 5xx.
     Refused,
 }
 
@@ -36,7 +36,7 @@ impl Question {
     }
 }
 
-/// How hard.
+/// How heavy a load is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) connections: u32,

@@ -19,7 +19,7 @@ enum Found {
     Phrases(&'static [&'static str]),
     /// A doc comment that asks.
     Question,
-    /// A doc comment of at most so many words.
+    /// A doc comment of at most this many words.
     Short(usize),
 }
 

@@ -2,7 +2,7 @@
 
 use portcullis_guest::{Host, HttpRequest, Provider, TokenPrincipal, Unavailable, same_secret};
 
-/// The example provider.
+/// The provider.
 pub struct Example;
 
 /// A line of the table: `TOKEN PRINCIPAL [SCOPE ...]`.

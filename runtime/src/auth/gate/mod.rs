@@ -42,7 +42,7 @@ pub struct RequestFacts<'a> {
 }
 
 impl<'a> RequestFacts<'a> {
-    /// A request with a bearer token and nothing of a browser.
+    /// Makes the facts of a request with a bearer token and without anything of a browser.
     pub fn of_a_machine(path: &'a str, authorization: Vec<&'a [u8]>, at: Instant, by: Instant) -> Self {
         let (session_token, session) = (Vec::new(), PresentedSession::default());
         Self { path, target: path, authorization, session_token, session, ticket: None, now: 0, at, by }
@@ -79,12 +79,12 @@ pub struct People {
 }
 
 impl People {
-    /// A caller who has not signed in.
+    /// Starts without sessions.
     pub fn new(gate: PeopleGate) -> Self {
         Self::with_sessions(gate, Sessions::default(), KnownSessions::default())
     }
 
-    /// With the sessions of earlier runs: those that are over, and those that were seen.
+    /// Starts with the sessions of earlier runs: those that are over, and those that were seen.
     pub fn with_sessions(gate: PeopleGate, sessions: Sessions, known: KnownSessions) -> Self {
         Self { gate, sessions, known, refresher: Refresher::default(), tickets: Tickets::default() }
     }
@@ -144,7 +144,7 @@ pub struct Gate {
     access: Access,
 }
 
-/// Decides for an application behind a reverse proxy, by the bearer token or the session that the request has.
+/// The path at which a reverse proxy asks who calls, by the bearer token or the session of a request.
 pub const VERIFY_PATH: &str = "/auth/verify";
 /// Renews the session of a browser that was refused at [`VERIFY_PATH`], and sends it back.
 pub const RESUME_PATH: &str = "/auth/resume";
@@ -172,7 +172,7 @@ const PUBLIC: &[&str] = &[
 ];
 
 impl Gate {
-    /// A gate over these routes and providers.
+    /// Makes a gate over these routes and providers.
     pub fn new(routes: TokenRoutes, registry: Registry, people: Arc<People>) -> Self {
         Self { routes, registry, people, access: Access::default() }
     }
@@ -183,17 +183,17 @@ impl Gate {
         Self { access, ..self }
     }
 
-    /// Which role a person has.
+    /// Returns the rules that give people roles.
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// The providers that are asked.
+    /// Returns the providers that are asked.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// What is known of people.
+    /// Returns what is known of people.
     pub fn people(&self) -> &Arc<People> {
         &self.people
     }

@@ -2,7 +2,7 @@ use super::super::{Principal, ProviderName, Role, Session};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Who was let in.
+/// The caller who was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A machine, verified by a provider.
@@ -34,12 +34,12 @@ impl Permit {
         Self { caller: Caller::ProcessTokenHolder, role: Some(Role::Operator) }
     }
 
-    /// Who was let in.
+    /// Returns the caller who was let in.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// The caller's role. `None` for a service, which has scopes instead.
+    /// Returns the caller's role. `None` for a service, which has scopes instead.
     pub fn role(&self) -> Option<Role> {
         self.role
     }
@@ -50,7 +50,7 @@ impl Permit {
         (self.role != Some(Role::Viewer)).then(|| OperatorPermit(self.clone()))
     }
 
-    /// The provider that vouched for the caller.
+    /// Returns the provider that vouched for the caller.
     pub fn provider(&self) -> Option<&ProviderName> {
         match &self.caller {
             Caller::Service(principal) => Some(principal.provider()),
@@ -59,7 +59,7 @@ impl Permit {
         }
     }
 
-    /// The caller's groups, as the identity provider names them.
+    /// Returns the caller's groups, as the identity provider names them.
     pub fn groups(&self) -> &[String] {
         match &self.caller {
             Caller::Service(principal) => principal.groups(),
@@ -68,7 +68,7 @@ impl Permit {
         }
     }
 
-    /// The name to write into markers, logs and audit lines.
+    /// Returns the name to write into markers, logs and audit lines.
     pub fn name(&self) -> &str {
         match &self.caller {
             Caller::Service(principal) => principal.name(),

@@ -128,7 +128,7 @@ enum Asked<'a> {
     Unanswered(&'a Registered, CallFault),
 }
 
-/// What becomes of a request with an access token.
+/// The outcome of checking an access token.
 enum Verdict {
     Decided(Box<Judgement>),
     Over,

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::cli) enum Severity {
-    /// The check passed.
+    /// The check found nothing wrong.
     Ok,
     /// The check cannot be made from here.
     Unknown,
@@ -33,12 +33,12 @@ pub(in crate::cli) struct Finding {
     /// The name of the check, which stays the same from version to version.
     check: &'static str,
     pub(in crate::cli) severity: Severity,
-    /// What was found.
+    /// What was found, in one sentence.
     what: String,
     /// Why it is so, or what follows from it.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// What mends it.
+    /// What the operator can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<String>,
 }
@@ -64,12 +64,12 @@ impl Finding {
         Self { check, severity, what, why: None, fix: None }
     }
 
-    /// The same finding with its reason, or what follows from it.
+    /// Adds the reason, or what follows from the finding.
     pub(in crate::cli) fn because(self, why: impl fmt::Display) -> Self {
         Self { why: Some(why.to_string()), ..self }
     }
 
-    /// The same finding with what mends it.
+    /// Adds what the operator can do about it.
     pub(in crate::cli) fn mended_by(self, fix: impl Into<String>) -> Self {
         Self { fix: Some(fix.into()), ..self }
     }

@@ -1,4 +1,4 @@
-//! `portcullis doctor`: what is wrong with the configuration, the home and the machine, and what mends it. One file per
+//! `portcullis doctor`: what is wrong with the configuration, the home and the machine, and how to repair it. One file per
 //! group of checks; each check gives one finding.
 //!
 //! **Invariant:** without `--fix` nothing is changed. What a check writes in order to try the home is removed again.

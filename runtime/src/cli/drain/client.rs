@@ -24,7 +24,7 @@ const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 /// Longest text of a dashboard that is repeated to a person, in characters.
 const MAX_ECHO: usize = 300;
 
-/// Asks one dashboard.
+/// The HTTP client of one dashboard.
 pub(super) struct Client {
     agent: Agent,
     url: String,

@@ -47,7 +47,7 @@ pub(super) enum Outlook {
     Ended,
     /// No drain was on for the whole notice time.
     NoDrain,
-    /// Look again.
+    /// The state may still change: ask again.
     Wait,
 }
 

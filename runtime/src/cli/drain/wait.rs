@@ -9,7 +9,7 @@ use super::status::{History, Outlook, Status, in_flight};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// Time between two requests for the state.
 const POLL: Duration = Duration::from_millis(250);
 /// Between two questions for the age of the oldest turn, while the number of turns stays the same.
 const AGE_POLL: Duration = Duration::from_secs(2);

@@ -26,7 +26,7 @@ pub(super) enum Form {
     Boolean,
     /// One of these words, or a reference to one.
     OneOf(&'static [&'static str]),
-    /// `{file: PATH}`.
+    /// A reference to a file: `{file: PATH}`.
     File,
     List(&'static Form),
     Map(&'static [Key]),
@@ -38,11 +38,11 @@ pub(super) enum Form {
     Either(&'static [Form]),
     /// The settings of a provider, which its component decides.
     Settings,
-    /// Any value.
+    /// Any value, which is not checked.
     Any,
 }
 
-/// A default.
+/// The default of a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scalar {
     Text(&'static str),

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 const REFERENCE: &str = "#/$defs/reference";
 const SECRET: &str = "#/$defs/secret";
 
-/// The JSON Schema (draft 2020-12) of the configuration file. Numbers with a unit name it in `x-unit`.
+/// Returns the JSON Schema (draft 2020-12) of the configuration file. Numbers with a unit name it in `x-unit`.
 pub fn json_schema() -> Value {
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

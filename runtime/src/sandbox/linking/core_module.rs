@@ -5,7 +5,7 @@ use super::kinds::PerKind;
 use std::collections::{HashMap, HashSet};
 use wasmparser::{DataKind, ElementKind, ExternalKind, Import, Parser, Payload, TypeRef};
 
-/// A core module.
+/// A core module, as far as linking needs it.
 #[derive(Default)]
 pub(super) struct Module<'a> {
     pub(super) bytes: &'a [u8],
@@ -13,7 +13,7 @@ pub(super) struct Module<'a> {
     pub(super) exports: HashMap<&'a str, (ExternalKind, u32)>,
     pub(super) counts: Counts,
     pub(super) has_start: bool,
-    /// What its segments write when it comes to life.
+    /// What its segments write when it is instantiated.
     pub(super) written: HashSet<Place>,
     pub(super) imported_tables: Vec<Import<'a>>,
     pub(super) imported_memories: Vec<Import<'a>>,

@@ -34,7 +34,7 @@ impl<T> PerKind<T> {
     }
 }
 
-/// Of which kind is what is imported?
+/// Returns the kind of an import.
 pub(super) fn kind_of(import: &Import<'_>) -> ExternalKind {
     match import.ty {
         TypeRef::Func(_) | TypeRef::FuncExact(_) => ExternalKind::Func,

@@ -12,7 +12,7 @@ use wasmparser::{
 
 /// Core instances, before they are linked: beyond this many nothing is. CPython has 14, and one more for each extension.
 const MOST_INSTANCES: usize = 64;
-/// Of import sections, one for each instance: so much may be written again. CPython has 75 KB.
+/// Size of all import sections that linking may copy, one per instance. CPython has 75 KB.
 const MOST_IMPORT_BYTES: usize = 1 << 20;
 
 /// A component, taken apart.
@@ -36,7 +36,7 @@ pub(super) enum Item<'a> {
     Lower { function: CanonicalFunction, index: u32 },
     /// A function of the guest's for the host.
     Lift(CanonicalFunction),
-    /// A core module comes to life: its index among the instances.
+    /// A core module is instantiated: its index among the instances.
     Instantiate(u32),
 }
 
@@ -49,7 +49,7 @@ impl Item<'_> {
     }
 }
 
-/// A core instance.
+/// A core instance, and what it is made of.
 pub(super) enum CoreInstance<'a> {
     /// Of a module, with instances for its imports.
     Of { module: u32, arguments: HashMap<&'a str, u32> },
@@ -224,7 +224,7 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// The memories that an instance uses, wherever they are.
+    /// Returns the memories that an instance uses, its own or another's.
     pub(super) fn memories_of(&self, instance: u32) -> Result<Vec<(u32, Place)>, NotLinked> {
         let module = self.module_of(instance)?;
         let count = module.imported_memories.len() as u32 + module.counts.core.memories;

@@ -29,19 +29,19 @@ use wasmparser::{Validator, WasmFeatures};
 /// Why a component stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotLinked {
-    /// It is none.
+    /// It is not a valid component.
     #[error("it is not valid: {0}")]
     Invalid(#[from] wasmparser::Error),
     /// It has nothing to link.
     #[error("no two of its modules can be linked")]
     OneModule,
-    /// It has something that is not looked for here.
+    /// It has something that the linker does not handle.
     #[error("{0} is not known to the linker")]
     Unknown(&'static str),
     /// An index or a name leads nowhere.
     #[error("it refers to something that is not there")]
     Dangling,
-    /// A bug of ours.
+    /// The linker has a bug.
     #[error("the linker fails on it")]
     Failed,
 }
@@ -57,7 +57,7 @@ impl From<reencode::Error> for NotLinked {
 
 /// The same component with fewer modules.
 pub(super) fn link(component: &[u8]) -> Result<Vec<u8>, NotLinked> {
-    // Whatever is valid in any way: which proposals are switched on is for the compiler to say.
+    // All proposals count as valid here: the compiler decides which are enabled.
     Validator::new_with_features(WasmFeatures::all()).validate_all(component)?;
     let layout = Layout::read(component)?;
     let plan = Plan::of(&layout)?;

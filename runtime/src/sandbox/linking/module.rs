@@ -14,15 +14,15 @@ use wasm_encoder::{
 };
 use wasmparser::{ExternalKind, Global, KnownCustom, Name, NameSectionReader, Operator, Parser, Payload};
 
-/// The name under which the linked module imports whatever it still imports.
+/// The module name of all that the linked module still imports.
 pub(super) const HOST: &str = "host";
 
-/// The one module.
+/// The module that the members were linked into.
 pub(super) struct Linked<'a> {
     pub(super) bytes: Vec<u8>,
-    /// What it imports from [`HOST`], by numbers from nought.
+    /// What it imports from [`HOST`], under the names 0, 1 and so on.
     pub(super) imports: Vec<(ExternalKind, Origin<'a>)>,
-    /// By which name it exports what its members exported.
+    /// The names under which it exports what its members exported.
     pub(super) exports: HashMap<Origin<'a>, String>,
 }
 
@@ -42,7 +42,7 @@ struct Linker<'l, 'a> {
     plan: &'l Plan,
     sections: Sections,
     imports: Vec<(ExternalKind, Origin<'a>)>,
-    /// By their instances.
+    /// The new numbers of each member, by the index of its instance.
     members: HashMap<u32, Renumber>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Linker<'_, 'a> {
         Ok(())
     }
 
-    /// Of what a member exports.
+    /// Returns the index of what a member exports.
     fn index_of(&self, origin: Origin<'a>) -> Result<u32, NotLinked> {
         let Origin::Export { instance, name } = origin else { return Err(NotLinked::Dangling) };
         let exports = &self.layout.module_of(instance)?.exports;
@@ -101,7 +101,7 @@ impl<'a> Linker<'_, 'a> {
         Ok(member.core.of(kind)?.at(index))
     }
 
-    /// What anybody outside wants of the members.
+    /// Exports that non-members use of the members.
     fn export(&mut self) -> Result<HashMap<Origin<'a>, String>, NotLinked> {
         let mut exports = HashMap::new();
         for (kind, origin) in self.wanted()? {

@@ -1,4 +1,4 @@
-//! Who is linked, and what then has to wait until the linked module is there.
+//! Which instances are linked, and what must be instantiated after the linked module.
 
 use super::NotLinked;
 use super::core_module::Place;
@@ -6,27 +6,28 @@ use super::layout::{Item, Layout, Origin, needs};
 use std::collections::HashSet;
 use wasm_encoder::ComponentSectionId;
 
-/// Who is linked.
+/// Which instances are linked, and which come after.
 #[derive(Default)]
 pub(super) struct Plan {
     /// Instances that become one, in their order.
     pub(super) members: Vec<u32>,
-    /// Other instances that come to life after them: they need one of them, directly or not, or would tell the difference.
+    /// Non-members that must be instantiated after the members, because they import from one (transitively) or could observe
+    /// the order.
     later_instances: HashSet<u32>,
-    /// Functions of the host's that use the memory of one, or of such another.
+    /// Host functions that use the memory of a member or of a later instance.
     later_functions: HashSet<u32>,
-    /// What those others write when they come to life: a member that writes it too would do so first.
+    /// What the later instances write at instantiation. An instance that writes it as well cannot become a member.
     taken: HashSet<(u32, Place)>,
-    /// The modules of the members: of a module's instances one is linked.
+    /// The modules of the members: only one instance per module is linked.
     modules: HashSet<*const u8>,
     /// The memory that the members share: a module has no more than one, as long as multi-memory is off.
     memory: Option<(u32, Place)>,
-    /// Something has run that could tell whether those who come next were there: nobody joins any more.
+    /// No more instances become members: something has run that could observe whether later ones exist.
     is_closed: bool,
 }
 
 impl Plan {
-    /// As many as can be.
+    /// Makes a plan with as many members as possible.
     pub(super) fn of(layout: &Layout<'_>) -> Result<Self, NotLinked> {
         let mut plan = Self::default();
         for item in &layout.items {
@@ -38,9 +39,9 @@ impl Plan {
                         }
                     }
                 }
-                // What is lifted keeps its place in the file, and so must whatever it needs.
+                // A lifted function keeps its place in the file, and so does everything that it needs.
                 Item::Lift(_) => plan.is_closed |= !plan.members.is_empty(),
-                // A component in it comes to life, which may call the host.
+                // The section instantiates a component, which may call the host.
                 Item::Section { id, .. } if *id == ComponentSectionId::Instance as u8 => {
                     plan.is_closed |= !plan.members.is_empty();
                 }
@@ -79,7 +80,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Does this wait for the linked module?
+    /// Returns whether this comes after the linked module.
     pub(super) fn waits(&self, item: &Item<'_>) -> bool {
         match item {
             Item::Lower { index, .. } => self.later_functions.contains(index),
@@ -99,7 +100,7 @@ impl Plan {
         }
     }
 
-    /// Is it what a member exports?
+    /// Returns whether a member exports it.
     pub(super) fn is_from_member(&self, origin: Origin<'_>) -> bool {
         matches!(origin, Origin::Export { instance, .. } if self.is_member(instance))
     }

@@ -46,13 +46,13 @@ struct Writer<'l, 'a> {
     out: Component,
     modules: u32,
     instances: u32,
-    /// Of core things.
+    /// The number of core items of each kind so far.
     counts: PerKind<u32>,
     linked_instance: Option<u32>,
     /// The modules and instances that are not linked, by where they were.
     placed_modules: HashMap<u32, u32>,
     placed_instances: HashMap<u32, u32>,
-    /// Core things that somebody needed.
+    /// Core items that were needed, by where they come from.
     placed: HashMap<Origin<'a>, u32>,
 }
 
@@ -106,7 +106,7 @@ impl<'l, 'a> Writer<'l, 'a> {
         Ok(())
     }
 
-    /// The linked module comes to life.
+    /// The linked module is instantiated.
     fn linked(&mut self) -> Result<(), NotLinked> {
         let linked = self.linked;
         let numbered = linked.imports.iter().zip(0_u32..);

@@ -33,7 +33,7 @@ fn modules(component: &[u8]) -> usize {
     Parser::new(0).parse_all(component).filter(|payload| is_module(payload.as_ref().unwrap())).count()
 }
 
-/// Linked and not, it says the same, and so many modules are left.
+/// The component gives `expected` linked and unlinked, and `left` modules remain.
 fn assert_linked(text: &str, left: usize, expected: u32) {
     let component = parse(text);
     assert_eq!(answer(&component), expected, "before");
@@ -134,7 +134,7 @@ fn what_a_toolchain_makes_becomes_one_module_and_what_it_imports() {
     Component::from_binary(&sandbox().engine, &linked).unwrap();
 }
 
-/// Two that can be linked, and the beginning of whatever cannot.
+/// Two modules that can be linked, and the beginning of one that cannot.
 const PAIR: &str = r#"
     (import "name" (func $name (result string)))
     (core module $a
@@ -154,7 +154,7 @@ fn with_pair(rest: &str) -> String {
     format!("(component {PAIR} {rest})")
 }
 
-/// It runs when its module comes to life: what comes after it is not there yet.
+/// It runs when its module is instantiated, before what comes after it.
 #[test]
 fn a_start_function_runs_when_it_did() {
     let text = with_pair(
@@ -262,7 +262,7 @@ fn a_place_is_the_same_whatever_it_is_called() {
     assert_linked(&text, 3, 7);
 }
 
-/// It may call the host when it comes to life, which a module that traps before it forestalls.
+/// It may call the host when it is instantiated, which a module that traps before it prevents.
 #[test]
 fn who_comes_after_a_component_stays_as_it_is() {
     let text = with_pair(
@@ -339,7 +339,7 @@ async fn what_does_not_compile_when_linked_is_compiled_as_it_is() {
 #[test]
 fn what_is_not_known_is_not_linked() {
     let reason = |text: &str| link(&parse(text)).map(|_| ()).unwrap_err().to_string();
-    // An import with so long a name, so many times.
+    // A name of `name` bytes, imported by `instances` instances.
     let many = |name: usize, instances: usize| {
         let name = "x".repeat(name);
         let instances =

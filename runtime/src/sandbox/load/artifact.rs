@@ -70,7 +70,7 @@ impl Artifact {
         &self.bytes
     }
 
-    /// The native code.
+    /// Returns the native code.
     pub(super) fn code(&self) -> &[u8] {
         &self.bytes[self.code.clone()]
     }

@@ -1,6 +1,6 @@
 //! Artifacts on disk, keyed by the digest of the component and by the engine that compiled it.
 //!
-//! **Invariant:** the folder is ours alone (0700), and nothing is loaded that does not have the digest it was stored
+//! **Invariant:** only this user can write the folder (0700), and nothing is loaded that does not have the digest it was stored
 //! with. The folder is bounded: an artifact that is written displaces those that were used longest ago. Files are read,
 //! not mapped: a mapped file that is cut short later ends the process.
 
@@ -21,7 +21,7 @@ pub(super) const MAX_ARTIFACT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Most artifacts in the folder. Each version of a component, and of this program, makes another one.
 const MAX_ARTIFACTS: usize = 256;
-/// All artifacts together.
+/// Size of all artifacts together, in bytes.
 const MAX_FOLDER_BYTES: u64 = 1024 * 1024 * 1024;
 /// A temporary file of this age belongs to a process that was killed while it wrote.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3_600);

@@ -32,7 +32,7 @@ pub struct CompilerProcess {
 }
 
 impl CompilerProcess {
-    /// The binary that is running, even if its file has been replaced since.
+    /// Uses the binary that is running, even if its file has been replaced since.
     pub fn of_this_program() -> Self {
         Self { program: "/proc/self/exe".into(), limits: ChildLimits::default() }
     }
@@ -96,7 +96,7 @@ impl Compilers {
         Ok(code.clone())
     }
 
-    /// The place of this component's code. It lives as long as someone holds it.
+    /// The slot for this component's code. It is dropped with its last holder.
     fn cell(&self, digest: &str) -> Arc<OnceCell<Code>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cell) = under_way.get(digest).and_then(Weak::upgrade) {

@@ -15,7 +15,7 @@ pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read {path}: {cause}")]
     Unreadable {
-        /// The file.
+        /// The file that was named.
         path: PathBuf,
         /// What the system says.
         cause: Arc<io::Error>,
@@ -25,7 +25,7 @@ pub enum LoadError {
         "{path} is over {mib} MiB: is it the .wasm that was built for release? `wasm-tools strip -a` takes debug information out of it"
     )]
     TooLarge {
-        /// The file.
+        /// The file that was named.
         path: PathBuf,
         /// What it may have.
         mib: u64,
@@ -52,9 +52,9 @@ pub enum LoadError {
     /// The bytes are not those that the configuration names.
     #[error("its SHA-256 digest is {found}, but the configuration says {expected}")]
     DigestDiffers {
-        /// The file's.
+        /// The digest of the file.
         found: String,
-        /// The configuration's.
+        /// The digest in the configuration.
         expected: String,
     },
     /// Its bytes cannot be made into native code.
@@ -67,7 +67,7 @@ pub enum LoadError {
         found: u64,
         /// How many it may have.
         limit: u64,
-        /// What is counted.
+        /// The parts that are counted, such as tables.
         unit: &'static str,
         /// The setting that allows more, up to its ceiling.
         setting: &'static str,
@@ -85,15 +85,15 @@ pub enum LoadError {
     /// It is a provider of a version of the contract that this binary does not know.
     #[error("it is built for version {found} of portcullis:auth; this binary accepts {}", accepted.join(", "))]
     UnknownContract {
-        /// The component's.
+        /// The version that the component exports.
         found: String,
-        /// Ours.
+        /// The versions that this binary accepts.
         accepted: &'static [&'static str],
     },
     /// It imports something that is not there for it.
     #[error("it imports {name}, {why}")]
     NotGranted {
-        /// The import.
+        /// The name of the import.
         name: String,
         /// What could be done.
         why: &'static str,
@@ -119,7 +119,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The reason as one word, for metrics.
+    /// Returns the reason as one word, for metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "unreadable",
@@ -162,7 +162,7 @@ pub enum Unloadable {
         found: u64,
         /// How many are accepted.
         limit: u64,
-        /// What is counted.
+        /// The parts that are counted, such as tables.
         unit: String,
     },
     /// It instantiates a component or module whose content is not in the file.
@@ -177,13 +177,13 @@ pub enum Unloadable {
     /// The compiler does not end.
     #[error("it was not compiled within {seconds} s, so the compiler was ended")]
     TooSlow {
-        /// The limit.
+        /// The time that the compiler may take.
         seconds: u64,
     },
     /// The compiler needs too much memory.
     #[error("compiling it takes more than {mib} MiB of memory, so the compiler was ended")]
     TooMuchMemory {
-        /// The limit.
+        /// The memory that the compiler may take.
         mib: u64,
     },
     /// The compiler has failed in another way.

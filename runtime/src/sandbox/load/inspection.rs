@@ -10,9 +10,9 @@ use serde::Serialize;
 pub enum Need {
     /// Nothing: every provider may have it.
     Nothing,
-    /// `grants.http`.
+    /// An origin in `grants.http`.
     HttpGrant,
-    /// `grants.keyvalue`.
+    /// The grant `grants.keyvalue: true`.
     KeyvalueGrant,
     /// Something that no provider may have.
     Never,
@@ -36,7 +36,7 @@ fn need_of(import: &str) -> Need {
 }
 
 impl Need {
-    /// Does the operator give it?
+    /// Returns whether the operator grants it.
     fn is_met(self, powers: &Powers) -> bool {
         match self {
             Self::Nothing => true,
@@ -96,37 +96,37 @@ impl Inspection {
         }
     }
 
-    /// Does it export this interface of the contract?
+    /// Returns whether it exports this interface of the contract.
     fn exports(&self, name: &str) -> bool {
         self.contract.is_some_and(|version| self.exports.contains(&contract::interface(name, version)))
     }
 
-    /// Does it have a way to sign a person in?
+    /// Returns whether it can sign people in.
     pub fn signs_people_in(&self) -> bool {
         self.takes_passwords() || self.redirects()
     }
 
-    /// Does it sign people in by a password?
+    /// Returns whether it signs people in by a password.
     pub fn takes_passwords(&self) -> bool {
         self.exports("password")
     }
 
-    /// Does it send people to an identity provider?
+    /// Returns whether it sends people to an identity provider.
     pub fn redirects(&self) -> bool {
         self.exports("redirect")
     }
 
-    /// Can its sessions be refreshed?
+    /// Returns whether its sessions can be refreshed.
     pub fn refreshes(&self) -> bool {
         self.exports("refresh")
     }
 
-    /// Does it sign people out together with its identity provider?
+    /// Returns whether it signs people out together with its identity provider.
     pub fn signs_out(&self) -> bool {
         self.exports("sign-out")
     }
 
-    /// Is it a provider, of which version of the contract, and is it granted everything that it imports?
+    /// Checks that it is a provider and is granted everything that it imports. Returns the version of its contract.
     pub(in crate::sandbox) fn check(
         &self,
         powers: &Powers,

@@ -29,7 +29,7 @@ const MAX_FUNCTIONS: u64 = 150_000;
 const MAX_SEGMENT_ELEMENTS: u64 = 100_000;
 /// Bytes that an instantiation copies because no image of them can be mapped, for all instances together.
 const MAX_COPIED_BYTES: u64 = 64 * 1024 * 1024;
-/// WebAssembly's page.
+/// Size of a page of WebAssembly memory.
 const PAGE_BYTES: u64 = 64 * 1024;
 
 /// The most that one function may cost, in units of a simple instruction, if it is to begin on a thread that serves
@@ -56,7 +56,7 @@ pub(in crate::sandbox) struct Facts {
     pub(in crate::sandbox) memory_bytes: u64,
     /// Elements of its largest table.
     pub(in crate::sandbox) table_elements: u64,
-    /// May its calls begin on a thread that serves requests?
+    /// Whether its calls may begin on a thread that serves requests.
     pub(in crate::sandbox) is_fit_for_fast_path: bool,
     /// Names of its imports, escaped and cut.
     pub(in crate::sandbox) imports: Vec<String>,

@@ -1,4 +1,4 @@
-//! What a provider sends out: only to origins it was granted, only to addresses they may have, and only so much.
+//! Requests of a provider: only to granted origins, only to addresses that these may have, and within bounds.
 
 mod body;
 mod cause;
@@ -149,7 +149,7 @@ impl Outbound {
         Self { power, sent: 0, record }
     }
 
-    /// Decides whether a request may go out, and as what. A refusal is told in the call's log field.
+    /// Decides whether a request may go out, and in which form. A refusal is written to the call's log field.
     fn admit(&mut self, request: Request<WasiBody>, limits: WaitLimits) -> Result<Admitted, Error> {
         let power = self.power.clone().ok_or(Error::HttpRequestDenied)?;
         let refused = |why: &str, cause: &Cause| {

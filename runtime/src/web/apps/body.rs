@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of a request, of at most so many bytes. What passes is activity.
+/// The body of a request, with a bound on its bytes. Each part that passes counts as activity.
 pub(super) fn to_upstream(body: Body, most: usize, activity: Activity) -> Body {
     Body::new(RequestBody { body: Limited::new(body, most), activity })
 }

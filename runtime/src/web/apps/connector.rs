@@ -84,7 +84,7 @@ async fn in_time<F: Future>(connecting: F) -> io::Result<F::Output> {
 #[error("{0}")]
 pub(super) struct NameNotFound(String);
 
-/// The system's resolver.
+/// Resolves names by the system's resolver.
 #[derive(Clone)]
 pub(super) struct Resolver;
 

@@ -224,7 +224,7 @@ fn head_of(dashboard: &Dashboard, passed: &Passed<'_>, request: &Request, is_soc
     Head { method: request.method().clone(), target, headers }
 }
 
-/// Says how long the body is, whatever the client said of it: two readers that believe two lengths see two requests.
+/// Sets the length of the body anew. If two readers believed two lengths, they would see two different requests.
 fn frame(head: &mut Head, body: &Body) {
     let had_length = head.headers.remove(CONTENT_LENGTH).is_some();
     match body.size_hint().exact() {

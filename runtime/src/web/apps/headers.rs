@@ -166,7 +166,7 @@ impl Rewriting<'_> {
         (rest.is_empty() || rest.starts_with(['/', '?'])).then(|| format!("{}{rest}", self.inner))
     }
 
-    /// Names the dashboard in `Location`, where it names the application, whatever the scheme.
+    /// Replaces the application by the dashboard in `Location`, for http and https.
     pub(super) fn answer(&self, headers: &mut HeaderMap) {
         let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
         let location = location.and_then(|location| self.outer_location(location));

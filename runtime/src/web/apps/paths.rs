@@ -3,14 +3,14 @@
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// Below this path stands everything that the dashboard serves, whatever applications there are.
+/// Everything that the dashboard serves stands below this path, which no application can own.
 pub(in crate::web) const OWN_PREFIX: &str = "/_portcullis";
 
 /// No application ever gets these paths, or one below them.
 const ALWAYS_OWN: [&str; 7] =
     ["/login", "/auth", "/api/auth", "/api/gateway", "/healthz", "/readyz", OWN_PREFIX];
 
-/// Returns whether a path is the dashboard's, whatever applications there are.
+/// Returns whether a path is always the dashboard's, which no application can own.
 pub fn is_always_own(path: &str) -> bool {
     ALWAYS_OWN.iter().any(|root| covers(root, path))
 }

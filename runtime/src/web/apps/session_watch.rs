@@ -1,6 +1,6 @@
 //! The end of a stream or socket of an application: that of the session which opened it.
 //!
-//! A session is refreshed by requests, and a stream makes none. It therefore goes on with the newest access token that a
+//! A session is refreshed by requests, and a stream makes none. It therefore continues with the newest access token that a
 //! request of its session brought, and ends with the last one.
 
 use super::super::Dashboard;
@@ -69,7 +69,7 @@ impl SessionWatch {
         }
     }
 
-    /// Goes on with the newest access token. Returns whether that has not ended, and its groups still admit the person.
+    /// Continues with the newest access token. Returns whether that has not ended, and its groups still admit the person.
     fn take_newest(&mut self) -> bool {
         let serving = self.dashboard.live.now();
         if let Some(newest) = serving.gate.people().sessions.newest(&self.session.id) {

@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// One of `dashboard.apps`.
+/// An entry of `dashboard.apps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppSettings {
-    /// Unique.
+    /// The name, which no other application has.
     pub name: String,
     /// The path that it owns with all below, without a slash at the end: empty for every path.
     pub path: String,
     /// The name that a request must use. `None`: any.
     pub host: Option<String>,
-    /// Where it stands.
+    /// The address of the application.
     pub upstream: Upstream,
     /// Who may use it.
     pub allowed: Allowed,
@@ -25,7 +25,7 @@ pub struct AppSettings {
     pub public_paths: BTreeSet<String>,
     /// Put on every request, and never taken from outside.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Bounds on requests.
+    /// Bounds on its requests.
     pub limits: AppLimits,
     /// What is known of the application beyond these settings.
     pub preset: Option<Preset>,

@@ -26,7 +26,7 @@ const KEPT_OPEN: Duration = Duration::from_secs(30);
 /// The head of an answer on the wire.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
-/// One application.
+/// An application with its state.
 pub(in crate::web) struct App {
     pub(super) settings: AppSettings,
     pub(super) client: Client<Connector, Body>,
@@ -61,7 +61,7 @@ impl App {
         Self { settings, client, slots, open_slots, origin, authority, token, public }
     }
 
-    /// Who may use this path of it.
+    /// Returns who may use this path of it.
     pub(in crate::web) fn allowed_at(&self, path: &str) -> &Allowed {
         let is_public = self.settings.public_paths.contains(path) || self.is_public_by_preset(path);
         if is_public { &self.public } else { &self.settings.allowed }

@@ -1,5 +1,5 @@
-//! What the gateway, the drain, the turns and the providers are doing: looked at by one task for all who watch, and
-//! only while somebody does.
+//! The state of the gateway, the drain, the turns and the providers. One task reads it for all open pages, and only while
+//! there is one.
 
 use super::gate::Live;
 use crate::auth::Registered;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Between two looks.
+/// Time between two reads of the state.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// One moment: each part is one message to whoever watches.
+/// The state at one moment: each part is one message to the open pages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::web) struct Moment {
     /// The gateway, the drain, and the turns in flight.
@@ -37,11 +37,11 @@ impl Moment {
 
 /// Where a moment is read.
 pub struct FeedSources {
-    /// The gateway's files.
+    /// The files of the gateway.
     pub gateway: GatewayView,
-    /// The providers.
+    /// The providers that serve now.
     pub live: Live,
-    /// Must people sign in?
+    /// Whether people must sign in.
     pub auth_required: bool,
 }
 
@@ -53,12 +53,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Nothing yet.
+    /// Makes a feed that has read nothing yet.
     pub fn new(sources: FeedSources) -> Self {
         Self { moments: watch::channel(Arc::default()).0, sources: Arc::new(sources) }
     }
 
-    /// Looks again and again for as long as somebody watches. Never ends.
+    /// Reads the state periodically while there are subscribers. Never ends.
     pub async fn run(self) {
         let mut ticks = tokio::time::interval(PAUSE);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -75,7 +75,7 @@ impl Feed {
         }
     }
 
-    /// The present moment.
+    /// Reads the present state.
     pub(in crate::web) async fn look(&self) -> Moment {
         let sources = self.sources.clone();
         // Two small files: off the workers, which must never wait for a disk.

@@ -1,5 +1,5 @@
-//! The gate that requests pass now. A reload puts another in its place; who is on the way through the old one
-//! goes on there to the end.
+//! The gate that requests pass now. A reload replaces it; a request that began with the old gate keeps it to the
+//! end.
 
 use crate::auth::{Gate, ProviderName};
 use crate::web::AppTable;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 /// A gate, and what else changes only together with it.
 pub struct Serving {
-    /// Who gets through.
+    /// Decides which requests get through.
     pub gate: Gate,
     /// The applications behind it.
     pub apps: Arc<AppTable>,
@@ -26,13 +26,13 @@ pub struct Serving {
 /// A configured provider that was not loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedProvider {
-    /// Its configured name.
+    /// The name in the configuration.
     pub name: ProviderName,
     /// The reason as one word.
     pub reason: &'static str,
 }
 
-/// The present [`Serving`].
+/// The present [`Serving`], which a reload replaces.
 #[derive(Clone)]
 pub struct Live {
     present: Arc<ArcSwap<Serving>>,
@@ -41,13 +41,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// The first.
+    /// Starts with this gate.
     pub fn new(serving: Serving) -> Self {
         let present = Arc::new(ArcSwap::from_pointee(serving));
         Self { present, replaced: watch::Sender::new(()), is_ending: Arc::default() }
     }
 
-    /// From now on the dashboard is not ready, since it will end soon.
+    /// Marks the dashboard as not ready, since it will end soon.
     pub fn begin_end(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
     }
@@ -57,12 +57,12 @@ impl Live {
         self.is_ending.load(Ordering::Relaxed)
     }
 
-    /// The present one: a request keeps to what it began with.
+    /// Returns the present one. A request keeps the one that it began with.
     pub fn now(&self) -> Arc<Serving> {
         self.present.load_full()
     }
 
-    /// From the next request on.
+    /// Replaces the gate, from the next request on.
     pub fn replace(&self, serving: Serving) {
         self.present.store(Arc::new(serving));
         self.replaced.send_replace(());

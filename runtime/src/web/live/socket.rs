@@ -58,7 +58,7 @@ pub(in crate::web) async fn socket(
         .on_upgrade(move |socket| Watcher::new(dashboard, socket, session.flatten(), is_operator, slot).run())
 }
 
-/// One open page.
+/// The web socket of one open page.
 struct Watcher {
     dashboard: Arc<Dashboard>,
     socket: WebSocket,
@@ -213,7 +213,7 @@ impl Watcher {
     }
 }
 
-/// Waits until the session was ended, or its access token has. A page whose session goes on comes back by itself, with a
+/// Waits until the session was ended, or its access token has. A page whose session continues comes back by itself, with a
 /// ticket for the renewed one.
 async fn over(followed: &mut Option<FollowedSession>) {
     let Some(FollowedSession { session, is_over, .. }) = followed else {

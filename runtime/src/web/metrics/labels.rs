@@ -31,7 +31,7 @@ impl Route {
         Self(request.extensions().get::<MatchedPath>().cloned())
     }
 
-    /// The pattern.
+    /// Returns the pattern of the route, or `other`.
     pub(in crate::web) fn as_str(&self) -> &str {
         self.0.as_ref().map_or("other", MatchedPath::as_str)
     }

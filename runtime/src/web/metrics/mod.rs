@@ -182,12 +182,12 @@ impl Metrics {
         self.sign_ins.get_or_create(&[("provider", provider), ("outcome", outcome.to_owned())]).inc();
     }
 
-    /// The providers were replaced, or were not.
+    /// Counts a reload, which replaced the providers or failed.
     pub fn reload(&self, ok: bool) {
         self.reloads.get_or_create(&[("outcome", outcome(ok))]).inc();
     }
 
-    /// The certificate that is presented from now on expires at this time, in seconds since the Unix epoch.
+    /// Sets when the certificate that is presented now expires, in seconds since the Unix epoch.
     pub fn certificate_expires(&self, at: f64) {
         self.certificate_expiry.set(at);
     }

@@ -13,7 +13,7 @@ pub(super) async fn document() -> Json<Value> {
     Json(openapi())
 }
 
-/// The OpenAPI 3.1 document of every route of the dashboard.
+/// Returns the OpenAPI 3.1 document of every route of the dashboard.
 pub fn openapi() -> Value {
     let mut paths = Map::new();
     for operation in OPERATIONS {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
     pub(super) path: &'static str,
-    /// In lower case.
+    /// The methods, in lower case.
     pub(super) methods: &'static [&'static str],
-    /// Sentences for people.
+    /// What the operation does, in sentences for people.
     pub(super) about: &'static str,
     pub(super) guard: Guard,
     pub(super) parameters: &'static [Parameter],
@@ -29,7 +29,7 @@ pub(super) enum Guard {
     Operators,
     /// The same for `/metrics`, which may also be a token route.
     Metrics,
-    /// The drain secret.
+    /// The drain secret, as a bearer token.
     DrainSecret,
     /// A bearer token that a provider recognizes.
     BearerToken,
@@ -91,7 +91,7 @@ pub(super) enum Kind {
     Integer,
     Number,
     Text,
-    /// RFC 3339.
+    /// A time in RFC 3339.
     Time,
     Object,
     Texts,

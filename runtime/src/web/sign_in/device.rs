@@ -9,7 +9,7 @@ use crate::auth::{Account, DeviceId};
 use axum::http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
-/// A year.
+/// Life of a device cookie: a year.
 const SECONDS: u64 = 365 * 24 * 3600;
 /// Accounts that one browser is known for. People may share a browser.
 const MAX_ACCOUNTS: usize = 4;

@@ -3,7 +3,7 @@
 //! An identity provider knows one redirect URI, that of `public_url`, and cookies stay at the host that set them. A sign-in at
 //! another host therefore goes through the public one, and comes back with a ticket. That host gets the access token
 //! alone: a refresh token is good once, and two hosts would take each other's for stolen. When the access token ends, the browser
-//! fetches the next one in the same way, without asking the person while the session at the public host goes on.
+//! fetches the next one in the same way, without asking the person while the session at the public host lasts.
 //!
 //! **Invariant:** a ticket opens a session only in the browser that asked for it, at the host where it asked, once, within
 //! [`TICKET_LIFE`]. A link with another person's ticket signs no one in.

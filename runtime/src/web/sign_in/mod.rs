@@ -36,7 +36,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use targets::Targets;
 
-/// The longest that a sign-in waits for its provider, whatever deadline that one has.
+/// The longest that a sign-in waits for its provider, also if the provider's own deadline is later.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Under this name the name of a person who may not enter is sealed, in the query of the sign-in page.
 const PERSON: &str = "person";
@@ -45,7 +45,7 @@ const UNUSABLE_CLAIM: &str = "unusable_claim";
 /// Sign-ins that came back, and must not come back again.
 const MAX_SPENT: usize = 10_000;
 
-/// What sign-ins share.
+/// The state that all sign-ins share.
 pub struct SignIns {
     throttle: Throttle<DefaultClock>,
     spent: Mutex<LastFew<String>>,
@@ -203,7 +203,7 @@ fn tell_failure(dashboard: &Dashboard, context: &Context, provider: Option<&Regi
     });
 }
 
-/// Counts and tells a provider's fault, and names it as the reason of a failure.
+/// Counts and logs a provider's fault, and makes it the reason of a failure.
 fn fault(dashboard: &Dashboard, by: &Registered, fault: &CallFault) -> Failure {
     dashboard.tell_fault(by, fault);
     Failure::new(fault.fault.kind(), fault.to_string()).with_notice(Notice::of_fault(&fault.fault))

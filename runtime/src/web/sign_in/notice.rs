@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// link cannot put text of its own on the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// It failed, and the reason would help nobody but an attacker.
+    /// It failed, and the reason would help only an attacker.
     Failed,
     /// The person is known, and may not enter.
     Denied,

@@ -141,7 +141,7 @@ fn account_of(username: &str, password: &str) -> Option<String> {
     is_short.then(|| account.into_owned())
 }
 
-/// The cookie by which the throttle tells the account's owner from strangers. A sign-in does not fail for want of it.
+/// The cookie by which the throttle distinguishes the account's owner from strangers. A sign-in does not fail without it.
 fn device_cookie(
     dashboard: &Dashboard,
     context: &Context,
@@ -189,8 +189,8 @@ async fn ask(
     }
 }
 
-/// The same work for a provider that is not there as for one that is, so that the time does not tell. What was
-/// really typed is for no other provider to see.
+/// Does the same work for an unknown provider as for a known one, so that the time does not reveal which exist. What was
+/// really typed is not passed to another provider.
 async fn pad(by: Option<&Registered>) {
     if let Some(provider) = by.and_then(|by| by.password.as_ref()) {
         let _ = provider.check_password("nobody", "no password at all", deadline()).await;

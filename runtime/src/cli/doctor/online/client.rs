@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read, as for a provider.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 
-/// An answer, whatever its status.
+/// An answer with any status.
 pub(super) struct Answer {
     pub(super) status: u16,
     /// Null if it is not JSON.
