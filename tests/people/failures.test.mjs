@@ -19,6 +19,7 @@ const EXPIRED = ['expired', 'This sign-in took too long, or was begun in another
 /** The word in the address and the sentence on the page, by the reason in the audit log. */
 const READ = {
   invalid_code: ['1', 'Sign-in failed. Please try again.'],
+  not_allowed: ['denied', 'is signed in at the identity provider, but may not enter this dashboard. Ask its operator for access.'],
   identity_provider_refused: ['refused', 'The identity provider did not sign you in. Please try again.'],
   unavailable: UNANSWERED, deadline_exceeded: UNANSWERED,
   wrong_state: EXPIRED, no_sign_in: EXPIRED, replayed: EXPIRED,
@@ -28,11 +29,12 @@ const READ = {
 async function assertFailed(client, answer, reason) {
   assert.equal(answer.status, 302);
   const [word, sentence] = READ[reason];
-  assert.match(answer.headers.get('location'), new RegExp(`^/login\\?next=[^&]*&failed=${word}$`));
+  assert.match(answer.headers.get('location'), new RegExp(`^/login\\?next=[^&]*&failed=${word}${word === 'denied' ? '&person=[^&]+' : ''}$`));
   assert.ok(answer.headers.getSetCookie().every((line) => /Max-Age=0/.test(line)), 'only deletions');
   assert.equal((await me(client, dashboard)).status, 401);
   const page = await (await client.fetch(new URL(answer.headers.get('location'), dashboard.url))).text();
-  assert.ok(page.includes(`<p class="alert" role="alert">${sentence}</p>`), page);
+  const [, alert] = /<p class="alert" role="alert">([^<]*)<\/p>/.exec(page) ?? [];
+  assert.ok(word === 'denied' ? alert?.endsWith(sentence) : alert === sentence, page);
   const failures = await home.audited('login_failure', ++failed);
   assert.equal(failures.length, failed, 'one line each');
   assert.equal(failures.at(-1).reason, reason);
@@ -112,7 +114,7 @@ test('a provider without redirect, and one that is not there, are 404', async ()
 test('an address that nobody verified is no reason to let anyone in', async () => {
   await idp.mode('email_unverified');
   const client = new Client();
-  await assertFailed(client, await signIn(client, dashboard, { provider: 'choosy' }), 'invalid_code');
+  await assertFailed(client, await signIn(client, dashboard, { provider: 'choosy' }), 'not_allowed');
   await idp.mode('ok');
   assert.equal((await signIn(client, dashboard, { provider: 'choosy' })).headers.get('location'), '/');
 });

@@ -34,9 +34,9 @@ test('sign-in, session, sign-out', async () => {
   const { authorize } = await portal.seen();
   assert.equal(authorize.nonce, undefined);
 
-  const stolen = new Map(client.jar(dashboard.url));
+  const stolen = client.jar(dashboard.url).copy();
   await client.fetch(`${dashboard.url}/auth/logout`, { method: 'POST' });
-  client.jars.set(new URL(dashboard.url).host, stolen);
+  client.use(dashboard.url, stolen);
   assert.equal((await me(client, dashboard)).status, 401, 'cookies of before are worth nothing');
   assert.equal((await home.audited('login_success'))[0].user_id, 'user-1');
 });

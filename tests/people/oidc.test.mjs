@@ -161,7 +161,7 @@ test('a long refresh token leaves small cookies and is refreshed', async () => {
   await idp.mode('long_refresh_token');
   const client = new Client();
   assert.equal((await signIn(client, dashboard)).headers.get('location'), '/');
-  for (const [name, value] of client.jar(dashboard.url)) assert.ok(value.length < 2048, `${name}: ${value.length}`);
+  for (const { name, value } of client.jar(dashboard.url).cookies.values()) assert.ok(value.length < 2048, `${name}: ${value.length}`);
   const { expires_at } = await (await me(client, dashboard)).json();
   await eventually('the access token has ended', () => Date.now() / 1000 > expires_at + 0.5);
   assert.equal((await me(client, dashboard)).status, 200);

@@ -113,7 +113,8 @@
     at("drain-button").disabled = true;
     try {
       const answer = await api(mount + "/api/drain", { action: at("drain-action").value, force: true });
-      show("drain-message", answer.ok ? "" : (await answer.json()).detail ?? "It failed.");
+      const body = await answer.json();
+      show("drain-message", answer.ok ? "" : body.detail ?? "It failed.");
     } catch {
       show("drain-message", "The dashboard does not answer.");
     }

@@ -178,7 +178,9 @@ pub(in crate::web) async fn callback(
             true => Failure::new("wrong_state", "the state is not that of a sign-in under way"),
             false => Failure::new("no_sign_in", "no cookie of a sign-in that is under way"),
         };
-        let failure = failure.with_notice(Notice::Expired);
+        // Some identity providers leave the state out of an error (RFC 6749, section 4.1.2.1, wants it there).
+        let error = parameters.only("error").filter(|_| state.is_empty());
+        let failure = failure.with_notice(error.map_or(Notice::Expired, Notice::of_authorization_error));
         return unfinished(&dashboard, &context, &headers, None, &failure, "/").await;
     };
 
