@@ -1,7 +1,7 @@
 //! Checks JSON Web Tokens (RFC 7519) by an issuer's published keys (RFC 7517), with the algorithms of RSA, of elliptic
 //! curves and of Ed25519. A token that names another algorithm is refused (RFC 8725, section 3.1).
 //!
-//! It owns what providers of issuers share beside that: requests for documents, and the rules for names.
+//! It owns what providers of issuers share beside that: requests for documents, and the rule for scopes.
 //!
 //! **Invariant:** no text of an issuer or of a token makes it panic.
 
@@ -12,7 +12,7 @@ mod documents;
 mod fetch;
 mod key;
 mod keys;
-mod names;
+mod scope;
 mod settings;
 mod token;
 
@@ -21,7 +21,7 @@ pub use claims::{Claims, Rules};
 pub use documents::Documents;
 pub use fetch::{get, with_user_agent};
 pub use keys::{KeySet, KeySource};
-pub use names::{MAX_TEXT_BYTES, identifier, is_scope, shown};
+pub use scope::is_scope;
 pub use settings::{check_names, leeway};
 
 /// Why a token is not believed.

@@ -4,9 +4,9 @@
 //! `principal_claim` (`sub`) and `scopes_claim` (`scope`), each a name or a dotted path, `leeway_seconds` (60).
 
 use jwt_keys::{
-    Claims, Documents, KeySet, KeySource, Rules, TokenError, check_names, identifier, is_address, is_scope,
-    leeway,
+    Claims, Documents, KeySet, KeySource, Rules, TokenError, check_names, is_address, is_scope, leeway,
 };
+use person_text::check_identifier;
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
 /// Takes bearer tokens that are JSON Web Tokens of one issuer.
@@ -61,7 +61,7 @@ impl Settings {
     /// Whom a token is of. `None` if its name is none that the host takes: what a token claims is no fault of the provider.
     fn principal(&self, claims: &Claims) -> Option<TokenPrincipal> {
         let principal = claims.only(&self.principal_claim)?;
-        identifier(&principal).ok()?;
+        check_identifier(&principal).ok()?;
         let mut scopes = claims.words(&self.scopes_claim);
         scopes.retain(|scope| is_scope(scope));
         scopes.sort();

@@ -3,7 +3,8 @@
 //! **Invariant:** a [`Person`] has only texts that the host takes. What an issuer or a person chose refuses that person at
 //! the most; it is never a fault of the provider.
 
-use jwt_keys::{Claims, MAX_TEXT_BYTES, identifier, shown};
+use jwt_keys::Claims;
+use person_text::{check_identifier, shown, shown_within};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use session_tokens::Person;
@@ -144,7 +145,7 @@ impl People {
         if org_id.len() > room {
             org_id.clear();
         }
-        let display_name = shown(&self.display_name(claims, is_verified), room - org_id.len());
+        let display_name = shown_within(&self.display_name(claims, is_verified), room - org_id.len());
         Ok(Person { user_id, email, display_name, org_id, groups: usable(groups) })
     }
 
@@ -163,7 +164,7 @@ impl People {
             0 => refused("is missing"),
             _ => refused("has several values"),
         })?;
-        identifier(&user_id).map_err(|why| refused(&why))?;
+        check_identifier(&user_id).map_err(|why| refused(&why.to_string()))?;
         Ok(user_id)
     }
 
@@ -173,7 +174,7 @@ impl People {
 
     fn display_name(&self, claims: &Claims, is_verified: bool) -> String {
         let paths = [self.claims.display_name(), "name"].into_iter().chain(OTHER_NAMES.iter().copied());
-        let mut names = paths.flat_map(|path| claims.texts(path)).map(|name| shown(&name, MAX_TEXT_BYTES));
+        let mut names = paths.flat_map(|path| claims.texts(path)).map(|name| shown(&name));
         let name = names.find(|name| !name.is_empty());
         name.or_else(|| is_verified.then(|| self.email(claims))).unwrap_or_default()
     }
@@ -186,8 +187,7 @@ impl People {
     /// Names a person that is not let in, for the operator's log.
     fn who(&self, claims: &Claims) -> String {
         let paths = [self.claims.email(), self.claims.display_name(), "preferred_username", "sub"];
-        let mut texts =
-            paths.into_iter().flat_map(|path| claims.texts(path)).map(|text| shown(&text, MAX_TEXT_BYTES));
+        let mut texts = paths.into_iter().flat_map(|path| claims.texts(path)).map(|text| shown(&text));
         let text = texts.find(|text| !text.is_empty());
         text.unwrap_or_else(|| "a person without a name".to_owned())
     }
@@ -195,7 +195,7 @@ impl People {
 
 /// The groups that the host takes: at most [`MAX_GROUPS`], each a name without control or invisible characters.
 fn usable(groups: Vec<String>) -> Vec<String> {
-    groups.into_iter().filter(|group| identifier(group).is_ok()).take(MAX_GROUPS).collect()
+    groups.into_iter().filter(|group| check_identifier(group).is_ok()).take(MAX_GROUPS).collect()
 }
 
 /// Whether the address was verified as far as the issuer says: `true`, as a boolean or as text. Without a word about it,
@@ -211,7 +211,8 @@ fn is_verified(claims: &Claims) -> bool {
 /// A text that is no other when it is cut, such as an address: whole, or empty where the host would not take it.
 fn whole(claims: &Claims, path: &str) -> String {
     let text = claims.texts(path).into_iter().next().unwrap_or_default();
-    identifier(text.trim()).map(str::to_owned).unwrap_or_default()
+    let text = text.trim();
+    check_identifier(text).map(|()| text.to_owned()).unwrap_or_default()
 }
 
 /// Adds what the userinfo endpoint says. The ID token is signed, so what it says stays; an address that one of the two
@@ -377,10 +378,10 @@ mod tests {
     #[test]
     fn person_whose_name_the_host_would_refuse_is_refused_with_the_reason() {
         for (sub, complaint) in [
-            (json!("x".repeat(300)), "ada@b: the user id (claim `sub`) has 300 bytes (at most 256)"),
+            (json!("x".repeat(300)), "ada@b: the user id (claim `sub`) must have at most 256 bytes"),
             (json!("a\tb"), "control characters"),
             (json!("a\u{202e}b"), "reordering"),
-            (json!(" a"), "space around"),
+            (json!(" a"), "must not begin or end with a space"),
             (json!(["a", "b"]), "several values"),
             (json!(null), "is missing"),
             (json!(""), "is missing"),

@@ -100,13 +100,20 @@ pub fn check_identifier(text: &str) -> Result<(), TextError> {
 /// Text that is only shown, made to fit: without control characters, of at most [`MAX_NAME_BYTES`] bytes, and without
 /// white space at either end.
 pub fn shown(text: &str) -> String {
+    shown_within(text, MAX_NAME_BYTES)
+}
+
+/// The same with at most `most` bytes, where that is less.
+pub fn shown_within(text: &str, most: usize) -> String {
+    let most = most.min(MAX_NAME_BYTES);
     let mut fitting = String::new();
     for c in text.trim().chars().filter(|c| !c.is_control()) {
-        if fitting.len() + c.len_utf8() > MAX_NAME_BYTES {
+        if fitting.len() + c.len_utf8() > most {
             break;
         }
         fitting.push(c);
     }
+    // What was left out may have stood between the text and a space.
     fitting.trim().to_owned()
 }
 
@@ -236,5 +243,18 @@ mod tests {
         ] {
             assert!(!is_visible(&format!("a{c}b")), "U+{:04X}", u32::from(c));
         }
+    }
+
+    #[test]
+    fn text_is_cut_to_what_there_is_room_for() {
+        let whole = |text: &str| shown_within(text, usize::MAX);
+        assert_eq!(whole(" Ada\u{7} "), "Ada");
+        assert_eq!(whole("\u{1}"), "");
+        assert_eq!(whole("Ada \u{1}"), "Ada");
+        assert_eq!(whole(&"é".repeat(200)).len(), 256);
+        let cut_at_space = format!("{} {}", "x".repeat(255), "y");
+        assert_eq!(whole(&cut_at_space), "x".repeat(255));
+        assert_eq!(shown_within("Zoë Ada", 3), "Zo");
+        assert_eq!(shown_within("Zoë", 0), "");
     }
 }

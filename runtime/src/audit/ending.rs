@@ -2,9 +2,9 @@
 
 use super::EventName;
 use super::chain::{Line, Point};
-use crate::atomic_file;
+use super::file_end::file_end;
 use serde_json::{Map, Value};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 
 /// Read from the end of a file. Longer than any line.
@@ -33,7 +33,7 @@ pub(super) enum Ending {
 impl Ending {
     /// Reads at most [`TAIL_BYTES`] of the file.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let tail = match tail(path) {
+        let tail = match file_end(path, TAIL_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Empty),
             tail => tail?,
         };
@@ -63,15 +63,6 @@ impl Ending {
 fn is_unchained(line: &[u8]) -> bool {
     let fields: Option<Map<String, Value>> = serde_json::from_slice(line).ok();
     fields.is_some_and(|fields| !fields.contains_key("seq") && !fields.contains_key("chain"))
-}
-
-fn tail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = atomic_file::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut tail = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
-    Ok(tail)
 }
 
 #[cfg(test)]

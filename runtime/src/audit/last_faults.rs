@@ -1,10 +1,9 @@
 //! What the log last says of each provider, for commands that read it from outside the process.
 
 use super::AUDIT_FILE;
-use crate::atomic_file;
+use super::file_end::file_end;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Read from the end of the log: some thousand lines.
@@ -32,7 +31,7 @@ struct Line {
 /// Returns the last fault per provider. Lines that cannot be read are left out.
 pub fn last_faults(home: &Path) -> BTreeMap<String, LastFault> {
     let mut last: BTreeMap<String, LastFault> = BTreeMap::new();
-    let tail = tail(&home.join(AUDIT_FILE)).unwrap_or_default();
+    let tail = file_end(&home.join(AUDIT_FILE), TAIL_BYTES).unwrap_or_default();
     for line in String::from_utf8_lossy(&tail).lines().filter_map(|line| serde_json::from_str(line).ok()) {
         let Line { ts, event, provider, fault, reason, quarantine } = line;
         let Some(provider) = provider else { continue };
@@ -50,15 +49,6 @@ pub fn last_faults(home: &Path) -> BTreeMap<String, LastFault> {
         }
     }
     last
-}
-
-fn tail(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = atomic_file::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut tail = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
-    Ok(tail)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod chain;
 mod ending;
 mod event;
 mod export;
+mod file_end;
 mod files;
 mod head;
 mod key;

@@ -1,5 +1,7 @@
 use super::{Session, SessionFacts, SessionId, Whose};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +13,12 @@ const MAX_AGENT_CHARS: usize = 200;
 const USE_SECONDS: u64 = 60;
 /// A session that has expired is listed for as long as its refresh token may be in a browser, in seconds.
 const UNUSED_SECONDS: u64 = 31 * 24 * 3600;
+
+/// The moment of a number of seconds since the Unix epoch. `None` for zero, which stands for a time that is not known.
+pub fn time_of(seconds: u64) -> Option<Timestamp> {
+    let seconds = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
+    Timestamp::from_second(seconds).ok()
+}
 
 /// A session that was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +48,25 @@ impl KnownSession {
     pub fn facts(&self) -> SessionFacts<'_> {
         let Self { id, provider, user_id, since, .. } = self;
         SessionFacts { id, provider, user_id, opened_at: *since }
+    }
+
+    /// The session as programs and operators read it, with times as in RFC 3339. A time that is not known is `null`.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let fields = json!({
+            "id": self.id,
+            "provider": self.provider,
+            "user_id": self.user_id,
+            "email": self.email,
+            "since": time_of(self.since),
+            "last_seen": time_of(self.last_seen),
+            "expires_at": time_of(self.expires_at),
+            "address": self.address,
+            "user_agent": self.user_agent,
+        });
+        match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
     }
 
     fn is_listed(&self, now: u64) -> bool {

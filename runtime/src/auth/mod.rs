@@ -40,7 +40,7 @@ pub use gate::{
 pub use health::{
     CallFault, FaultReport, HealthReport, Latency, ProviderHealth, ProviderState, Spent, Usage,
 };
-pub use known_sessions::{KnownSession, KnownSessions, Listing, MAX_KNOWN, Sighting};
+pub use known_sessions::{KnownSession, KnownSessions, Listing, MAX_KNOWN, Sighting, time_of};
 pub use name::{BadName, ProviderName, Scope};
 pub use principal::{BadClaims, Claims, MAX_SCOPES, Principal};
 pub use provider::{

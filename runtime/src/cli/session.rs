@@ -3,10 +3,9 @@
 use super::{Common, UsageError, table};
 use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args, Subcommand};
-use jiff::Timestamp;
 use portcullis::app::{read_ended_people, read_session_list, record_ended_people};
 use portcullis::audit::{AuditLog, EventName, Record};
-use portcullis::auth::{KnownSession, SessionId, Whose};
+use portcullis::auth::{KnownSession, SessionId, Whose, time_of};
 use portcullis::config::Environment;
 use serde_json::json;
 use std::path::Path;
@@ -64,9 +63,9 @@ fn list(home: &Path, arguments: &ListArgs) -> Result<ExitCode> {
         bail!("no list of sessions in {}: no dashboard that people sign in to has run there", home.display());
     };
     let sessions = still_open(home, list.sessions)?;
-    let (since, written_at) = (time(list.since), time(list.written_at));
+    let (since, written_at) = (time_of(list.since), time_of(list.written_at));
     if arguments.json {
-        let sessions: Vec<_> = sessions.iter().map(as_json).collect();
+        let sessions: Vec<_> = sessions.iter().map(KnownSession::to_json).collect();
         out!("{}", json!({"sessions": sessions, "since": since, "written_at": written_at}));
         return Ok(ExitCode::SUCCESS);
     }
@@ -86,22 +85,8 @@ fn still_open(home: &Path, sessions: Vec<KnownSession>) -> Result<Vec<KnownSessi
     Ok(sessions.into_iter().filter(|known| !ended.end(&known.facts())).collect())
 }
 
-fn as_json(known: &KnownSession) -> serde_json::Value {
-    json!({
-        "id": known.id,
-        "provider": known.provider,
-        "user_id": known.user_id,
-        "email": known.email,
-        "since": time(known.since),
-        "last_seen": time(known.last_seen),
-        "expires_at": time(known.expires_at),
-        "address": known.address,
-        "user_agent": known.user_agent,
-    })
-}
-
 fn row(known: &KnownSession) -> Vec<String> {
-    let shown = |seconds| time(seconds).map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let shown = |seconds| time_of(seconds).map_or_else(|| "-".to_owned(), |time| time.to_string());
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     vec![
         known.id.as_str().to_owned(),
@@ -113,12 +98,6 @@ fn row(known: &KnownSession) -> Vec<String> {
         or_dash(known.address.as_deref().unwrap_or_default()),
         or_dash(known.user_agent.as_deref().unwrap_or_default()),
     ]
-}
-
-/// `None`: it is not known.
-fn time(seconds: u64) -> Option<Timestamp> {
-    let seconds = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
-    Timestamp::from_second(seconds).ok()
 }
 
 /// Seconds since the Unix epoch.

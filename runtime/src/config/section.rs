@@ -36,6 +36,7 @@ pub(super) struct Reader<'a> {
     /// What does not keep the dashboard from starting, but never works.
     pub(super) findings: Vec<(Place, String)>,
     /// Full names of the keys that the reader knows in the maps that are there. The schema is compared with them.
+    #[cfg(test)]
     pub(super) known: BTreeSet<String>,
     /// Full names of the values that were left unread.
     left: BTreeSet<String>,
@@ -214,6 +215,7 @@ impl Section {
 
     /// Ends the reading: keys that were not taken are mistakes.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
+        #[cfg(test)]
         reader.known.extend(self.known.iter().map(|key| self.full(key)));
         for (key, _) in &self.entries {
             let nearest = self.known.iter().max_by(|a, b| {
@@ -247,6 +249,7 @@ impl<'a> Reader<'a> {
             secret_files: BTreeSet::new(),
             holds_secrets: false,
             findings: Vec::new(),
+            #[cfg(test)]
             known: BTreeSet::new(),
             left: BTreeSet::new(),
         }

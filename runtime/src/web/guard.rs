@@ -50,11 +50,13 @@ impl HostPolicy {
     }
 
     /// Returns the origin of a request that arrived at another host of the dashboard than the public one. All hosts are
-    /// reached by the public one's scheme.
+    /// reached by the public one's scheme, at its port or at the scheme's own. Another port of a host may be another
+    /// program's, which must not get a session handed over.
     pub(super) fn other_origin(&self, authority: &Authority) -> Option<Origin> {
         let public = self.public.as_ref()?;
         let is_other = authority.host != public.host && self.allowed.contains(&authority.host);
-        is_other.then(|| authority.clone().origin(public.https))
+        let origin = authority.clone().origin(public.https);
+        (is_other && (origin.has_default_port() || origin.port == public.port)).then_some(origin)
     }
 
     /// Returns whether a page of this origin may change something here: only a page of the dashboard's own site, which
@@ -293,7 +295,7 @@ mod tests {
         for bind in ["127.0.0.1", "0.0.0.0"] {
             assert_eq!(other(bind, "agent.tailnet.example").as_deref(), Some(tailnet));
             let with_port = other(bind, "AGENT.tailnet.example:8443");
-            assert_eq!(with_port, Some(format!("{tailnet}:8443")));
+            assert_eq!(with_port, None, "another port may be another program's");
             for host in ["agent.example.com", "agent.example.com:8443", "127.0.0.1:9119", "evil.example"] {
                 assert_eq!(other(bind, host), None, "{host}");
             }

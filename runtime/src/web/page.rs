@@ -118,8 +118,9 @@ pub(super) async fn index(
         _ => None,
     };
     let mut moment = dashboard.feed.look().await;
-    // Without a permit the page is open to everyone, on a loopback bind or with --insecure.
-    let is_operator = permit.as_ref().is_none_or(|permit| permit.to_operate().is_some());
+    // Where people need not sign in, on a loopback bind or with --insecure, the page is open to everyone.
+    let may_operate = permit.as_ref().is_some_and(|permit| permit.to_operate().is_some());
+    let is_operator = may_operate || !dashboard.page.auth_required;
     if !is_operator {
         moment = moment.for_viewers();
     }

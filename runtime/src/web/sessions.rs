@@ -9,12 +9,11 @@ use super::sign_in::now;
 use super::whoami::{Operator, Permitted};
 use super::{Dashboard, respond};
 use crate::audit::{EventName, Record};
-use crate::auth::{Caller, KnownSession, Listing, Permit, SessionId, Whose};
+use crate::auth::{Caller, KnownSession, Listing, Permit, SessionId, Whose, time_of};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -33,7 +32,7 @@ pub(super) async fn list(State(dashboard): State<Arc<Dashboard>>, Permitted(perm
     let may_see = sight_of(&permit);
     let listed: Vec<_> =
         sessions.iter().filter(|known| may_see(known)).map(|known| describe(known, &permit)).collect();
-    Json(json!({"sessions": listed, "complete": is_complete, "since": time(since)})).into_response()
+    Json(json!({"sessions": listed, "complete": is_complete, "since": time_of(since)})).into_response()
 }
 
 /// Which sessions the caller may see and end.
@@ -48,24 +47,9 @@ fn sight_of(permit: &Permit) -> impl Fn(&KnownSession) -> bool {
 
 fn describe(known: &KnownSession, permit: &Permit) -> Value {
     let is_current = matches!(permit.caller(), Caller::Person(session) if session.id == known.id);
-    json!({
-        "id": known.id,
-        "provider": known.provider,
-        "user_id": known.user_id,
-        "email": known.email,
-        "since": time(known.since),
-        "last_seen": time(known.last_seen),
-        "expires_at": time(known.expires_at),
-        "address": known.address,
-        "user_agent": known.user_agent,
-        "current": is_current,
-    })
-}
-
-/// `None`: it is not known.
-fn time(seconds: u64) -> Option<Timestamp> {
-    let seconds = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
-    Timestamp::from_second(seconds).ok()
+    let mut fields = known.to_json();
+    fields.insert("current".to_owned(), is_current.into());
+    Value::Object(fields)
 }
 
 pub(super) async fn end_one(
