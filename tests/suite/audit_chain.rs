@@ -6,6 +6,7 @@ use portcullis::audit::{
 use portcullis_tests::{DRAIN_SECRET, Finished, Home, Process, SOON, eventually, post};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -244,6 +245,46 @@ fn key_is_the_homes_own() {
     assert!(!found.is_empty() && found.iter().all(|remark| remark.sentence.contains("another key")));
     let mode = fs::metadata(home.path().join("audit_key")).expect("a key").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// The chain of a log, made again over lines that were changed, as anyone can do it. A checkpoint names the hash before it.
+fn chained_anew(text: &str) -> (String, [u8; 32]) {
+    let mut previous = [0; 32];
+    let mut log = String::new();
+    for line in text.lines() {
+        let (content, _) = line.rsplit_once(",\"chain\":\"").expect("a line of the chain");
+        let content = match content.split_once("\"head\":\"") {
+            Some((before, after)) => format!("{before}\"head\":\"{}{}", hex::encode(previous), &after[64..]),
+            None => content.to_owned(),
+        };
+        previous = Sha256::new().chain_update(previous).chain_update(&content).finalize().into();
+        writeln!(log, "{content},\"chain\":\"{}\"}}", hex::encode(previous)).expect("text grows");
+    }
+    (log, previous)
+}
+
+#[test]
+fn log_that_was_written_anew_without_the_key_is_found() {
+    let home = tempfile::tempdir().expect("a folder");
+    let log = AuditLog::start_with(home.path(), Rotation::default()).expect("a thread");
+    log.write(Record::now(EventName::DrainBegin).with("principal", "nas"));
+    log.close();
+    let own = public_key(home.path()).expect("a key");
+    let expected = Expected { public_key: Some(own), ..Expected::default() };
+    assert_eq!(findings(home.path(), &expected), []);
+
+    let path = home.path().join(AUDIT_FILE);
+    let text = fs::read_to_string(&path).expect("a log");
+    let (same, end) = chained_anew(&text);
+    assert_eq!(same, text, "the chain is made as documented");
+    let (forged, forged_end) = chained_anew(&text.replace("\"nas\"", "\"eve\""));
+    fs::write(&path, forged).expect("the log is ours");
+    let head = home.path().join("audit_head");
+    let heads = fs::read_to_string(&head).expect("where the logs end");
+    fs::write(head, heads.replace(&hex::encode(end), &hex::encode(forged_end))).expect("the file is ours");
+    let sentences: Vec<_> =
+        findings(home.path(), &expected).into_iter().map(|found| found.sentence).collect();
+    assert_eq!(sentences, ["the signature of the checkpoint is wrong"]);
 }
 
 fn drain(dashboard: &Process, body: &str) {
