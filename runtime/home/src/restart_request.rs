@@ -1,9 +1,10 @@
-//! A request to restart the gateway: a file in the home, which the dashboard or the command line writes.
+//! A request to restart the gateway: a file in the home, which the dashboard or the command line
+//! writes.
 //!
 //! **Invariant:** a request is removed before it is acted on, so it ends one gateway once.
 
+use crate::Epoch;
 use crate::atomic_file::{self, Durability};
-use crate::drain::Epoch;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -18,7 +19,8 @@ pub const MAX_RESTART_GRACE_SECONDS: u64 = 3600;
 
 /// Age at which a request is no longer acted on.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
-/// Longest grace that is accepted from a file, in seconds: the longest that `gateway.shutdown_grace_seconds` may set.
+/// Longest grace that is accepted from a file, in seconds: the longest that
+/// `gateway.shutdown_grace_seconds` may set.
 const MAX_FILE_GRACE_SECONDS: u64 = 86_400;
 const ID_BYTES: usize = 16;
 
@@ -39,20 +41,25 @@ pub struct RestartRequest {
 
 /// Why a request is removed without being acted on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Ignored {
+pub enum Ignored {
+    /// The file is no request, or cannot be read.
     #[error("it cannot be read: {0}")]
     Damaged(String),
+    /// It names the epoch of another gateway.
     #[error("it is for a gateway of another epoch ({0})")]
     OtherEpoch(String),
+    /// It is more than 5 minutes old.
     #[error("it was made at {0}, more than 5 minutes ago")]
     TooOld(Timestamp),
+    /// It is older than the gateway that read it.
     #[error("it was made before this gateway started")]
     BeforeStart,
 }
 
 impl RestartRequest {
-    /// A request with a new random id, made now. `grace`: how long turns in flight may go on; `None`: as long as the
-    /// gateway's configuration says. `epoch`: that of the gateway that is meant, if it is known.
+    /// A request with a new random id, made now. `grace`: how long turns in flight may continue;
+    /// `None`: as long as the gateway's configuration says. `epoch`: that of the gateway that is
+    /// meant, if it is known.
     ///
     /// # Errors
     /// The system gives no random numbers.
@@ -64,6 +71,7 @@ impl RestartRequest {
     ) -> Result<Self, getrandom::Error> {
         let mut id = [0; ID_BYTES];
         getrandom::fill(&mut id)?;
+
         Ok(Self {
             id: hex::encode(id),
             requested_at: Timestamp::now(),
@@ -79,32 +87,45 @@ impl RestartRequest {
         &self.id
     }
 
-    pub(super) fn principal(&self) -> &str {
+    /// Returns who asked for the restart.
+    pub fn principal(&self) -> &str {
         &self.principal
     }
 
-    pub(super) fn reason(&self) -> Option<&str> {
+    /// Returns the reason that was given with it.
+    pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    pub(super) fn grace(&self) -> Option<Duration> {
+    /// Returns how long turns in flight may continue. `None`: as long as the gateway's
+    /// configuration says.
+    pub fn grace(&self) -> Option<Duration> {
         self.grace_seconds.map(Duration::from_secs)
     }
 
     fn parse(text: &[u8]) -> Result<Self, Ignored> {
         let request: Self =
             serde_json::from_slice(text).map_err(|error| Ignored::Damaged(error.to_string()))?;
-        if request.grace_seconds.is_some_and(|seconds| seconds > MAX_FILE_GRACE_SECONDS) {
-            return Err(Ignored::Damaged(format!("`grace_seconds` is over {MAX_FILE_GRACE_SECONDS}")));
+        if request
+            .grace_seconds
+            .is_some_and(|seconds| seconds > MAX_FILE_GRACE_SECONDS)
+        {
+            return Err(Ignored::Damaged(format!(
+                "`grace_seconds` is over {MAX_FILE_GRACE_SECONDS}"
+            )));
         }
         Ok(request)
     }
 
-    /// Returns the request if a gateway of this epoch that has been up for `uptime` has to act on it.
+    /// Returns the request if a gateway of this epoch that has been up for `uptime` has to act on
+    /// it.
     ///
-    /// Ages are compared, and not times: a clock that is corrected while the gateway runs would make every later request
-    /// look older than the gateway.
-    pub(super) fn judge(
+    /// Ages are compared, and not times: a clock that is corrected while the gateway runs would
+    /// make every later request look older than the gateway.
+    ///
+    /// # Errors
+    /// Why it is not to be acted on.
+    pub fn judge(
         self,
         epoch: Option<&Epoch>,
         uptime: Duration,
@@ -115,14 +136,17 @@ impl RestartRequest {
         {
             return Err(Ignored::OtherEpoch(meant.clone()));
         }
+
         // A time in the future has no age.
         let age = Duration::try_from(now.duration_since(self.requested_at)).unwrap_or_default();
         if age > MAX_AGE {
             return Err(Ignored::TooOld(self.requested_at));
         }
+
         if age > uptime {
             return Err(Ignored::BeforeStart);
         }
+
         Ok(self)
     }
 }
@@ -136,20 +160,27 @@ pub struct RestartFile {
 impl RestartFile {
     /// Names the request file in this home.
     pub fn new(home: &Path) -> Self {
-        Self { path: home.join(RESTART_FILE) }
+        Self {
+            path: home.join(RESTART_FILE),
+        }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes the request, private to its owner (0600), so that it survives a loss of power. It replaces a request that
-    /// no gateway has taken yet.
+    /// Writes the request, private to its owner (0600), so that it survives a loss of power. It
+    /// replaces a request that no gateway has taken yet.
     ///
     /// # Errors
     /// It could not be written.
     pub fn write(&self, request: &RestartRequest) -> io::Result<()> {
-        atomic_file::replace(&self.path, &serde_json::to_vec(request)?, Durability::Synced)
+        atomic_file::replace(
+            &self.path,
+            &serde_json::to_vec(request)?,
+            Durability::Synced,
+        )
     }
 
     /// Removes what a process that was killed while it wrote left beside the file.
@@ -161,7 +192,7 @@ impl RestartFile {
     ///
     /// # Errors
     /// It is still there.
-    pub(super) fn take(&self) -> io::Result<Option<Result<RestartRequest, Ignored>>> {
+    pub fn take(&self) -> io::Result<Option<Result<RestartRequest, Ignored>>> {
         let found = match atomic_file::read(&self.path) {
             Ok(text) => RestartRequest::parse(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -196,7 +227,11 @@ mod tests {
 
     fn request(epoch: Option<&str>) -> RestartRequest {
         let request = RestartRequest::new("ada", None, Some(Duration::ZERO), None).unwrap();
-        RestartRequest { requested_at: at(1_000), epoch: epoch.map(str::to_owned), ..request }
+        RestartRequest {
+            requested_at: at(1_000),
+            epoch: epoch.map(str::to_owned),
+            ..request
+        }
     }
 
     #[test]
@@ -204,8 +239,14 @@ mod tests {
         let epoch = Epoch::known("boot:1");
         for meant in [None, Some("boot:1")] {
             let request = request(meant);
-            assert_eq!(request.clone().judge(Some(&epoch), HOUR, at(1_001)), Ok(request.clone()));
-            assert_eq!(request.clone().judge(None, HOUR, at(1_300)), Ok(request.clone()));
+            assert_eq!(
+                request.clone().judge(Some(&epoch), HOUR, at(1_001)),
+                Ok(request.clone())
+            );
+            assert_eq!(
+                request.clone().judge(None, HOUR, at(1_300)),
+                Ok(request.clone())
+            );
             let ahead = request.clone().judge(Some(&epoch), Duration::ZERO, at(990));
             assert_eq!(ahead, Ok(request), "a clock that was ahead");
         }
@@ -216,9 +257,15 @@ mod tests {
         let epoch = Epoch::known("boot:2");
         let other = request(Some("boot:1")).judge(Some(&epoch), HOUR, at(1_001));
         assert_eq!(other, Err(Ignored::OtherEpoch("boot:1".to_owned())));
-        assert_eq!(request(None).judge(Some(&epoch), HOUR, at(1_301)), Err(Ignored::TooOld(at(1_000))));
+        assert_eq!(
+            request(None).judge(Some(&epoch), HOUR, at(1_301)),
+            Err(Ignored::TooOld(at(1_000)))
+        );
         let uptime = Duration::from_secs(9);
-        assert_eq!(request(None).judge(Some(&epoch), uptime, at(1_010)), Err(Ignored::BeforeStart));
+        assert_eq!(
+            request(None).judge(Some(&epoch), uptime, at(1_010)),
+            Err(Ignored::BeforeStart)
+        );
     }
 
     #[test]
@@ -226,10 +273,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = RestartFile::new(home.path());
         assert_eq!(file.take().unwrap(), None);
-        let written = RestartRequest::new("ada", Some("stuck".to_owned()), None, Epoch::present().as_ref());
+        let written = RestartRequest::new(
+            "ada",
+            Some("stuck".to_owned()),
+            None,
+            Epoch::present().as_ref(),
+        );
         let written = written.unwrap();
         file.write(&written).unwrap();
-        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(file.path()).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!((written.id().len(), written.grace()), (2 * ID_BYTES, None));
         assert_eq!(file.take().unwrap(), Some(Ok(written)));
         assert_eq!(file.take().unwrap(), None);
@@ -254,11 +309,17 @@ mod tests {
             &long,
         ] {
             fs::write(file.path(), text).unwrap();
-            assert!(matches!(file.take().unwrap(), Some(Err(Ignored::Damaged(_)))), "{text:.100}");
+            assert!(
+                matches!(file.take().unwrap(), Some(Err(Ignored::Damaged(_)))),
+                "{text:.100}"
+            );
             assert!(!file.path().exists(), "{text:.100}");
         }
         fs::create_dir(file.path()).unwrap();
-        assert!(matches!(file.take().unwrap(), Some(Err(Ignored::Damaged(_)))));
+        assert!(matches!(
+            file.take().unwrap(),
+            Some(Err(Ignored::Damaged(_)))
+        ));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Locks in a home: one process per role.
 //!
-//! They are `flock` locks on small files, as the original's lock is. The kernel releases a lock when its process ends for any
-//! reason, and shows it to processes of other users and in other pid namespaces.
+//! They are `flock` locks on small files, as the original's lock is. The kernel releases a lock
+//! when its process ends for any reason, and shows it to processes of other users and in other pid
+//! namespaces.
 //!
-//! **Invariant:** this module never removes a lock file, follows no link at its path, and waits for no FIFO there.
+//! **Invariant:** this module never removes a lock file, follows no link at its path, and waits for
+//! no FIFO there.
 
 use crate::atomic_file::{folder_of, give_to_owner_of, open_own};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -50,7 +52,8 @@ pub enum LockState {
 }
 
 impl HomeLock {
-    /// Takes the lock and writes `record` into its file. Returns `None` if another process holds the lock.
+    /// Takes the lock and writes `record` into its file. Returns `None` if another process holds
+    /// the lock.
     ///
     /// # Errors
     /// The file cannot be opened for writing, or is not a regular file.
@@ -58,7 +61,10 @@ impl HomeLock {
         let until = Instant::now() + PATIENCE;
         loop {
             let mut options = OpenOptions::new();
-            let mut file = open_own(options.create(true).truncate(false).read(true).write(true), path)?;
+            let mut file = open_own(
+                options.create(true).truncate(false).read(true).write(true),
+                path,
+            )?;
             match file.try_lock() {
                 Ok(()) => {}
                 // A look at the lock takes it for an instant.
@@ -69,20 +75,25 @@ impl HomeLock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // The original removes a lock file whose holder it does not recognise, so the lock must be on the file that is at
-            // the path now.
+            // The original removes a lock file whose holder it does not recognise, so the lock must
+            // be on the file that is at the path now.
             if is_at(&file, path)? {
                 give_to_owner_of(folder_of(path), &file)?;
                 file.set_len(0)?;
                 file.rewind()?;
-                // The lock is held without its record as well: readers then cannot identify the holder.
+                // The lock is held without its record as well: readers then cannot identify the
+                // holder.
                 let _ = file.write_all(record);
-                return Ok(Some(Self { path: path.to_owned(), file }));
+                return Ok(Some(Self {
+                    path: path.to_owned(),
+                    file,
+                }));
             }
         }
     }
 
-    /// Takes the lock again if its file was removed. Returns false if another process holds the lock by then.
+    /// Takes the lock again if its file was removed. Returns false if another process holds the
+    /// lock by then.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -90,17 +101,19 @@ impl HomeLock {
         if is_at(&self.file, &self.path)? {
             return Ok(true);
         }
-        let Some(renewed) = Self::take(&self.path, record)? else { return Ok(false) };
+        let Some(renewed) = Self::take(&self.path, record)? else {
+            return Ok(false);
+        };
         *self = renewed;
         Ok(true)
     }
 
-    /// Lets every process that this one starts from now on inherit the lock. The kernel releases it when the last process
-    /// that has it ends.
+    /// Lets every process that this one starts from now on inherit the lock. The kernel releases it
+    /// when the last process that has it ends.
     ///
     /// # Errors
     /// The system refuses it.
-    pub fn let_children_inherit(&self) -> io::Result<()> {
+    pub(crate) fn let_children_inherit(&self) -> io::Result<()> {
         Ok(fcntl_setfd(&self.file, FdFlags::empty())?)
     }
 }
@@ -115,9 +128,11 @@ pub fn probe(path: &Path) -> LockState {
 }
 
 fn look(path: &Path) -> io::Result<LockState> {
-    // One look at a time: many at once would hold the lock without a gap, and no process could take it.
+    // One look at a time: many at once would hold the lock without a gap, and no process could take
+    // it.
     static LOOKING: Mutex<()> = Mutex::new(());
     let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+
     let file = open_own(OpenOptions::new().read(true), path)?;
     match file.try_lock_shared() {
         Ok(()) => Ok(LockState::Free),
@@ -196,7 +211,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(GATEWAY_LOCK);
         std::os::unix::fs::symlink(home.path().join("elsewhere"), &path).unwrap();
-        assert!(HomeLock::take(&path, b"").unwrap_err().to_string().contains("symbolic link"));
+        assert!(
+            HomeLock::take(&path, b"")
+                .unwrap_err()
+                .to_string()
+                .contains("symbolic link")
+        );
         assert!(matches!(probe(&path), LockState::Unknown(_)));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();

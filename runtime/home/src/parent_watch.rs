@@ -1,6 +1,7 @@
 //! Ending with the process that started this one, however that ended: `kill -9` runs no destructor.
 //!
-//! **Invariant:** a parent that died before the watch began is noticed, and no other process is taken for it.
+//! **Invariant:** a parent that died before the watch began is noticed, and no other process is
+//! taken for it.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
@@ -10,19 +11,23 @@ use std::thread;
 /// Calls `on_death` on a thread of its own once the parent, whose process id is `parent`, is gone.
 ///
 /// # Errors
-/// It is gone already, or was never our parent; or there is no thread to be had.
+/// It has ended already or was never the parent, or no thread can be started.
 pub fn watch_parent(parent: u32, on_death: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let parent = i32::try_from(parent).ok().and_then(Pid::from_raw);
-    let parent = parent.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no such process id"))?;
+    let parent =
+        parent.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no such process id"))?;
     let alive = pidfd_open(parent, PidfdFlags::empty())?;
-    // It may have died before it was opened, and its id have been given away.
+    // It may have ended before it was opened, and its id may belong to another process.
     if getppid() != Some(parent) {
-        return Err(io::Error::other("whoever started this process is gone"));
+        return Err(io::Error::other("the parent process has ended"));
     }
+
     let watch = move || {
         while poll(&mut [PollFd::new(&alive, PollFlags::IN)], None).is_err() {}
         on_death();
     };
-    thread::Builder::new().name("parent-watch".into()).spawn(watch)?;
+    thread::Builder::new()
+        .name("parent-watch".into())
+        .spawn(watch)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 use super::run_lock::{RUN_LOCKS, doubt_of_end};
 use super::{ExitReason, GatewayState};
 use crate::atomic_file::{self, Durability};
-use crate::drain::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
+use crate::epoch::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
 use crate::home_lock::{self, GATEWAY_LOCK, LockState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -17,7 +17,7 @@ pub const STATUS_FILE: &str = "gateway_state.json";
 const KIND: &str = "hermes-gateway";
 
 /// Maximum number of turns that the status file names. `active_agents` counts all.
-pub const MAX_TURNS_TOLD: usize = 64;
+const MAX_TURNS_TOLD: usize = 64;
 
 /// A turn that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,13 +53,14 @@ pub struct Status {
     pid_namespace: Option<String>,
     updated_at: Timestamp,
     platforms: Map<String, Value>,
-    /// The process that wrote the keys that only Portcullis has. The original keeps them when it writes the file.
-    portcullis: Writer,
+    /// The process that wrote the keys that only Portcullis has. The original keeps them when it
+    /// writes the file.
+    portcullis: WriterProcess,
 }
 
 /// A process, identified by its id and start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Writer {
+struct WriterProcess {
     pid: u32,
     start_time: Option<u64>,
 }
@@ -73,6 +74,7 @@ impl Status {
     ) -> Self {
         let pid = std::process::id();
         let start_time = process_start_time(pid);
+
         Self {
             pid,
             kind: KIND,
@@ -89,7 +91,7 @@ impl Status {
             pid_namespace: pid_namespace(),
             updated_at: Timestamp::now(),
             platforms: Map::new(),
-            portcullis: Writer { pid, start_time },
+            portcullis: WriterProcess { pid, start_time },
         }
     }
 }
@@ -98,16 +100,23 @@ impl Status {
     /// Sets the drain that the gateway acts on.
     #[must_use]
     pub fn acting_on(self, drain_requested_at: Option<Timestamp>) -> Self {
-        Self { drain_requested_at, ..self }
+        Self {
+            drain_requested_at,
+            ..self
+        }
     }
 
     /// The same, with whether the process ends so that it is started again.
     #[must_use]
     pub fn restarting(self, restart_requested: bool) -> Self {
-        Self { restart_requested, ..self }
+        Self {
+            restart_requested,
+            ..self
+        }
     }
 
-    /// The same, with the restarts by request over this home, as [`StatusFile::restarts`] counts them.
+    /// The same, with the restarts by request over this home, as [`StatusFile::restarts`] counts
+    /// them.
     #[must_use]
     pub fn after_restarts(self, restarts: u64) -> Self {
         Self { restarts, ..self }
@@ -116,13 +125,19 @@ impl Status {
     /// The same, with how many turns were refused, by reason.
     #[must_use]
     pub fn with_refused(self, turns_refused: BTreeMap<&'static str, u64>) -> Self {
-        Self { turns_refused, ..self }
+        Self {
+            turns_refused,
+            ..self
+        }
     }
 
-    /// The same, with its turns in flight; no more than [`MAX_TURNS_TOLD`].
+    /// The same, with its turns in flight; no more than `MAX_TURNS_TOLD`.
     #[must_use]
     pub fn with_turns(self, turns: impl Iterator<Item = TurnInFlight>) -> Self {
-        Self { turns: turns.take(MAX_TURNS_TOLD).collect(), ..self }
+        Self {
+            turns: turns.take(MAX_TURNS_TOLD).collect(),
+            ..self
+        }
     }
 }
 
@@ -150,20 +165,23 @@ impl Serialize for ObservedState {
 /// What a reader knows of the gateway. A field of a wrong type counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusReading {
-    /// State of the gateway. `Stopped` only if it is certain that no gateway runs and no process of its turns is left.
+    /// State of the gateway. `Stopped` only if it is certain that no gateway runs and no process of
+    /// its turns is left.
     pub state: ObservedState,
     /// Turns in flight, if that is known.
     pub active_agents: Option<u64>,
-    /// `requested_at` of the marker that the gateway acts on. The inner `None`: the marker has no time. The outer `None`: the
-    /// status does not say, as the original's does not.
+    /// `requested_at` of the marker that the gateway acts on. The inner `None`: the marker has no
+    /// time. The outer `None`: the status does not say, as the original's does not.
     pub drain_requested_at: Option<Option<Timestamp>>,
     /// When the gateway last wrote.
     pub updated_at: Option<String>,
-    /// The oldest turns in flight; none if the status does not name them, as the original's does not.
+    /// The oldest turns in flight; none if the status does not name them, as the original's does
+    /// not.
     pub turns: Vec<TurnInFlight>,
     /// How many turns the gateway refused, by reason; empty if the status does not say.
     pub turns_refused: BTreeMap<String, u64>,
-    /// Epoch of the gateway that runs, or of the next one. `None`: it is in another pid namespace and not known.
+    /// Epoch of the gateway that runs, or of the next one. `None`: it is in another pid namespace
+    /// and not known.
     pub epoch: Option<Epoch>,
 }
 
@@ -171,7 +189,12 @@ impl StatusReading {
     fn stopped(updated_at: Option<String>) -> Self {
         let state = ObservedState::Known(GatewayState::Stopped);
         let epoch = Epoch::present();
-        Self { state, active_agents: Some(0), epoch, ..Self::unknown(String::new(), updated_at) }
+        Self {
+            state,
+            active_agents: Some(0),
+            epoch,
+            ..Self::unknown(String::new(), updated_at)
+        }
     }
 
     fn unknown(why: String, updated_at: Option<String>) -> Self {
@@ -182,7 +205,8 @@ impl StatusReading {
             updated_at,
             turns: Vec::new(),
             turns_refused: BTreeMap::new(),
-            // A marker with the epoch of another namespace would count nowhere; one without counts in every epoch.
+            // A marker with the epoch of another namespace would count nowhere; one without counts
+            // in every epoch.
             epoch: None,
         }
     }
@@ -190,7 +214,9 @@ impl StatusReading {
     /// Returns whether a gateway runs; `None` if that cannot be determined.
     pub fn is_up(&self) -> Option<bool> {
         match &self.state {
-            ObservedState::Known(GatewayState::Stopped | GatewayState::StartupFailed) => Some(false),
+            ObservedState::Known(GatewayState::Stopped | GatewayState::StartupFailed) => {
+                Some(false)
+            }
             ObservedState::Known(_) | ObservedState::Other(_) => Some(true),
             ObservedState::Unknown(_) => None,
         }
@@ -211,23 +237,34 @@ pub struct StatusFile {
 impl StatusFile {
     /// Names the status file in this home.
     pub fn new(home: &Path) -> Self {
-        Self { path: home.join(STATUS_FILE) }
+        Self {
+            path: home.join(STATUS_FILE),
+        }
     }
 
-    /// Writes the status. Keeps the keys of other programs, and `platforms` if another program filled it.
+    /// Writes the status. Keeps the keys of other programs, and `platforms` if another program
+    /// filled it.
     ///
     /// # Errors
     /// The status could not be written. The previous one remains.
     pub fn write(&self, status: &Status) -> io::Result<()> {
         let mut object = self.read_object().unwrap_or_default();
-        let Value::Object(ours) = serde_json::to_value(status)? else { return Ok(()) };
+        let Value::Object(ours) = serde_json::to_value(status)? else {
+            return Ok(());
+        };
         for (key, value) in ours {
-            let is_filled = key == "platforms" && object.get("platforms").is_some_and(Value::is_object);
+            let is_filled =
+                key == "platforms" && object.get("platforms").is_some_and(Value::is_object);
             if !is_filled {
                 object.insert(key, value);
             }
         }
-        atomic_file::replace(&self.path, &serde_json::to_vec(&object)?, Durability::Renamed)
+
+        atomic_file::replace(
+            &self.path,
+            &serde_json::to_vec(&object)?,
+            Durability::Renamed,
+        )
     }
 
     /// Returns whether there is a file, or anything else, at its name.
@@ -235,20 +272,28 @@ impl StatusFile {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
-    /// Restarts by request that gateways over this home have carried out. For a gateway that starts.
+    /// Restarts by request that gateways over this home have carried out. For a gateway that
+    /// starts.
     pub fn restarts(&self) -> u64 {
         let object = self.read_object().unwrap_or_default();
-        let counted = object.get("restarts").and_then(Value::as_u64).unwrap_or_default();
+        let counted = object
+            .get("restarts")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
         let exit_reason = object.get("exit_reason").and_then(Value::as_str);
         counted.saturating_add(u64::from(exit_reason == Some(ExitReason::Restart.as_str())))
     }
 
-    /// Reads it, and looks whether the process that wrote it runs. Where no gateway runs, it also looks whether a process of a
-    /// turn is left.
+    /// Reads it, and looks whether the process that wrote it runs. Where no gateway runs, it also
+    /// looks whether a process of a turn is left.
     pub fn read(&self) -> StatusReading {
         let reading = self.look();
         // A gateway may have started or ended between the looks at its files.
-        if reading.is_up().is_none() { self.look() } else { reading }
+        if reading.is_up().is_none() {
+            self.look()
+        } else {
+            reading
+        }
     }
 
     fn look(&self) -> StatusReading {
@@ -257,27 +302,33 @@ impl StatusFile {
             return reading;
         }
         match doubt_of_end(&self.path.with_file_name(RUN_LOCKS)) {
-            Some(why) => {
-                StatusReading { epoch: reading.epoch, ..StatusReading::unknown(why, reading.updated_at) }
-            }
+            Some(why) => StatusReading {
+                epoch: reading.epoch,
+                ..StatusReading::unknown(why, reading.updated_at)
+            },
             None => reading,
         }
     }
 
     fn look_at_gateway(&self) -> StatusReading {
         let object = match self.content() {
-            Content::Object(object) => object,
-            Content::Damaged(why) => return StatusReading::unknown(why, None),
-            Content::Missing => return self.without_file(),
+            FileContent::Object(object) => object,
+            FileContent::Damaged(why) => return StatusReading::unknown(why, None),
+            FileContent::Missing => return self.without_file(),
         };
-        let updated_at = object.get("updated_at").and_then(Value::as_str).map(str::to_owned);
+        let updated_at = object
+            .get("updated_at")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+
         let writer = WrittenBy::of(&object);
         match self.life_of(&object, &writer) {
-            Life::Runs => running(&object, &writer, updated_at),
-            Life::Ended => {
-                StatusReading { epoch: writer.epoch_of_next(), ..StatusReading::stopped(updated_at) }
-            }
-            Life::Unknown(why) => StatusReading::unknown(why, updated_at),
+            ProcessLife::Runs => running(&object, &writer, updated_at),
+            ProcessLife::Ended => StatusReading {
+                epoch: writer.epoch_of_next(),
+                ..StatusReading::stopped(updated_at)
+            },
+            ProcessLife::Unknown(why) => StatusReading::unknown(why, updated_at),
         }
     }
 
@@ -293,46 +344,56 @@ impl StatusFile {
     }
 
     /// Determines whether the process that wrote the file runs.
-    fn life_of(&self, object: &Map<String, Value>, writer: &WrittenBy) -> Life {
+    fn life_of(&self, object: &Map<String, Value>, writer: &WrittenBy) -> ProcessLife {
         let Some(pid) = writer.pid else {
-            return Life::Unknown("the status file names no process".to_owned());
+            return ProcessLife::Unknown("the status file names no process".to_owned());
         };
         if writer.is_elsewhere() {
-            return self.life_by_lock(object, Life::Unknown(format!("{GATEWAY_LOCK} is missing")));
+            return self.life_by_lock(
+                object,
+                ProcessLife::Unknown(format!("{GATEWAY_LOCK} is missing")),
+            );
         }
+
         match (process_state(pid), writer.start_time) {
-            (ProcessState::Started(start), Some(written)) if start == written => Life::Runs,
+            (ProcessState::Started(start), Some(written)) if start == written => ProcessLife::Runs,
             (ProcessState::Started(_), None) => {
-                let why = format!("process {pid} runs, and the status file does not say when it started");
-                self.life_if_held(object, Life::Unknown(why))
+                let why =
+                    format!("process {pid} runs, and the status file does not say when it started");
+                self.life_if_held(object, ProcessLife::Unknown(why))
             }
-            (ProcessState::Unknown, _) => {
-                self.life_if_held(object, Life::Unknown(format!("process {pid} cannot be looked at")))
+            (ProcessState::Unknown, _) => self.life_if_held(
+                object,
+                ProcessLife::Unknown(format!("process {pid} cannot be looked at")),
+            ),
+            (ProcessState::Started(_) | ProcessState::Gone, _) => {
+                self.life_by_lock(object, ProcessLife::Ended)
             }
-            (ProcessState::Started(_) | ProcessState::Gone, _) => self.life_by_lock(object, Life::Ended),
         }
     }
 
-    /// For a process that cannot be identified in `/proc`: it runs if it holds the lock, else `otherwise`.
-    fn life_if_held(&self, object: &Map<String, Value>, otherwise: Life) -> Life {
+    /// For a process that cannot be identified in `/proc`: it runs if it holds the lock, else
+    /// `otherwise`.
+    fn life_if_held(&self, object: &Map<String, Value>, otherwise: ProcessLife) -> ProcessLife {
         match self.lock() {
-            LockState::Held(record) if is_of_holder(object, &record) => Life::Runs,
+            LockState::Held(record) if is_of_holder(object, &record) => ProcessLife::Runs,
             _ => otherwise,
         }
     }
 
-    /// For a process that is not in this pid namespace: it may run in another one, where it then holds the lock.
-    fn life_by_lock(&self, object: &Map<String, Value>, without_lock: Life) -> Life {
+    /// For a process that is not in this pid namespace: it may run in another one, where it then
+    /// holds the lock.
+    fn life_by_lock(&self, object: &Map<String, Value>, without_lock: ProcessLife) -> ProcessLife {
         match self.lock() {
-            LockState::Held(record) if is_of_holder(object, &record) => Life::Runs,
-            LockState::Held(_) => Life::Unknown(
+            LockState::Held(record) if is_of_holder(object, &record) => ProcessLife::Runs,
+            LockState::Held(_) => ProcessLife::Unknown(
                 "a gateway holds the home, and the status file is of another process".to_owned(),
             ),
-            LockState::Free => Life::Ended,
+            LockState::Free => ProcessLife::Ended,
             LockState::Absent => without_lock,
             LockState::Unknown(error) => match WrittenBy::of(object).is_here() {
-                true => Life::Ended,
-                false => Life::Unknown(lock_trouble(&error)),
+                true => ProcessLife::Ended,
+                false => ProcessLife::Unknown(lock_trouble(&error)),
             },
         }
     }
@@ -348,30 +409,30 @@ impl StatusFile {
 
     fn read_object(&self) -> Option<Map<String, Value>> {
         match self.content() {
-            Content::Object(object) => Some(object),
-            Content::Missing | Content::Damaged(_) => None,
+            FileContent::Object(object) => Some(object),
+            FileContent::Missing | FileContent::Damaged(_) => None,
         }
     }
 
-    fn content(&self) -> Content {
+    fn content(&self) -> FileContent {
         match atomic_file::read(&self.path) {
             Ok(text) => match serde_json::from_slice(&text) {
-                Ok(object) => Content::Object(object),
-                Err(error) => Content::Damaged(format!("the status file is damaged: {error}")),
+                Ok(object) => FileContent::Object(object),
+                Err(error) => FileContent::Damaged(format!("the status file is damaged: {error}")),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Missing,
-            Err(error) => Content::Damaged(format!("the status file cannot be read: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => FileContent::Missing,
+            Err(error) => FileContent::Damaged(format!("the status file cannot be read: {error}")),
         }
     }
 }
 
-enum Content {
+enum FileContent {
     Missing,
     Damaged(String),
     Object(Map<String, Value>),
 }
 
-enum Life {
+enum ProcessLife {
     Runs,
     Ended,
     Unknown(String),
@@ -394,13 +455,20 @@ struct WrittenBy {
 impl WrittenBy {
     fn of(object: &Map<String, Value>) -> Self {
         let text = |key: &str| object.get(key).and_then(Value::as_str).map(str::to_owned);
-        let pid = object.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+        let pid = object
+            .get("pid")
+            .and_then(Value::as_u64)
+            .and_then(|pid| u32::try_from(pid).ok());
         let start_time = object.get("start_time").and_then(Value::as_u64);
-        let writer = object.get("portcullis").and_then(|writer| Writer::deserialize(writer).ok());
+        let writer = object
+            .get("portcullis")
+            .and_then(|writer| WriterProcess::deserialize(writer).ok());
+
         Self {
             pid,
             start_time,
-            is_ours: writer.is_some_and(|writer| (Some(writer.pid), writer.start_time) == (pid, start_time)),
+            is_ours: writer
+                .is_some_and(|writer| (Some(writer.pid), writer.start_time) == (pid, start_time)),
             epoch: text("epoch"),
             pid_namespace: text("pid_namespace"),
         }
@@ -418,7 +486,11 @@ impl WrittenBy {
 
     /// Returns the epoch of the next gateway in the place of this one.
     fn epoch_of_next(&self) -> Option<Epoch> {
-        if self.is_here() { Epoch::present() } else { None }
+        if self.is_here() {
+            Epoch::present()
+        } else {
+            None
+        }
     }
 
     /// Returns the epoch of this process, which runs.
@@ -434,16 +506,23 @@ impl WrittenBy {
 
 /// Returns whether the holder of the lock wrote this status.
 fn is_of_holder(object: &Map<String, Value>, record: &[u8]) -> bool {
-    let Ok(Value::Object(record)) = serde_json::from_slice(record) else { return false };
+    let Ok(Value::Object(record)) = serde_json::from_slice(record) else {
+        return false;
+    };
     let same = |key: &str| record.get(key).is_some() && record.get(key) == object.get(key);
     same("pid") && same("start_time")
 }
 
 /// Reads the content of a status file whose process runs.
-fn running(object: &Map<String, Value>, writer: &WrittenBy, updated_at: Option<String>) -> StatusReading {
+fn running(
+    object: &Map<String, Value>,
+    writer: &WrittenBy,
+    updated_at: Option<String>,
+) -> StatusReading {
     let Some(word) = object.get("gateway_state").and_then(Value::as_str) else {
         return StatusReading::unknown("the status file names no state".to_owned(), updated_at);
     };
+
     let ours = |key: &str| object.get(key).filter(|_| writer.is_ours);
     StatusReading {
         state: GatewayState::named(word)
@@ -451,7 +530,9 @@ fn running(object: &Map<String, Value>, writer: &WrittenBy, updated_at: Option<S
         active_agents: object.get("active_agents").and_then(Value::as_u64),
         drain_requested_at: ours("drain_requested_at").map(|time| time.as_str()?.parse().ok()),
         updated_at,
-        turns: ours("turns").and_then(|turns| Vec::deserialize(turns).ok()).unwrap_or_default(),
+        turns: ours("turns")
+            .and_then(|turns| Vec::deserialize(turns).ok())
+            .unwrap_or_default(),
         turns_refused: ours("turns_refused")
             .and_then(|refused| BTreeMap::deserialize(refused).ok())
             .unwrap_or_default(),
@@ -459,9 +540,13 @@ fn running(object: &Map<String, Value>, writer: &WrittenBy, updated_at: Option<S
     }
 }
 
-/// Limits another program's word, which is shown to people, to 64 characters without control characters.
+/// Limits another program's word, which is shown to people, to 64 characters without control
+/// characters.
 fn cut(word: &str) -> String {
-    word.chars().filter(|character| !character.is_control()).take(64).collect()
+    word.chars()
+        .filter(|character| !character.is_control())
+        .take(64)
+        .collect()
 }
 
 #[cfg(test)]
@@ -478,23 +563,35 @@ mod tests {
     fn what_is_written_is_read() {
         let (_home, file) = status_file();
         assert!(file.read().is(GatewayState::Stopped));
-        file.write(&Status::of_this_process(GatewayState::Running, 3, None)).unwrap();
+        file.write(&Status::of_this_process(GatewayState::Running, 3, None))
+            .unwrap();
         let reading = file.read();
         assert!(reading.is(GatewayState::Running) && reading.updated_at.is_some());
-        assert_eq!((reading.active_agents, reading.epoch), (Some(3), Epoch::present()));
+        assert_eq!(
+            (reading.active_agents, reading.epoch),
+            (Some(3), Epoch::present())
+        );
     }
 
     #[test]
     fn keys_of_others_are_kept() {
         let (_home, file) = status_file();
-        fs::write(&file.path, r#"{"pid":1,"note":"mine","platforms":{"telegram":{"state":"up"}}}"#).unwrap();
-        file.write(&Status::of_this_process(GatewayState::Running, 0, None)).unwrap();
+        fs::write(
+            &file.path,
+            r#"{"pid":1,"note":"mine","platforms":{"telegram":{"state":"up"}}}"#,
+        )
+        .unwrap();
+        file.write(&Status::of_this_process(GatewayState::Running, 0, None))
+            .unwrap();
         let text = fs::read_to_string(&file.path).unwrap();
         let object: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["note"], "mine");
         assert_eq!(object["platforms"]["telegram"]["state"], "up");
         assert_eq!(object["pid"], std::process::id());
-        assert!(!text.contains('\n') && !text.contains(": "), "compact: {text}");
+        assert!(
+            !text.contains('\n') && !text.contains(": "),
+            "compact: {text}"
+        );
     }
 
     #[test]
@@ -528,10 +625,16 @@ mod tests {
     #[test]
     fn dead_process_is_stopped_whatever_the_file_says() {
         let (_home, file) = status_file();
-        let gone = format!(r#"{{"pid":{},"gateway_state":"running","active_agents":2}}"#, i32::MAX);
+        let gone = format!(
+            r#"{{"pid":{},"gateway_state":"running","active_agents":2}}"#,
+            i32::MAX
+        );
         let reading = read(&file, &gone);
         assert!(reading.is(GatewayState::Stopped) && reading.active_agents == Some(0));
-        let reused = format!(r#"{{"pid":{},"start_time":1,"gateway_state":"running"}}"#, std::process::id());
+        let reused = format!(
+            r#"{{"pid":{},"start_time":1,"gateway_state":"running"}}"#,
+            std::process::id()
+        );
         assert!(read(&file, &reused).is(GatewayState::Stopped));
     }
 
@@ -540,9 +643,13 @@ mod tests {
         let (_home, file) = status_file();
         let pid = std::process::id();
         for start in ["", r#""start_time":null,"#, r#""start_time":12.5,"#] {
-            let text = format!(r#"{{"pid":{pid},{start}"gateway_state":"running","active_agents":3}}"#);
+            let text =
+                format!(r#"{{"pid":{pid},{start}"gateway_state":"running","active_agents":3}}"#);
             let reading = read(&file, &text);
-            assert!(is_unknown(&reading) && reading.active_agents.is_none(), "{text}");
+            assert!(
+                is_unknown(&reading) && reading.active_agents.is_none(),
+                "{text}"
+            );
         }
     }
 
@@ -551,7 +658,10 @@ mod tests {
         let (home, file) = status_file();
         let text = r#"{"pid":999999999,"start_time":7,"gateway_state":"draining","active_agents":2,"epoch":"other:1",
             "pid_namespace":"pid:[1]","portcullis":{"pid":999999999,"start_time":7}}"#;
-        assert!(is_unknown(&read(&file, text)), "no lock file: it may have been removed");
+        assert!(
+            is_unknown(&read(&file, text)),
+            "no lock file: it may have been removed"
+        );
 
         let path = home.path().join(GATEWAY_LOCK);
         let record = br#"{"pid":999999999,"start_time":7}"#;
@@ -563,8 +673,13 @@ mod tests {
         let reading = file.read();
         assert!(reading.is(GatewayState::Stopped) && reading.epoch.is_none());
 
-        let _other = home_lock::HomeLock::take(&path, br#"{"pid":5,"start_time":5}"#).unwrap().unwrap();
-        assert!(is_unknown(&file.read()), "another gateway has not written its status yet");
+        let _other = home_lock::HomeLock::take(&path, br#"{"pid":5,"start_time":5}"#)
+            .unwrap()
+            .unwrap();
+        assert!(
+            is_unknown(&file.read()),
+            "another gateway has not written its status yet"
+        );
         fs::remove_file(&file.path).unwrap();
         assert!(is_unknown(&file.read()));
     }
@@ -579,7 +694,10 @@ mod tests {
         );
         let reading = read(&file, &text);
         assert_eq!(reading.state, ObservedState::Other("degraded".into()));
-        assert_eq!((reading.active_agents, reading.is_up()), (Some(3), Some(true)));
+        assert_eq!(
+            (reading.active_agents, reading.is_up()),
+            (Some(3), Some(true))
+        );
     }
 
     #[test]
@@ -601,8 +719,15 @@ mod tests {
     #[test]
     fn damaged_file_is_unknown() {
         let (_home, file) = status_file();
-        for text in ["", "[]", "null", "{}", r#"{"pid":"x"}"#, "{\"pid\":1", r#"{"pid":1,"gateway_state":7}"#]
-        {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "{}",
+            r#"{"pid":"x"}"#,
+            "{\"pid\":1",
+            r#"{"pid":1,"gateway_state":7}"#,
+        ] {
             assert!(is_unknown(&read(&file, text)), "{text}");
         }
         fs::remove_file(&file.path).unwrap();

@@ -3,8 +3,8 @@ use rustix::process::{Pid, test_kill_process};
 use std::fs;
 use std::sync::LazyLock;
 
-/// One boot of a machine or container, as `<boot_id>:<start time of process 1>`. A marker from another epoch was left by an
-/// instance that has ended.
+/// One boot of a machine or container, as `<boot_id>:<start time of process 1>`. A marker from
+/// another epoch was left by an instance that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch(String);
 
@@ -29,40 +29,51 @@ impl Epoch {
 
 /// The state of a process id in this pid namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProcessState {
-    /// A process with this id runs and started at this time, in clock ticks since boot. Id and time together identify a process.
+pub(crate) enum ProcessState {
+    /// A process with this id runs and started at this time, in clock ticks since boot. Id and time
+    /// together identify a process.
     Started(u64),
     /// No process has this id.
     Gone,
-    /// The process cannot be read: no descriptors are left, or the system hides other users' processes.
+    /// The process cannot be read: no descriptors are left, or the system hides other users'
+    /// processes.
     Unknown,
 }
 
 /// Reads the state of a process. The start time is field 22 of `/proc/PID/stat`.
-pub fn process_state(pid: u32) -> ProcessState {
+pub(crate) fn process_state(pid: u32) -> ProcessState {
     if !has_own_proc() {
         return ProcessState::Unknown;
     }
+
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => parse_stat(&stat).unwrap_or(ProcessState::Unknown),
-        Err(_) => match i32::try_from(pid).ok().and_then(Pid::from_raw).map(test_kill_process) {
+        Err(_) => match i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .map(test_kill_process)
+        {
             None | Some(Err(Errno::SRCH)) => ProcessState::Gone,
             Some(_) => ProcessState::Unknown,
         },
     }
 }
 
-/// Returns whether `/proc` is that of this pid namespace. In another's, the ids are those of other processes.
+/// Returns whether `/proc` is that of this pid namespace. In another's, the ids are those of other
+/// processes.
 pub fn has_own_proc() -> bool {
     static IS_OWN: LazyLock<bool> = LazyLock::new(|| {
-        let shown = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse::<u32>().ok());
+        let shown = fs::read_link("/proc/self")
+            .ok()
+            .and_then(|link| link.to_str()?.parse::<u32>().ok());
         shown.is_none_or(|pid| pid == std::process::id())
     });
     *IS_OWN
 }
 
 fn parse_stat(stat: &str) -> Option<ProcessState> {
-    // The second field is the command in parentheses, which may itself contain spaces and parentheses.
+    // The second field is the command in parentheses, which may itself contain spaces and
+    // parentheses.
     let (_, after_command) = stat.rsplit_once(')')?;
     let mut fields = after_command.split_ascii_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
@@ -79,9 +90,14 @@ pub fn process_start_time(pid: u32) -> Option<u64> {
     }
 }
 
-/// Returns the name of this process's pid namespace, such as `pid:[4026531836]`; `None` if `/proc` cannot be read.
-pub fn pid_namespace() -> Option<String> {
-    fs::read_link("/proc/self/ns/pid").ok()?.into_os_string().into_string().ok()
+/// Returns the name of this process's pid namespace, such as `pid:[4026531836]`; `None` if `/proc`
+/// cannot be read.
+pub(crate) fn pid_namespace() -> Option<String> {
+    fs::read_link("/proc/self/ns/pid")
+        .ok()?
+        .into_os_string()
+        .into_string()
+        .ok()
 }
 
 #[cfg(test)]

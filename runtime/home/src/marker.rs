@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// The marker's name in the home. The original's `gateway/drain_control.py` uses the same.
 pub const MARKER_FILE: &str = ".drain_request.json";
 
-/// A marker as it is written. The original's keys hold the newest lease and the latest end; `holders` has all leases.
+/// A marker as it is written. The original's keys hold the newest lease and the latest end;
+/// `holders` has all leases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Marker {
     action: &'static str,
@@ -26,7 +27,8 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// Returns a marker with these leases; `None` if there are none. `epoch` is the one of the gateway that it is for, if known.
+    /// Returns a marker with these leases; `None` if there are none. `epoch` is the one of the
+    /// gateway that it is for, if known.
     pub fn of(leases: &Leases, epoch: Option<&Epoch>, generation: u64) -> Option<Self> {
         let newest = leases.newest()?;
         Some(Self {
@@ -42,8 +44,8 @@ impl Marker {
     }
 }
 
-/// The content of a marker, which another program may have written. A field of a wrong type counts as absent, and unknown keys
-/// are ignored.
+/// The content of a marker, which another program may have written. A field of a wrong type counts
+/// as absent, and unknown keys are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MarkerContent {
     /// When the drain began.
@@ -58,44 +60,67 @@ pub struct MarkerContent {
     pub suppress_notification: bool,
     /// Its leases; empty in a marker that the original wrote.
     pub holders: Vec<Lease>,
-    /// The generation that it was written as; zero in a marker that the original wrote.
+    /// The generation that it was written as; zero in a marker that the original wrote, or if it is
+    /// above 2^52.
     pub generation: u64,
 }
+
+/// The largest generation that is believed. JSON numbers are exact up to 2^53, so this leaves room
+/// for as many changes.
+pub(crate) const MAX_GENERATION: u64 = 1 << 52;
 
 impl MarkerContent {
     /// Returns `None` if the text is not a JSON object.
     fn parse(text: &[u8]) -> Option<Self> {
-        let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return None };
+        let Ok(Value::Object(fields)) = serde_json::from_slice(text) else {
+            return None;
+        };
         let text = |key: &str| fields.get(key).and_then(Value::as_str);
         let time = |key: &str| text(key).and_then(parse_time);
-        let holders = fields.get("holders").and_then(Value::as_array).into_iter().flatten();
-        let holders = holders.filter_map(|holder| Lease::deserialize(holder).ok()).take(MAX_LEASES);
+        let holders = fields
+            .get("holders")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let holders = holders
+            .filter_map(|holder| Lease::deserialize(holder).ok())
+            .take(MAX_LEASES);
+
         Some(Self {
             requested_at: time("requested_at"),
             expires_at: time("expires_at"),
             // The original writes an empty epoch where it cannot read `/proc`.
-            epoch: text("epoch").filter(|epoch| !epoch.is_empty()).map(str::to_owned),
+            epoch: text("epoch")
+                .filter(|epoch| !epoch.is_empty())
+                .map(str::to_owned),
             principal: text("principal").map(str::to_owned),
             suppress_notification: fields.get("suppress_notification") == Some(&Value::Bool(true)),
             holders: holders.collect(),
-            generation: fields.get("generation").and_then(Value::as_u64).unwrap_or_default(),
+            generation: fields
+                .get("generation")
+                .and_then(Value::as_u64)
+                .filter(|generation| *generation <= MAX_GENERATION)
+                .unwrap_or_default(),
         })
     }
 }
 
 /// A time without a zone is UTC.
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     let without_zone = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok();
-    text.parse().ok().or_else(|| without_zone().map(|time| time.timestamp()))
+    text.parse()
+        .ok()
+        .or_else(|| without_zone().map(|time| time.timestamp()))
 }
 
-/// What is at the marker's path. Presence is the signal: anything there that cannot be read means "draining", since a damaged
-/// begin must not be ignored.
+/// What is at the marker's path. Presence is the signal: anything there that cannot be read means
+/// "draining", since a damaged begin must not be ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MarkerState {
     /// There is no such file.
     Absent,
-    /// A file without content (empty, garbage, not an object, unreadable), a folder, or a dangling link.
+    /// A file without content (empty, garbage, not an object, unreadable), a folder, or a dangling
+    /// link.
     Unreadable {
         /// Modification time, if it is known.
         modified: Option<Timestamp>,
@@ -118,7 +143,9 @@ pub struct MarkerFile {
 impl MarkerFile {
     /// Names the marker file in this home.
     pub fn new(home: &Path) -> Self {
-        Self { path: home.join(MARKER_FILE) }
+        Self {
+            path: home.join(MARKER_FILE),
+        }
     }
 
     /// Returns the path of the marker.
@@ -126,14 +153,19 @@ impl MarkerFile {
         &self.path
     }
 
-    /// Reads the marker. Never fails and never blocks: a marker that cannot be read is [`MarkerState::Unreadable`].
+    /// Reads the marker. Never fails and never blocks: a marker that cannot be read is
+    /// [`MarkerState::Unreadable`].
     pub fn read(&self) -> MarkerState {
         let found = match fs::symlink_metadata(&self.path) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return MarkerState::Absent,
             Err(_) => return MarkerState::Unreadable { modified: None },
         };
-        let modified = found.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+
+        let modified = found
+            .modified()
+            .ok()
+            .and_then(|time| Timestamp::try_from(time).ok());
         let content = atomic_file::read(&self.path);
         match content.map(|text| MarkerContent::parse(&text)) {
             Ok(Some(content)) => MarkerState::Present { content, modified },
@@ -146,7 +178,8 @@ impl MarkerFile {
         }
     }
 
-    /// Replaces the marker durably: it survives a loss of power. A symbolic link is written through, as the original does.
+    /// Replaces the marker durably: it survives a loss of power. A symbolic link to a file is
+    /// written through, as the original does. A link to anything else, such as a device, is replaced.
     ///
     /// # Errors
     /// The marker could not be written. The previous one remains.
@@ -161,7 +194,11 @@ impl MarkerFile {
             let leads_to = fs::read_link(&self.path).ok()?;
             Some(self.path.parent()?.join(leads_to))
         };
-        fs::canonicalize(&self.path).ok().or_else(dangling).unwrap_or_else(|| self.path.clone())
+        let target = fs::canonicalize(&self.path).ok().or_else(dangling);
+        // A rename would put the marker in the place of a device, for every program of the machine.
+        target
+            .filter(|target| fs::symlink_metadata(target).map_or(true, |found| found.is_file()))
+            .unwrap_or_else(|| self.path.clone())
     }
 
     /// Removes the marker. Does nothing if there is none.
@@ -190,6 +227,7 @@ impl MarkerFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn marker_file() -> (tempfile::TempDir, MarkerFile) {
         let home = tempfile::tempdir().unwrap();
@@ -212,8 +250,11 @@ mod tests {
         };
         let mut leases = Leases::default();
         leases.begin(lease.clone()).unwrap();
-        file.write(&Marker::of(&leases, Some(&Epoch::known("b:1")), 7).unwrap()).unwrap();
-        let MarkerState::Present { content, modified } = file.read() else { panic!("it was written") };
+        file.write(&Marker::of(&leases, Some(&Epoch::known("b:1")), 7).unwrap())
+            .unwrap();
+        let MarkerState::Present { content, modified } = file.read() else {
+            panic!("it was written")
+        };
         let expected = MarkerContent {
             requested_at: Some(now),
             expires_at: Some(now),
@@ -236,22 +277,29 @@ mod tests {
         let text = "{\n  \"action\": \"drain\",\n  \"requested_at\": \"2026-06-22T01:27:44.123456+00:00\",\n  \
                     \"principal\": \"drain-control\"\n}";
         fs::write(file.path(), text).unwrap();
-        let MarkerState::Present { content, .. } = file.read() else { panic!("the original wrote it") };
-        assert_eq!(content.requested_at, Some("2026-06-22T01:27:44.123456Z".parse().unwrap()));
+        let MarkerState::Present { content, .. } = file.read() else {
+            panic!("the original wrote it")
+        };
+        assert_eq!(
+            content.requested_at,
+            Some("2026-06-22T01:27:44.123456Z".parse().unwrap())
+        );
         assert_eq!(content.principal.as_deref(), Some("drain-control"));
 
         let text = r#"{"requested_at":"2026-06-22T01:27:44","epoch":""}"#;
         fs::write(file.path(), text).unwrap();
-        let MarkerState::Present { content, .. } = file.read() else { panic!("an object is content") };
-        assert_eq!(content.requested_at, Some("2026-06-22T01:27:44Z".parse().unwrap()), "no zone is UTC");
+        let MarkerState::Present { content, .. } = file.read() else {
+            panic!("an object is content")
+        };
+        assert_eq!(
+            content.requested_at,
+            Some("2026-06-22T01:27:44Z".parse().unwrap()),
+            "no zone is UTC"
+        );
         assert_eq!(content.epoch, None, "an empty epoch is none");
     }
 
-    #[test]
-    fn link_is_written_through() {
-        let (home, file) = marker_file();
-        let target = home.path().join("elsewhere.json");
-        std::os::unix::fs::symlink("elsewhere.json", file.path()).unwrap();
+    fn one_lease() -> Leases {
         let mut leases = Leases::default();
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let lease = Lease {
@@ -263,9 +311,69 @@ mod tests {
             suppress_notification: false,
         };
         leases.begin(lease).unwrap();
+        leases
+    }
+
+    #[test]
+    fn link_is_written_through() {
+        let (home, file) = marker_file();
+        let target = home.path().join("elsewhere.json");
+        std::os::unix::fs::symlink("elsewhere.json", file.path()).unwrap();
         for generation in 1..3 {
-            file.write(&Marker::of(&leases, None, generation).unwrap()).unwrap();
+            file.write(&Marker::of(&one_lease(), None, generation).unwrap())
+                .unwrap();
             assert!(target.is_file() && fs::symlink_metadata(file.path()).unwrap().is_symlink());
+        }
+    }
+
+    #[test]
+    fn generation_leaves_room_for_changes() {
+        let generation = |written: u64| {
+            let text = json!({"action": "drain", "generation": written}).to_string();
+            MarkerContent::parse(text.as_bytes()).map(|content| content.generation)
+        };
+        assert_eq!(generation(MAX_GENERATION), Some(MAX_GENERATION));
+        for written in [MAX_GENERATION + 1, u64::MAX - 12, u64::MAX] {
+            assert_eq!(generation(written), Some(0), "{written}");
+        }
+    }
+
+    #[test]
+    fn times_of_holders_may_lack_the_zone() {
+        let holder = json!({"owner": "a", "requested_at": "2026-11-27T17:22:40.1", "expires_at": "2026-11-27T18:22:40"});
+        let text = json!({"action": "drain", "holders": [holder]}).to_string();
+        let content = MarkerContent::parse(text.as_bytes()).unwrap();
+        let lease = &content.holders[0];
+        assert_eq!(
+            (lease.requested_at, lease.expires_at),
+            (
+                "2026-11-27T17:22:40.1Z".parse().unwrap(),
+                Some("2026-11-27T18:22:40Z".parse().unwrap())
+            )
+        );
+    }
+
+    #[test]
+    fn link_to_something_else_than_a_file_is_replaced() {
+        let (home, file) = marker_file();
+        let (pipe, folder) = (home.path().join("pipe"), home.path().join("folder"));
+        fs::create_dir(&folder).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+        let marker = Marker::of(&one_lease(), None, 1).unwrap();
+        for target in [&pipe, &folder] {
+            let before = fs::symlink_metadata(target).unwrap().file_type();
+            std::os::unix::fs::symlink(target, file.path()).unwrap();
+            file.write(&marker).unwrap();
+            assert!(fs::symlink_metadata(file.path()).unwrap().is_file());
+            assert_eq!(fs::symlink_metadata(target).unwrap().file_type(), before);
+            file.clear().unwrap();
         }
     }
 
@@ -275,7 +383,10 @@ mod tests {
         for text in ["", "{not json", "null", "[]", "7", "\"drain\"", &long] {
             let (_home, file) = marker_file();
             fs::write(file.path(), text).unwrap();
-            assert!(matches!(file.read(), MarkerState::Unreadable { modified: Some(_) }), "{text:.20}");
+            assert!(
+                matches!(file.read(), MarkerState::Unreadable { modified: Some(_) }),
+                "{text:.20}"
+            );
         }
         let (_home, file) = marker_file();
         fs::write(file.path(), b"\xff\xfe{}").unwrap();
@@ -294,8 +405,14 @@ mod tests {
         std::os::unix::fs::symlink(file.path(), file.path()).unwrap();
         assert!(matches!(file.read(), MarkerState::Unreadable { .. }));
         file.clear().unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, file.path(), rustix::fs::FileType::Fifo, 0o600.into(), 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            file.path(),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
         assert!(matches!(file.read(), MarkerState::Unreadable { .. }));
         file.clear().unwrap();
         assert_eq!(file.read(), MarkerState::Absent);
@@ -306,7 +423,9 @@ mod tests {
         let (_home, file) = marker_file();
         let text = r#"{"requested_at":7,"expires_at":"soon","epoch":null,"principal":[],"suppress_notification":"yes"}"#;
         fs::write(file.path(), text).unwrap();
-        let MarkerState::Present { content, .. } = file.read() else { panic!("an object is content") };
+        let MarkerState::Present { content, .. } = file.read() else {
+            panic!("an object is content")
+        };
         assert_eq!(content, MarkerContent::default());
     }
 }

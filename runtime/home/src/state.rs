@@ -40,7 +40,7 @@ pub enum ExitReason {
 
 impl ExitReason {
     /// The word in the status file.
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Signal => "signal",
             Self::Restart => "restart",
@@ -50,8 +50,14 @@ impl ExitReason {
 
 impl GatewayState {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Running, Self::Draining, Self::Stopping, Self::Stopped, Self::StartupFailed];
+    pub const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Running,
+        Self::Draining,
+        Self::Stopping,
+        Self::Stopped,
+        Self::StartupFailed,
+    ];
 
     /// Returns the word in the status file, in log lines and in metrics.
     pub fn as_str(self) -> &'static str {
@@ -91,9 +97,18 @@ mod tests {
     #[test]
     fn the_whole_table() {
         let idle = Demand::default();
-        let drain = Demand { drain: true, shutdown: false };
-        let shutdown = Demand { drain: false, shutdown: true };
-        let both = Demand { drain: true, shutdown: true };
+        let drain = Demand {
+            drain: true,
+            shutdown: false,
+        };
+        let shutdown = Demand {
+            drain: false,
+            shutdown: true,
+        };
+        let both = Demand {
+            drain: true,
+            shutdown: true,
+        };
         for (from, demand, to) in [
             (Starting, idle, Running),
             (Starting, drain, Draining),

@@ -1,10 +1,16 @@
-//! The leases of a drain: one per owner, each with its own end. The drain is on while any lease lives.
+//! The leases of a drain: one per owner, each with its own end. The drain is on while any lease
+//! lives.
 
+use super::marker::parse_time;
 use super::verdict::expiry_after;
 use super::{MarkerContent, MarkerState};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
+
+/// Longest life that a caller may ask for, in seconds.
+pub const MAX_TTL_SECONDS: u64 = 86_400;
 
 /// Maximum number of owners. A marker with all of them stays below the size that is read.
 pub const MAX_LEASES: usize = 24;
@@ -13,8 +19,8 @@ pub const MAX_OWNER_CHARS: usize = 128;
 /// Longest reason, in characters.
 pub const MAX_REASON_CHARS: usize = 256;
 
-/// Tolerated difference between two clocks. A lease that begins further in the future was written by a clock that has been
-/// corrected since.
+/// Tolerated difference between two clocks. A lease that begins further in the future was written
+/// by a clock that has been corrected since.
 pub(super) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// One owner's share in a drain.
@@ -29,13 +35,25 @@ pub struct Lease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the lease was begun or renewed.
+    #[serde(deserialize_with = "time")]
     pub requested_at: Timestamp,
     /// When the lease ends by itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_time")]
     pub expires_at: Option<Timestamp>,
     /// Whether people get no message about the drain.
     #[serde(default)]
     pub suppress_notification: bool,
+}
+
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(from)?;
+    parse_time(&text).ok_or_else(|| D::Error::custom("not a time"))
+}
+
+fn optional_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    let parse = |text: String| parse_time(&text).ok_or_else(|| D::Error::custom("not a time"));
+    text.map(parse).transpose()
 }
 
 /// The leases of one drain, the newest last.
@@ -54,18 +72,36 @@ impl From<Vec<Lease>> for Leases {
 }
 
 impl Leases {
-    /// Returns the leases of a marker. A marker without `holders`, as the original writes it, is one lease of its principal.
-    /// Without `expires_at`, such a lease ends after `max_age`; with a `max_age` of zero it does not end.
-    /// Without a principal it belongs to no owner, and any caller may end it.
+    /// Returns the leases of a marker. A marker without `holders`, as the original writes it, is
+    /// one lease of its principal. Without `expires_at`, such a lease ends after `max_age`; with a
+    /// `max_age` of zero it does not end. Without a principal it belongs to no owner, and any
+    /// caller may end it.
     pub fn of(state: &MarkerState, max_age: Duration) -> Self {
-        let MarkerState::Present { content, modified } = state else { return Self::default() };
+        let MarkerState::Present { content, modified } = state else {
+            return Self::default();
+        };
         if !content.holders.is_empty() {
             return content.holders.clone().into();
         }
-        let MarkerContent { principal, expires_at, suppress_notification, .. } = content;
-        let Some(requested_at) = content.requested_at.or(*modified) else { return Self::default() };
-        let Some(owner) = principal.clone() else { return Self::default() };
-        let by_age = || (!max_age.is_zero()).then(|| expiry_after(requested_at, max_age)).flatten();
+
+        let MarkerContent {
+            principal,
+            expires_at,
+            suppress_notification,
+            ..
+        } = content;
+        let Some(requested_at) = content.requested_at.or(*modified) else {
+            return Self::default();
+        };
+        let Some(owner) = principal.clone() else {
+            return Self::default();
+        };
+        let by_age = || {
+            (!max_age.is_zero())
+                .then(|| expiry_after(requested_at, max_age))
+                .flatten()
+        };
+
         Self(vec![Lease {
             principal: owner.clone(),
             owner,
@@ -81,7 +117,11 @@ impl Leases {
     /// # Errors
     /// The owner is new, and there are [`MAX_LEASES`] leases.
     pub fn begin(&mut self, lease: Lease) -> Result<(), TooManyLeases> {
-        let others = self.0.iter().filter(|other| other.owner != lease.owner).count();
+        let others = self
+            .0
+            .iter()
+            .filter(|other| other.owner != lease.owner)
+            .count();
         if others >= MAX_LEASES {
             return Err(TooManyLeases);
         }
@@ -105,12 +145,15 @@ impl Leases {
         ended
     }
 
-    /// Restarts each lease that begins in the future: it then begins now and keeps its length. Returns whether there were any.
+    /// Restarts each lease that begins in the future: it then begins now and keeps its length.
+    /// Returns whether there were any.
     pub fn correct_clock(&mut self, now: Timestamp) -> bool {
         let mut is_changed = false;
         for lease in &mut self.0 {
             if lease.requested_at.duration_since(now) > CLOCK_TOLERANCE {
-                let length = lease.expires_at.map(|end| end.duration_since(lease.requested_at));
+                let length = lease
+                    .expires_at
+                    .map(|end| end.duration_since(lease.requested_at));
                 lease.expires_at = length.and_then(|length| now.checked_add(length).ok());
                 lease.requested_at = now;
                 is_changed = true;
@@ -120,7 +163,7 @@ impl Leases {
     }
 
     /// Takes them out, the newest last.
-    pub(super) fn into_all(self) -> Vec<Lease> {
+    pub(crate) fn into_all(self) -> Vec<Lease> {
         self.0
     }
 
@@ -135,7 +178,7 @@ impl Leases {
     }
 
     /// Returns when the last lease ends; `None` if one has no end, or there is none.
-    pub fn ends_at(&self) -> Option<Timestamp> {
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
         let ends: Option<Vec<_>> = self.0.iter().map(|lease| lease.expires_at).collect();
         ends?.into_iter().max()
     }

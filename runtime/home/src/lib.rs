@@ -1,0 +1,32 @@
+//! The files of a home that the gateway and the dashboard share: the drain marker with its leases,
+//! the gateway's status, its locks, and restart requests; and the end of a process with its parent.
+//!
+//! **Invariant:** a file of the home is written atomically and read with a bound. What a file
+//! cannot say is unknown; it is never taken for "stopped" or for "no drain".
+
+pub mod atomic_file;
+mod epoch;
+pub mod home_lock;
+mod leases;
+mod marker;
+pub mod parent_watch;
+mod restart_request;
+mod run_lock;
+mod state;
+mod status_file;
+mod verdict;
+
+pub use epoch::{Epoch, has_own_proc, process_start_time};
+pub use leases::{
+    Lease, Leases, MAX_LEASES, MAX_OWNER_CHARS, MAX_REASON_CHARS, MAX_TTL_SECONDS, TooManyLeases,
+};
+pub use marker::{MARKER_FILE, Marker, MarkerContent, MarkerFile, MarkerState};
+pub use restart_request::{
+    Ignored, MAX_RESTART_GRACE_SECONDS, RESTART_FILE, RestartFile, RestartRequest,
+};
+pub use run_lock::{RUN_LOCKS, RunLock, leftover_turns, lock_files, remove_if_free};
+pub use state::{Demand, ExitReason, GatewayState};
+pub use status_file::{
+    ObservedState, STATUS_FILE, Status, StatusFile, StatusReading, TurnInFlight,
+};
+pub use verdict::{DrainVerdict, DrainView, StaleReason, expiry_after, judge};
