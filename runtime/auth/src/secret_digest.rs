@@ -2,8 +2,8 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-/// The SHA-256 digest of a secret of the host. Comparing digests, which are all of one size, keeps the
-/// length out of the time as well; the comparison itself is constant-time.
+/// The SHA-256 digest of a secret of the host. Comparing digests, which are all of one size, keeps
+/// the length out of the time as well; the comparison itself is constant-time.
 #[derive(Clone)]
 pub struct SecretDigest([u8; 32]);
 

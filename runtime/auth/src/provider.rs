@@ -1,4 +1,4 @@
-use super::{BearerToken, CallFault, Claims, SessionClaims};
+use super::{BearerToken, CallFault, CheckedClaims, Claims};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum TokenVerdict {
     /// "Not mine": the next provider is asked. This is an answer, not an error.
     NotRecognized,
-    /// The provider vouches for the caller, by a name or with scopes that the host cannot use, and why (bounded, control
-    /// characters escaped). The caller is refused as if the token was unknown. It says nothing of how well the provider
-    /// works.
+    /// The provider vouches for the caller, by a name or with scopes that the host cannot use, and
+    /// why (bounded, control characters escaped). The caller is refused as if the token was
+    /// unknown. It says nothing of how well the provider works.
     Unusable(String),
     /// The provider vouches for the caller.
     Recognized(Claims),
@@ -23,15 +23,16 @@ pub enum TokenVerdict {
 pub enum SessionVerdict {
     /// The session is unknown, or over.
     NotRecognized,
-    /// The provider vouches for a person whose claims the host cannot use, and why (a sentence without the claims).
+    /// The provider vouches for a person whose claims the host cannot use, and why (a sentence
+    /// without the claims).
     Unusable(String),
     /// The provider vouches for the person.
-    Recognized(SessionClaims),
+    Recognized(CheckedClaims),
 }
 
 impl SessionVerdict {
     /// Returns the claims that the host can use.
-    pub fn recognized(self) -> Option<SessionClaims> {
+    pub fn recognized(self) -> Option<CheckedClaims> {
         match self {
             Self::Recognized(claims) => Some(claims),
             Self::NotRecognized | Self::Unusable(_) => None,
@@ -39,11 +40,12 @@ impl SessionVerdict {
     }
 }
 
-/// Why a provider gave no verdict. A guest can only ever say [`Unavailable`](Self::Unavailable) of itself;
-/// the host names every other fault.
+/// Why a provider gave no verdict. A guest can only ever say [`Unavailable`](Self::Unavailable) of
+/// itself; the host names every other fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderFault {
-    /// The provider's backing store is out of reach, in its own words (bounded, control characters escaped).
+    /// The provider's backing store is out of reach, in its own words (bounded, control characters
+    /// escaped).
     #[error("unavailable: {0}")]
     Unavailable(String),
     /// All slots of the provider stayed taken while the call waited.
@@ -54,8 +56,8 @@ pub enum ProviderFault {
         /// What the limit counts, such as calls.
         unit: &'static str,
     },
-    /// The time for the whole chain was used up, by providers before it or in waiting for another caller's call: it was
-    /// cut off early.
+    /// The time for the whole chain was used up, by providers before it or in waiting for another
+    /// caller's call: it was cut off early.
     #[error("no time left: it was used up before")]
     NoTimeLeft,
     /// Repeated faults have shut the provider out: it was not asked.
@@ -83,8 +85,9 @@ pub enum ProviderFault {
     /// The guest trapped, with the trap's text.
     #[error("trapped: {0}")]
     Trapped(String),
-    /// The answer is not one that the host accepts: too large, not what the contract says, or with a credential where a
-    /// name belongs. A claim that is out of bounds is no fault: see [`TokenVerdict::Unusable`].
+    /// The answer is not one that the host accepts: too large, not what the contract says, or with
+    /// a credential where a name belongs. A claim that is out of bounds is no fault: see
+    /// [`TokenVerdict::Unusable`].
     #[error("malformed answer: {0}")]
     Malformed(String),
     /// The host's own code around the guest panicked. Only this call is affected.
@@ -93,30 +96,38 @@ pub enum ProviderFault {
 }
 
 impl ProviderFault {
-    /// Returns whether the provider could neither confirm nor deny, so that "try later" is the right answer. After any other
-    /// fault a retry does not help.
-    pub fn is_outage(&self) -> bool {
+    /// Returns whether the provider could neither confirm nor deny, so that "try later" is the
+    /// right answer. After any other fault a retry does not help.
+    pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_)
             | Self::Saturated { .. }
             | Self::Quarantined { .. }
             | Self::NoTimeLeft
             | Self::DeadlineExceeded { .. } => true,
-            Self::OutOfMemory { .. } | Self::Trapped(_) | Self::Malformed(_) | Self::Host(_) => false,
+            Self::OutOfMemory { .. } | Self::Trapped(_) | Self::Malformed(_) | Self::Host(_) => {
+                false
+            }
         }
     }
 
-    /// Returns whether the provider was not asked, or not given its time, so that the fault says nothing about it.
+    /// Returns whether the provider was not asked, or not given its time, so that the fault says
+    /// nothing about it.
     pub fn is_without_asking(&self) -> bool {
-        matches!(self, Self::Saturated { .. } | Self::Quarantined { .. } | Self::NoTimeLeft)
+        matches!(
+            self,
+            Self::Saturated { .. } | Self::Quarantined { .. } | Self::NoTimeLeft
+        )
     }
 
-    /// Returns whether the fault counts towards the provider's quarantine. A store that is out of reach does not.
+    /// Returns whether the fault counts towards the provider's quarantine. A store that is out of
+    /// reach does not.
     pub fn is_own_doing(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Saturated { .. } | Self::Quarantined { .. } | Self::NoTimeLeft => {
-                false
-            }
+            Self::Unavailable(_)
+            | Self::Saturated { .. }
+            | Self::Quarantined { .. }
+            | Self::NoTimeLeft => false,
             Self::DeadlineExceeded { .. }
             | Self::OutOfMemory { .. }
             | Self::Trapped(_)
@@ -143,14 +154,15 @@ impl ProviderFault {
 
 /// Verifies bearer tokens of machines.
 pub trait TokenProvider: Send + Sync {
-    /// Returns the principal of a token. Answers by `by` at the latest; the provider's own deadline may be earlier.
+    /// Returns the principal of a token. Answers by `by` at the latest; the provider's own deadline
+    /// may be earlier.
     ///
     /// # Errors
     /// The provider gave no verdict.
     fn verify_token<'a>(
         &'a self,
         token: &'a BearerToken,
-        by: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>>;
 }
 
@@ -159,11 +171,11 @@ pub trait TokenProvider: Send + Sync {
 pub enum PasswordVerdict {
     /// No such user, or not that user's password. The answer does not say which.
     InvalidCredentials,
-    /// The person is who they say, but the host cannot use what the provider says of them, and why (a sentence without
-    /// the claims).
+    /// The person is who they say, but the host cannot use what the provider says of them, and why
+    /// (a sentence without the claims).
     Unusable(String),
     /// The person is who they say.
-    SignedIn(SessionClaims),
+    SignedIn(CheckedClaims),
 }
 
 /// What a redirect provider gets when a sign-in begins.
@@ -194,21 +206,21 @@ pub struct LoginResponse {
     pub issuer: Option<String>,
 }
 
-/// How the reason of a provider begins that knows a person and does not let them in. The name of the person follows, then a colon
-/// and the rest of the reason.
+/// How the reason of a provider begins that knows a person and does not let them in. The name of
+/// the person follows, then a colon and the rest of the reason.
 pub const NOT_ALLOWED: &str = "not allowed: ";
 
 /// What a provider made of a code.
 #[derive(Debug)]
 pub enum CodeVerdict {
-    /// It is not to be believed, in the provider's own words (bounded, control characters escaped). Words that begin with
-    /// [`NOT_ALLOWED`] are about a person who is known and may not enter.
+    /// It is not to be believed, in the provider's own words (bounded, control characters escaped).
+    /// Words that begin with [`NOT_ALLOWED`] are about a person who is known and may not enter.
     InvalidCode(String),
-    /// The code is good, but the host cannot use what the provider says of the person, and why (a sentence without the
-    /// claims).
+    /// The code is good, but the host cannot use what the provider says of the person, and why (a
+    /// sentence without the claims).
     Unusable(String),
     /// The person is who the identity provider says.
-    SignedIn(SessionClaims),
+    SignedIn(CheckedClaims),
 }
 
 /// What a provider made of a refresh token.
@@ -216,10 +228,11 @@ pub enum CodeVerdict {
 pub enum RefreshVerdict {
     /// The session is over.
     Expired,
-    /// The session is good, but its claims cannot be used: the reason, as a sentence without the claims.
+    /// The session is good, but its claims cannot be used: the reason, as a sentence without the
+    /// claims.
     Unusable(String),
     /// The session continues, with other tokens.
-    Refreshed(SessionClaims),
+    Refreshed(CheckedClaims),
 }
 
 /// What a provider made of a logout token.
@@ -235,16 +248,16 @@ pub enum LogoutVerdict {
 
 /// Verifies the sessions that it has minted.
 pub trait SessionProvider: Send + Sync {
-    /// Returns the session of an access token. `None`: there is none, it is over, or its claims cannot be used. The tokens in the
-    /// answer may be empty, since the caller has them.
+    /// Returns the session of an access token. `None`: there is none, it is over, or its claims
+    /// cannot be used. The tokens in the answer may be empty, since the caller has them.
     ///
     /// # Errors
     /// The provider gave no answer that can be believed.
     fn verify_session<'a>(
         &'a self,
         access_token: &'a str,
-        by: Instant,
-    ) -> BoxFuture<'a, Result<Option<SessionClaims>, CallFault>>;
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Option<CheckedClaims>, CallFault>>;
 }
 
 /// Signs people in by a user name and a password.
@@ -257,7 +270,7 @@ pub trait PasswordProvider: Send + Sync {
         &'a self,
         username: &'a str,
         password: &'a str,
-        by: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<PasswordVerdict, CallFault>>;
 }
 
@@ -267,7 +280,11 @@ pub trait RedirectProvider: Send + Sync {
     ///
     /// # Errors
     /// The provider gave no answer.
-    fn start_login(&self, request: LoginRequest, by: Instant) -> BoxFuture<'_, Result<String, CallFault>>;
+    fn start_login(
+        &self,
+        request: LoginRequest,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<String, CallFault>>;
 
     /// Redeems a code.
     ///
@@ -276,7 +293,7 @@ pub trait RedirectProvider: Send + Sync {
     fn complete_login(
         &self,
         response: LoginResponse,
-        by: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'_, Result<CodeVerdict, CallFault>>;
 }
 
@@ -289,14 +306,18 @@ pub trait RefreshProvider: Send + Sync {
     fn refresh<'a>(
         &'a self,
         refresh_token: &'a str,
-        by: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<RefreshVerdict, CallFault>>;
 
     /// Ends the session at the provider, as well as it can.
     ///
     /// # Errors
     /// The call failed; nothing more can be done.
-    fn revoke<'a>(&'a self, refresh_token: &'a str, by: Instant) -> BoxFuture<'a, Result<(), CallFault>>;
+    fn revoke<'a>(
+        &'a self,
+        refresh_token: &'a str,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), CallFault>>;
 }
 
 /// Signs people out together with the identity provider.
@@ -308,11 +329,11 @@ pub trait SignOutProvider: Send + Sync {
     fn read_logout_token<'a>(
         &'a self,
         token: &'a str,
-        by: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<LogoutVerdict, CallFault>>;
 
-    /// Where a browser signs out at the identity provider, to come back to `return_to`. `None`: nowhere. An empty access token
-    /// means that the browser had none.
+    /// Where a browser signs out at the identity provider, to come back to `return_to`. `None`:
+    /// nowhere. An empty access token means that the browser had none.
     ///
     /// # Errors
     /// The provider gave no answer.
@@ -320,6 +341,6 @@ pub trait SignOutProvider: Send + Sync {
         &'a self,
         access_token: &'a str,
         return_to: &'a str,
-        by: Instant,
+        deadline: Instant,
     ) -> BoxFuture<'a, Result<Option<String>, CallFault>>;
 }

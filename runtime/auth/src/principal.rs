@@ -1,4 +1,4 @@
-use super::{ProviderName, Registered, Scope, groups};
+use super::{ProviderName, Registered, Scope, TokenReach, groups};
 use person_text::is_visible;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -27,7 +27,8 @@ pub enum BadClaims {
     /// A name longer than a name.
     #[error("the principal has {0} bytes (at most {MAX_PRINCIPAL_BYTES})")]
     LongPrincipal(usize),
-    /// Control characters, which forge log lines, and invisible or reordering ones, which make it look like another.
+    /// Control characters, which forge log lines, and invisible or reordering ones, which make it
+    /// look like another.
     #[error("the principal has control characters, or invisible or reordering ones")]
     InvisibleCharacters,
     /// Space before or after it, which headers drop: it would name another principal elsewhere.
@@ -62,14 +63,25 @@ impl Claims {
         if scopes.len() > MAX_SCOPES {
             return Err(BadClaims::TooManyScopes(scopes.len()));
         }
-        let scopes = scopes.iter().map(|scope| Scope::new(scope)).collect::<Result<_, _>>()?;
-        Ok(Self { principal, scopes, groups: Vec::new() })
+
+        let scopes = scopes
+            .iter()
+            .map(|scope| Scope::new(scope))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            principal,
+            scopes,
+            groups: Vec::new(),
+        })
     }
 
     /// The same with the caller's groups, without those that cannot be used.
     #[must_use]
     pub fn with_groups(self, groups: Vec<String>) -> Self {
-        Self { groups: groups::usable(groups), ..self }
+        Self {
+            groups: groups::usable(groups),
+            ..self
+        }
     }
 
     /// Returns the name that the provider gives the caller.
@@ -89,6 +101,26 @@ impl Claims {
 }
 
 /// A verified machine caller, as the host believes it.
+///
+/// Claims can be made by hand, since they prove nothing:
+///
+/// ```
+/// use portcullis_auth::{BadClaims, Claims};
+///
+/// fn claimed() -> Result<Claims, BadClaims> {
+///     Claims::new("ci".to_owned(), &["drain".to_owned()])
+/// }
+/// ```
+///
+/// Outside the gate they do not become a principal, since `mint` is private:
+///
+/// ```compile_fail,E0624
+/// use portcullis_auth::{Claims, Principal, Registered};
+///
+/// fn forged(registered: &Registered, claims: Claims) -> Principal {
+///     Principal::mint(registered, claims)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Principal {
     principal: String,
@@ -97,15 +129,29 @@ pub struct Principal {
     groups: Vec<String>,
     #[serde(skip)]
     component: Option<Arc<str>>,
+    #[serde(skip)]
+    reach: TokenReach,
 }
 
 impl Principal {
-    /// The one way from claims to belief: the provider's registered name is stamped on, and the scopes are
-    /// cut to what the operator granted that provider.
-    pub(super) fn mint(by: &Registered, claims: Claims) -> Self {
-        let scopes = claims.scopes.intersection(&by.scopes).cloned().collect();
-        let (provider, component) = (by.name.clone(), by.component.clone());
-        Self { principal: claims.principal, provider, scopes, groups: claims.groups, component }
+    /// The one way from claims to belief: the provider's registered name is stamped on, and the
+    /// scopes are cut to what the operator granted that provider.
+    pub(super) fn mint(registered: &Registered, claims: Claims) -> Self {
+        let scopes = claims
+            .scopes
+            .intersection(&registered.scopes)
+            .cloned()
+            .collect();
+        let (provider, component) = (registered.name.clone(), registered.component.clone());
+
+        Self {
+            principal: claims.principal,
+            provider,
+            scopes,
+            groups: claims.groups,
+            component,
+            reach: registered.token_reach,
+        }
     }
 
     /// Returns the caller's name, as its provider knows it.
@@ -118,9 +164,16 @@ impl Principal {
         &self.provider
     }
 
-    /// Returns the SHA-256 digest of the component that vouched for the caller; `None` for a native provider.
+    /// Returns the SHA-256 digest of the component that vouched for the caller; `None` for a native
+    /// provider.
     pub fn component(&self) -> Option<&str> {
         self.component.as_deref()
+    }
+
+    /// Returns whether the caller's token opens applications, and not routes of the dashboard
+    /// alone.
+    pub(crate) fn opens_applications(&self) -> bool {
+        self.reach == TokenReach::Applications
     }
 
     /// Returns the scopes of the caller.
@@ -150,7 +203,11 @@ mod tests {
     #[test]
     fn minting_stamps_the_name_and_cuts_the_scopes() {
         let name = ProviderName::new("service-keys").unwrap();
-        let claims = Claims::new("drain-secret".into(), &["drain".into(), "metrics.read".into()]).unwrap();
+        let claims = Claims::new(
+            "drain-secret".into(),
+            &["drain".into(), "metrics.read".into()],
+        )
+        .unwrap();
         let registered = Registered::new(name, scopes(&["metrics.read", "other"]));
         let principal = Principal::mint(&registered, claims);
         assert_eq!(principal.provider().as_str(), "service-keys");
@@ -165,11 +222,20 @@ mod tests {
             Claims::new(principal.to_owned(), &scopes).err()
         };
         assert_eq!(claim("", &[]), Some(BadClaims::NoPrincipal));
-        assert_eq!(claim(&"x".repeat(257), &[]), Some(BadClaims::LongPrincipal(257)));
-        assert_eq!(claim("a\u{1b}[2J", &[]), Some(BadClaims::InvisibleCharacters));
+        assert_eq!(
+            claim(&"x".repeat(257), &[]),
+            Some(BadClaims::LongPrincipal(257))
+        );
+        assert_eq!(
+            claim("a\u{1b}[2J", &[]),
+            Some(BadClaims::InvisibleCharacters)
+        );
         assert_eq!(claim("a", &["s"; 65]), Some(BadClaims::TooManyScopes(65)));
         assert_eq!(claim("a ", &[]), Some(BadClaims::SpaceAround));
-        assert!(matches!(claim("a", &["two words"]), Some(BadClaims::BadScope(_))));
+        assert!(matches!(
+            claim("a", &["two words"]),
+            Some(BadClaims::BadScope(_))
+        ));
         assert_eq!(claim("a", &["s"; 64]), None);
     }
 }

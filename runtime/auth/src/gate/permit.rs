@@ -13,8 +13,28 @@ pub enum Caller {
     ProcessTokenHolder,
 }
 
-/// Proof that the gate let a caller in. Only the gate makes one, so what asks for a permit cannot be reached
-/// by a request that the gate did not see.
+/// Proof that the gate let a caller in. Only the gate makes one, so what asks for a permit cannot
+/// be reached by a request that the gate did not see.
+///
+/// A permit of the gate can be read:
+///
+/// ```
+/// use portcullis_auth::{Caller, Permit, Role};
+///
+/// fn read(permit: &Permit) -> (&Caller, Option<Role>) {
+///     (permit.caller(), permit.role())
+/// }
+/// ```
+///
+/// A handmade permit does not compile, since its fields are private:
+///
+/// ```compile_fail,E0451
+/// use portcullis_auth::{Caller, Permit, Role};
+///
+/// fn forged() -> Permit {
+///     Permit { caller: Caller::ProcessTokenHolder, role: Some(Role::Operator) }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Permit {
     caller: Caller,
@@ -23,15 +43,24 @@ pub struct Permit {
 
 impl Permit {
     pub(super) fn service(principal: Principal) -> Self {
-        Self { caller: Caller::Service(principal), role: None }
+        Self {
+            caller: Caller::Service(principal),
+            role: None,
+        }
     }
 
     pub(super) fn person(session: Arc<Session>, role: Role) -> Self {
-        Self { caller: Caller::Person(session), role: Some(role) }
+        Self {
+            caller: Caller::Person(session),
+            role: Some(role),
+        }
     }
 
     pub(super) fn process_token_holder() -> Self {
-        Self { caller: Caller::ProcessTokenHolder, role: Some(Role::Operator) }
+        Self {
+            caller: Caller::ProcessTokenHolder,
+            role: Some(Role::Operator),
+        }
     }
 
     /// Returns the caller who was let in.
@@ -44,8 +73,8 @@ impl Permit {
         self.role
     }
 
-    /// The same as a proof that the caller may operate the gateway. `None` for a viewer. A service was let in by the
-    /// scope that the operator put on the route.
+    /// The same as a proof that the caller may operate the gateway. `None` for a viewer. A service
+    /// was let in by the scope that the operator put on the route.
     pub fn to_operate(&self) -> Option<OperatorPermit> {
         (self.role != Some(Role::Viewer)).then(|| OperatorPermit(self.clone()))
     }
@@ -54,7 +83,7 @@ impl Permit {
     pub fn provider(&self) -> Option<&ProviderName> {
         match &self.caller {
             Caller::Service(principal) => Some(principal.provider()),
-            Caller::Person(session) => Some(&session.provider),
+            Caller::Person(session) => Some(session.provider()),
             Caller::ProcessTokenHolder => None,
         }
     }
@@ -63,7 +92,7 @@ impl Permit {
     pub fn groups(&self) -> &[String] {
         match &self.caller {
             Caller::Service(principal) => principal.groups(),
-            Caller::Person(session) => &session.claims.groups,
+            Caller::Person(session) => &session.claims().groups,
             Caller::ProcessTokenHolder => &[],
         }
     }
@@ -72,14 +101,33 @@ impl Permit {
     pub fn name(&self) -> &str {
         match &self.caller {
             Caller::Service(principal) => principal.name(),
-            Caller::Person(session) => &session.claims.user_id,
+            Caller::Person(session) => &session.claims().user_id,
             Caller::ProcessTokenHolder => "dashboard",
         }
     }
 }
 
-/// Proof that a caller may drain, restart, and see what only operators see: a person with the role `operator`, the
-/// holder of this process's token, or a service with the scope of the route. [`Permit::to_operate`] alone makes one.
+/// Proof that a caller may drain, restart, and see what only operators see: a person with the role
+/// `operator`, the holder of this process's token, or a service with the scope of the route.
+/// [`Permit::to_operate`] alone makes one.
+///
+/// ```
+/// use portcullis_auth::{OperatorPermit, Permit};
+///
+/// fn promoted(permit: &Permit) -> Option<OperatorPermit> {
+///     permit.to_operate()
+/// }
+/// ```
+///
+/// A permit cannot be wrapped by hand, since the field is private:
+///
+/// ```compile_fail,E0423
+/// use portcullis_auth::{OperatorPermit, Permit};
+///
+/// fn promoted(permit: &Permit) -> Option<OperatorPermit> {
+///     Some(OperatorPermit(permit.clone()))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct OperatorPermit(Permit);
 

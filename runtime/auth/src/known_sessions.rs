@@ -11,10 +11,12 @@ pub const MAX_KNOWN: usize = 10_000;
 const MAX_AGENT_CHARS: usize = 200;
 /// A use is written down when the last one that was is this many seconds old.
 const USE_SECONDS: u64 = 60;
-/// A session that has expired is listed for as long as its refresh token may be in a browser, in seconds.
+/// A session that has expired is listed for as long as its refresh token may be in a browser, in
+/// seconds.
 const UNUSED_SECONDS: u64 = 31 * 24 * 3600;
 
-/// The moment of a number of seconds since the Unix epoch. `None` for zero, which stands for a time that is not known.
+/// The moment of a number of seconds since the Unix epoch. `None` for zero, which stands for a time
+/// that is not known.
 pub fn time_of(seconds: u64) -> Option<Timestamp> {
     let seconds = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
     Timestamp::from_second(seconds).ok()
@@ -39,18 +41,32 @@ pub struct KnownSession {
     pub expires_at: u64,
     /// The client's address at the last request.
     pub address: Option<String>,
-    /// The browser's name for itself at the last request, with everything but visible ASCII escaped.
+    /// The browser's name for itself at the last request, with everything but visible ASCII
+    /// escaped.
     pub user_agent: Option<String>,
 }
 
 impl KnownSession {
     /// Returns what a cut-off compares.
     pub fn facts(&self) -> SessionFacts<'_> {
-        let Self { id, provider, user_id, since, .. } = self;
-        SessionFacts { id, provider, user_id, opened_at: *since }
+        let Self {
+            id,
+            provider,
+            user_id,
+            since,
+            ..
+        } = self;
+
+        SessionFacts {
+            id,
+            provider,
+            user_id,
+            opened_at: *since,
+        }
     }
 
-    /// The session as programs and operators read it, with times as in RFC 3339. A time that is not known is `null`.
+    /// The session as programs and operators read it, with times as in RFC 3339. A time that is not
+    /// known is `null`.
     pub fn to_json(&self) -> Map<String, Value> {
         let fields = json!({
             "id": self.id,
@@ -63,6 +79,7 @@ impl KnownSession {
             "address": self.address,
             "user_agent": self.user_agent,
         });
+
         match fields {
             Value::Object(fields) => fields,
             _ => Map::new(),
@@ -70,7 +87,7 @@ impl KnownSession {
     }
 
     fn is_listed(&self, now: u64) -> bool {
-        self.expires_at > now || now < self.last_seen + UNUSED_SECONDS
+        self.expires_at > now || now < self.last_seen.saturating_add(UNUSED_SECONDS)
     }
 }
 
@@ -87,10 +104,10 @@ pub struct Sighting<'a> {
 
 /// The sessions that this home has seen, at most [`MAX_KNOWN`].
 #[derive(Debug, Default)]
-pub struct KnownSessions(Mutex<Table>);
+pub struct KnownSessions(Mutex<KnownTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct KnownTable {
     sessions: HashMap<SessionId, KnownSession>,
     since: u64,
     changes: u64,
@@ -99,7 +116,8 @@ struct Table {
 /// The table at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Every session that was opened or used at this time or later is listed, in seconds since the Unix epoch.
+    /// Every session that was opened or used at this time or later is listed, in seconds since the
+    /// Unix epoch.
     pub since: u64,
     /// How often the list has changed.
     pub changes: u64,
@@ -110,42 +128,59 @@ pub struct Listing {
 impl KnownSessions {
     /// Starts with these sessions. Every session that is opened or used after `since` is added.
     pub fn new(since: u64, sessions: impl IntoIterator<Item = KnownSession>) -> Self {
-        let sessions = sessions.into_iter().take(MAX_KNOWN).map(|known| (known.id.clone(), known)).collect();
-        Self(Mutex::new(Table { sessions, since, changes: 0 }))
+        let sessions = sessions
+            .into_iter()
+            .take(MAX_KNOWN)
+            .map(|known| (known.id.clone(), known))
+            .collect();
+        Self(Mutex::new(KnownTable {
+            sessions,
+            since,
+            changes: 0,
+        }))
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, KnownTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a request of a session, or its beginning.
     pub fn saw(&self, session: &Session, sighting: Sighting<'_>) {
         let mut table = self.table();
-        let Sighting { now, address, user_agent } = sighting;
-        if let Some(known) = table.sessions.get_mut(&session.id) {
+        let Sighting {
+            now,
+            address,
+            user_agent,
+        } = sighting;
+
+        if let Some(known) = table.sessions.get_mut(session.id()) {
             let is_recent = now.saturating_sub(known.last_seen) < USE_SECONDS;
-            if is_recent && known.address == address && known.user_agent.is_some() == user_agent.is_some() {
+            if is_recent
+                && known.address == address
+                && known.user_agent.is_some() == user_agent.is_some()
+            {
                 return;
             }
             known.last_seen = known.last_seen.max(now);
-            known.expires_at = session.claims.expires_at;
+            known.expires_at = session.claims().expires_at;
             known.address = address;
             known.user_agent = user_agent.map(escaped);
         } else {
             let known = KnownSession {
-                id: session.id.clone(),
-                provider: session.provider.to_string(),
-                user_id: session.claims.user_id.clone(),
-                email: session.claims.email.clone(),
-                since: session.opened_at,
+                id: session.id().clone(),
+                provider: session.provider().to_string(),
+                user_id: session.claims().user_id.clone(),
+                email: session.claims().email.clone(),
+                since: session.opened_at(),
                 last_seen: now,
-                expires_at: session.claims.expires_at,
+                expires_at: session.claims().expires_at,
                 address,
                 user_agent: user_agent.map(escaped),
             };
-            table.sessions.insert(session.id.clone(), known);
+            table.sessions.insert(session.id().clone(), known);
             table.bound(now);
         }
+
         table.changes += 1;
     }
 
@@ -157,7 +192,12 @@ impl KnownSessions {
     /// Removes sessions that are over, and returns them.
     pub fn remove(&self, is_over: impl Fn(&KnownSession) -> bool) -> Vec<KnownSession> {
         let mut table = self.table();
-        let over: Vec<_> = table.sessions.values().filter(|known| is_over(known)).cloned().collect();
+        let over: Vec<_> = table
+            .sessions
+            .values()
+            .filter(|known| is_over(known))
+            .cloned()
+            .collect();
         for known in &over {
             table.sessions.remove(&known.id);
         }
@@ -167,7 +207,11 @@ impl KnownSessions {
 
     /// Returns the number of sessions that are listed now.
     pub fn count(&self, now: u64) -> usize {
-        self.table().sessions.values().filter(|known| known.is_listed(now)).count()
+        self.table()
+            .sessions
+            .values()
+            .filter(|known| known.is_listed(now))
+            .count()
     }
 
     /// Returns the sessions that are listed now, without expired ones.
@@ -175,14 +219,24 @@ impl KnownSessions {
         let table = self.table();
         let listed = table.sessions.values().filter(|known| known.is_listed(now));
         let mut sessions: Vec<_> = listed.cloned().collect();
-        sessions.sort_by(|one, other| (one.since, one.id.as_str()).cmp(&(other.since, other.id.as_str())));
-        Listing { since: table.since, changes: table.changes, sessions }
+        sessions.sort_by(|one, other| {
+            (one.since, one.id.as_str()).cmp(&(other.since, other.id.as_str()))
+        });
+        Listing {
+            since: table.since,
+            changes: table.changes,
+            sessions,
+        }
     }
 
-    /// Returns when the newest of these sessions was opened, by its own time: the clock may have been ahead.
-    pub fn newest_of(&self, whose: &Whose) -> Option<u64> {
+    /// Returns when the newest of these sessions was opened, by its own time: the clock may have
+    /// been ahead.
+    pub(crate) fn newest_of(&self, whose: &Whose) -> Option<u64> {
         let table = self.table();
-        let included = table.sessions.values().filter(|known| whose.includes(&known.facts()));
+        let included = table
+            .sessions
+            .values()
+            .filter(|known| whose.includes(&known.facts()));
         included.map(|known| known.since).max()
     }
 
@@ -192,15 +246,22 @@ impl KnownSessions {
     }
 }
 
-impl Table {
+impl KnownTable {
     /// What is dropped was used before `now`: the list is whole for what is used from now on.
     fn bound(&mut self, now: u64) {
         if self.sessions.len() <= MAX_KNOWN {
             return;
         }
-        let mut uses: Vec<_> = self.sessions.values().map(|known| known.last_seen).collect();
+
+        let mut uses: Vec<_> = self
+            .sessions
+            .values()
+            .map(|known| known.last_seen)
+            .collect();
         uses.sort_unstable();
-        let Some(last) = uses.get(MAX_KNOWN / 10 - 1).copied() else { return };
+        let Some(last) = uses.get(MAX_KNOWN / 10 - 1).copied() else {
+            return;
+        };
         let mut left = MAX_KNOWN / 10;
         self.sessions.retain(|_, known| {
             let is_dropped = left > 0 && known.last_seen <= last;
@@ -226,26 +287,66 @@ mod tests {
     use super::*;
 
     fn at(now: u64) -> Sighting<'static> {
-        Sighting { now, ..Sighting::default() }
+        Sighting {
+            now,
+            ..Sighting::default()
+        }
     }
 
     #[test]
     fn session_is_listed_once_with_its_last_use() {
         let known = KnownSessions::new(5, []);
         let session = a_session("ada");
-        known.saw(&session, Sighting { now: 10, address: Some("192.0.2.1".into()), user_agent: None });
+        known.saw(
+            &session,
+            Sighting {
+                now: 10,
+                address: Some("192.0.2.1".into()),
+                user_agent: None,
+            },
+        );
         let agent = "Brow\u{202e}ser\n".as_bytes();
-        known.saw(&session, Sighting { now: 20, address: None, user_agent: Some(agent) });
+        known.saw(
+            &session,
+            Sighting {
+                now: 20,
+                address: None,
+                user_agent: Some(agent),
+            },
+        );
         let changes = known.changes();
-        known.saw(&session, Sighting { now: 30, address: None, user_agent: Some(agent) });
-        assert_eq!(known.changes(), changes, "a use within the same minute changes nothing");
+        known.saw(
+            &session,
+            Sighting {
+                now: 30,
+                address: None,
+                user_agent: Some(agent),
+            },
+        );
+        assert_eq!(
+            known.changes(),
+            changes,
+            "a use within the same minute changes nothing"
+        );
         let listing = known.list(30);
-        let [listed] = &listing.sessions[..] else { unreachable!("one session") };
-        assert_eq!((listing.since, listed.last_seen, listed.address.as_deref()), (5, 20, None));
+        let [listed] = &listing.sessions[..] else {
+            unreachable!("one session")
+        };
+        assert_eq!(
+            (listing.since, listed.last_seen, listed.address.as_deref()),
+            (5, 20, None)
+        );
         assert_eq!(listed.user_agent.as_deref(), Some("Brow\\u{202e}ser\\n"));
         assert!(known.remove(|one| one.user_id == "bob").is_empty());
         assert_eq!(known.remove(|one| one.user_id == "ada").len(), 1);
-        assert!(known.get(&session.id).is_none());
+        assert!(known.get(session.id()).is_none());
+    }
+
+    #[test]
+    fn use_by_a_clock_far_ahead_is_listed() {
+        let known = KnownSessions::new(0, []);
+        known.saw(&a_session("ada"), at(u64::MAX));
+        assert_eq!(known.count(u64::MAX - 1), 1);
     }
 
     #[test]
@@ -258,8 +359,10 @@ mod tests {
         }
         let listing = known.list(20);
         assert_eq!(known.count(20), listing.sessions.len());
-        assert!(listing.sessions.len() <= MAX_KNOWN && listing.sessions.len() >= MAX_KNOWN * 8 / 10);
-        assert!(known.get(&first.id).is_none());
+        assert!(
+            listing.sessions.len() <= MAX_KNOWN && listing.sessions.len() >= MAX_KNOWN * 8 / 10
+        );
+        assert!(known.get(first.id()).is_none());
         assert!(listing.since > 20, "{}", listing.since);
     }
 }

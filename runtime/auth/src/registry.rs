@@ -5,6 +5,16 @@ use super::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// What the bearer tokens of a provider open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenReach {
+    /// Routes of the dashboard, and applications that admit the scope of the token.
+    #[default]
+    Applications,
+    /// Routes of the dashboard alone. Such a token is a secret of the host, as the drain secret is.
+    Dashboard,
+}
+
 /// A provider that was loaded, under the name that the configuration gave it.
 #[derive(Clone)]
 pub struct Registered {
@@ -16,6 +26,8 @@ pub struct Registered {
     pub scopes: BTreeSet<Scope>,
     /// Set for a provider that takes bearer tokens.
     pub token: Option<Arc<dyn TokenProvider>>,
+    /// What its bearer tokens open.
+    pub token_reach: TokenReach,
     /// Set for a provider that can verify sessions, which is one that can open them.
     pub session: Option<Arc<dyn SessionProvider>>,
     /// Set for a provider that takes passwords.
@@ -28,6 +40,9 @@ pub struct Registered {
     pub sign_out: Option<Arc<dyn SignOutProvider>>,
     /// The SHA-256 digest of its component; `None` for what is native.
     pub component: Option<Arc<str>>,
+    /// Whether the host has linked the modules of the component, so that the code that runs is not
+    /// that of the digest.
+    pub is_linked: bool,
     /// How it is doing; `None` for what is native and cannot fail.
     pub health: Option<Arc<dyn ProviderHealth>>,
 }
@@ -40,12 +55,14 @@ impl Registered {
             name,
             scopes,
             token: None,
+            token_reach: TokenReach::default(),
             session: None,
             password: None,
             redirect: None,
             refresh: None,
             sign_out: None,
             component: None,
+            is_linked: false,
             health: None,
         }
     }
@@ -72,7 +89,10 @@ impl Registry {
     /// Two providers share a name.
     pub fn new(providers: Vec<Registered>) -> Result<Self, RegistryError> {
         let mut names = BTreeSet::new();
-        match providers.iter().find(|provider| !names.insert(&provider.name)) {
+        match providers
+            .iter()
+            .find(|provider| !names.insert(&provider.name))
+        {
             Some(twice) => Err(RegistryError(twice.name.clone())),
             None => Ok(Self(providers)),
         }
@@ -85,7 +105,8 @@ impl Registry {
 
     /// Returns the provider of a name that a client sent.
     pub fn named_by(&self, name: &str) -> Option<&Registered> {
-        self.iter().find(|registered| registered.name.as_str() == name)
+        self.iter()
+            .find(|registered| registered.name.as_str() == name)
     }
 
     /// Returns all providers, in the order in which they are asked.

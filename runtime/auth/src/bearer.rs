@@ -18,13 +18,13 @@ pub enum NoBearer {
     /// There is no `Authorization` header.
     #[error("no Authorization header")]
     Missing,
-    /// Two `Authorization` headers: which one counts is a guess that is not made.
+    /// There are two or more `Authorization` headers, and it is undefined which one applies.
     #[error("more than one Authorization header")]
     Repeated,
     /// The header is longer than [`MAX_HEADER_BYTES`].
     #[error("Authorization header over {MAX_HEADER_BYTES} bytes")]
     TooLong,
-    /// Not visible ASCII text of the form `scheme token`.
+    /// The header is not visible ASCII text of the form `scheme token`.
     #[error("malformed Authorization header")]
     Malformed,
     /// Another scheme than `bearer`.
@@ -36,8 +36,8 @@ pub enum NoBearer {
 }
 
 impl BearerToken {
-    /// Reads the token out of all the `Authorization` values of a request: scheme `bearer` in any case,
-    /// one space, the rest trimmed.
+    /// Reads the token out of all the `Authorization` values of a request: scheme `bearer` in any
+    /// case, one space, the rest trimmed.
     ///
     /// # Errors
     /// Says why there is no token.
@@ -47,15 +47,19 @@ impl BearerToken {
         if values.next().is_some() {
             return Err(NoBearer::Repeated);
         }
+
         if value.len() > MAX_HEADER_BYTES {
             return Err(NoBearer::TooLong);
         }
+
         let text = std::str::from_utf8(value).map_err(|_| NoBearer::Malformed)?;
         let (scheme, token) = text.split_once(' ').ok_or(NoBearer::Malformed)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(NoBearer::OtherScheme);
         }
-        match token.trim() {
+
+        // Other white space than this is part of the token (RFC 9110, section 5.6.3).
+        match token.trim_matches([' ', '\t']) {
             "" => Err(NoBearer::Empty),
             token if token.contains(char::is_control) => Err(NoBearer::Malformed),
             token => Ok(Self(Zeroizing::new(token.to_owned()))),
@@ -90,8 +94,27 @@ mod tests {
 
     #[test]
     fn scheme_is_bearer_in_any_case() {
-        for value in ["Bearer abc123", "bearer abc123", "BEARER abc123", "Bearer   abc123  "] {
+        for value in [
+            "Bearer abc123",
+            "bearer abc123",
+            "BEARER abc123",
+            "Bearer   abc123  ",
+        ] {
             assert_eq!(token_of(&[value]).as_deref(), Ok("abc123"), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn token_is_not_printed() {
+        let token = BearerToken::by_hand("canary-8642".to_owned());
+        assert!(!format!("{token:?}").contains("canary"));
+    }
+
+    #[test]
+    fn white_space_of_other_scripts_is_part_of_the_token() {
+        for space in ["\u{a0}", "\u{2003}", "\u{3000}"] {
+            let token = format!("{space}abc123{space}");
+            assert_eq!(token_of(&[&format!("Bearer {token}")]), Ok(token));
         }
     }
 
@@ -113,7 +136,10 @@ mod tests {
         ] {
             assert_eq!(token_of(&values), Err(why), "{values:?}");
         }
-        assert_eq!(BearerToken::from_headers([&b"Bearer \xff"[..]]).err(), Some(NoBearer::Malformed));
+        assert_eq!(
+            BearerToken::from_headers([&b"Bearer \xff"[..]]).err(),
+            Some(NoBearer::Malformed)
+        );
     }
 
     #[test]

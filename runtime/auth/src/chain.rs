@@ -1,4 +1,6 @@
-use super::{BearerToken, CallFault, Principal, ProviderName, Registry, Scope, TokenVerdict};
+use super::{
+    BearerToken, CallFault, Principal, ProviderName, Registered, Registry, Scope, TokenVerdict,
+};
 use std::time::Instant;
 
 /// What the providers together made of a token. It is matched once, to pass, 403, 503 or 401.
@@ -23,23 +25,31 @@ pub struct ChainReport {
     pub faults: Vec<(ProviderName, CallFault)>,
 }
 
-/// Asks the token providers in order until one vouches for the caller. A later acceptance beats an earlier
-/// outage; a provider that is broken rather than out of reach is passed over. A component that was not granted the required
-/// scope could not authorise the request, so it is not asked: a token is shown to as few components as possible.
+/// Returns whether this provider is asked where the scope is required. A component that was not
+/// granted the scope could not authorise the request, so it is not asked: a token is shown to as
+/// few components as possible.
+pub(super) fn is_asked(registered: &Registered, required: Option<&Scope>) -> bool {
+    let is_component = registered.component.is_some();
+    !is_component || required.is_none_or(|scope| registered.scopes.contains(scope))
+}
+
+/// Asks the token providers in order until one vouches for the caller. A later acceptance beats an
+/// earlier outage; a provider that is broken rather than out of reach is passed over.
 pub(super) async fn verify_token(
     registry: &Registry,
     token: &BearerToken,
     required: Option<&Scope>,
-    by: Instant,
+    deadline: Instant,
 ) -> ChainReport {
     let mut faults: Vec<(ProviderName, CallFault)> = Vec::new();
     for registered in registry.iter() {
-        let Some(provider) = &registered.token else { continue };
-        let is_component = registered.component.is_some();
-        if is_component && required.is_some_and(|scope| !registered.scopes.contains(scope)) {
+        let Some(provider) = &registered.token else {
+            continue;
+        };
+        if !is_asked(registered, required) {
             continue;
         }
-        match provider.verify_token(token, by).await {
+        match provider.verify_token(token, deadline).await {
             Ok(TokenVerdict::NotRecognized | TokenVerdict::Unusable(_)) => {}
             Ok(TokenVerdict::Recognized(claims)) => {
                 let principal = Principal::mint(registered, claims);
@@ -52,15 +62,18 @@ pub(super) async fn verify_token(
             Err(fault) => faults.push((registered.name.clone(), fault)),
         }
     }
+
     let outage = faults.iter().find(|(_, fault)| fault.fault.is_outage());
-    let verified = outage.map_or(Verified::Unrecognized, |(name, _)| Verified::Unreachable(name.clone()));
+    let verified = outage.map_or(Verified::Unrecognized, |(name, _)| {
+        Verified::Unreachable(name.clone())
+    });
     ChainReport { verified, faults }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{BoxFuture, Claims, ProviderFault, Registered, TokenProvider};
+    use crate::{BoxFuture, Claims, ProviderFault, TokenProvider};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -80,20 +93,29 @@ mod tests {
             _: Instant,
         ) -> BoxFuture<'a, Result<TokenVerdict, CallFault>> {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            Box::pin(std::future::ready((self.answer)(token.expose()).map_err(CallFault::from)))
+            Box::pin(std::future::ready(
+                (self.answer)(token.expose()).map_err(CallFault::from),
+            ))
         }
     }
 
     fn provider(
         answer: impl Fn(&str) -> Result<TokenVerdict, ProviderFault> + Send + Sync + 'static,
     ) -> Arc<Scripted> {
-        Arc::new(Scripted { answer: Box::new(answer), asked: AtomicUsize::new(0) })
+        Arc::new(Scripted {
+            answer: Box::new(answer),
+            asked: AtomicUsize::new(0),
+        })
     }
 
     fn knows(token: &'static str) -> Arc<Scripted> {
         provider(move |asked| {
             let claims = Claims::new("p".into(), &["drain".into()]).unwrap();
-            Ok(if asked == token { TokenVerdict::Recognized(claims) } else { TokenVerdict::NotRecognized })
+            Ok(if asked == token {
+                TokenVerdict::Recognized(claims)
+            } else {
+                TokenVerdict::NotRecognized
+            })
         })
     }
 
@@ -106,23 +128,35 @@ mod tests {
     }
 
     fn late() -> Arc<Scripted> {
-        provider(|_| Err(ProviderFault::DeadlineExceeded { limit: Duration::from_secs(1) }))
+        provider(|_| {
+            Err(ProviderFault::DeadlineExceeded {
+                limit: Duration::from_secs(1),
+            })
+        })
     }
 
     fn ask(providers: &[Arc<Scripted>], token: &str, scope: Option<&str>) -> ChainReport {
-        let registered = providers.iter().enumerate().map(|(index, provider)| Registered {
-            token: Some(provider.clone()),
-            component: Some("digest".into()),
-            ..Registered::new(
-                ProviderName::new(&format!("p{index}")).unwrap(),
-                [Scope::new("drain").unwrap()].into(),
-            )
-        });
+        let registered = providers
+            .iter()
+            .enumerate()
+            .map(|(index, provider)| Registered {
+                token: Some(provider.clone()),
+                component: Some("digest".into()),
+                ..Registered::new(
+                    ProviderName::new(&format!("p{index}")).unwrap(),
+                    [Scope::new("drain").unwrap()].into(),
+                )
+            });
         let registry = Registry::new(registered.collect()).unwrap();
         let scope = scope.map(|scope| Scope::new(scope).unwrap());
         let token = BearerToken::by_hand(token.into());
-        futures_util::FutureExt::now_or_never(verify_token(&registry, &token, scope.as_ref(), Instant::now()))
-            .expect("scripted providers are always ready")
+        futures_util::FutureExt::now_or_never(verify_token(
+            &registry,
+            &token,
+            scope.as_ref(),
+            Instant::now(),
+        ))
+        .expect("scripted providers are always ready")
     }
 
     #[test]
@@ -137,30 +171,55 @@ mod tests {
     fn unrecognised_token_is_asked_of_everyone() {
         let providers = [knows("a"), knows("b")];
         assert_eq!(ask(&providers, "c", None).verified, Verified::Unrecognized);
-        assert!(providers.iter().all(|provider| provider.asked.load(Ordering::Relaxed) == 1));
+        assert!(
+            providers
+                .iter()
+                .all(|provider| provider.asked.load(Ordering::Relaxed) == 1)
+        );
     }
 
     #[test]
     fn known_caller_without_the_scope_is_told_apart() {
-        let vouches_for_less =
-            provider(|_| Ok(TokenVerdict::Recognized(Claims::new("p".into(), &[]).unwrap())));
-        assert!(matches!(ask(&[vouches_for_less], "a", Some("drain")).verified, Verified::MissingScope(_)));
-        assert!(matches!(ask(&[knows("a")], "a", None).verified, Verified::Accepted(_)));
+        let vouches_for_less = provider(|_| {
+            Ok(TokenVerdict::Recognized(
+                Claims::new("p".into(), &[]).unwrap(),
+            ))
+        });
+        assert!(matches!(
+            ask(&[vouches_for_less], "a", Some("drain")).verified,
+            Verified::MissingScope(_)
+        ));
+        assert!(matches!(
+            ask(&[knows("a")], "a", None).verified,
+            Verified::Accepted(_)
+        ));
     }
 
     #[test]
     fn provider_without_the_required_scope_is_not_asked() {
         let provider = knows("a");
-        assert_eq!(ask(std::slice::from_ref(&provider), "a", Some("admin")).verified, Verified::Unrecognized);
+        assert_eq!(
+            ask(std::slice::from_ref(&provider), "a", Some("admin")).verified,
+            Verified::Unrecognized
+        );
         assert_eq!(provider.asked.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn outage_is_remembered_and_beaten_by_a_later_acceptance() {
         let unreachable = |name| Verified::Unreachable(ProviderName::new(name).unwrap());
-        assert_eq!(ask(&[down(), knows("a")], "b", None).verified, unreachable("p0"));
-        assert_eq!(ask(&[knows("x"), late()], "b", None).verified, unreachable("p1"));
-        assert!(matches!(ask(&[down(), knows("a")], "a", None).verified, Verified::Accepted(_)));
+        assert_eq!(
+            ask(&[down(), knows("a")], "b", None).verified,
+            unreachable("p0")
+        );
+        assert_eq!(
+            ask(&[knows("x"), late()], "b", None).verified,
+            unreachable("p1")
+        );
+        assert!(matches!(
+            ask(&[down(), knows("a")], "a", None).verified,
+            Verified::Accepted(_)
+        ));
     }
 
     #[test]
@@ -168,15 +227,24 @@ mod tests {
         let report = ask(&[broken(), knows("a")], "b", None);
         assert_eq!(report.verified, Verified::Unrecognized);
         assert_eq!(report.faults.len(), 1);
-        assert!(matches!(ask(&[broken(), knows("a")], "a", None).verified, Verified::Accepted(_)));
+        assert!(matches!(
+            ask(&[broken(), knows("a")], "a", None).verified,
+            Verified::Accepted(_)
+        ));
     }
 
     #[test]
     fn caller_of_an_unusable_name_is_unknown_and_no_fault() {
         let unusable = || provider(|_| Ok(TokenVerdict::Unusable("the principal is empty".into())));
         let report = ask(&[unusable()], "a", None);
-        assert_eq!((report.verified, report.faults.len()), (Verified::Unrecognized, 0));
-        assert!(matches!(ask(&[unusable(), knows("a")], "a", None).verified, Verified::Accepted(_)));
+        assert_eq!(
+            (report.verified, report.faults.len()),
+            (Verified::Unrecognized, 0)
+        );
+        assert!(matches!(
+            ask(&[unusable(), knows("a")], "a", None).verified,
+            Verified::Accepted(_)
+        ));
     }
 
     #[test]

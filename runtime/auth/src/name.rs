@@ -26,7 +26,10 @@ impl ProviderName {
             return Ok(Self(text.into()));
         }
         let rule = "is no provider name: 1 to 64 characters of a-z, 0-9 and -";
-        Err(BadName { text: text.to_owned(), rule })
+        Err(BadName {
+            text: text.to_owned(),
+            rule,
+        })
     }
 
     /// Returns the name as text.
@@ -56,7 +59,10 @@ impl Scope {
             return Ok(Self(text.into()));
         }
         let rule = "is no scope: 1 to 128 visible ASCII characters, none of them \" or \\";
-        Err(BadName { text: text.chars().take(160).collect(), rule })
+        Err(BadName {
+            text: text.chars().take(160).collect(),
+            rule,
+        })
     }
 
     /// Returns the scope as text.
@@ -80,7 +86,16 @@ mod tests {
         for good in ["a", "service-keys", "0", &"x".repeat(64)] {
             assert!(ProviderName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "A", "a_b", "a b", "ä", "a\n", "drain/secret", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "A",
+            "a_b",
+            "a b",
+            "ä",
+            "a\n",
+            "drain/secret",
+            &"x".repeat(65),
+        ] {
             assert!(ProviderName::new(bad).is_err(), "{bad}");
         }
     }

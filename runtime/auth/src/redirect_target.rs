@@ -3,12 +3,13 @@ use percent_encoding::percent_decode_str;
 /// Longest target, in bytes.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// The page to come back to after sign-in, if `target` is a path on this origin that may be one; else `/`.
+/// The page to come back to after sign-in, if `target` is a path on this origin that may be one;
+/// else `/`.
 ///
-/// The path alone is judged: it is decoded until it no longer changes, and judged at every step, so that no encoding hides
-/// another origin (`//evil`, `/\evil`, `/%5cevil`, `/%252f%252fevil`, tabs and newlines) or a loop back to the sign-in
-/// pages. The query and the fragment lead nowhere else, so they stay as they are; as a part of a header they must be
-/// visible ASCII and spaces.
+/// The path alone is judged: it is decoded until it no longer changes, and judged at every step, so
+/// that no encoding hides another origin (`//evil`, `/\evil`, `/%5cevil`, `/%252f%252fevil`, tabs
+/// and newlines) or a loop back to the sign-in pages. The query and the fragment lead nowhere else,
+/// so they stay as they are; as a part of a header they must be visible ASCII and spaces.
 pub fn safe_target(target: &str) -> &str {
     if is_safe(target) { target } else { "/" }
 }
@@ -28,25 +29,39 @@ fn is_safe_path(path: &str) -> bool {
         if !is_plain_path(&current) {
             return false;
         }
-        let Ok(decoded) = percent_decode_str(&current).decode_utf8() else { return false };
+        let Ok(decoded) = percent_decode_str(&current).decode_utf8() else {
+            return false;
+        };
         if decoded == current {
             return true;
         }
         current = decoded.into_owned();
     }
+
     false
 }
 
-/// `?` and `#` are in a decoded path only. What decodes it may take them for the end of the path, so both readings count.
+/// `?` and `#` are in a decoded path only. What decodes it may take them for the end of the path,
+/// so both readings count.
 fn is_plain_path(path: &str) -> bool {
-    let start = path.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    let leads_to =
-        |root: &str| start.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let start = path
+        .split(['?', '#'])
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let leads_to = |root: &str| {
+        start
+            .strip_prefix(root)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+
     path.starts_with('/')
         && !path.starts_with("//")
         && !path.contains('\\')
         && !path.contains(char::is_control)
-        && !path.split(['/', '?', '#']).any(|segment| matches!(segment, "." | ".."))
+        && !path
+            .split(['/', '?', '#'])
+            .any(|segment| matches!(segment, "." | ".."))
         && !["/login", "/auth", "/api"].into_iter().any(leads_to)
 }
 
@@ -56,7 +71,14 @@ mod tests {
 
     #[test]
     fn pages_of_this_origin_are_kept() {
-        for target in ["/", "/sessions", "/sessions?tab=2&q=a%20b", "/a/b#c", "/apiary", "/loginx"] {
+        for target in [
+            "/",
+            "/sessions",
+            "/sessions?tab=2&q=a%20b",
+            "/a/b#c",
+            "/apiary",
+            "/loginx",
+        ] {
             assert_eq!(safe_target(target), target);
         }
     }
@@ -81,9 +103,13 @@ mod tests {
         }
         let long = format!("/app?q={}", "x".repeat(MAX_TARGET_BYTES - 7));
         assert_eq!(safe_target(&long), long);
-        for target in
-            [format!("{long}x"), "/a?\n".into(), "/a?\u{e9}".into(), "/a#\u{7f}".into(), "?x".into()]
-        {
+        for target in [
+            format!("{long}x"),
+            "/a?\n".into(),
+            "/a?\u{e9}".into(),
+            "/a#\u{7f}".into(),
+            "?x".into(),
+        ] {
             assert_eq!(safe_target(&target), "/", "{target:?}");
         }
     }

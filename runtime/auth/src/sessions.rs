@@ -7,18 +7,22 @@ use tokio::sync::watch;
 /// Sessions that are known to be over. More, and the oldest are forgotten.
 pub const MAX_ENDED: usize = 100_000;
 
-/// Who may follow one session at once: one person's pages must not use up what the others need.
+/// Most subscribers of one session at a time, so that one person's pages do not use up what others
+/// need.
 const MAX_FOLLOWERS: usize = 16;
 /// The same for streams and sockets of applications, of which one page opens several.
 const MAX_STREAMS: usize = 64;
+/// All sessions of one person together may have as many followers as this many sessions.
+const FULL_SESSIONS_PER_PERSON: usize = 4;
 
-/// Which sessions this process knows to be over, and who must hear of it when another ends.
+/// The sessions that this process knows to be over, and the subscribers to notify when another one
+/// ends.
 #[derive(Default)]
 pub struct Sessions {
-    table: Mutex<Table>,
+    table: Mutex<EndedTable>,
 }
 
-struct Table {
+struct EndedTable {
     ended: LastFew<SessionId>,
     cut_offs: CutOffs,
     followed: HashMap<SessionId, Followers>,
@@ -35,14 +39,23 @@ struct Followers {
 impl Followers {
     fn new(session: &Arc<Session>) -> Self {
         let new = || watch::channel(false).0;
-        Self { pages: new(), streams: new(), newest: session.clone() }
+        Self {
+            pages: new(),
+            streams: new(),
+            newest: session.clone(),
+        }
     }
 
     /// Takes a session over if its access token ends later.
     fn renew(&mut self, session: &Arc<Session>) {
-        if session.claims.expires_at > self.newest.claims.expires_at {
+        if session.claims().expires_at > self.newest.claims().expires_at {
             self.newest = session.clone();
         }
+    }
+
+    fn are_of_person_of(&self, session: &Session) -> bool {
+        let known = &self.newest;
+        known.provider() == session.provider() && known.claims().user_id == session.claims().user_id
     }
 
     fn is_empty(&self) -> bool {
@@ -55,9 +68,13 @@ impl Followers {
     }
 }
 
-impl Default for Table {
+impl Default for EndedTable {
     fn default() -> Self {
-        Self { ended: LastFew::new(MAX_ENDED), cut_offs: CutOffs::default(), followed: HashMap::new() }
+        Self {
+            ended: LastFew::new(MAX_ENDED),
+            cut_offs: CutOffs::default(),
+            followed: HashMap::new(),
+        }
     }
 }
 
@@ -75,30 +92,35 @@ impl Sessions {
         sessions
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, EndedTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this session was ended here.
+    /// Returns whether this session was ended here.
     pub fn is_over(&self, session: &SessionFacts<'_>) -> bool {
         self.table().is_over(session)
     }
 
-    /// The time to write into a session that is opened now, in seconds since the Unix epoch: `session.opened_at`, or the
-    /// second after the cut-offs that hold for the person.
+    /// The time to write into a session that is opened now, in seconds since the Unix epoch:
+    /// `session.opened_at`, or the second after the cut-offs that hold for the person.
     pub fn opening_time(&self, session: &SessionFacts<'_>) -> u64 {
         self.table().cut_offs.opening_time(session)
     }
 
-    /// Returns the cut-off for these sessions at `now`, which ends each of them that is open: see [`CutOffs::next`].
-    pub fn next_cut_off(&self, whose: Whose, now: u64) -> CutOff {
+    /// Returns the cut-off for these sessions at `now`, which ends each of them that is open: see
+    /// [`CutOffs::next`].
+    pub(crate) fn next_cut_off(&self, whose: Whose, now: u64) -> CutOff {
         self.table().cut_offs.next(whose, now)
     }
 
     /// Returns those of the cut-offs that do not hold here yet.
     pub fn new_among(&self, cut_offs: &CutOffs) -> Vec<CutOff> {
         let table = self.table();
-        cut_offs.all().into_iter().filter(|cut_off| !table.cut_offs.has(cut_off)).collect()
+        cut_offs
+            .all()
+            .into_iter()
+            .filter(|cut_off| !table.cut_offs.has(cut_off))
+            .collect()
     }
 
     /// Returns until when the sessions of everyone are over, in seconds since the Unix epoch.
@@ -119,8 +141,8 @@ impl Sessions {
         table.cut_offs.add(cut_off);
     }
 
-    /// Ends a session: from now on none of its tokens is accepted, and its followers are notified. Returns false if it
-    /// had ended before.
+    /// Ends a session: from now on none of its tokens is accepted, and its followers are notified.
+    /// Returns false if it had ended before.
     pub fn end(&self, id: &SessionId) -> bool {
         let mut table = self.table();
         let is_new = table.ended.insert(id.clone());
@@ -130,13 +152,14 @@ impl Sessions {
         is_new
     }
 
-    /// Subscribes a page to the end of a session. Returns `None` when the session already has 16 pages.
+    /// Subscribes a page to the end of a session. Returns `None` when the session already has 16
+    /// pages, or its person 64.
     pub fn follow(&self, session: &Arc<Session>) -> Option<Followed> {
         self.subscribe(session, MAX_FOLLOWERS, |followers| &followers.pages)
     }
 
-    /// Subscribes a stream or socket of an application to the end of a session. Returns `None` when the session already has
-    /// 64 of them.
+    /// Subscribes a stream or socket of an application to the end of a session. Returns `None` when
+    /// the session already has 64 of them, or its person 256.
     pub fn follow_stream(&self, session: &Arc<Session>) -> Option<Followed> {
         self.subscribe(session, MAX_STREAMS, |followers| &followers.streams)
     }
@@ -152,32 +175,53 @@ impl Sessions {
             return Some(watch::channel(true).1);
         }
         table.followed.retain(|_, followers| !followers.is_empty());
-        let followers = table.followed.entry(session.id.clone()).or_insert_with(|| Followers::new(session));
+        let of_person = table
+            .followed
+            .values()
+            .filter(|followers| followers.are_of_person_of(session));
+        let of_person: usize = of_person
+            .map(|followers| kind(followers).receiver_count())
+            .sum();
+
+        let followers = table
+            .followed
+            .entry(session.id().clone())
+            .or_insert_with(|| Followers::new(session));
         followers.renew(session);
         let sender = kind(followers);
-        (sender.receiver_count() < most).then(|| sender.subscribe())
+        let has_room =
+            sender.receiver_count() < most && of_person < FULL_SESSIONS_PER_PERSON * most;
+        has_room.then(|| sender.subscribe())
     }
 
     /// Notes the access token of a request, for what follows its session.
     pub fn saw(&self, session: &Arc<Session>) {
         let mut table = self.table();
-        if let Some(followers) = table.followed.get_mut(&session.id) {
+        if let Some(followers) = table.followed.get_mut(session.id()) {
             followers.renew(session);
         }
     }
 
-    /// Returns the session with the access token that ends last, of those that were seen. `None`: nothing follows it.
+    /// Returns the session with the access token that ends last, of those that were seen. `None`:
+    /// nothing follows it.
     pub fn newest(&self, id: &SessionId) -> Option<Arc<Session>> {
-        self.table().followed.get(id).map(|followers| followers.newest.clone())
+        self.table()
+            .followed
+            .get(id)
+            .map(|followers| followers.newest.clone())
     }
 
     /// The sessions that are followed, each with its newest access token.
     pub(super) fn followed(&self) -> Vec<Arc<Session>> {
-        self.table().followed.values().map(|followers| followers.newest.clone()).collect()
+        self.table()
+            .followed
+            .values()
+            .map(|followers| followers.newest.clone())
+            .collect()
     }
 }
 
-impl Table {
+impl EndedTable {
     fn is_over(&self, session: &SessionFacts<'_>) -> bool {
         self.ended.contains(session.id) || self.cut_offs.end(session)
     }
@@ -193,7 +237,11 @@ pub struct LastFew<T> {
 impl<T: Clone + Eq + Hash> LastFew<T> {
     /// Holds at most `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { known: HashSet::new(), order: VecDeque::new(), limit }
+        Self {
+            known: HashSet::new(),
+            order: VecDeque::new(),
+            limit,
+        }
     }
 
     /// Returns whether the item is among them.
@@ -218,8 +266,9 @@ impl<T: Clone + Eq + Hash> LastFew<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::session::tests::a_session;
+    use super::super::session::tests::{NOW, a_session, claims};
     use super::*;
+    use crate::{ProviderName, Registered};
 
     #[test]
     fn oldest_is_forgotten_beyond_the_limit() {
@@ -232,14 +281,51 @@ mod tests {
     fn ended_session_is_told_to_its_followers_and_never_followed_again() {
         let sessions = Sessions::default();
         let session = Arc::new(a_session("ada"));
-        let all: Vec<_> = (0..MAX_FOLLOWERS).map(|_| sessions.follow(&session).unwrap()).collect();
+        let all: Vec<_> = (0..MAX_FOLLOWERS)
+            .map(|_| sessions.follow(&session).unwrap())
+            .collect();
         assert!(sessions.follow(&session).is_none(), "as many as may");
         drop(all);
         let followed = sessions.follow(&session).unwrap();
         assert!(!*followed.borrow() && !sessions.is_over(&(&*session).into()));
-        sessions.end(&session.id);
+        sessions.end(session.id());
         assert!(*followed.borrow() && sessions.is_over(&(&*session).into()));
         assert!(*sessions.follow(&session).unwrap().borrow());
+    }
+
+    #[test]
+    fn sessions_of_one_person_leave_room_to_others() {
+        let sessions = Sessions::default();
+        let open_all = |user: &str| -> Vec<_> {
+            let session = Arc::new(a_session(user));
+            std::iter::from_fn(|| sessions.follow(&session)).collect()
+        };
+        let mut of_ada: Vec<_> = (0..17).map(|_| open_all("ada")).collect();
+        assert_eq!(
+            of_ada.iter().map(Vec::len).sum::<usize>(),
+            FULL_SESSIONS_PER_PERSON * MAX_FOLLOWERS
+        );
+        assert_eq!(open_all("bob").len(), MAX_FOLLOWERS);
+        of_ada.remove(0);
+        assert_eq!(open_all("ada").len(), MAX_FOLLOWERS, "pages were closed");
+    }
+
+    #[test]
+    fn people_of_one_name_at_two_providers_have_room_each() {
+        let sessions = Sessions::default();
+        let open_all = |session: Session| -> Vec<_> {
+            let session = Arc::new(session);
+            std::iter::from_fn(|| sessions.follow(&session)).collect()
+        };
+        let open: Vec<_> = (0..FULL_SESSIONS_PER_PERSON)
+            .map(|_| open_all(a_session("ada")))
+            .collect();
+
+        let corp = Registered::new(ProviderName::new("corp").unwrap(), [].into());
+        let known = claims("ada", NOW + 60).checked(NOW).unwrap();
+        let elsewhere = Session::open(&corp, NOW, known).unwrap();
+        assert_eq!(open_all(elsewhere).len(), MAX_FOLLOWERS);
+        drop(open);
     }
 
     #[test]
@@ -247,12 +333,21 @@ mod tests {
         let sessions = Sessions::default();
         let [ada, bob] = ["ada", "bob"].map(|user| Arc::new(a_session(user)));
         let [of_ada, of_bob] = [&ada, &bob].map(|session| sessions.follow(session).unwrap());
-        let whose = Whose { user_id: Some("ada".to_owned()), ..Whose::default() };
-        let cut_off = sessions.next_cut_off(whose, ada.opened_at);
+        let whose = Whose {
+            user_id: Some("ada".to_owned()),
+            ..Whose::default()
+        };
+        let cut_off = sessions.next_cut_off(whose, ada.opened_at());
         sessions.cut_off(cut_off);
         assert!(*of_ada.borrow() && sessions.is_over(&(&*ada).into()));
         assert!(!*of_bob.borrow() && !sessions.is_over(&(&*bob).into()));
-        let again = SessionFacts { opened_at: sessions.opening_time(&(&*ada).into()), ..(&*ada).into() };
-        assert!(!sessions.is_over(&again), "a session that is opened afterwards");
+        let again = SessionFacts {
+            opened_at: sessions.opening_time(&(&*ada).into()),
+            ..(&*ada).into()
+        };
+        assert!(
+            !sessions.is_over(&again),
+            "a session that is opened afterwards"
+        );
     }
 }

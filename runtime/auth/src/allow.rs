@@ -16,7 +16,7 @@ pub enum Allow {
     Scope(Scope),
 }
 
-/// Who may use an application. One way in suffices.
+/// Who may use an application: a caller needs to match one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed(Vec<Allow>);
 
@@ -26,7 +26,7 @@ impl Allowed {
         Self(ways)
     }
 
-    /// Whether every caller may.
+    /// Returns whether every caller may.
     pub fn is_public(&self) -> bool {
         self.0.contains(&Allow::Public)
     }
@@ -39,17 +39,20 @@ impl Allowed {
         })
     }
 
-    /// Whether a person could be let in.
-    pub fn is_for_people(&self) -> bool {
-        self.0.iter().any(|way| matches!(way, Allow::People | Allow::Role(_) | Allow::Groups(_)))
+    /// Returns whether a person could be let in.
+    pub(crate) fn is_for_people(&self) -> bool {
+        self.0
+            .iter()
+            .any(|way| matches!(way, Allow::People | Allow::Role(_) | Allow::Groups(_)))
     }
 
-    /// Whether callers may where the dashboard asks for no sign-in: they hold the role `operator` there, and no group.
+    /// Returns whether callers may where the dashboard asks for no sign-in: they hold the role
+    /// `operator` there, and no group.
     pub(super) fn admits_without_sign_in(&self) -> bool {
         self.admits_person(Role::Operator, &[])
     }
 
-    /// Whether a person with this role and these groups may.
+    /// Returns whether a person with this role and these groups may.
     pub fn admits_person(&self, role: Role, groups: &[String]) -> bool {
         self.0.iter().any(|way| match way {
             Allow::Public | Allow::People | Allow::Role(Role::Viewer) => true,
@@ -80,7 +83,11 @@ mod tests {
             (vec![], Role::Operator, true, false),
         ] {
             let groups = if has_group { &ops[..] } else { &[] };
-            assert_eq!(Allowed::any_of(ways.clone()).admits_person(role, groups), expected, "{ways:?}");
+            assert_eq!(
+                Allowed::any_of(ways.clone()).admits_person(role, groups),
+                expected,
+                "{ways:?}"
+            );
         }
     }
 }

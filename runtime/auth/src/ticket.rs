@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 /// How long a ticket may be spent.
 pub const TICKET_LIFE: Duration = Duration::from_secs(30);
 /// Tickets that may wait to be spent, over all sessions.
-pub const MAX_TICKETS: usize = 1_000;
+const MAX_TICKETS: usize = 1_000;
 /// Tickets that one session may have waiting: it cannot use up what the others need.
-pub const MAX_TICKETS_A_SESSION: usize = 32;
+const MAX_TICKETS_A_SESSION: usize = 32;
 
 /// Whose a ticket is.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub enum TicketHolder {
 impl TicketHolder {
     fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Person(session) => Some(&session.id),
+            Self::Person(session) => Some(session.id()),
             Self::ProcessTokenHolder => None,
         }
     }
@@ -32,7 +32,7 @@ impl TicketHolder {
 /// Why there is no ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoTicket {
-    /// As many wait as may.
+    /// The most tickets wait already, in all or for this session.
     #[error("too many tickets wait to be spent")]
     TooMany,
     /// The system gives no random numbers.
@@ -58,19 +58,30 @@ impl Tickets {
     /// Makes a ticket.
     ///
     /// # Errors
-    /// There are too many.
+    /// Too many tickets wait, or the system gives no random numbers.
     pub fn mint(&self, holder: TicketHolder, now: Instant) -> Result<String, NoTicket> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|_| NoTicket::NoRandom)?;
         let ticket = hex::encode(bytes);
         let mut waiting = self.waiting();
         waiting.retain(|_, ticket| ticket.expires > now);
-        let of_this_session =
-            waiting.values().filter(|ticket| ticket.holder.session() == holder.session()).count();
+        let of_this_session = waiting
+            .values()
+            .filter(|ticket| ticket.holder.session() == holder.session())
+            .count();
+
         if waiting.len() >= MAX_TICKETS || of_this_session >= MAX_TICKETS_A_SESSION {
             return Err(NoTicket::TooMany);
         }
-        waiting.insert(digest(&ticket), Ticket { holder, expires: now + TICKET_LIFE });
+
+        waiting.insert(
+            digest(&ticket),
+            Ticket {
+                holder,
+                expires: now + TICKET_LIFE,
+            },
+        );
+
         Ok(ticket)
     }
 
@@ -114,9 +125,14 @@ mod tests {
         for _ in 0..50 {
             let ticket = tickets.mint(TicketHolder::ProcessTokenHolder, now).unwrap();
             let spent = std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    (0..20).map(|_| scope.spawn(|| tickets.spend(&ticket, now).is_some())).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).filter(|spent| *spent).count()
+                let threads: Vec<_> = (0..20)
+                    .map(|_| scope.spawn(|| tickets.spend(&ticket, now).is_some()))
+                    .collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap())
+                    .filter(|spent| *spent)
+                    .count()
             });
             assert_eq!(spent, 1);
         }
@@ -126,12 +142,16 @@ mod tests {
     fn ticket_is_worth_nothing_after_its_time_or_its_session() {
         let (tickets, now) = (Tickets::default(), Instant::now());
         let session = Arc::new(a_session("ada"));
-        let mint = || tickets.mint(TicketHolder::Person(session.clone()), now).unwrap();
+        let mint = || {
+            tickets
+                .mint(TicketHolder::Person(session.clone()), now)
+                .unwrap()
+        };
         let late = mint();
         assert!(tickets.spend(&late, now + TICKET_LIFE).is_none());
         let [ticket, revoked] = [mint(), mint()];
         assert!(tickets.spend(&ticket, now).is_some());
-        tickets.revoke(|one| one.id == session.id);
+        tickets.revoke(|one| one.id() == session.id());
         assert!(tickets.spend(&revoked, now).is_none());
         assert!(tickets.spend("made up", now).is_none());
     }
@@ -145,10 +165,15 @@ mod tests {
         }
         assert_eq!(tickets.mint(greedy.clone(), now), Err(NoTicket::TooMany));
         for _ in MAX_TICKETS_A_SESSION..MAX_TICKETS {
-            tickets.mint(TicketHolder::Person(Arc::new(a_session("bob"))), now).unwrap();
+            tickets
+                .mint(TicketHolder::Person(Arc::new(a_session("bob"))), now)
+                .unwrap();
         }
         let other = TicketHolder::Person(Arc::new(a_session("eve")));
         assert_eq!(tickets.mint(other, now), Err(NoTicket::TooMany));
-        assert!(tickets.mint(greedy, now + TICKET_LIFE).is_ok(), "those of before are gone");
+        assert!(
+            tickets.mint(greedy, now + TICKET_LIFE).is_ok(),
+            "those of before are gone"
+        );
     }
 }

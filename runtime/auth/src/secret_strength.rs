@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 const MIN_KEY_CHARS: usize = 32;
 const MIN_DISTINCT: usize = 16;
 const MIN_BITS: f64 = 128.0;
-/// Of 32 random small letters and digits, 4 % have a Shannon entropy below 128 bits, and hardly any one below this.
+/// 4 % of random texts of 32 small letters and digits have a Shannon entropy below 128 bits, and
+/// hardly any are below this.
 const MIN_KEY_BITS: f64 = 112.0;
-/// `openssl rand -hex 32` prints 64 digits. 24 % of its values lack at least one of the sixteen digits.
+/// `openssl rand -hex 32` prints 64 digits. 24 % of its values lack at least one of the sixteen
+/// digits.
 const HEX_DIGITS: usize = 64;
 const MIN_DISTINCT_HEX: usize = 10;
-/// Of 32 random hex digits, the Shannon entropy is 3.6 bits per digit on average, and hardly ever below this.
+/// 32 random hex digits have 3.6 bits of Shannon entropy per digit on average, and hardly ever less
+/// than this.
 const MIN_BITS_PER_HEX_DIGIT: f64 = 3.0;
 
 /// What a secret needs.
@@ -32,6 +35,13 @@ pub enum WeakSecret {
     /// It stands for a secret that was never filled in.
     #[error("it looks like an unexpanded variable or a placeholder, not like a secret")]
     Placeholder,
+    /// It has several lines.
+    #[error("it has {0} lines, and a secret has one")]
+    Lines(usize),
+    /// A character, counted from 1, is a space, a control character or not ASCII. No `Authorization`
+    /// header can carry it (RFC 6750, section 2.1).
+    #[error("its character {0} is not visible ASCII, which is all that a header can carry")]
+    Invisible(usize),
     /// It has too few characters.
     #[error("it is too short ({chars} of at least {min} characters)")]
     TooShort {
@@ -64,6 +74,18 @@ pub enum WeakSecret {
     Sequence,
 }
 
+impl WeakSecret {
+    /// Returns what the operator does about it, as a clause.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Lines(_) => {
+                "keep one line; where two secrets are valid at once, write a list of two"
+            }
+            _ => "make one with `portcullis secret generate`",
+        }
+    }
+}
+
 impl Strength {
     /// For a key that seals or signs: at least 32 characters with 112 bits of Shannon entropy.
     pub const KEY: Self = Self {
@@ -73,17 +95,29 @@ impl Strength {
         ..Self::drain(0)
     };
 
-    /// For a token that callers present, such as `gateway.api_key`: at least 16 characters, 8 of them distinct, with 40 bits of
-    /// Shannon entropy. It is compared whole, so each guess costs a request to the host.
-    pub const TOKEN: Self = Self { min_chars: 16, min_distinct: 8, min_bits: 40.0, hex_digits: 16 };
+    /// For a token that callers present, such as `gateway.api_key`: at least 16 characters, 8 of
+    /// them distinct, with 40 bits of Shannon entropy. It is compared whole, so each guess costs a
+    /// request to the host.
+    pub const TOKEN: Self = Self {
+        min_chars: 16,
+        min_distinct: 8,
+        min_bits: 40.0,
+        hex_digits: 16,
+    };
 
     /// For the drain secret: at least `min_chars` characters with 128 bits of Shannon entropy.
     pub const fn drain(min_chars: usize) -> Self {
-        Self { min_chars, min_distinct: MIN_DISTINCT, min_bits: MIN_BITS, hex_digits: HEX_DIGITS }
+        Self {
+            min_chars,
+            min_distinct: MIN_DISTINCT,
+            min_bits: MIN_BITS,
+            hex_digits: HEX_DIGITS,
+        }
     }
 
-    /// Judges a secret: enough characters, enough of them distinct, enough Shannon entropy, no placeholder, no repetition and no
-    /// sequence. Enough hex digits pass with 10 distinct ones and 3 bits per digit.
+    /// Judges a secret: one line of visible ASCII, enough characters, enough of them distinct,
+    /// enough Shannon entropy, no placeholder, no repetition and no sequence. Enough hex digits pass with 10 distinct ones and
+    /// 3 bits per digit.
     ///
     /// # Errors
     /// Why the secret is weak.
@@ -91,27 +125,53 @@ impl Strength {
         if is_placeholder(secret) {
             return Err(WeakSecret::Placeholder);
         }
+        let lines = secret.trim_end().lines().count();
+        if lines > 1 {
+            return Err(WeakSecret::Lines(lines));
+        }
+        if let Some(index) = secret.chars().position(|char| !char.is_ascii_graphic()) {
+            return Err(WeakSecret::Invisible(index + 1));
+        }
+
         let chars: Vec<char> = secret.chars().collect();
         if chars.len() < self.min_chars {
-            return Err(WeakSecret::TooShort { chars: chars.len(), min: self.min_chars });
+            return Err(WeakSecret::TooShort {
+                chars: chars.len(),
+                min: self.min_chars,
+            });
         }
+
         let is_hex = chars.len() >= self.hex_digits && chars.iter().all(char::is_ascii_hexdigit);
-        let min = if is_hex { self.min_distinct.min(MIN_DISTINCT_HEX) } else { self.min_distinct };
+        let min = if is_hex {
+            self.min_distinct.min(MIN_DISTINCT_HEX)
+        } else {
+            self.min_distinct
+        };
         let counts = count(&chars);
         if counts.len() < min {
-            return Err(WeakSecret::FewDistinct { distinct: counts.len(), min });
+            return Err(WeakSecret::FewDistinct {
+                distinct: counts.len(),
+                min,
+            });
         }
-        let min = if is_hex { self.min_bits.min(hex_bits(chars.len())) } else { self.min_bits };
+
+        let min = if is_hex {
+            self.min_bits.min(hex_bits(chars.len()))
+        } else {
+            self.min_bits
+        };
         let bits = shannon_bits(&counts, chars.len());
         if bits < min {
             return Err(WeakSecret::LowEntropy { bits, min });
         }
+
         if let Some(period) = period(&chars) {
             return Err(WeakSecret::Repeats(period));
         }
         if is_sequence(&chars) {
             return Err(WeakSecret::Sequence);
         }
+
         Ok(())
     }
 }
@@ -140,19 +200,28 @@ fn count(chars: &[char]) -> BTreeMap<char, usize> {
     counts
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a secret is far shorter than 2^52 characters")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a secret is far shorter than 2^52 characters"
+)]
 fn shannon_bits(counts: &BTreeMap<char, usize>, len: usize) -> f64 {
     let len = len as f64;
-    counts.values().map(|&count| -(count as f64) * (count as f64 / len).log2()).sum()
+    counts
+        .values()
+        .map(|&count| -(count as f64) * (count as f64 / len).log2())
+        .sum()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a secret is far shorter than 2^52 characters")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a secret is far shorter than 2^52 characters"
+)]
 fn hex_bits(digits: usize) -> f64 {
     digits as f64 * MIN_BITS_PER_HEX_DIGIT
 }
 
-/// Returns the length of a block that at least half of the value repeats. In a random value, at most one character in sixteen
-/// equals the one at a given distance before it.
+/// Returns the length of a block that at least half of the value repeats. In a random value, at
+/// most one character in sixteen equals the one at a given distance before it.
 fn period(chars: &[char]) -> Option<usize> {
     (1..=chars.len() / 2).find(|&period| {
         let pairs = chars.iter().zip(&chars[period..]);
@@ -162,13 +231,16 @@ fn period(chars: &[char]) -> Option<usize> {
 
 /// Returns whether more than half of the characters continue the step between the two before.
 fn is_sequence(chars: &[char]) -> bool {
-    let steps: Vec<i64> =
-        chars.windows(2).map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32)).collect();
+    let steps: Vec<i64> = chars
+        .windows(2)
+        .map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32))
+        .collect();
     let steady = steps.windows(2).filter(|pair| pair[0] == pair[1]).count();
     steady * 2 > steps.len()
 }
 
-/// What shells, templates and deployment tools put around a command or an expression. No secret has these at its ends.
+/// What shells, templates and deployment tools put around a command or an expression. No secret has
+/// these at its ends.
 const AROUND_ANYTHING: &[(&str, &str)] = &[
     ("${", "}"),
     ("$(", ")"),
@@ -187,9 +259,18 @@ const AROUND_ANYTHING: &[(&str, &str)] = &[
     ("op://", ""),
     ("vault:", ""),
 ];
-/// What they put around a name. A secret may begin or end so, if there is more than a name in between.
-const AROUND_NAMES: &[(&str, &str)] =
-    &[("$", ""), ("%", "%"), ("{", "}"), ("<", ">"), ("@", "@"), ("__", "__"), ("[", "]"), ("%(", ")s")];
+/// What they put around a name. A secret may begin or end so, if there is more than a name in
+/// between.
+const AROUND_NAMES: &[(&str, &str)] = &[
+    ("$", ""),
+    ("%", "%"),
+    ("{", "}"),
+    ("<", ">"),
+    ("@", "@"),
+    ("__", "__"),
+    ("[", "]"),
+    ("%(", ")s"),
+];
 /// What examples say in the place of a secret, in letters and digits alone.
 const STAND_INS: &[&str] = &[
     "changeme",
@@ -205,8 +286,9 @@ const STAND_INS: &[&str] = &[
     "placeholder",
 ];
 
-/// Returns whether text in the place of a secret stands for one: a variable that was not expanded (`${NAME}`, `$NAME`,
-/// `%NAME%`, `{{ NAME }}`), also within other text (`Bearer ${NAME}`), or a stand-in such as `CHANGE_ME`.
+/// Returns whether text in the place of a secret stands for one: a variable that was not expanded
+/// (`${NAME}`, `$NAME`, `%NAME%`, `{{ NAME }}`), also within other text (`Bearer ${NAME}`), or a
+/// stand-in such as `CHANGE_ME`.
 pub fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
     let between = |(start, end): &(&str, &str)| {
@@ -215,19 +297,27 @@ pub fn is_placeholder(text: &str) -> bool {
     };
     let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
     let letters = letters.to_ascii_lowercase();
-    AROUND_ANYTHING.iter().any(|around| between(around).is_some())
+
+    AROUND_ANYTHING
+        .iter()
+        .any(|around| between(around).is_some())
         || AROUND_NAMES.iter().filter_map(between).any(is_name)
         || has_expression(text, "${", "}")
         || has_expression(text, "{{", "}}")
         || STAND_INS.iter().any(|stand_in| letters.contains(stand_in))
 }
 
-/// Returns the name in `${NAME}` or `$NAME`, if it is written as names of environment variables are: in capitals.
+/// Returns the name in `${NAME}` or `$NAME`, if it is written as names of environment variables
+/// are: in capitals.
 pub fn variable_in(text: &str) -> Option<&str> {
     let text = text.trim().strip_prefix('$')?;
-    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+        .unwrap_or(text);
     let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    let is_variable = inner.bytes().all(is_part) && inner.starts_with(|c: char| c.is_ascii_uppercase());
+    let is_variable =
+        inner.bytes().all(is_part) && inner.starts_with(|c: char| c.is_ascii_uppercase());
     is_variable.then_some(inner)
 }
 
@@ -235,15 +325,25 @@ pub fn variable_in(text: &str) -> Option<&str> {
 fn is_name(text: &str) -> bool {
     let text = text.trim_start_matches('$');
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '.') && text.chars().all(is_part)
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '.')
+        && text.chars().all(is_part)
 }
 
-/// Returns whether `start` NAME `end` is in the text, also with a default behind the name (`${NAME:-default}`).
+/// Returns whether `start` NAME `end` is in the text, also with a default behind the name
+/// (`${NAME:-default}`).
 fn has_expression(text: &str, start: &str, end: &str) -> bool {
     text.match_indices(start).any(|(at, _)| {
-        let inner =
-            text.get(at + start.len()..).and_then(|rest| rest.split_once(end)).map(|(inner, _)| inner);
-        let name = inner.map(|inner| inner.split([':', '?', '|']).next().unwrap_or_default().trim());
+        let inner = text
+            .get(at + start.len()..)
+            .and_then(|rest| rest.split_once(end))
+            .map(|(inner, _)| inner);
+        let name = inner.map(|inner| {
+            inner
+                .split([':', '?', '|'])
+                .next()
+                .unwrap_or_default()
+                .trim()
+        });
         name.is_some_and(is_name)
     })
 }
@@ -260,36 +360,69 @@ mod tests {
     fn generated_and_customary_secrets_pass() {
         for _ in 0..200 {
             let secret = generate_secret().unwrap();
-            assert_eq!((judge(&secret), Strength::KEY.judge(&secret)), (Ok(()), Ok(())));
+            assert_eq!(
+                (judge(&secret), Strength::KEY.judge(&secret)),
+                (Ok(()), Ok(()))
+            );
         }
-        // token_urlsafe(32), openssl rand -base64 32, a UUID pair, and hex that misses three digits.
+        // token_urlsafe(32), openssl rand -base64 32, a UUID pair, and hex that misses three
+        // digits.
         for secret in [
             "Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc",
             "pX7mQ2vK9sT4wE8rY1uI6oA3dF5gH0jL+zC/nB2vM4k=",
             "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7",
             "90817263549081726a5a4f3a2b1a09a8b7a6f5a4a3a2b1908172635498071625",
         ] {
-            assert_eq!((judge(secret), Strength::KEY.judge(secret)), (Ok(()), Ok(())), "{secret}");
+            assert_eq!(
+                (judge(secret), Strength::KEY.judge(secret)),
+                (Ok(()), Ok(())),
+                "{secret}"
+            );
         }
     }
 
     #[test]
     fn weak_secrets_are_refused_for_their_weakness() {
         assert_eq!(judge(""), Err(WeakSecret::TooShort { chars: 0, min: 43 }));
-        assert_eq!(judge(&"a1B2c3".repeat(7)), Err(WeakSecret::TooShort { chars: 42, min: 43 }));
-        assert_eq!(judge(&"a".repeat(60)), Err(WeakSecret::FewDistinct { distinct: 1, min: 16 }));
-        assert_eq!(judge(&"abcd".repeat(15)), Err(WeakSecret::FewDistinct { distinct: 4, min: 16 }));
-        assert_eq!(judge(&"012345678".repeat(8)), Err(WeakSecret::FewDistinct { distinct: 9, min: 10 }));
-        assert_eq!(judge(&"0123456789abcdef".repeat(3)), Err(WeakSecret::Repeats(16)));
+        assert_eq!(
+            judge(&"a1B2c3".repeat(7)),
+            Err(WeakSecret::TooShort { chars: 42, min: 43 })
+        );
+        assert_eq!(
+            judge(&"a".repeat(60)),
+            Err(WeakSecret::FewDistinct {
+                distinct: 1,
+                min: 16
+            })
+        );
+        assert_eq!(
+            judge(&"abcd".repeat(15)),
+            Err(WeakSecret::FewDistinct {
+                distinct: 4,
+                min: 16
+            })
+        );
+        assert_eq!(
+            judge(&"012345678".repeat(8)),
+            Err(WeakSecret::FewDistinct {
+                distinct: 9,
+                min: 10
+            })
+        );
+        assert_eq!(
+            judge(&"0123456789abcdef".repeat(3)),
+            Err(WeakSecret::Repeats(16))
+        );
         for padded in ["!{}", "{}!", "x{}yz"] {
             let padded = padded.replace("{}", &"Password1234567890".repeat(3));
             assert_eq!(judge(&padded), Err(WeakSecret::Repeats(18)), "{padded}");
         }
         let skewed = format!("{}bcdefghijklmnopq", "a".repeat(40));
         assert!(matches!(judge(&skewed), Err(WeakSecret::LowEntropy { .. })));
-        for run in
-            ["0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJ"]
-        {
+        for run in [
+            "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ",
+            "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJ",
+        ] {
             assert_eq!(judge(run), Err(WeakSecret::Sequence), "{run}");
         }
     }
@@ -297,7 +430,10 @@ mod tests {
     #[test]
     fn other_secrets_need_32_characters() {
         // openssl rand -hex 16, openssl rand -base64 24.
-        for secret in ["9f3c1b7e2d8a4650c1e7b93f60d2a548", "tQ7mX2vK9sB4wE8rY1uI6oA3dF5gH0jL"] {
+        for secret in [
+            "9f3c1b7e2d8a4650c1e7b93f60d2a548",
+            "tQ7mX2vK9sB4wE8rY1uI6oA3dF5gH0jL",
+        ] {
             assert_eq!(Strength::KEY.judge(secret), Ok(()), "{secret}");
             assert!(judge(secret).is_err(), "{secret}");
         }
@@ -306,7 +442,10 @@ mod tests {
             Err(WeakSecret::TooShort { chars: 31, min: 32 })
         );
         assert!(Strength::KEY.judge(&"a".repeat(32)).is_err());
-        assert_eq!(Strength::KEY.judge(&"0123456789abcdef".repeat(2)), Err(WeakSecret::Repeats(16)));
+        assert_eq!(
+            Strength::KEY.judge(&"0123456789abcdef".repeat(2)),
+            Err(WeakSecret::Repeats(16))
+        );
     }
 
     #[test]
@@ -326,9 +465,24 @@ mod tests {
     }
 
     #[test]
-    fn length_is_counted_in_characters() {
-        let secret: String = (0..43u32).map(|i| char::from_u32(0x4e00 + i * i % 997 * 7).unwrap()).collect();
-        assert_eq!(judge(&secret), Ok(()));
+    fn secret_is_one_line_that_a_header_can_carry() {
+        let good = "Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc";
+        let other = "pX7mQ2vK9sT4wE8rY1uI6oA3dF5gH0jL+zC/nB2vM4k=";
+        for strength in [Strength::drain(43), Strength::KEY, Strength::TOKEN] {
+            for character in [
+                '\u{e9}', '\u{4e2d}', ' ', '\t', '\0', '\u{7f}', '\u{fffd}', '\u{200b}',
+            ] {
+                let text = format!("{good}{character}{other}");
+                let weak = strength.judge(&text);
+                assert_eq!(weak, Err(WeakSecret::Invisible(44)), "{text:?}");
+            }
+            for lines in [format!("{good}\n{other}"), format!("{good}\r\n{other}\r\n")] {
+                let weak = strength.judge(&lines).unwrap_err();
+                assert_eq!(weak, WeakSecret::Lines(2), "{lines:?}");
+                assert!(weak.advice().contains("write a list of two"));
+            }
+            assert_eq!(strength.judge(good), Ok(()));
+        }
     }
 
     #[test]
@@ -353,9 +507,22 @@ mod tests {
             "please-CHANGE_ME-to-a-long-random-string-1234567890",
         ] {
             assert!(is_placeholder(text), "{text}");
-            assert_eq!(Strength::KEY.judge(text), Err(WeakSecret::Placeholder), "{text}");
+            assert_eq!(
+                Strength::KEY.judge(text),
+                Err(WeakSecret::Placeholder),
+                "{text}"
+            );
         }
-        for text in ["", "plain", "pa$$word{1}%", "$2b$12$abc", "$argon2id$v=19$m=8", "a{{b", "x${", "100%"] {
+        for text in [
+            "",
+            "plain",
+            "pa$$word{1}%",
+            "$2b$12$abc",
+            "$argon2id$v=19$m=8",
+            "a{{b",
+            "x${",
+            "100%",
+        ] {
             assert!(!is_placeholder(text), "{text}");
         }
     }
@@ -364,7 +531,15 @@ mod tests {
     fn only_a_name_in_capitals_is_repeated() {
         assert_eq!(variable_in("${SESSION_KEY}"), Some("SESSION_KEY"));
         assert_eq!(variable_in("$SESSION_KEY"), Some("SESSION_KEY"));
-        for text in ["$hunter2", "${a}", "SESSION_KEY", "${A:-b}", "$", "${}", "$1A"] {
+        for text in [
+            "$hunter2",
+            "${a}",
+            "SESSION_KEY",
+            "${A:-b}",
+            "$",
+            "${}",
+            "$1A",
+        ] {
             assert_eq!(variable_in(text), None, "{text}");
         }
     }

@@ -1,5 +1,5 @@
-use super::super::{CallFault, Denial, ProviderName, Session};
-use super::{Permit, RequestFacts};
+use super::super::{CallFault, Denial, NoSession, ProviderName, Session};
+use super::{Permit, RequestFacts, TokenJudgement};
 use std::sync::Arc;
 
 /// The gate's decision on one request.
@@ -64,23 +64,54 @@ pub struct Judgement {
 impl Judgement {
     pub(super) fn people(decision: Decision) -> Self {
         let (faults, cookies) = (Vec::new(), CookieChange::None);
-        Self { decision, token_route: false, faults, cookies, event: None }
+        Self {
+            decision,
+            token_route: false,
+            faults,
+            cookies,
+            event: None,
+        }
     }
 
-    pub(super) fn token(decision: Decision, faults: Vec<(ProviderName, CallFault)>) -> Self {
-        Self { token_route: true, faults, ..Self::people(decision) }
+    /// The decision by a bearer token, which lets a service in.
+    pub(super) fn token(TokenJudgement { outcome, faults }: TokenJudgement) -> Self {
+        let decision = match outcome {
+            Ok(principal) => Decision::Permitted(Permit::service(principal)),
+            Err(denial) => Decision::Refused(denial),
+        };
+        Self {
+            token_route: true,
+            faults,
+            ..Self::people(decision)
+        }
+    }
+
+    /// The same, after these faults, which were met while the token of the request was judged.
+    pub(super) fn after(self, mut faults: Vec<(ProviderName, CallFault)>) -> Self {
+        faults.extend(self.faults);
+        Self { faults, ..self }
     }
 
     /// The session is over, or never was one.
     pub(super) fn over(facts: &RequestFacts<'_>, event: SessionEvent) -> Self {
-        let denial = Denial::no_session(facts.login_next(), Denial::NOT_GOOD);
+        let next = facts.login_next().map(str::to_owned);
+        let denial = Denial::NoSession(NoSession::NotGood { next });
         let judgement = Self::people(Decision::Refused(denial));
-        Self { cookies: CookieChange::Delete, event: Some(event), ..judgement }
+        Self {
+            cookies: CookieChange::Delete,
+            event: Some(event),
+            ..judgement
+        }
     }
 
     /// The provider gave no answer: the cookies stay.
     pub(super) fn unanswered(provider: &ProviderName, fault: CallFault) -> Self {
-        let judgement = Self::people(Decision::Refused(Denial::session_unanswered(provider.clone())));
-        Self { faults: vec![(provider.clone(), fault)], ..judgement }
+        let judgement = Self::people(Decision::Refused(Denial::SessionUnanswered {
+            provider: provider.clone(),
+        }));
+        Self {
+            faults: vec![(provider.clone(), fault)],
+            ..judgement
+        }
     }
 }
