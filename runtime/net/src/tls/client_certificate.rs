@@ -2,8 +2,8 @@ use super::x509::Fields;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
-/// A certificate that a client presented, and that an authority of `dashboard.tls.client_ca` signed. An extension of each
-/// request of its connection.
+/// A certificate that a client presented, and that an authority of `dashboard.tls.client_ca`
+/// signed. An extension of each request of its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// Its subject as RFC 4514 writes it, but in the order of the certificate: `O=Example,CN=ci`.
@@ -17,6 +17,9 @@ impl ClientCertificate {
     pub fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let certificate = chain.first()?;
         let Fields { subject, .. } = Fields::of(certificate)?;
-        Some(Self { subject, sha256: hex::encode(Sha256::digest(certificate)) })
+        Some(Self {
+            subject,
+            sha256: hex::encode(Sha256::digest(certificate)),
+        })
     }
 }

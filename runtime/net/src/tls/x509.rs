@@ -1,4 +1,5 @@
-//! The few fields of a certificate that rustls does not show: its dates and its subject (RFC 5280 section 4.1).
+//! The few fields of a certificate that rustls does not show: its dates and its subject (RFC 5280
+//! section 4.1).
 
 use jiff::Timestamp;
 use std::fmt::Write;
@@ -9,12 +10,21 @@ const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
+/// The end of a certificate that has none (RFC 5280 section 4.1.2.5). It lies past the last
+/// timestamp of jiff.
+const ENDLESS: &str = "99991231235959";
 /// The version of a certificate, which those of version 1 leave out.
 const VERSION: u8 = 0xa0;
 
 /// Attributes of a subject by the end of their identifier: 2.5.4.X.
-const ATTRIBUTES: [(u8, &str); 6] =
-    [(0x03, "CN"), (0x06, "C"), (0x07, "L"), (0x08, "ST"), (0x0a, "O"), (0x0b, "OU")];
+const ATTRIBUTES: [(u8, &str); 6] = [
+    (0x03, "CN"),
+    (0x06, "C"),
+    (0x07, "L"),
+    (0x08, "ST"),
+    (0x0a, "O"),
+    (0x0b, "OU"),
+];
 const ATTRIBUTE_PREFIX: [u8; 2] = [0x55, 0x04];
 
 /// From when until when a certificate is valid.
@@ -40,12 +50,17 @@ impl Fields {
         if signed.tag() == Some(VERSION) {
             signed.skip()?;
         }
+
         // Serial number, algorithm, issuer.
         for _ in 0..3 {
             signed.skip()?;
         }
+
         let mut validity = signed.enter(SEQUENCE)?;
-        let validity = Validity { from: validity.time()?, until: validity.time()? };
+        let validity = Validity {
+            from: validity.time()?,
+            until: validity.time()?,
+        };
         let subject = signed.enter(SEQUENCE)?.name()?;
         Some(Self { validity, subject })
     }
@@ -69,10 +84,16 @@ impl<'a> Der<'a> {
             // The length has 1 to 4 bytes of its own.
             0x81..=0x84 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-                (bytes.iter().fold(0, |length, byte| (length << 8) | usize::from(*byte)), rest)
+                (
+                    bytes
+                        .iter()
+                        .fold(0, |length, byte| (length << 8) | usize::from(*byte)),
+                    rest,
+                )
             }
             _ => return None,
         };
+
         let (content, rest) = rest.split_at_checked(length)?;
         self.0 = rest;
         Some((tag, content))
@@ -92,18 +113,27 @@ impl<'a> Der<'a> {
     fn time(&mut self) -> Option<Timestamp> {
         let (tag, content) = self.take()?;
         let text = std::str::from_utf8(content).ok()?;
-        let digits = text.strip_suffix('Z').filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let digits = text
+            .strip_suffix('Z')
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
         let digits = match tag {
             UTC_TIME if digits.len() == 12 => {
                 let century = if digits < "50" { "20" } else { "19" };
                 format!("{century}{digits}")
             }
+            GENERALIZED_TIME if digits == ENDLESS => return Some(Timestamp::MAX),
             GENERALIZED_TIME if digits.len() == 14 => digits.to_owned(),
             _ => return None,
         };
+
         let part = |range: Range<usize>| digits.get(range).unwrap_or_default();
-        let (date, time) = ([part(0..4), part(4..6), part(6..8)], [part(8..10), part(10..12), part(12..14)]);
-        format!("{}T{}Z", date.join("-"), time.join(":")).parse().ok()
+        let (date, time) = (
+            [part(0..4), part(4..6), part(6..8)],
+            [part(8..10), part(10..12), part(12..14)],
+        );
+        format!("{}T{}Z", date.join("-"), time.join(":"))
+            .parse()
+            .ok()
     }
 
     /// Reads a sequence of sets of attributes.
@@ -121,15 +151,19 @@ impl<'a> Der<'a> {
                 separator = "+";
             }
         }
+
         Some(text)
     }
 }
 
 fn write_attribute(text: &mut String, identifier: &[u8], value: &[u8]) {
-    let known = identifier.strip_prefix(&ATTRIBUTE_PREFIX).and_then(|rest| match rest {
-        [last] => ATTRIBUTES.iter().find(|(end, _)| end == last),
-        _ => None,
-    });
+    let known = identifier
+        .strip_prefix(&ATTRIBUTE_PREFIX)
+        .and_then(|rest| match rest {
+            [last] => ATTRIBUTES.iter().find(|(end, _)| end == last),
+            _ => None,
+        });
+
     match known {
         Some((_, name)) => text.push_str(name),
         None => text.push_str(&hex::encode(identifier)),
@@ -157,17 +191,17 @@ mod tests {
 
     #[test]
     fn dates_and_subject_are_read() {
-        let good = fields(include_str!("../../../tests/certificates/good.pem"));
+        let good = fields(include_str!("../../../../tests/certificates/good.pem"));
         assert_eq!(good.subject, "CN=good");
         assert_eq!(good.validity.from.to_string(), "2020-01-01T00:00:00Z");
         assert_eq!(good.validity.until.to_string(), "2126-01-01T00:00:00Z");
-        let expired = fields(include_str!("../../../tests/certificates/expired.pem"));
+        let expired = fields(include_str!("../../../../tests/certificates/expired.pem"));
         assert_eq!(expired.validity.until.to_string(), "2011-01-01T00:00:00Z");
     }
 
     #[test]
     fn certificate_that_is_cut_off_anywhere_is_none() {
-        let pem = include_str!("../../../tests/certificates/good.pem");
+        let pem = include_str!("../../../../tests/certificates/good.pem");
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         for length in 0..der.len() {
             assert_eq!(Fields::of(&der[..length]), None, "{length}");
@@ -181,9 +215,22 @@ mod tests {
             der.extend(text.bytes());
             Der(&der).time().map(|time| time.to_string())
         };
-        assert_eq!(time(UTC_TIME, "491231235959Z").as_deref(), Some("2049-12-31T23:59:59Z"));
-        assert_eq!(time(UTC_TIME, "500101000000Z").as_deref(), Some("1950-01-01T00:00:00Z"));
-        assert_eq!(time(GENERALIZED_TIME, "21260101000000Z").as_deref(), Some("2126-01-01T00:00:00Z"));
+        assert_eq!(
+            time(UTC_TIME, "491231235959Z").as_deref(),
+            Some("2049-12-31T23:59:59Z")
+        );
+        assert_eq!(
+            time(UTC_TIME, "500101000000Z").as_deref(),
+            Some("1950-01-01T00:00:00Z")
+        );
+        assert_eq!(
+            time(GENERALIZED_TIME, "21260101000000Z").as_deref(),
+            Some("2126-01-01T00:00:00Z")
+        );
+        assert_eq!(
+            time(GENERALIZED_TIME, "99991231235959Z"),
+            Some(Timestamp::MAX.to_string())
+        );
         for (tag, text) in [
             (UTC_TIME, "491331235959Z"),
             (UTC_TIME, "4912312359Z"),

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every file is read within bounds, and no private key leaves this module.
 
-use crate::atomic_file;
+use portcullis_home::atomic_file;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject, SectionKind};
@@ -40,7 +40,8 @@ pub struct Authorities {
     has_private_key: bool,
 }
 
-/// What is wrong with a PEM file of authorities. The text continues a sentence that begins with the file's name.
+/// What is wrong with a PEM file of authorities. The text continues a sentence that begins with the
+/// file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// It is missing, is no regular file, is too long, or may not be read.
@@ -69,36 +70,52 @@ impl Authorities {
     /// # Errors
     /// It cannot be read, is not PEM, or has no certificate or one that is damaged.
     pub fn read(path: &Path) -> Result<Self, AuthorityError> {
-        let read = atomic_file::read_at_most(path, MAX_FILE_BYTES).map_err(AuthorityError::Unreadable)?;
+        let read =
+            atomic_file::read_at_most(path, MAX_FILE_BYTES).map_err(AuthorityError::Unreadable)?;
         Self::parse(&Zeroizing::new(read))
     }
 
-    fn parse(pem: &[u8]) -> Result<Self, AuthorityError> {
+    /// Reads PEM text of at most 1,000 certificates. The caller bounds its length.
+    ///
+    /// # Errors
+    /// It is not PEM, or has no certificate or one that is damaged.
+    pub fn parse(pem: &[u8]) -> Result<Self, AuthorityError> {
         let mut certificates = Vec::new();
         let mut has_private_key = false;
         let mut sections = 0;
+
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-            let (kind, content) = section.map_err(|error| AuthorityError::NotPem(damage_of(&error)))?;
+            let (kind, content) =
+                section.map_err(|error| AuthorityError::NotPem(damage_of(&error)))?;
             sections += 1;
             match kind {
                 SectionKind::Certificate if certificates.len() == MAX_CERTIFICATES => {
                     return Err(AuthorityError::TooMany);
                 }
                 SectionKind::Certificate => certificates.push(CertificateDer::from(content)),
-                SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
+                SectionKind::PrivateKey
+                | SectionKind::RsaPrivateKey
+                | SectionKind::EcPrivateKey => {
                     has_private_key = true;
                     drop(Zeroizing::new(content));
                 }
                 _ => {}
             }
         }
+
         if certificates.is_empty() {
             return Err(without_certificates(pem, sections));
         }
-        if let Some(index) = certificates.iter().position(|certificate| !is_readable(certificate)) {
+        if let Some(index) = certificates
+            .iter()
+            .position(|certificate| !is_readable(certificate))
+        {
             return Err(AuthorityError::Damaged { number: index + 1 });
         }
-        Ok(Self { certificates: certificates.into(), has_private_key })
+        Ok(Self {
+            certificates: certificates.into(),
+            has_private_key,
+        })
     }
 
     /// Returns the certificates, in the order of the file.
@@ -106,7 +123,8 @@ impl Authorities {
         &self.certificates
     }
 
-    /// Whether a private key stands in the file as well, which no reader of authorities needs.
+    /// Returns whether a private key stands in the file as well, which no reader of authorities
+    /// needs.
     pub fn has_private_key(&self) -> bool {
         self.has_private_key
     }
@@ -160,11 +178,15 @@ pub struct SystemRoots {
 }
 
 impl SystemRoots {
-    /// Reads the system's authorities. What cannot be read is left out, and one warning says how much that is.
+    /// Reads the system's authorities. What cannot be read is left out, and one warning says how
+    /// much that is.
     pub fn load(&self) -> Vec<CertificateDer<'static>> {
         let mut found = Found::default();
         if self.file.is_none() && self.folders.is_empty() {
-            let bundle = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.is_file());
+            let bundle = SYSTEM_BUNDLES
+                .iter()
+                .map(Path::new)
+                .find(|path| path.is_file());
             bundle.into_iter().for_each(|path| found.add_file(path));
         }
         self.file.iter().for_each(|path| found.add_file(path));
@@ -174,7 +196,9 @@ impl SystemRoots {
 
     /// Returns a store of Mozilla's authorities, which are compiled in, and the system's.
     pub fn public_store(&self) -> RootCertStore {
-        let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut store = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
         store.add_parsable_certificates(self.load());
         store
     }
@@ -194,8 +218,13 @@ impl Found {
             Ok(entries) => entries,
             Err(error) => return self.leave_out(folder, &error.to_string()),
         };
-        let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
-        files.take(MAX_FOLDER_FILES).for_each(|path| self.add_file(&path));
+        let files = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file());
+        files
+            .take(MAX_FOLDER_FILES)
+            .for_each(|path| self.add_file(&path));
     }
 
     fn add_file(&mut self, path: &Path) {
@@ -221,15 +250,23 @@ impl Found {
 
     fn leave_out(&mut self, path: &Path, problem: &str) {
         self.left_out += 1;
-        self.first_problem.get_or_insert_with(|| format!("{}: {problem}", path.display()));
+        self.first_problem
+            .get_or_insert_with(|| format!("{}: {problem}", path.display()));
     }
 
     fn finish(self) -> Vec<CertificateDer<'static>> {
         if let Some(first) = self.first_problem {
             let left_out = self.left_out;
-            tracing::warn!(first, left_out, "some of the system's certificate authorities cannot be read");
+            tracing::warn!(
+                first,
+                left_out,
+                "some of the system's certificate authorities cannot be read"
+            );
         }
-        self.certificates.into_iter().map(CertificateDer::from).collect()
+        self.certificates
+            .into_iter()
+            .map(CertificateDer::from)
+            .collect()
     }
 }
 
@@ -237,7 +274,7 @@ impl Found {
 mod tests {
     use super::*;
 
-    const AUTHORITY: &str = include_str!("../../tests/certificates/authority.pem");
+    const AUTHORITY: &str = include_str!("../../../tests/certificates/authority.pem");
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
 
     fn parse(pem: &str) -> Result<Authorities, String> {
@@ -262,20 +299,35 @@ mod tests {
             ("not a certificate\n", "is not PEM"),
             ("0\u{2}", "is not PEM"),
             (KEY, "holds no certificate"),
-            (damaged.as_str(), "holds a certificate that cannot be read: number 1"),
+            (
+                damaged.as_str(),
+                "holds a certificate that cannot be read: number 1",
+            ),
             (unfinished.as_str(), "a section has no END line"),
-            ("-----BEGIN CERTIFICATE-----\n$$$$\n-----END CERTIFICATE-----\n", "is not base64"),
+            (
+                "-----BEGIN CERTIFICATE-----\n$$$$\n-----END CERTIFICATE-----\n",
+                "is not base64",
+            ),
         ] {
             let error = parse(pem).expect_err(pem);
             assert!(error.contains(mistake), "{error}");
         }
-        let der = Authorities::parse(&[0x30, 0x82, 1, 1]).unwrap_err().to_string();
+        let der = Authorities::parse(&[0x30, 0x82, 1, 1])
+            .unwrap_err()
+            .to_string();
         assert!(der.contains("it is DER"), "{der}");
         assert_eq!(
-            parse(&AUTHORITY.repeat(MAX_CERTIFICATES)).unwrap().certificates().len(),
+            parse(&AUTHORITY.repeat(MAX_CERTIFICATES))
+                .unwrap()
+                .certificates()
+                .len(),
             MAX_CERTIFICATES
         );
-        assert!(parse(&AUTHORITY.repeat(MAX_CERTIFICATES + 1)).unwrap_err().contains("more than 1000"));
+        assert!(
+            parse(&AUTHORITY.repeat(MAX_CERTIFICATES + 1))
+                .unwrap_err()
+                .contains("more than 1000")
+        );
     }
 
     #[test]
@@ -285,7 +337,10 @@ mod tests {
         fs::write(&path, " ".repeat(1024 * 1024 + 1)).unwrap();
         let error = Authorities::read(&path).unwrap_err().to_string();
         assert_eq!(error, "cannot be read: it is too long");
-        assert!(matches!(Authorities::read(&folder.path().join("none")), Err(AuthorityError::Unreadable(_))));
+        assert!(matches!(
+            Authorities::read(&folder.path().join("none")),
+            Err(AuthorityError::Unreadable(_))
+        ));
     }
 
     #[test]
@@ -300,11 +355,25 @@ mod tests {
         let bundle = file("bundle.pem", &format!("{damaged}{AUTHORITY}"));
         file("same.pem", AUTHORITY);
         let missing = folder.path().join("missing.pem");
-        let load = |file: Option<PathBuf>, folders: Vec<PathBuf>| SystemRoots { file, folders }.load().len();
+        let load = |file: Option<PathBuf>, folders: Vec<PathBuf>| {
+            SystemRoots { file, folders }.load().len()
+        };
         assert_eq!(load(Some(bundle), Vec::new()), 1);
-        assert_eq!(load(None, vec![folder.path().to_owned()]), 1, "the same certificate counts once");
-        assert_eq!(load(Some(missing.clone()), Vec::new()), 0, "the usual places are not asked as well");
-        let public = SystemRoots { file: Some(missing), folders: Vec::new() }.public_store();
+        assert_eq!(
+            load(None, vec![folder.path().to_owned()]),
+            1,
+            "the same certificate counts once"
+        );
+        assert_eq!(
+            load(Some(missing.clone()), Vec::new()),
+            0,
+            "the usual places are not asked as well"
+        );
+        let public = SystemRoots {
+            file: Some(missing),
+            folders: Vec::new(),
+        }
+        .public_store();
         assert_eq!(public.len(), webpki_roots::TLS_SERVER_ROOTS.len());
     }
 }
