@@ -13,8 +13,8 @@ pub enum TextFormat {
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
 impl TextFormat {
-    /// Returns the format that these values of `Accept` ask for (RFC 9110 section 12.5.1): OpenMetrics where it is named,
-    /// its quality is not zero, and `text/plain` has no higher one.
+    /// Returns the format that these values of `Accept` ask for (RFC 9110 section 12.5.1):
+    /// OpenMetrics where it is named, its quality is not zero, and `text/plain` has no higher one.
     pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let (mut open_metrics, mut text) = (0.0, 0.0);
         for value in accept {
@@ -27,7 +27,12 @@ impl TextFormat {
                 }
             }
         }
-        if open_metrics > 0.0 && open_metrics >= text { Self::OpenMetrics } else { Self::Prometheus }
+
+        if open_metrics > 0.0 && open_metrics >= text {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
     }
 
     /// Returns the value of `Content-Type`.
@@ -38,8 +43,8 @@ impl TextFormat {
         }
     }
 
-    /// Converts what the crate writes, which is OpenMetrics. In the older format the lines HELP and TYPE name a counter
-    /// with its suffix, and there is no end marker.
+    /// Converts what the crate writes, which is OpenMetrics. In the older format the lines HELP and
+    /// TYPE name a counter with its suffix, and there is no end marker.
     pub(super) fn of_open_metrics(self, text: String) -> String {
         if self == Self::OpenMetrics {
             return text;
@@ -58,8 +63,12 @@ impl TextFormat {
 fn kind_and_quality(range: &str) -> (String, f32) {
     let mut parts = range.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    (kind, quality.map_or(1.0, |quality| quality.trim().parse().unwrap_or(0.0)))
+    let quality =
+        parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    (
+        kind,
+        quality.map_or(1.0, |quality| quality.trim().parse().unwrap_or(0.0)),
+    )
 }
 
 fn counter_of_type_line(line: &str) -> Option<&str> {
@@ -68,7 +77,9 @@ fn counter_of_type_line(line: &str) -> Option<&str> {
 
 fn older<'a>(line: &'a str, counters: &HashSet<&str>) -> Cow<'a, str> {
     for start in ["# HELP ", "# TYPE "] {
-        if let Some((name, rest)) = line.strip_prefix(start).and_then(|line| line.split_once(' '))
+        if let Some((name, rest)) = line
+            .strip_prefix(start)
+            .and_then(|line| line.split_once(' '))
             && counters.contains(name)
         {
             return Cow::Owned(format!("{start}{name}_total {rest}"));
@@ -83,10 +94,13 @@ mod tests {
 
     #[test]
     fn open_metrics_is_sent_where_it_is_asked_for() {
-        let of = |accept: &[&str]| TextFormat::accepted(accept.iter().map(|value| value.as_bytes()));
+        let of =
+            |accept: &[&str]| TextFormat::accepted(accept.iter().map(|value| value.as_bytes()));
         for accept in [
             &["application/openmetrics-text"][..],
-            &["application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"],
+            &[
+                "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+            ],
             &["text/plain;q=0.2", "Application/OpenMetrics-Text; q=0.9"],
         ] {
             assert_eq!(of(accept), TextFormat::OpenMetrics, "{accept:?}");
@@ -108,7 +122,13 @@ mod tests {
     fn counters_have_their_suffix_in_every_line_of_the_older_format() {
         let text = "# HELP a Things.\n# TYPE a counter\na_total 1\n# HELP a_b About a thing.\n# TYPE a_b gauge\na_b 2\n# EOF\n";
         let expected = "# HELP a_total Things.\n# TYPE a_total counter\na_total 1\n# HELP a_b About a thing.\n# TYPE a_b gauge\na_b 2\n";
-        assert_eq!(TextFormat::Prometheus.of_open_metrics(text.to_owned()), expected);
-        assert_eq!(TextFormat::OpenMetrics.of_open_metrics(text.to_owned()), text);
+        assert_eq!(
+            TextFormat::Prometheus.of_open_metrics(text.to_owned()),
+            expected
+        );
+        assert_eq!(
+            TextFormat::OpenMetrics.of_open_metrics(text.to_owned()),
+            text
+        );
     }
 }

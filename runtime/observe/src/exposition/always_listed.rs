@@ -2,7 +2,8 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use std::fmt;
 
-/// A metric whose HELP and TYPE lines are written while it has no series, so that every metric can be found at any time.
+/// A metric whose HELP and TYPE lines are written while it has no series, so that every metric can
+/// be found at any time.
 #[derive(Debug)]
 pub struct AlwaysListed<M>(pub M);
 

@@ -1,8 +1,9 @@
-//! A bound on what one cause may write: a burst at once, then one more per period, and a count of what was left out.
-//! The log and the audit log use it.
+//! A bound on what one cause may write: a burst at once, then one more per period, and a count of
+//! what was left out. The log and the audit log use it.
 //!
-//! It is a few lines over `governor`, which the throttle of sign-ins uses as well. The crate `tracing-throttle` counts
-//! events apart whose fields differ, so that a caller who varies a path is not held back, and it serves no other log.
+//! It is a few lines over `governor`, which the throttle of sign-ins uses as well. The crate
+//! `tracing-throttle` counts events apart whose fields differ, so that a caller who varies a path
+//! is not held back, and it serves no other log.
 //!
 //! **Invariant:** asking never waits, and nothing is left out without being counted.
 
@@ -23,8 +24,13 @@ impl FloodLimit {
     /// # Panics
     /// The period is zero.
     pub fn new(burst: NonZeroU32, period: Duration) -> Self {
-        let quota = Quota::with_period(period).expect("a period that is not zero").allow_burst(burst);
-        Self { limiter: RateLimiter::direct(quota), left_out: AtomicU64::new(0) }
+        let quota = Quota::with_period(period)
+            .expect("a period that is not zero")
+            .allow_burst(burst);
+        Self {
+            limiter: RateLimiter::direct(quota),
+            left_out: AtomicU64::new(0),
+        }
     }
 
     /// Returns whether one more may pass; counts it if it may not.
@@ -56,6 +62,9 @@ mod tests {
         let limit = FloodLimit::new(NonZeroU32::new(3).unwrap(), Duration::from_secs(3_600));
         let passed: Vec<_> = (0..5).map(|_| limit.pass()).collect();
         assert_eq!(passed, [true, true, true, false, false]);
-        assert_eq!((limit.left_out(), limit.take_left_out(), limit.left_out()), (2, 2, 0));
+        assert_eq!(
+            (limit.left_out(), limit.take_left_out(), limit.left_out()),
+            (2, 2, 0)
+        );
     }
 }

@@ -26,22 +26,48 @@ struct Figures {
 pub(super) fn registry() -> Registry {
     let figures = Figures::read();
     let mut registry = Registry::default();
+
     if let Some(seconds) = figures.cpu_seconds {
         let cpu = Counter::<f64, AtomicU64>::default();
         cpu.inc_by(seconds);
-        registry.register("process_cpu_seconds", "Processor time of this process, user and system", cpu);
+        registry.register(
+            "process_cpu_seconds",
+            "Processor time of this process, user and system",
+            cpu,
+        );
     }
+
     for (name, help, value) in [
         (
             "process_start_time_seconds",
             "Start of this process, in seconds since the Unix epoch",
             figures.start_time_seconds,
         ),
-        ("process_resident_memory_bytes", "Resident memory of this process", figures.resident_bytes),
-        ("process_virtual_memory_bytes", "Address space of this process", figures.virtual_bytes),
-        ("process_threads", "Threads of this process", figures.threads),
-        ("process_open_fds", "Open file descriptors of this process", figures.open_files),
-        ("process_max_fds", "Most file descriptors that this process may open", figures.max_files),
+        (
+            "process_resident_memory_bytes",
+            "Resident memory of this process",
+            figures.resident_bytes,
+        ),
+        (
+            "process_virtual_memory_bytes",
+            "Address space of this process",
+            figures.virtual_bytes,
+        ),
+        (
+            "process_threads",
+            "Threads of this process",
+            figures.threads,
+        ),
+        (
+            "process_open_fds",
+            "Open file descriptors of this process",
+            figures.open_files,
+        ),
+        (
+            "process_max_fds",
+            "Most file descriptors that this process may open",
+            figures.max_files,
+        ),
     ] {
         if let Some(value) = value {
             let gauge = Float::default();
@@ -49,6 +75,7 @@ pub(super) fn registry() -> Registry {
             registry.register(name, help, gauge);
         }
     }
+
     registry
 }
 
@@ -56,19 +83,32 @@ impl Figures {
     fn read() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let ticks = clock_ticks_per_second();
-        let figures =
-            Self::parse(&read("/proc/self/stat"), &read("/proc/self/status"), &read("/proc/stat"), ticks);
+        let figures = Self::parse(
+            &read("/proc/self/stat"),
+            &read("/proc/self/status"),
+            &read("/proc/stat"),
+            ticks,
+        );
         // One of the descriptors is that of the folder itself.
-        let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1));
+        let open = fs::read_dir("/proc/self/fd")
+            .ok()
+            .map(|entries| entries.count().saturating_sub(1));
         let limit = getrlimit(Resource::Nofile).current;
-        Self { open_files: open.map(|open| as_float(open as u64)), max_files: limit.map(as_float), ..figures }
+
+        Self {
+            open_files: open.map(|open| as_float(open as u64)),
+            max_files: limit.map(as_float),
+            ..figures
+        }
     }
 
     /// Reads `/proc/self/stat`, `/proc/self/status` and `/proc/stat` (proc(5)).
     fn parse(stat: &str, status: &str, system: &str, ticks_per_second: u64) -> Self {
         // The name of the program stands in brackets, and may hold spaces and brackets itself.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+
         // Fields are numbered from 1, and the third is the first after the name.
         let seconds = |number: usize| {
             let ticks: u64 = fields.get(number - 3)?.parse().ok()?;
@@ -76,12 +116,21 @@ impl Figures {
         };
         let word = |text: &str, name: &str| -> Option<f64> {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok().map(as_float)
+            line.split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
+                .map(as_float)
         };
+
         let boot = word(system, "btime ");
         Self {
-            cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
-            start_time_seconds: boot.zip(seconds(22)).map(|(boot, since_boot)| boot + since_boot),
+            cpu_seconds: seconds(14)
+                .zip(seconds(15))
+                .map(|(user, system)| user + system),
+            start_time_seconds: boot
+                .zip(seconds(22))
+                .map(|(boot, since_boot)| boot + since_boot),
             resident_bytes: word(status, "VmRSS:").map(|kib| kib * 1024.0),
             virtual_bytes: word(status, "VmSize:").map(|kib| kib * 1024.0),
             threads: word(status, "Threads:"),
@@ -91,7 +140,10 @@ impl Figures {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float, and these are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a metric is a float, and these are far below 2^52"
+)]
 fn as_float(number: u64) -> f64 {
     number as f64
 }
@@ -107,13 +159,19 @@ mod tests {
         let figures = Figures::parse(stat, status, "cpu 1 2\nbtime 1000\n", 100);
         assert_eq!(figures.cpu_seconds, Some(3.0));
         assert_eq!(figures.start_time_seconds, Some(1123.0));
-        assert_eq!((figures.resident_bytes, figures.virtual_bytes), (Some(1_048_576.0), Some(2_097_152.0)));
+        assert_eq!(
+            (figures.resident_bytes, figures.virtual_bytes),
+            (Some(1_048_576.0), Some(2_097_152.0))
+        );
         assert_eq!(figures.threads, Some(9.0));
     }
 
     #[test]
     fn what_the_system_does_not_give_is_not_known() {
         assert_eq!(Figures::parse("", "", "", 100), Figures::default());
-        assert_eq!(Figures::parse("7 (a) S 1", "VmRSS: many kB", "btime", 100), Figures::default());
+        assert_eq!(
+            Figures::parse("7 (a) S 1", "VmRSS: many kB", "btime", 100),
+            Figures::default()
+        );
     }
 }
