@@ -1,9 +1,10 @@
-//! Makes one core module of several: their index spaces one after the other, their imports of each other gone.
+//! Makes one core module of several: their index spaces one after the other, their imports of each
+//! other gone.
 
 use super::NotLinked;
 use super::core_module::{Counts, Module};
 use super::kinds::{PerKind, kind_of};
-use super::layout::{Item, Layout, Origin, needs};
+use super::layout::{Definition, Item, Layout, needs};
 use super::plan::Plan;
 use super::renumber::Renumber;
 use std::collections::HashMap;
@@ -12,7 +13,9 @@ use wasm_encoder::{
     CodeSection, DataCountSection, DataSection, ElementSection, ExportSection, FunctionSection,
     GlobalSection, ImportSection, MemorySection, NameMap, NameSection, TableSection, TypeSection,
 };
-use wasmparser::{ExternalKind, Global, KnownCustom, Name, NameSectionReader, Operator, Parser, Payload};
+use wasmparser::{
+    ExternalKind, Global, KnownCustom, Name, NameSectionReader, Operator, Parser, Payload,
+};
 
 /// The module name of all that the linked module still imports.
 pub(super) const HOST: &str = "host";
@@ -21,27 +24,38 @@ pub(super) const HOST: &str = "host";
 pub(super) struct Linked<'a> {
     pub(super) bytes: Vec<u8>,
     /// What it imports from [`HOST`], under the names 0, 1 and so on.
-    pub(super) imports: Vec<(ExternalKind, Origin<'a>)>,
+    pub(super) imports: Vec<(ExternalKind, Definition<'a>)>,
     /// The names under which it exports what its members exported.
-    pub(super) exports: HashMap<Origin<'a>, String>,
+    pub(super) exports: HashMap<Definition<'a>, String>,
 }
 
 /// Links the members of a plan.
 pub(super) fn link<'a>(layout: &Layout<'a>, plan: &Plan) -> Result<Linked<'a>, NotLinked> {
-    let mut linker =
-        Linker { layout, plan, sections: Sections::default(), imports: Vec::new(), members: HashMap::new() };
+    let mut linker = Linker {
+        layout,
+        plan,
+        sections: Sections::default(),
+        imports: Vec::new(),
+        members: HashMap::new(),
+    };
+
     let imported = linker.import()?;
     linker.number(&imported)?;
     let exports = linker.export()?;
     linker.fill()?;
-    Ok(Linked { bytes: linker.sections.finish(), imports: linker.imports, exports })
+
+    Ok(Linked {
+        bytes: linker.sections.finish(),
+        imports: linker.imports,
+        exports,
+    })
 }
 
 struct Linker<'l, 'a> {
     layout: &'l Layout<'a>,
     plan: &'l Plan,
     sections: Sections,
-    imports: Vec<(ExternalKind, Origin<'a>)>,
+    imports: Vec<(ExternalKind, Definition<'a>)>,
     /// The new numbers of each member, by the index of its instance.
     members: HashMap<u32, Renumber>,
 }
@@ -49,52 +63,63 @@ struct Linker<'l, 'a> {
 /// Which index each import has in the linked module, and how many of each kind there are.
 #[derive(Default)]
 struct Imported<'a> {
-    indices: HashMap<Origin<'a>, u32>,
+    indices: HashMap<Definition<'a>, u32>,
     counts: PerKind<u32>,
 }
 
 impl<'a> Linker<'_, 'a> {
-    /// What comes from outside is first in every index space.
+    /// Imports come first in every index space.
     fn import(&mut self) -> Result<Imported<'a>, NotLinked> {
         let mut imported = Imported::default();
         let mut types = 0;
         for member in &self.plan.members {
-            for (import, origin) in self.layout.imports_of(*member)? {
-                if self.plan.is_from_member(origin) || imported.indices.contains_key(&origin) {
+            for (import, definition) in self.layout.imports_of(*member)? {
+                if self.plan.is_from_member(definition)
+                    || imported.indices.contains_key(&definition)
+                {
                     continue;
                 }
                 let ty = Renumber::of_types(types).entity_type(import.ty)?;
-                self.sections.imports.import(HOST, &self.imports.len().to_string(), ty);
-                self.imports.push((kind_of(&import), origin));
+                self.sections
+                    .imports
+                    .import(HOST, &self.imports.len().to_string(), ty);
+                self.imports.push((kind_of(&import), definition));
                 let count = imported.counts.of_mut(kind_of(&import))?;
-                imported.indices.insert(origin, *count);
+                imported.indices.insert(definition, *count);
                 *count += 1;
             }
             types += self.layout.module_of(*member)?.counts.types;
         }
+
         Ok(imported)
     }
 
     fn number(&mut self, imported: &Imported<'a>) -> Result<(), NotLinked> {
-        let mut there = Counts { core: imported.counts, ..Counts::default() };
+        let mut there = Counts {
+            core: imported.counts,
+            ..Counts::default()
+        };
         for member in &self.plan.members {
             let mut indices = Renumber::default();
-            for (import, origin) in self.layout.imports_of(*member)? {
-                let index = match imported.indices.get(&origin) {
+            for (import, definition) in self.layout.imports_of(*member)? {
+                let index = match imported.indices.get(&definition) {
                     Some(index) => *index,
-                    None => self.index_of(origin)?,
+                    None => self.index_of(definition)?,
                 };
                 indices.core.of_mut(kind_of(&import))?.imported.push(index);
             }
             indices.begin(&mut there, &self.layout.module_of(*member)?.counts);
             self.members.insert(*member, indices);
         }
+
         Ok(())
     }
 
     /// Returns the index of what a member exports.
-    fn index_of(&self, origin: Origin<'a>) -> Result<u32, NotLinked> {
-        let Origin::Export { instance, name } = origin else { return Err(NotLinked::Dangling) };
+    fn index_of(&self, definition: Definition<'a>) -> Result<u32, NotLinked> {
+        let Definition::Export { instance, name } = definition else {
+            return Err(NotLinked::Dangling);
+        };
         let exports = &self.layout.module_of(instance)?.exports;
         let (kind, index) = *exports.get(name).ok_or(NotLinked::Dangling)?;
         let member = self.members.get(&instance).ok_or(NotLinked::Dangling)?;
@@ -102,34 +127,41 @@ impl<'a> Linker<'_, 'a> {
     }
 
     /// Exports that non-members use of the members.
-    fn export(&mut self) -> Result<HashMap<Origin<'a>, String>, NotLinked> {
+    fn export(&mut self) -> Result<HashMap<Definition<'a>, String>, NotLinked> {
         let mut exports = HashMap::new();
-        for (kind, origin) in self.wanted()? {
-            if self.plan.is_from_member(origin) && !exports.contains_key(&origin) {
+        for (kind, definition) in self.wanted()? {
+            if self.plan.is_from_member(definition) && !exports.contains_key(&definition) {
                 let name = exports.len().to_string();
-                self.sections.exports.export(&name, kind.into(), self.index_of(origin)?);
-                exports.insert(origin, name);
+                self.sections
+                    .exports
+                    .export(&name, kind.into(), self.index_of(definition)?);
+                exports.insert(definition, name);
             }
         }
         Ok(exports)
     }
 
-    fn wanted(&self) -> Result<Vec<(ExternalKind, Origin<'a>)>, NotLinked> {
+    fn wanted(&self) -> Result<Vec<(ExternalKind, Definition<'a>)>, NotLinked> {
         let mut wanted = Vec::new();
         for item in &self.layout.items {
             match item {
                 Item::Lower { function, .. } | Item::Lift(function) => {
                     for (kind, index) in needs(function) {
-                        wanted.push((kind, self.layout.origin(kind, index)?));
+                        wanted.push((kind, self.layout.definition(kind, index)?));
                     }
                 }
                 Item::Instantiate(instance) if !self.plan.is_member(*instance) => {
                     let imports = self.layout.imports_of(*instance)?;
-                    wanted.extend(imports.iter().map(|(import, origin)| (kind_of(import), *origin)));
+                    wanted.extend(
+                        imports
+                            .iter()
+                            .map(|(import, definition)| (kind_of(import), *definition)),
+                    );
                 }
                 _ => {}
             }
         }
+
         Ok(wanted)
     }
 
@@ -138,7 +170,8 @@ impl<'a> Linker<'_, 'a> {
         for member in &self.plan.members {
             let mut indices = self.members.remove(member).ok_or(NotLinked::Dangling)?;
             indices.constants = constants;
-            self.sections.add(self.layout.module_of(*member)?, &mut indices)?;
+            self.sections
+                .add(self.layout.module_of(*member)?, &mut indices)?;
             constants = indices.constants;
         }
         Ok(())
@@ -159,7 +192,7 @@ struct Sections {
     code: CodeSection,
     data: DataSection,
     function_names: NameMap,
-    /// Of the member with the most code, and how much that is.
+    /// The size of the largest member in bytes, and its name.
     name: (usize, String),
 }
 
@@ -201,10 +234,16 @@ impl Sections {
                 _ => {}
             }
         }
+
         Ok(())
     }
 
-    fn global(&mut self, index: u32, global: Global<'_>, indices: &mut Renumber) -> Result<(), NotLinked> {
+    fn global(
+        &mut self,
+        index: u32,
+        global: Global<'_>,
+        indices: &mut Renumber,
+    ) -> Result<(), NotLinked> {
         let mut operators = global.init_expr.get_operators_reader();
         if !global.ty.mutable
             && let Operator::I32Const { value } = operators.read()?
@@ -232,13 +271,15 @@ impl Sections {
                     for name in names {
                         let name = name?;
                         if own.contains(&name.index) {
-                            self.function_names.append(indices.core.functions.at(name.index), name.name);
+                            self.function_names
+                                .append(indices.core.functions.at(name.index), name.name);
                         }
                     }
                 }
                 _ => {}
             }
         }
+
         Ok(())
     }
 
@@ -247,6 +288,7 @@ impl Sections {
         if !self.name.1.is_empty() {
             names.module(&self.name.1);
         }
+
         names.functions(&self.function_names);
         let mut module = wasm_encoder::Module::new();
         module
@@ -258,10 +300,13 @@ impl Sections {
             .section(&self.globals)
             .section(&self.exports)
             .section(&self.elements)
-            .section(&DataCountSection { count: self.data.len() })
+            .section(&DataCountSection {
+                count: self.data.len(),
+            })
             .section(&self.code)
             .section(&self.data)
             .section(&names);
+
         module.finish()
     }
 }

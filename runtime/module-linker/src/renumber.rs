@@ -18,7 +18,10 @@ pub(super) struct Space {
 impl Space {
     pub(super) fn at(&self, index: u32) -> u32 {
         let own = || self.first + index - self.imports();
-        self.imported.get(index as usize).copied().unwrap_or_else(own)
+        self.imported
+            .get(index as usize)
+            .copied()
+            .unwrap_or_else(own)
     }
 
     /// How many of the indices are of imports.
@@ -34,15 +37,19 @@ pub(super) struct Renumber {
     pub(super) core: PerKind<Space>,
     elements: u32,
     data: u32,
-    /// Globals of the linked module that never change, by their index in it: where the libraries of a shared memory
-    /// begin. A constant may name one that is imported, but not one of the module's own, so it has the number instead.
+    /// Globals of the linked module that never change, by their index in it: where the libraries of
+    /// a shared memory begin. A constant may name one that is imported, but not one of the module's
+    /// own, so it has the number instead.
     pub(super) constants: HashMap<u32, i32>,
 }
 
 impl Renumber {
-    /// For a member of whom nothing but its types is asked.
+    /// For a member of which only the types are used.
     pub(super) fn of_types(types: u32) -> Self {
-        Self { types, ..Self::default() }
+        Self {
+            types,
+            ..Self::default()
+        }
     }
 
     /// What the member defines comes after all that is there already.
@@ -100,7 +107,9 @@ impl Reencode for Renumber {
             Operator::GlobalGet { global_index } => {
                 let index = self.core.globals.at(global_index);
                 let constant = self.constants.get(&index);
-                Ok(constant.map_or(Instruction::GlobalGet(index), |value| Instruction::I32Const(*value)))
+                Ok(constant.map_or(Instruction::GlobalGet(index), |value| {
+                    Instruction::I32Const(*value)
+                }))
             }
             operator => utils::instruction(self, operator),
         }

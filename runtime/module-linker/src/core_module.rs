@@ -39,7 +39,10 @@ pub(super) struct Counts {
 
 impl<'a> Module<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, NotLinked> {
-        let mut module = Self { bytes, ..Self::default() };
+        let mut module = Self {
+            bytes,
+            ..Self::default()
+        };
         for payload in Parser::new(0).parse_all(bytes) {
             module.section(payload?)?;
         }
@@ -67,7 +70,8 @@ impl<'a> Module<'a> {
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    self.exports.insert(export.name, (export.kind, export.index));
+                    self.exports
+                        .insert(export.name, (export.kind, export.index));
                 }
             }
             Payload::StartSection { .. } => self.has_start = true,
@@ -89,6 +93,7 @@ impl<'a> Module<'a> {
             }
             _ => {}
         }
+
         Ok(())
     }
 

@@ -6,11 +6,12 @@ use super::kinds::PerKind;
 use std::collections::HashMap;
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentType, Encoding, Export, ExternalKind, Import, Instance, Parser,
-    Payload,
+    ComponentOuterAliasKind, ComponentType, Encoding, Export, ExternalKind, Import, Instance,
+    Parser, Payload,
 };
 
-/// Core instances, before they are linked: beyond this many nothing is. CPython has 14, and one more for each extension.
+/// Core instances, before they are linked: beyond this many nothing is. CPython has 14, and one
+/// more for each extension.
 const MOST_INSTANCES: usize = 64;
 /// Size of all import sections that linking may copy, one per instance. CPython has 75 KB.
 const MOST_IMPORT_BYTES: usize = 1 << 20;
@@ -23,7 +24,7 @@ pub(super) struct Layout<'a> {
     pub(super) modules: Vec<Module<'a>>,
     pub(super) instances: Vec<CoreInstance<'a>>,
     /// The index spaces of core things.
-    core: PerKind<Vec<Origin<'a>>>,
+    core: PerKind<Vec<Definition<'a>>>,
 }
 
 /// A part of a component.
@@ -33,7 +34,10 @@ pub(super) enum Item<'a> {
     /// An alias of something that is not a core thing: it stays as well.
     Alias(ComponentAlias<'a>),
     /// A function of the host's for the guest, with its index among the core functions.
-    Lower { function: CanonicalFunction, index: u32 },
+    Lower {
+        function: CanonicalFunction,
+        index: u32,
+    },
     /// A function of the guest's for the host.
     Lift(CanonicalFunction),
     /// A core module is instantiated: its index among the instances.
@@ -51,15 +55,18 @@ impl Item<'_> {
 
 /// A core instance, and what it is made of.
 pub(super) enum CoreInstance<'a> {
-    /// Of a module, with instances for its imports.
-    Of { module: u32, arguments: HashMap<&'a str, u32> },
-    /// A bag of things that are there already.
-    Bag(HashMap<&'a str, Origin<'a>>),
+    /// An instance of a module, with instances for its imports.
+    Of {
+        module: u32,
+        arguments: HashMap<&'a str, u32>,
+    },
+    /// A group of exports of other instances.
+    Bag(HashMap<&'a str, Definition<'a>>),
 }
 
-/// Where a core thing comes from, behind all aliases and bags.
+/// What defines a core item, behind all aliases and bags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Origin<'a> {
+pub(super) enum Definition<'a> {
     /// An instance of a module exports it by this name.
     Export { instance: u32, name: &'a str },
     /// It is this core function, which the host provides.
@@ -83,24 +90,40 @@ impl<'a> Layout<'a> {
                 _ => {}
             }
         }
-        let instances = layout.items.iter().filter_map(Item::instance).collect::<Vec<_>>();
+
+        let instances = layout
+            .items
+            .iter()
+            .filter_map(Item::instance)
+            .collect::<Vec<_>>();
         let mut import_bytes = 0;
         for instance in &instances {
             import_bytes += layout.module_of(*instance)?.import_bytes;
         }
+
         if instances.len() > MOST_INSTANCES || import_bytes > MOST_IMPORT_BYTES {
-            return Err(NotLinked::Unknown("a component of so many instances or imports"));
+            return Err(NotLinked::Unknown(
+                "a component with too many instances or imports",
+            ));
         }
+
         Ok(layout)
     }
 
     fn section(&mut self, payload: &Payload<'a>, component: &'a [u8]) -> Result<(), NotLinked> {
         match payload {
-            Payload::Version { encoding: Encoding::Component, .. }
+            Payload::Version {
+                encoding: Encoding::Component,
+                ..
+            }
             | Payload::CustomSection(_)
             | Payload::End(_) => {}
-            Payload::ModuleSection { unchecked_range, .. } => {
-                let bytes = component.get(unchecked_range.clone()).ok_or(NotLinked::Dangling)?;
+            Payload::ModuleSection {
+                unchecked_range, ..
+            } => {
+                let bytes = component
+                    .get(unchecked_range.clone())
+                    .ok_or(NotLinked::Dangling)?;
                 self.modules.push(Module::read(bytes)?);
             }
             Payload::InstanceSection(section) => {
@@ -120,32 +143,55 @@ impl<'a> Layout<'a> {
             }
             other => self.keep(other, component)?,
         }
+
         Ok(())
     }
 
     fn instance(&mut self, instance: Instance<'a>) -> Result<(), NotLinked> {
         let instance = match instance {
             Instance::Instantiate { module_index, args } => {
-                self.items.push(Item::Instantiate(self.instances.len() as u32));
-                let arguments = args.iter().map(|argument| (argument.name, argument.index)).collect();
-                CoreInstance::Of { module: module_index, arguments }
+                self.items
+                    .push(Item::Instantiate(self.instances.len() as u32));
+                let arguments = args
+                    .iter()
+                    .map(|argument| (argument.name, argument.index))
+                    .collect();
+                CoreInstance::Of {
+                    module: module_index,
+                    arguments,
+                }
             }
             Instance::FromExports(exports) => {
-                let origin = |export: &Export<'a>| Ok((export.name, self.origin(export.kind, export.index)?));
-                CoreInstance::Bag(exports.iter().map(origin).collect::<Result<_, NotLinked>>()?)
+                let definition = |export: &Export<'a>| {
+                    Ok((export.name, self.definition(export.kind, export.index)?))
+                };
+                CoreInstance::Bag(
+                    exports
+                        .iter()
+                        .map(definition)
+                        .collect::<Result<_, NotLinked>>()?,
+                )
             }
         };
+
         self.instances.push(instance);
         Ok(())
     }
 
     fn alias(&mut self, alias: ComponentAlias<'a>) -> Result<(), NotLinked> {
         match alias {
-            ComponentAlias::CoreInstanceExport { kind, instance_index: instance, name } => {
-                let origin = self.export(instance, name)?;
-                self.core.of_mut(kind)?.push(origin);
+            ComponentAlias::CoreInstanceExport {
+                kind,
+                instance_index: instance,
+                name,
+            } => {
+                let definition = self.export(instance, name)?;
+                self.core.of_mut(kind)?.push(definition);
             }
-            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
+            ComponentAlias::InstanceExport {
+                kind: ComponentExternalKind::Module,
+                ..
+            }
             | ComponentAlias::Outer {
                 kind: ComponentOuterAliasKind::CoreModule | ComponentOuterAliasKind::CoreType,
                 ..
@@ -154,6 +200,7 @@ impl<'a> Layout<'a> {
             }
             alias => self.items.push(Item::Alias(alias)),
         }
+
         Ok(())
     }
 
@@ -165,40 +212,61 @@ impl<'a> Layout<'a> {
             | CanonicalFunction::ResourceDrop { .. }
             | CanonicalFunction::ResourceRep { .. } => {
                 let index = self.core.functions.len() as u32;
-                self.core.functions.push(Origin::Lowered { function: index });
+                self.core
+                    .functions
+                    .push(Definition::Lowered { function: index });
                 self.items.push(Item::Lower { function, index });
             }
             _ => return Err(NotLinked::Unknown("a built-in of the asynchronous kind")),
         }
+
         Ok(())
     }
 
     /// A section that says nothing of core things.
     fn keep(&mut self, payload: &Payload<'a>, component: &'a [u8]) -> Result<(), NotLinked> {
         if names_core_things(payload)? {
-            return Err(NotLinked::Unknown("a core type, a core module as a value, or a destructor"));
+            return Err(NotLinked::Unknown(
+                "a core type, a core module as a value, or a destructor",
+            ));
         }
-        let (id, range) = payload.as_section().ok_or(NotLinked::Unknown("a section"))?;
+        let (id, range) = payload
+            .as_section()
+            .ok_or(NotLinked::Unknown("a section"))?;
         let bytes = component.get(range).ok_or(NotLinked::Dangling)?;
         self.items.push(Item::Section { id, bytes });
         Ok(())
     }
 
     /// Where a core thing comes from.
-    pub(super) fn origin(&self, kind: ExternalKind, index: u32) -> Result<Origin<'a>, NotLinked> {
-        self.core.of(kind)?.get(index as usize).copied().ok_or(NotLinked::Dangling)
+    pub(super) fn definition(
+        &self,
+        kind: ExternalKind,
+        index: u32,
+    ) -> Result<Definition<'a>, NotLinked> {
+        self.core
+            .of(kind)?
+            .get(index as usize)
+            .copied()
+            .ok_or(NotLinked::Dangling)
     }
 
-    fn export(&self, instance: u32, name: &'a str) -> Result<Origin<'a>, NotLinked> {
-        match self.instances.get(instance as usize).ok_or(NotLinked::Dangling)? {
-            CoreInstance::Of { .. } => Ok(Origin::Export { instance, name }),
+    fn export(&self, instance: u32, name: &'a str) -> Result<Definition<'a>, NotLinked> {
+        match self
+            .instances
+            .get(instance as usize)
+            .ok_or(NotLinked::Dangling)?
+        {
+            CoreInstance::Of { .. } => Ok(Definition::Export { instance, name }),
             CoreInstance::Bag(exports) => exports.get(name).copied().ok_or(NotLinked::Dangling),
         }
     }
 
     /// The module of an instance of one.
     pub(super) fn module_of(&self, instance: u32) -> Result<&Module<'a>, NotLinked> {
-        self.modules.get(self.module_index(instance)? as usize).ok_or(NotLinked::Dangling)
+        self.modules
+            .get(self.module_index(instance)? as usize)
+            .ok_or(NotLinked::Dangling)
     }
 
     pub(super) fn module_index(&self, instance: u32) -> Result<u32, NotLinked> {
@@ -209,12 +277,19 @@ impl<'a> Layout<'a> {
     }
 
     /// Where the imports of an instance's module come from, in their order.
-    pub(super) fn imports_of(&self, instance: u32) -> Result<Vec<(Import<'a>, Origin<'a>)>, NotLinked> {
-        let origin = |import: &Import<'a>| Ok((*import, self.import(instance, import)?));
-        self.module_of(instance)?.imports.iter().map(origin).collect()
+    pub(super) fn imports_of(
+        &self,
+        instance: u32,
+    ) -> Result<Vec<(Import<'a>, Definition<'a>)>, NotLinked> {
+        let definition = |import: &Import<'a>| Ok((*import, self.import(instance, import)?));
+        self.module_of(instance)?
+            .imports
+            .iter()
+            .map(definition)
+            .collect()
     }
 
-    fn import(&self, instance: u32, import: &Import<'a>) -> Result<Origin<'a>, NotLinked> {
+    fn import(&self, instance: u32, import: &Import<'a>) -> Result<Definition<'a>, NotLinked> {
         match self.instances.get(instance as usize) {
             Some(CoreInstance::Of { arguments, .. }) => {
                 let argument = *arguments.get(import.module).ok_or(NotLinked::Dangling)?;
@@ -228,19 +303,32 @@ impl<'a> Layout<'a> {
     pub(super) fn memories_of(&self, instance: u32) -> Result<Vec<(u32, Place)>, NotLinked> {
         let module = self.module_of(instance)?;
         let count = module.imported_memories.len() as u32 + module.counts.core.memories;
-        (0..count).map(|index| self.home(instance, Place::Memory(index))).collect()
+        (0..count)
+            .map(|index| self.home(instance, Place::Memory(index)))
+            .collect()
     }
 
-    /// Whose a table or a memory of an instance is in the end, and which of its own: they go from hand to hand.
-    pub(super) fn home(&self, mut instance: u32, mut place: Place) -> Result<(u32, Place), NotLinked> {
+    /// Whose a table or a memory of an instance is in the end, and which of its own: they go from
+    /// hand to hand.
+    pub(super) fn home(
+        &self,
+        mut instance: u32,
+        mut place: Place,
+    ) -> Result<(u32, Place), NotLinked> {
         loop {
             let module = self.module_of(instance)?;
             let import = match place {
                 Place::Table(index) => module.imported_tables.get(index as usize),
                 Place::Memory(index) => module.imported_memories.get(index as usize),
             };
-            let Some(import) = import else { return Ok((instance, place)) };
-            let Origin::Export { instance: owner, name } = self.import(instance, import)? else {
+            let Some(import) = import else {
+                return Ok((instance, place));
+            };
+            let Definition::Export {
+                instance: owner,
+                name,
+            } = self.import(instance, import)?
+            else {
                 return Err(NotLinked::Dangling);
             };
             place = match self.module_of(owner)?.exports.get(name) {
@@ -256,10 +344,15 @@ impl<'a> Layout<'a> {
 /// What a function of the host's, or for it, needs of the core: its memory and its functions.
 pub(super) fn needs(function: &CanonicalFunction) -> Vec<(ExternalKind, u32)> {
     let (options, lifted) = match function {
-        CanonicalFunction::Lift { core_func_index, options, .. } => (options, Some(*core_func_index)),
+        CanonicalFunction::Lift {
+            core_func_index,
+            options,
+            ..
+        } => (options, Some(*core_func_index)),
         CanonicalFunction::Lower { options, .. } => (options, None),
         _ => return Vec::new(),
     };
+
     let option = |option: &CanonicalOption| match *option {
         CanonicalOption::Memory(index) => Some((ExternalKind::Memory, index)),
         CanonicalOption::Realloc(index)
@@ -267,6 +360,7 @@ pub(super) fn needs(function: &CanonicalFunction) -> Vec<(ExternalKind, u32)> {
         | CanonicalOption::Callback(index) => Some((ExternalKind::Func, index)),
         _ => None,
     };
+
     lifted
         .map(|index| (ExternalKind::Func, index))
         .into_iter()
@@ -309,16 +403,25 @@ fn names_core_things(payload: &Payload<'_>) -> Result<bool, NotLinked> {
         }
         _ => {}
     }
+
     Ok(false)
 }
 
-/// A component in the component may not reach for the modules of the outer one: they are not where they were.
+/// A component in the component may not reach for the modules of the outer one: they are not where
+/// they were.
 fn check_nested(payload: &Payload<'_>) -> Result<(), NotLinked> {
-    let Payload::ComponentAliasSection(section) = payload else { return Ok(()) };
+    let Payload::ComponentAliasSection(section) = payload else {
+        return Ok(());
+    };
     for alias in section.clone() {
-        if let ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } = alias? {
+        if let ComponentAlias::Outer {
+            kind: ComponentOuterAliasKind::CoreModule,
+            ..
+        } = alias?
+        {
             return Err(NotLinked::Unknown("a module from elsewhere"));
         }
     }
+
     Ok(())
 }
