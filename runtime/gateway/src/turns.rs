@@ -1,5 +1,5 @@
-//! Admission of turns: one lock holds both whether turns are admitted and which are in flight, so claiming
-//! a turn and checking the state are one step.
+//! Admission of turns: one lock holds both whether turns are admitted and which are in flight, so
+//! claiming a turn and checking the state are one step.
 
 use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ pub type TurnId = u64;
 
 /// The origin of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum TurnOrigin {
     /// A user's turn. It is refused during a drain.
     User,
     /// A turn over the internal channel (a replay, a completion). It passes a drain.
@@ -29,7 +29,7 @@ pub enum Admittance {
 
 /// Why a turn did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum TurnRefusal {
     /// A drain is on, or the gateway is ending.
     Draining,
     /// The session has a turn in flight.
@@ -41,7 +41,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl TurnRefusal {
     /// Every word that [`reason`](Self::reason) returns.
     pub(super) const REASONS: [&str; 3] = ["draining", "session_busy", "max_turns"];
 
@@ -63,7 +63,7 @@ pub struct Turn<S> {
     /// The instant at which it started.
     pub since: S,
     /// Which channel it came through.
-    pub origin: Origin,
+    pub origin: TurnOrigin,
 }
 
 /// The admission at one instant.
@@ -91,18 +91,30 @@ pub struct Turns<S> {
 
 impl<S> Clone for Turns<S> {
     fn clone(&self) -> Self {
-        Self { ledger: self.ledger.clone(), max_turns: self.max_turns }
+        Self {
+            ledger: self.ledger.clone(),
+            max_turns: self.max_turns,
+        }
     }
 }
 
 impl<S> Turns<S> {
-    /// Starts without turns, and admits none until [`set_admittance`](Self::set_admittance) is called.
+    /// Starts without turns, and admits none until [`set_admittance`](Self::set_admittance) is
+    /// called.
     pub fn new(max_turns: usize) -> Self {
-        let ledger = Ledger { admittance: Admittance::Draining, turns: BTreeMap::new(), next_id: 1 };
-        Self { ledger: Arc::new(Mutex::new(ledger)), max_turns }
+        let ledger = Ledger {
+            admittance: Admittance::Draining,
+            turns: BTreeMap::new(),
+            next_id: 1,
+        };
+        Self {
+            ledger: Arc::new(Mutex::new(ledger)),
+            max_turns,
+        }
     }
 
-    /// Sets which turns may start. After this returns, no turn that it excludes will start. `Shut` cannot be undone.
+    /// Sets which turns may start. After this returns, no turn that it excludes will start. `Shut`
+    /// cannot be undone.
     pub fn set_admittance(&self, admittance: Admittance) {
         let mut ledger = self.lock();
         if ledger.admittance != Admittance::Shut {
@@ -114,32 +126,57 @@ impl<S> Turns<S> {
     ///
     /// # Errors
     /// Why the turn may not start.
-    pub fn admit(&self, session: &str, origin: Origin, since: S) -> Result<TurnPermit<S>, Refusal> {
+    pub fn admit(
+        &self,
+        session: &str,
+        origin: TurnOrigin,
+        since: S,
+    ) -> Result<TurnPermit<S>, TurnRefusal> {
         let mut ledger = self.lock();
+
         match (ledger.admittance, origin) {
-            (Admittance::Open, _) | (Admittance::Draining, Origin::Internal) => {}
-            (Admittance::Draining, Origin::User) | (Admittance::Shut, _) => return Err(Refusal::Draining),
+            (Admittance::Open, _) | (Admittance::Draining, TurnOrigin::Internal) => {}
+            (Admittance::Draining, TurnOrigin::User) | (Admittance::Shut, _) => {
+                return Err(TurnRefusal::Draining);
+            }
         }
         if ledger.turns.values().any(|turn| turn.session == session) {
-            return Err(Refusal::SessionBusy);
+            return Err(TurnRefusal::SessionBusy);
         }
         if ledger.turns.len() >= self.max_turns {
-            return Err(Refusal::Full { max_turns: self.max_turns });
+            return Err(TurnRefusal::Full {
+                max_turns: self.max_turns,
+            });
         }
+
         let id = ledger.next_id;
         ledger.next_id += 1;
-        ledger.turns.insert(id, Turn { session: session.to_owned(), since, origin });
-        Ok(TurnPermit { id, turns: self.clone() })
+        ledger.turns.insert(
+            id,
+            Turn {
+                session: session.to_owned(),
+                since,
+                origin,
+            },
+        );
+        Ok(TurnPermit {
+            id,
+            turns: self.clone(),
+        })
     }
 
     /// Returns the admission at one instant.
     pub fn snapshot(&self) -> Snapshot {
         let ledger = self.lock();
-        Snapshot { admittance: ledger.admittance, active: ledger.turns.len() }
+        Snapshot {
+            admittance: ledger.admittance,
+            active: ledger.turns.len(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger<S>> {
-        // No code under this lock panics between two changes, so the ledger is consistent after a panic elsewhere.
+        // No code under this lock panics between two changes, so the ledger is consistent after a
+        // panic elsewhere.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -147,7 +184,11 @@ impl<S> Turns<S> {
 impl<S: Clone> Turns<S> {
     /// Returns the turns in flight, the oldest first.
     pub fn in_flight(&self) -> Vec<(TurnId, Turn<S>)> {
-        self.lock().turns.iter().map(|(id, turn)| (*id, turn.clone())).collect()
+        self.lock()
+            .turns
+            .iter()
+            .map(|(id, turn)| (*id, turn.clone()))
+            .collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Takes restart requests from the home, and hands out those that count.
 
-use super::restart_request::{Ignored, RestartFile, RestartRequest};
-use crate::drain::Epoch;
 use jiff::Timestamp;
+use portcullis_home::Epoch;
+use portcullis_home::{Ignored, RestartFile, RestartRequest};
 use std::path::Path;
 use std::time::Instant;
 
@@ -16,10 +16,16 @@ pub(super) struct RestartWatch {
 }
 
 impl RestartWatch {
-    /// Begins to look, and removes a request that is there already: it was made for an earlier gateway.
+    /// Begins to look, and removes a request that is there already: it was made for an earlier
+    /// gateway.
     pub(super) fn start(home: &Path) -> Self {
         let file = RestartFile::new(home);
-        let mut watch = Self { file, epoch: Epoch::present(), started: Instant::now(), is_stuck: false };
+        let mut watch = Self {
+            file,
+            epoch: Epoch::present(),
+            started: Instant::now(),
+            is_stuck: false,
+        };
         if let Some(found) = watch.take() {
             watch.warn(&found.err().unwrap_or(Ignored::BeforeStart));
         }
@@ -29,7 +35,8 @@ impl RestartWatch {
     /// Removes a request that is there, and returns it if it has to be acted on.
     pub(super) fn look(&mut self) -> Option<RestartRequest> {
         let found = self.take()?;
-        // In this order: a pause between the two must not make the request look older than the gateway.
+        // In this order: a pause between the two must not make the request look older than the
+        // gateway.
         let now = Timestamp::now();
         let uptime = self.started.elapsed();
         match found.and_then(|request| request.judge(self.epoch.as_ref(), uptime, now)) {

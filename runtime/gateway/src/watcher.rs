@@ -1,9 +1,12 @@
-//! Watches the marker and the restart request: on every change of them, and once a second without one.
+//! Watches the marker and the restart request: on every change of them, and once per second without
+//! one.
 
-use super::restart_request::RESTART_FILE;
-use crate::drain::{DrainView, Epoch, MARKER_FILE, MAX_TTL_SECONDS, MarkerFile, StaleReason, Verdict, judge};
 use jiff::Timestamp;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use portcullis_home::RESTART_FILE;
+use portcullis_home::{
+    DrainVerdict, DrainView, Epoch, MARKER_FILE, MAX_TTL_SECONDS, MarkerFile, StaleReason, judge,
+};
 use std::ffi::OsStr;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,33 +32,42 @@ pub(super) struct MarkerWatch {
 
 impl MarkerWatch {
     pub(super) fn new(marker: MarkerFile, max_age: Duration) -> Self {
-        Self { marker, epoch: Epoch::present(), max_age, warned: None, overlong: None }
+        Self {
+            marker,
+            epoch: Epoch::present(),
+            max_age,
+            warned: None,
+            overlong: None,
+        }
     }
 
-    pub(super) fn look(&mut self) -> Verdict {
+    pub(super) fn look(&mut self) -> DrainVerdict {
         let now = Timestamp::now();
         let verdict = judge(&self.marker.read(), self.epoch.as_ref(), self.max_age, now);
         let verdict = self.bound(verdict, now);
         match &verdict {
-            Verdict::Stale(reason) if self.warned.as_ref() != Some(reason) => {
+            DrainVerdict::Stale(reason) if self.warned.as_ref() != Some(reason) => {
                 tracing::warn!(marker = %self.marker.path().display(), %reason, "ignoring a stale drain marker");
                 self.warned = Some(reason.clone());
             }
-            Verdict::Stale(_) => {}
+            DrainVerdict::Stale(_) => {}
             _ => self.warned = None,
         }
         verdict
     }
 
-    /// Bounds a drain that was written by a clock that was ahead: it lasts for its length from when it was first seen.
-    fn bound(&mut self, verdict: Verdict, now: Timestamp) -> Verdict {
+    /// Bounds a drain that was written by a clock that was ahead: it lasts for its length from when
+    /// it was first seen.
+    fn bound(&mut self, verdict: DrainVerdict, now: Timestamp) -> DrainVerdict {
         let longest = self.max_age.max(Duration::from_secs(MAX_TTL_SECONDS));
-        let Some((view, length)) =
-            verdict.drain().and_then(|view| Some((view, view.overlong(now, longest)?)))
+        let Some((view, length)) = verdict
+            .drain()
+            .and_then(|view| Some((view, view.overlong(now, longest)?)))
         else {
             self.overlong = None;
             return verdict;
         };
+
         let first_seen = match &self.overlong {
             Some((known, first_seen)) if known == view => *first_seen,
             _ => {
@@ -67,30 +79,35 @@ impl MarkerWatch {
         if first_seen.elapsed() < length {
             return verdict;
         }
-        Verdict::Stale(StaleReason::Expired(view.expires_at.unwrap_or(now)))
+
+        DrainVerdict::Stale(StaleReason::Expired(view.expires_at.unwrap_or(now)))
     }
 
-    /// Looks again and again on a thread of its own, until `stop` is dropped. Calls `apply` at each look.
+    /// Looks again and again on a thread of its own, until `stop` is dropped. Calls `apply` at each
+    /// look.
     pub(super) fn run(
         mut self,
         stop: Stop,
-        mut apply: impl FnMut(&Verdict) + Send + 'static,
+        mut apply: impl FnMut(&DrainVerdict) + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let Stop { changes, events } = stop;
         let _events_of = self.watch_folder(changes);
-        thread::Builder::new().name("drain-watcher".into()).spawn(move || {
-            let _events_of = _events_of;
-            loop {
-                match events.recv_timeout(FLOOR) {
-                    Ok(Signal::Changed) | Err(RecvTimeoutError::Timeout) => {}
-                    Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+
+        thread::Builder::new()
+            .name("drain-watcher".into())
+            .spawn(move || {
+                let _events_of = _events_of;
+                loop {
+                    match events.recv_timeout(FLOOR) {
+                        Ok(Signal::Changed) | Err(RecvTimeoutError::Timeout) => {}
+                        Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                    // A panic in one iteration must not end the watcher.
+                    if catch_unwind(AssertUnwindSafe(|| apply(&self.look()))).is_err() {
+                        tracing::error!("a look at the home failed: looking again");
+                    }
                 }
-                // A panic in one iteration must not end the watcher.
-                if catch_unwind(AssertUnwindSafe(|| apply(&self.look()))).is_err() {
-                    tracing::error!("a look at the home failed: looking again");
-                }
-            }
-        })
+            })
     }
 
     /// Subscribes to file events. Without them the reaction takes up to [`FLOOR`].
@@ -102,12 +119,14 @@ impl MarkerWatch {
                 let _ = changes.try_send(Signal::Changed);
             }
         };
-        let watched = notify::recommended_watcher(report)
-            .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
+        let watched = notify::recommended_watcher(report).and_then(|mut watcher| {
+            watcher
+                .watch(folder, RecursiveMode::NonRecursive)
+                .map(|()| watcher)
+        });
+
         watched
-            .inspect_err(
-                |error| tracing::warn!(%error, "no file events: the marker is looked at once a second"),
-            )
+            .inspect_err(|error| tracing::warn!(%error, "no file events: the marker is read once per second"))
             .ok()
     }
 }
@@ -116,7 +135,11 @@ impl MarkerWatch {
 fn is_change(event: &Event) -> bool {
     let is_watched = |name: &OsStr| WATCHED.iter().any(|watched| name == OsStr::new(watched));
     !matches!(event.kind, EventKind::Access(_))
-        && event.paths.iter().filter_map(|path| path.file_name()).any(is_watched)
+        && event
+            .paths
+            .iter()
+            .filter_map(|path| path.file_name())
+            .any(is_watched)
 }
 
 /// What wakes the watcher.

@@ -29,7 +29,9 @@ impl fmt::Display for TurnEnd {
             Self::NotRun(error) => write!(formatter, "not run: {error}"),
             Self::TimedOut(limit) => write!(formatter, "timed out after {} s", limit.as_secs()),
             Self::Stopped => formatter.write_str("ended by a request"),
-            Self::GuardKilled(signal) => write!(formatter, "its guard was killed by signal {signal}"),
+            Self::GuardKilled(signal) => {
+                write!(formatter, "its guard was killed by signal {signal}")
+            }
         }
     }
 }
@@ -58,7 +60,9 @@ impl TurnEnd {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::TimedOut(_) => "turn_timeout",
-            Self::Exited(_) | Self::NotRun(_) | Self::Stopped | Self::GuardKilled(_) => "turn_failed",
+            Self::Exited(_) | Self::NotRun(_) | Self::Stopped | Self::GuardKilled(_) => {
+                "turn_failed"
+            }
         }
     }
 
@@ -74,7 +78,9 @@ impl TurnEnd {
             ),
             Self::Stopped => "the turn was ended by a request".to_owned(),
             Self::GuardKilled(signal) => {
-                format!("signal {signal} killed the process that guards the turn, so the turn was killed")
+                format!(
+                    "signal {signal} killed the process that guards the turn, so the turn was killed"
+                )
             }
         })
     }

@@ -1,11 +1,12 @@
-//! The process between the gateway and a turn's command. Every process that the command starts becomes a child of this process
-//! when its parent ends, also from another process group or session. So all of a turn ends when its command ends, and when the
-//! gateway dies.
+//! The process between the gateway and a turn's command. Every process that the command starts
+//! becomes a child of this process when its parent ends, also from another process group or
+//! session. So all of a turn ends when its command ends, and when the gateway dies.
 //!
-//! The command has a process group of its own, so `kill 0` in it reaches the turn and not this process.
+//! The command has a process group of its own, so `kill 0` in it reaches the turn and not this
+//! process.
 
 use super::children::children;
-use crate::parent_watch::watch_parent;
+use portcullis_home::parent_watch::watch_parent;
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
 };
@@ -22,21 +23,25 @@ use tokio::time::timeout;
 /// Asks a guard to end its turn.
 pub(super) const END_TURN: Signal = Signal::USR1;
 
-/// Time between the SIGTERM to a command's process group and the SIGKILL to all that is left of the turn.
+/// Time between the SIGTERM to a command's process group and the SIGKILL to all that is left of the
+/// turn.
 pub(super) const END_GRACE: Duration = Duration::from_secs(5);
 
 /// The exit code of a command that ignored the SIGTERM.
 const KILLED: i32 = 128 + Signal::KILL.as_raw();
 
-/// Runs the command and returns its exit code (128 and the signal when it was killed), once nothing of the
-/// turn is left. When `parent` dies first, the turn is killed and so is this process.
+/// Runs the command and returns its exit code (128 and the signal when it was killed), once nothing
+/// of the turn is left. When `parent` dies first, the turn is killed and so is this process.
 ///
 /// # Errors
 /// The command cannot be started, or the parent is gone already.
 pub fn guard_turn(parent: u32, command: &[OsString]) -> io::Result<i32> {
-    let (program, arguments) =
-        command.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     set_child_subreaper(Some(getpid()))?;
     watch_parent(parent, || {
         kill_descendants();
@@ -44,13 +49,17 @@ pub fn guard_turn(parent: u32, command: &[OsString]) -> io::Result<i32> {
     })?;
     let code = runtime.block_on(run(program, arguments));
     kill_descendants();
+
     code
 }
 
 /// Runs the command until it ends or the gateway asks for its end, and returns its exit code.
 async fn run(program: &OsStr, arguments: &[OsString]) -> io::Result<i32> {
     let mut end_requests = outlive_signals()?;
-    let mut child = Command::new(program).args(arguments).process_group(0).spawn()?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .process_group(0)
+        .spawn()?;
     let status = tokio::select! {
         status = child.wait() => Some(status?),
         _ = end_requests.recv() => end(&mut child).await?,
@@ -58,12 +67,13 @@ async fn run(program: &OsStr, arguments: &[OsString]) -> io::Result<i32> {
     Ok(status.map_or(KILLED, exit_code))
 }
 
-/// Handles every signal that would end this process, and returns the stream of the gateway's requests to end the
-/// turn.
+/// Handles every signal that would end this process, and returns the stream of the gateway's
+/// requests to end the turn.
 ///
-/// A SIGTERM to a whole control group, which is systemd's default, reaches the guards as well; but only the gateway
-/// may act on it, since it lets turns finish. Handlers are the one safe way to pass none of this on: exec resets a
-/// handled signal to its default action, while an ignored or a blocked signal would stay so in the command.
+/// A SIGTERM to a whole control group, which is systemd's default, reaches the guards as well; but
+/// only the gateway may act on it, since it lets turns finish. Handlers are the one safe way to
+/// pass none of this on: exec resets a handled signal to its default action, while an ignored or a
+/// blocked signal would stay so in the command.
 fn outlive_signals() -> io::Result<tokio::signal::unix::Signal> {
     for kind in [
         SignalKind::terminate(),
@@ -79,7 +89,8 @@ fn outlive_signals() -> io::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::from_raw(END_TURN.as_raw()))
 }
 
-/// Sends the command's process group a SIGTERM and returns the command's status; `None` when it outlived the grace.
+/// Sends the command's process group a SIGTERM and returns the command's status; `None` when it
+/// outlived the grace.
 async fn end(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     if let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
         let _ = kill_process_group(group, Signal::TERM);
@@ -88,10 +99,13 @@ async fn end(child: &mut Child) -> io::Result<Option<ExitStatus>> {
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
-/// Kills children until there are none: the children of a child that ends become children of this process.
+/// Kills children until there are none: the children of a child that ends become children of this
+/// process.
 fn kill_descendants() {
     loop {
         for child in children() {

@@ -1,9 +1,9 @@
 //! The gateway's metrics, and the text of `GET /metrics`.
 
-use super::GatewayState;
-use super::turns::{Refusal, Turns};
-use crate::exposition::{self, TextFormat};
+use super::turns::{TurnRefusal, Turns};
 use jiff::Timestamp;
+use portcullis_home::GatewayState;
+use portcullis_observe::exposition::{self, TextFormat};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -27,26 +27,35 @@ pub(super) struct LifeView {
 
 /// The gateway's counters, and the last [`LifeView`] that was set.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub(super) struct GatewayMetrics {
     refused: Family<Label, Counter>,
     restarts: Counter,
     life: Mutex<LifeView>,
 }
 
-impl Default for Metrics {
+impl Default for GatewayMetrics {
     fn default() -> Self {
         let refused = Family::<Label, Counter>::default();
         // A rate over a counter that exists from the start includes its first increase.
-        for reason in Refusal::REASONS {
+        for reason in TurnRefusal::REASONS {
             drop(refused.get_or_create(&[("reason", reason)]));
         }
-        let life =
-            LifeView { state: GatewayState::Starting, drain_active: false, drain_holders: 0, leftovers: 0 };
-        Self { refused, restarts: Counter::default(), life: Mutex::new(life) }
+
+        let life = LifeView {
+            state: GatewayState::Starting,
+            drain_active: false,
+            drain_holders: 0,
+            leftovers: 0,
+        };
+        Self {
+            refused,
+            restarts: Counter::default(),
+            life: Mutex::new(life),
+        }
     }
 }
 
-impl Metrics {
+impl GatewayMetrics {
     pub(super) fn set_life(&self, life: LifeView) {
         *self.life() = life;
     }
@@ -56,14 +65,21 @@ impl Metrics {
         self.restarts.inc_by(restarts);
     }
 
-    pub(super) fn turn_refused(&self, refusal: Refusal) {
-        self.refused.get_or_create(&[("reason", refusal.reason())]).inc();
+    pub(super) fn turn_refused(&self, refusal: TurnRefusal) {
+        self.refused
+            .get_or_create(&[("reason", refusal.reason())])
+            .inc();
     }
 
     /// Returns how many turns were refused, by reason.
     pub(super) fn refused(&self) -> BTreeMap<&'static str, u64> {
-        let count = |reason| (reason, self.refused.get_or_create(&[("reason", reason)]).get());
-        Refusal::REASONS.map(count).into()
+        let count = |reason| {
+            (
+                reason,
+                self.refused.get_or_create(&[("reason", reason)]).get(),
+            )
+        };
+        TurnRefusal::REASONS.map(count).into()
     }
 
     /// Returns the number of turns in flight, with what is left of those of earlier runs.
@@ -76,15 +92,28 @@ impl Metrics {
         let life = *self.life();
         let in_flight = turns.in_flight();
         let now = Timestamp::now();
-        let oldest = in_flight.iter().map(|(_, turn)| now.duration_since(turn.since).as_secs()).max();
+        let oldest = in_flight
+            .iter()
+            .map(|(_, turn)| now.duration_since(turn.since).as_secs())
+            .max();
 
         let state = Family::<Label, Gauge>::default();
         for known in GatewayState::ALL {
-            state.get_or_create(&[("state", known.as_str())]).set((life.state == known).into());
+            state
+                .get_or_create(&[("state", known.as_str())])
+                .set((life.state == known).into());
         }
         let mut registry = Registry::with_prefix("portcullis");
-        registry.register("gateway_state", "1 for the present state of the gateway, 0 for the others", state);
-        registry.register("turns_in_flight", "Turns in flight", count(in_flight.len() + life.leftovers));
+        registry.register(
+            "gateway_state",
+            "1 for the present state of the gateway, 0 for the others",
+            state,
+        );
+        registry.register(
+            "turns_in_flight",
+            "Turns in flight",
+            count(in_flight.len() + life.leftovers),
+        );
         registry.register(
             "oldest_turn_seconds",
             "Age of the oldest turn in flight, 0 without one",
@@ -95,8 +124,16 @@ impl Metrics {
             "1 while the gateway acts on a drain, 0 otherwise",
             gauge(life.drain_active.into()),
         );
-        registry.register("drain_holders", "Owners of the drain", count(life.drain_holders));
-        registry.register("turns_refused", "Refused turns by reason", self.refused.clone());
+        registry.register(
+            "drain_holders",
+            "Owners of the drain",
+            count(life.drain_holders),
+        );
+        registry.register(
+            "turns_refused",
+            "Refused turns by reason",
+            self.refused.clone(),
+        );
         registry.register(
             "gateway_restarts",
             "Restarts of the gateway by request over this home, up to the start of the process",
@@ -123,22 +160,22 @@ fn gauge(number: i64) -> Gauge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::turns::{Admittance, Origin};
+    use super::super::turns::{Admittance, TurnOrigin};
     use super::*;
 
     #[test]
     fn every_metric_has_its_type() {
         let turns = Turns::new(8);
         turns.set_admittance(Admittance::Open);
-        let permit = turns.admit("s", Origin::User, Timestamp::now());
-        let metrics = Metrics::default();
+        let permit = turns.admit("s", TurnOrigin::User, Timestamp::now());
+        let metrics = GatewayMetrics::default();
         metrics.set_life(LifeView {
             state: GatewayState::Draining,
             drain_active: true,
             drain_holders: 2,
             leftovers: 3,
         });
-        metrics.turn_refused(Refusal::SessionBusy);
+        metrics.turn_refused(TurnRefusal::SessionBusy);
         metrics.restarted(3);
         let text = metrics.exposition(&turns, TextFormat::Prometheus);
         for line in [
@@ -157,7 +194,10 @@ mod tests {
             "# TYPE portcullis_build_info gauge",
             "# TYPE process_cpu_seconds_total counter",
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in:\n{text}"
+            );
         }
         drop(permit);
     }

@@ -1,6 +1,6 @@
 //! Runs a turn's command: the message on its stdin, the reply from its stdout.
 
-use super::custody::{Custody, Guard, Pipes};
+use super::custody::{Custody, GuardProcess, Pipes};
 use super::records::TurnRecord;
 use super::turn_end::TurnEnd;
 use super::turn_log::log_stderr;
@@ -8,6 +8,7 @@ use super::turns::{TurnId, TurnPermit};
 use futures_util::FutureExt;
 use futures_util::future::{Either, pending, select};
 use jiff::Timestamp;
+use portcullis_observe::trace_context::TraceContext;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -27,6 +28,11 @@ const LISTENER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long an empty pipe is read after the turn has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The variables by which programs get the trace of their caller
+/// ([OpenTelemetry](https://opentelemetry.io/docs/specs/otel/context/env-carriers/)).
+const TRACEPARENT_VARIABLE: &str = "TRACEPARENT";
+const TRACESTATE_VARIABLE: &str = "TRACESTATE";
 
 /// An event of a turn.
 #[derive(Debug)]
@@ -58,25 +64,44 @@ pub(super) struct AdmittedTurn {
     pub stopped: oneshot::Receiver<()>,
     pub session: String,
     pub text: String,
+    /// The caller's place in a trace. `None`: it named none.
+    pub trace: Option<TraceContext>,
 }
 
 impl TurnCommand {
-    /// Starts the turn and returns its events. The turn runs to its end with or without a listener. The permit is dropped when
-    /// no process of the turn is left. If the events end without an end event, the listener has missed output.
+    /// Starts the turn and returns its events. The turn runs to its end with or without a listener.
+    /// The permit is dropped when no process of the turn is left. If the events end without an end
+    /// event, the listener has missed output.
     pub(super) fn start(
         &self,
         turn: AdmittedTurn,
         on_end: impl FnOnce() + Send + 'static,
     ) -> mpsc::Receiver<TurnEvent> {
-        let AdmittedTurn { permit, record, stopped, session, text } = turn;
+        let AdmittedTurn {
+            permit,
+            record,
+            stopped,
+            session,
+            text,
+            trace,
+        } = turn;
         let (events, listener) = mpsc::channel(16);
-        let spawned = self.spawn(&session);
-        let limits = Limits { time: self.time_limit, stopped };
+        let spawned = self.spawn(&session, trace.as_ref());
+        let limits = TurnLimits {
+            time: self.time_limit,
+            stopped,
+        };
+
         tokio::spawn(async move {
             let id = permit.id();
-            let mut output = Output { listener: Some(events), record };
+            let mut output = TurnOutput {
+                listener: Some(events),
+                record,
+            };
             // A panic of the gateway must not keep the turn counted for ever.
-            let run = AssertUnwindSafe(run(id, spawned, text, &mut output, limits)).catch_unwind().await;
+            let run = AssertUnwindSafe(run(id, spawned, text, &mut output, limits))
+                .catch_unwind()
+                .await;
             let end = run.unwrap_or_else(|_| TurnEnd::NotRun("internal error".into()));
             tracing::info!(turn = id, %end, "turn ended");
             output.record.end(end.clone());
@@ -92,7 +117,7 @@ impl TurnCommand {
         self.custody.kill_guards();
     }
 
-    fn spawn(&self, session: &str) -> io::Result<Guard> {
+    fn spawn(&self, session: &str, trace: Option<&TraceContext>) -> io::Result<GuardProcess> {
         let mut command = Command::new(&self.guard);
         for secret in &self.secret_variables {
             command.env_remove(secret);
@@ -108,22 +133,40 @@ impl TurnCommand {
             .stderr(Stdio::piped())
             // Ctrl-C in a terminal is for the gateway, which lets turns finish.
             .process_group(0);
+
+        set_trace(&mut command, trace);
         self.custody.spawn(&mut command)
     }
 }
 
+/// Names the trace in the turn's environment. Without one, what the gateway itself was started with
+/// does not pass on: it is another trace.
+fn set_trace(command: &mut Command, trace: Option<&TraceContext>) {
+    command
+        .env_remove(TRACEPARENT_VARIABLE)
+        .env_remove(TRACESTATE_VARIABLE);
+    let Some(trace) = trace else { return };
+    command.env(TRACEPARENT_VARIABLE, trace.parent());
+    if !trace.state().is_empty() {
+        command.env(TRACESTATE_VARIABLE, trace.state());
+    }
+}
+
 /// What may end a turn before its command does.
-struct Limits {
+struct TurnLimits {
     time: Option<Duration>,
     stopped: oneshot::Receiver<()>,
 }
 
-impl Limits {
+impl TurnLimits {
     /// Waits until the turn has to be ended, and returns the reason.
     async fn reached(self) -> TurnEnd {
         let Self { time, stopped } = self;
+
         let overtime = async {
-            let Some(limit) = time else { return pending::<TurnEnd>().await };
+            let Some(limit) = time else {
+                return pending::<TurnEnd>().await;
+            };
             sleep(limit).await;
             TurnEnd::TimedOut(limit)
         };
@@ -134,6 +177,7 @@ impl Limits {
             }
             TurnEnd::Stopped
         };
+
         tokio::select! {
             reason = overtime => reason,
             reason = requested => reason,
@@ -144,16 +188,21 @@ impl Limits {
 /// Runs the turn until nothing of it is left.
 async fn run(
     id: TurnId,
-    spawned: io::Result<Guard>,
+    spawned: io::Result<GuardProcess>,
     text: String,
-    output: &mut Output,
-    limits: Limits,
+    output: &mut TurnOutput,
+    limits: TurnLimits,
 ) -> TurnEnd {
     let mut guard = match spawned {
         Ok(guard) => guard,
         Err(error) => return TurnEnd::NotRun(error.to_string()),
     };
-    let Pipes { stdin, stdout, stderr } = guard.take_pipes();
+
+    let Pipes {
+        stdin,
+        stdout,
+        stderr,
+    } = guard.take_pipes();
     let mut log = tokio::spawn(log_stderr(id, stderr));
     let feed = async move {
         if let Some(mut stdin) = stdin {
@@ -161,19 +210,27 @@ async fn run(
             let _ = stdin.write_all(text.as_bytes()).await;
         }
     };
+
     let is_empty = AtomicBool::new(false);
-    let (ended, listen) = (pin!(end_of(&mut guard, limits)), pin!(forward(stdout, output, &is_empty)));
+    let (ended, listen) = (
+        pin!(end_of(&mut guard, limits)),
+        pin!(forward(stdout, output, &is_empty)),
+    );
     let finish = async {
         match select(ended, listen).await {
             Either::Left((end, mut listen)) => {
-                // The content of the pipe is still passed on, also to a slow listener. But another process that has
-                // inherited the pipe must not keep the turn in flight by keeping the pipe open.
-                while timeout(LAST_WORDS, &mut listen).await.is_err() && !is_empty.load(Ordering::Relaxed) {}
+                // The content of the pipe is still passed on, also to a slow listener. But another
+                // process that has inherited the pipe must not keep the turn in flight by keeping
+                // the pipe open.
+                while timeout(LAST_WORDS, &mut listen).await.is_err()
+                    && !is_empty.load(Ordering::Relaxed)
+                {}
                 end
             }
             Either::Right(((), ended)) => ended.await,
         }
     };
+
     let end = match select(pin!(finish), pin!(feed)).await {
         Either::Left((end, _)) => end,
         Either::Right(((), finish)) => finish.await,
@@ -185,7 +242,7 @@ async fn run(
 }
 
 /// Waits until nothing of the turn is left. A turn that reaches a limit is ended.
-async fn end_of(guard: &mut Guard, limits: Limits) -> TurnEnd {
+async fn end_of(guard: &mut GuardProcess, limits: TurnLimits) -> TurnEnd {
     let reason = tokio::select! {
         biased;
         status = guard.wait() => return TurnEnd::of_guard(status),
@@ -198,34 +255,43 @@ async fn end_of(guard: &mut Guard, limits: Limits) -> TurnEnd {
 }
 
 /// The receivers of a turn's output: its record, and the listener for as long as it reads.
-struct Output {
+struct TurnOutput {
     listener: Option<mpsc::Sender<TurnEvent>>,
     record: TurnRecord,
 }
 
-impl Output {
+impl TurnOutput {
     async fn pass_on(&mut self, bytes: &[u8]) {
         self.record.keep(bytes);
         self.send(TurnEvent::Output(bytes.to_vec())).await;
     }
 
-    /// Sends an event to the listener. A listener that disconnects or does not read for [`LISTENER_PATIENCE`] is dropped. It
-    /// gets no end event, since its part of the output would then look complete.
+    /// Sends an event to the listener. A listener that disconnects or does not read for
+    /// [`LISTENER_PATIENCE`] is dropped. It gets no end event, since its part of the output would
+    /// then look complete.
     async fn send(&mut self, event: TurnEvent) {
-        let Some(listener) = &self.listener else { return };
-        if listener.send_timeout(event, LISTENER_PATIENCE).await.is_err() {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        if listener
+            .send_timeout(event, LISTENER_PATIENCE)
+            .await
+            .is_err()
+        {
             self.listener = None;
         }
     }
 }
 
 /// Passes output on until its end. `is_empty` is true while there is nothing in the pipe.
-async fn forward(stdout: Option<ChildStdout>, output: &mut Output, is_empty: &AtomicBool) {
+async fn forward(stdout: Option<ChildStdout>, output: &mut TurnOutput, is_empty: &AtomicBool) {
     let Some(mut stdout) = stdout else { return };
     let mut buffer = vec![0; 16 * 1024];
     loop {
         is_empty.store(true, Ordering::Relaxed);
-        let Ok(read @ 1..) = stdout.read(&mut buffer).await else { return };
+        let Ok(read @ 1..) = stdout.read(&mut buffer).await else {
+            return;
+        };
         is_empty.store(false, Ordering::Relaxed);
         output.pass_on(&buffer[..read]).await;
     }

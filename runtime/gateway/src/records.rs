@@ -1,7 +1,7 @@
 //! The record of each turn: its state, and for ten minutes after its end its output.
 //!
-//! **Invariant:** at most [`MAX_ENDED`] ended turns are kept, each for [`KEPT_FOR`]; the output that is kept is at most
-//! [`MAX_TURN_BYTES`] per turn and [`MAX_BYTES`] in all.
+//! **Invariant:** at most [`MAX_ENDED`] ended turns are kept, each for [`KEPT_FOR`]; the output
+//! that is kept is at most [`MAX_TURN_BYTES`] per turn and [`MAX_BYTES`] in all.
 
 use super::turn_end::TurnEnd;
 use super::turns::TurnId;
@@ -18,7 +18,7 @@ const KEPT_FOR: SignedDuration = SignedDuration::from_secs(600);
 
 /// The turns of one gateway, running and ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TurnRecords(Arc<Mutex<Records>>);
+pub(super) struct TurnRecords(Arc<Mutex<StoredTurns>>);
 
 impl TurnRecords {
     /// Opens the record of a turn that starts. The receiver gets the request to end the turn.
@@ -29,7 +29,7 @@ impl TurnRecords {
         since: Timestamp,
     ) -> (TurnRecord, oneshot::Receiver<()>) {
         let (stop, stopped) = oneshot::channel();
-        let record = Record {
+        let record = StoredTurn {
             session: session.to_owned(),
             since,
             output: Vec::new(),
@@ -37,8 +37,15 @@ impl TurnRecords {
             stop: Some(stop),
             end: None,
         };
+
         self.lock().turns.insert(id, record);
-        (TurnRecord { id, records: self.clone() }, stopped)
+        (
+            TurnRecord {
+                id,
+                records: self.clone(),
+            },
+            stopped,
+        )
     }
 
     /// Describes a turn that runs, or ended less than [`KEPT_FOR`] ago.
@@ -46,24 +53,34 @@ impl TurnRecords {
         let now = Timestamp::now();
         let mut records = self.lock();
         records.forget_expired(now);
-        records.turns.get(&id).map(|record| record.describe(id, now))
+        records
+            .turns
+            .get(&id)
+            .map(|record| record.describe(id, now))
     }
 
     /// Asks for the end of a turn; false when it does not run.
     pub(super) fn stop(&self, id: TurnId) -> bool {
         let mut records = self.lock();
-        let Some(record) = records.turns.get_mut(&id).filter(|record| record.end.is_none()) else {
+        let Some(record) = records
+            .turns
+            .get_mut(&id)
+            .filter(|record| record.end.is_none())
+        else {
             return false;
         };
+
         if let Some(stop) = record.stop.take() {
             // Without a receiver the turn is ending already.
             let _ = stop.send(());
         }
+
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Records> {
-        // No code under this lock panics between two changes, so the records are consistent after a panic elsewhere.
+    fn lock(&self) -> MutexGuard<'_, StoredTurns> {
+        // No code under this lock panics between two changes, so the records are consistent after a
+        // panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,8 +104,8 @@ impl TurnRecord {
 }
 
 #[derive(Debug, Default)]
-struct Records {
-    turns: BTreeMap<TurnId, Record>,
+struct StoredTurns {
+    turns: BTreeMap<TurnId, StoredTurn>,
     /// The turns that ended, the first to end first.
     ended: VecDeque<TurnId>,
     /// Bytes of output of all turns.
@@ -96,7 +113,7 @@ struct Records {
 }
 
 #[derive(Debug)]
-struct Record {
+struct StoredTurn {
     session: String,
     since: Timestamp,
     output: Vec<u8>,
@@ -106,9 +123,11 @@ struct Record {
     end: Option<(Timestamp, TurnEnd)>,
 }
 
-impl Records {
+impl StoredTurns {
     fn keep(&mut self, id: TurnId, bytes: &[u8]) {
-        let Some(record) = self.turns.get(&id) else { return };
+        let Some(record) = self.turns.get(&id) else {
+            return;
+        };
         let wanted = bytes.len().min(MAX_TURN_BYTES - record.output.len());
         while self.bytes + wanted > MAX_BYTES && self.forget_oldest() {}
         let kept = wanted.min(MAX_BYTES - self.bytes);
@@ -121,7 +140,9 @@ impl Records {
 
     fn end(&mut self, id: TurnId, end: TurnEnd, now: Timestamp) {
         self.forget_expired(now);
-        let Some(record) = self.turns.get_mut(&id) else { return };
+        let Some(record) = self.turns.get_mut(&id) else {
+            return;
+        };
         record.end = Some((now, end));
         record.stop = None;
         record.output.shrink_to_fit();
@@ -130,7 +151,10 @@ impl Records {
     }
 
     fn forget_expired(&mut self, now: Timestamp) {
-        while self.oldest_end().is_some_and(|end| now.duration_since(end) >= KEPT_FOR) {
+        while self
+            .oldest_end()
+            .is_some_and(|end| now.duration_since(end) >= KEPT_FOR)
+        {
             self.forget_oldest();
         }
     }
@@ -142,7 +166,9 @@ impl Records {
 
     /// Forgets the turn that ended first; false when none has ended.
     fn forget_oldest(&mut self) -> bool {
-        let Some(id) = self.ended.pop_front() else { return false };
+        let Some(id) = self.ended.pop_front() else {
+            return false;
+        };
         if let Some(record) = self.turns.remove(&id) {
             self.bytes -= record.output.len();
         }
@@ -150,12 +176,13 @@ impl Records {
     }
 }
 
-impl Record {
+impl StoredTurn {
     fn describe(&self, id: TurnId, now: Timestamp) -> Value {
         let (until, end) = match &self.end {
             Some((at, end)) => (*at, Some(end)),
             None => (now, None),
         };
+
         let mut turn = json!({
             "id": id,
             "session": self.session,
@@ -165,6 +192,7 @@ impl Record {
             "exit_code": end.and_then(TurnEnd::exit_code),
             "error": end.and_then(TurnEnd::error),
         });
+
         if end.is_some() {
             turn["output"] = String::from_utf8_lossy(&self.output).into();
             turn["output_truncated"] = self.is_truncated.into();
@@ -190,13 +218,25 @@ mod tests {
         record.keep(b"one ");
         record.keep(b"two");
         let running = records.describe(1).unwrap();
-        assert_eq!((&running["state"], running.get("output")), (&json!("running"), None));
-        assert!(records.stop(1) && records.stop(1), "a second request is no mistake");
+        assert_eq!(
+            (&running["state"], running.get("output")),
+            (&json!("running"), None)
+        );
+        assert!(
+            records.stop(1) && records.stop(1),
+            "a second request is no mistake"
+        );
         assert!(stopped.try_recv().is_ok());
         record.end(TurnEnd::Stopped);
         let turn = records.describe(1).unwrap();
-        assert_eq!((&turn["state"], &turn["output"]), (&json!("ended"), &json!("one two")));
-        assert_eq!((&turn["exit_code"], &turn["output_truncated"]), (&Value::Null, &json!(false)));
+        assert_eq!(
+            (&turn["state"], &turn["output"]),
+            (&json!("ended"), &json!("one two"))
+        );
+        assert_eq!(
+            (&turn["exit_code"], &turn["output_truncated"]),
+            (&Value::Null, &json!(false))
+        );
         assert_eq!(turn["error"], "the turn was ended by a request");
         assert!(!records.stop(1) && !records.stop(2));
     }
@@ -226,6 +266,9 @@ mod tests {
         let later = Timestamp::now().checked_add(KEPT_FOR).unwrap();
         records.lock().forget_expired(later);
         let emptied = records.lock();
-        assert_eq!((emptied.turns.len(), emptied.ended.len(), emptied.bytes), (0, 0, 0));
+        assert_eq!(
+            (emptied.turns.len(), emptied.ended.len(), emptied.bytes),
+            (0, 0, 0)
+        );
     }
 }

@@ -1,21 +1,22 @@
 //! The gateway's process: start, watcher, listeners, status file and shutdown.
 
+use super::ApiKey;
 use super::custody::Custody;
 use super::leftovers::Leftovers;
-use super::metrics::{LifeView, Metrics};
+use super::metrics::{GatewayMetrics, LifeView};
 use super::records::TurnRecords;
-use super::restart_request::RestartRequest;
 use super::restart_watch::RestartWatch;
-use super::run_lock::{RUN_LOCKS, RunLock};
 use super::runner::TurnCommand;
-use super::server::{Door, INTERNAL_SOCKET, TurnService, router};
+use super::server::{INTERNAL_SOCKET, ListenerKind, TurnService, router};
 use super::turns::{Admittance, Snapshot, Turns};
 use super::watcher::{MarkerWatch, Signal, stop_channel};
-use super::{ApiKey, Demand, ExitReason, GatewayState, Status, StatusFile, TurnInFlight};
-use crate::drain::{MarkerFile, Verdict, has_own_proc, process_start_time};
-use crate::home_lock::{GATEWAY_LOCK, HomeLock};
-use crate::listen::{self, Limits};
 use jiff::Timestamp;
+use portcullis_home::RestartRequest;
+use portcullis_home::home_lock::{GATEWAY_LOCK, HomeLock};
+use portcullis_home::{Demand, ExitReason, GatewayState, Status, StatusFile, TurnInFlight};
+use portcullis_home::{DrainVerdict, MarkerFile, has_own_proc, process_start_time};
+use portcullis_home::{RUN_LOCKS, RunLock};
+use portcullis_net::listen::{self, ConnectionLimits};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -53,7 +54,8 @@ pub struct GatewaySettings {
     pub turn_timeout: Option<Duration>,
     /// How long turns in flight may run on after the process was asked to end.
     pub shutdown_grace: Duration,
-    /// Key that callers of the HTTP port present. `None`: none is needed, and `listen` must be a loopback address.
+    /// Key that callers of the HTTP port present. `None`: none is needed, and `listen` must be a
+    /// loopback address.
     pub api_key: Option<ApiKey>,
     /// Maximum age of a marker without `expires_at`; zero: no limit.
     pub max_marker_age: Duration,
@@ -121,12 +123,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Takes the lock, ends what an earlier run left of its turns, binds both listeners and reads the marker. No turn is accepted
-    /// before the marker has been read.
+    /// Takes the lock, ends what an earlier run left of its turns, binds both listeners and reads
+    /// the marker. No turn is accepted before the marker has been read.
     ///
     /// # Errors
-    /// The address is not loopback and there is no key, another gateway holds the home, or a listener cannot be bound. In the
-    /// last case the status file says `startup_failed`.
+    /// The address is not loopback and there is no key, another gateway holds the home, or a
+    /// listener cannot be bound. In the last case the status file says `startup_failed`.
     pub async fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
         if !settings.listen.ip().is_loopback() && settings.api_key.is_none() {
             return Err(GatewayError::KeyMissing(settings.listen));
@@ -134,19 +136,27 @@ impl Gateway {
         if !has_own_proc() {
             return Err(GatewayError::ForeignProc);
         }
+
         let home = settings.home.clone();
         let lock = take_home(&home)?;
         let status_file = StatusFile::new(&home);
         status_file.sweep();
         let restarts = status_file.restarts();
-        let status =
-            |state, exit_reason| Status::of_this_process(state, 0, exit_reason).after_restarts(restarts);
+        let status = |state, exit_reason| {
+            Status::of_this_process(state, 0, exit_reason).after_restarts(restarts)
+        };
         if let Err(error) = status_file.write(&status(GatewayState::Starting, None)) {
             tracing::warn!(%error, "the status file could not be written yet");
         }
-        Self::bind(settings, status_file.clone(), lock, restarts).await.inspect_err(|error| {
-            let _ = status_file.write(&status(GatewayState::StartupFailed, Some(error.to_string())));
-        })
+
+        Self::bind(settings, status_file.clone(), lock, restarts)
+            .await
+            .inspect_err(|error| {
+                let _ = status_file.write(&status(
+                    GatewayState::StartupFailed,
+                    Some(error.to_string()),
+                ));
+            })
     }
 
     async fn bind(
@@ -156,15 +166,25 @@ impl Gateway {
         restarts: u64,
     ) -> Result<Self, GatewayError> {
         let run_locks = settings.home.join(RUN_LOCKS);
-        let (mut leftovers, run_lock) = take_turns(&run_locks)
-            .await
-            .map_err(|cause| GatewayError::Home { path: run_locks.clone(), cause })?;
+        let (mut leftovers, run_lock) =
+            take_turns(&run_locks)
+                .await
+                .map_err(|cause| GatewayError::Home {
+                    path: run_locks.clone(),
+                    cause,
+                })?;
+
         let socket_path = settings.home.join(INTERNAL_SOCKET);
-        let unix = bind_internal(&settings.home)
-            .map_err(|cause| GatewayError::Home { path: socket_path.clone(), cause })?;
+        let unix = bind_internal(&settings.home).map_err(|cause| GatewayError::Home {
+            path: socket_path.clone(),
+            cause,
+        })?;
+
         let address = settings.listen;
-        let tcp =
-            TcpListener::bind(address).await.map_err(|cause| GatewayError::Listen { address, cause })?;
+        let tcp = TcpListener::bind(address)
+            .await
+            .map_err(|cause| GatewayError::Listen { address, cause })?;
+
         let command = TurnCommand {
             guard: settings.binary,
             command: settings.command,
@@ -180,14 +200,18 @@ impl Gateway {
             metrics: Arc::default(),
             api_key: settings.api_key,
         };
+
         service.metrics.restarted(restarts);
         let lifecycle = Lifecycle::new(&service, status_file, restarts, leftovers.count());
         let restart = RestartWatch::start(&settings.home);
         let mut watch = MarkerWatch::new(MarkerFile::new(&settings.home), settings.max_marker_age);
         lifecycle.apply_verdict(&watch.look());
-        // The status is written before READY is printed, so a reader that has seen READY finds it in the file.
+
+        // The status is written before READY is printed, so a reader that has seen READY finds it
+        // in the file.
         let status_landed = lifecycle.write(lifecycle.status()).await;
         let shutdown_grace = settings.shutdown_grace;
+
         Ok(Self {
             tcp,
             unix,
@@ -212,9 +236,10 @@ impl Gateway {
         Ok(self.tcp.local_addr()?.port())
     }
 
-    /// Serves until `shutdown` or a restart request, then lets the turns in flight finish, and leaves `stopped` in the
-    /// status file. A second `shutdown` event ends the wait, and the turns still in flight are killed. Returns why it ended:
-    /// after [`ExitReason::Restart`] the supervisor of the process has to start it again.
+    /// Serves until `shutdown` or a restart request, then lets the turns in flight finish, and
+    /// leaves `stopped` in the status file. A second `shutdown` event ends the wait, and the turns
+    /// still in flight are killed. Returns why it ended: after [`ExitReason::Restart`] the
+    /// supervisor of the process has to start it again.
     ///
     /// # Errors
     /// The watcher's thread cannot be started.
@@ -233,7 +258,7 @@ impl Gateway {
             mut leftovers,
             run_lock,
         } = self;
-        let door = Door::at(tcp.local_addr()?);
+        let listener = ListenerKind::at(tcp.local_addr()?);
         let command = service.command.clone();
         let (closing, closed) = watch::channel(false);
         let publisher = tokio::spawn(lifecycle.clone().publish(status_landed, closed.clone()));
@@ -257,19 +282,23 @@ impl Gateway {
         let http = tokio::spawn(listen::serve(
             tcp,
             None,
-            router(service.clone(), door),
-            Limits::default(),
+            router(service.clone(), listener),
+            ConnectionLimits::default(),
             closed.clone(),
         ));
         let internal = tokio::spawn(listen::serve(
             unix,
             None,
-            router(service, Door::Internal),
-            Limits::default(),
+            router(service, ListenerKind::Internal),
+            ConnectionLimits::default(),
             closed,
         ));
 
-        let mut ending = Ending { shutdown: &mut shutdown, restarts: &mut restarts, shutdown_grace };
+        let mut ending = EndSignals {
+            shutdown: &mut shutdown,
+            restarts: &mut restarts,
+            shutdown_grace,
+        };
         let exit_reason = ending.wait(&lifecycle).await;
         if let Some(command) = command {
             command.kill_turns();
@@ -279,10 +308,15 @@ impl Gateway {
         closing.send_replace(true);
         let _ = tokio::join!(http, internal, publisher);
         let _ = fs::remove_file(&socket_path);
-        // Before the status says `stopped`: its readers then look at the locks, and this one would be held.
+        // Before the status says `stopped`: its readers then look at the locks, and this one would
+        // be held.
         run_lock.end();
         // A signal wins over a restart to the last moment.
-        let exit_reason = if *shutdown.borrow() > 0 { ExitReason::Signal } else { exit_reason };
+        let exit_reason = if *shutdown.borrow() > 0 {
+            ExitReason::Signal
+        } else {
+            exit_reason
+        };
         lifecycle.finish(exit_reason).await;
         drop(lock);
         Ok(exit_reason)
@@ -290,18 +324,23 @@ impl Gateway {
 }
 
 /// What may end a gateway.
-struct Ending<'a> {
+struct EndSignals<'a> {
     /// The number of signals so far.
     shutdown: &'a mut watch::Receiver<u32>,
     restarts: &'a mut mpsc::Receiver<RestartRequest>,
     shutdown_grace: Duration,
 }
 
-impl Ending<'_> {
-    /// Waits until the gateway has to end, and then until no turn is in flight or the turns have had their grace. A signal
-    /// wins over a restart, and a later restart request over an earlier one.
+impl EndSignals<'_> {
+    /// Waits until the gateway has to end, and then until no turn is in flight or the turns have
+    /// had their grace. A signal wins over a restart, and a later restart request over an earlier
+    /// one.
     async fn wait(&mut self, lifecycle: &Lifecycle) -> ExitReason {
-        let Self { shutdown, restarts, shutdown_grace } = self;
+        let Self {
+            shutdown,
+            restarts,
+            shutdown_grace,
+        } = self;
         let mut restart = tokio::select! {
             biased;
             _ = shutdown.wait_for(|signals| *signals >= 1) => None,
@@ -346,11 +385,19 @@ fn end_watcher(stop: &SyncSender<Signal>, watcher: std::thread::JoinHandle<()>) 
     }
 }
 
-/// Takes the home's lock. Two gateways, ours or the original, would both write the status file and admit turns.
+/// Takes the home's lock. Two gateways, ours or the original, would both write the status file and
+/// admit turns.
 fn take_home(home: &Path) -> Result<HomeLock, GatewayError> {
     let path = home.join(GATEWAY_LOCK);
-    let failed = |cause| GatewayError::Home { path: path.clone(), cause };
-    DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
+    let failed = |cause| GatewayError::Home {
+        path: path.clone(),
+        cause,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home)
+        .map_err(failed)?;
     let lock = HomeLock::take(&path, &lock_record()).map_err(failed)?;
     let lock = lock.ok_or_else(|| GatewayError::HomeTaken(home.to_owned()))?;
 
@@ -367,11 +414,11 @@ async fn take_turns(run_locks: &Path) -> io::Result<(Leftovers, RunLock)> {
     Ok((leftovers, RunLock::take(run_locks)?))
 }
 
-/// Returns the record that the original writes into the lock file, so that its tools can identify the holder.
+/// Returns the record that the original writes into the lock file, so that its tools can identify
+/// the holder.
 fn lock_record() -> Vec<u8> {
     let pid = std::process::id();
-    let record =
-        json!({"pid": pid, "kind": "hermes-gateway", "argv": [], "start_time": process_start_time(pid)});
+    let record = json!({"pid": pid, "kind": "hermes-gateway", "argv": [], "start_time": process_start_time(pid)});
     record.to_string().into_bytes()
 }
 
@@ -379,13 +426,16 @@ fn lock_record() -> Vec<u8> {
 fn keep_home(lock: &mut HomeLock) {
     match lock.renew(&lock_record()) {
         Ok(true) => {}
-        Ok(false) => tracing::error!("{GATEWAY_LOCK} was removed, and another gateway has taken the home"),
+        Ok(false) => {
+            tracing::error!("{GATEWAY_LOCK} was removed, and another gateway has taken the home");
+        }
         Err(error) => tracing::warn!(%error, "{GATEWAY_LOCK} was removed and cannot be made again"),
     }
 }
 
-/// Binds the internal channel. The socket is renamed into place after its mode was set to 0600. It is bound through the
-/// folder's descriptor: a socket's address holds 108 bytes, and a home's path may be longer.
+/// Binds the internal channel. The socket is renamed into place after its mode was set to 0600. It
+/// is bound through the folder's descriptor: a socket's address holds 108 bytes, and a home's path
+/// may be longer.
 fn bind_internal(home: &Path) -> io::Result<UnixListener> {
     let folder = File::open(home)?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
@@ -401,15 +451,15 @@ fn bind_internal(home: &Path) -> io::Result<UnixListener> {
 struct Lifecycle {
     turns: Turns<Timestamp>,
     changed: Arc<Notify>,
-    metrics: Arc<Metrics>,
-    state: watch::Sender<Life>,
+    metrics: Arc<GatewayMetrics>,
+    state: watch::Sender<GatewayLife>,
     status_file: StatusFile,
     /// Restarts by request up to the start of this process.
     restarts: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Life {
+struct GatewayLife {
     state: GatewayState,
     demand: Demand,
     /// Whether it ends in order to be started again.
@@ -422,7 +472,7 @@ struct Life {
     leftovers: usize,
 }
 
-impl Life {
+impl GatewayLife {
     fn view(self) -> LifeView {
         LifeView {
             state: self.state,
@@ -434,9 +484,22 @@ impl Life {
 }
 
 impl Lifecycle {
-    fn new(service: &TurnService, status_file: StatusFile, restarts: u64, leftovers: usize) -> Arc<Self> {
+    fn new(
+        service: &TurnService,
+        status_file: StatusFile,
+        restarts: u64,
+        leftovers: usize,
+    ) -> Arc<Self> {
         let (state, demand) = (GatewayState::Starting, Demand::default());
-        let life = Life { state, demand, is_restart: false, drain: None, holders: 0, leftovers };
+        let life = GatewayLife {
+            state,
+            demand,
+            is_restart: false,
+            drain: None,
+            holders: 0,
+            leftovers,
+        };
+
         Arc::new(Self {
             turns: service.turns.clone(),
             changed: service.changed.clone(),
@@ -447,7 +510,7 @@ impl Lifecycle {
         })
     }
 
-    fn apply_verdict(&self, verdict: &Verdict) {
+    fn apply_verdict(&self, verdict: &DrainVerdict) {
         let drain = verdict.drain();
         self.change(|life| {
             life.demand.drain = verdict.is_draining();
@@ -457,7 +520,8 @@ impl Lifecycle {
         });
     }
 
-    /// Has the status written again if its file was removed, or if turns were refused since the last time.
+    /// Has the status written again if its file was removed, or if turns were refused since the
+    /// last time.
     fn refresh_status(&self, last_refused: &mut u64) {
         let refused = self.metrics.refused().values().sum();
         if *last_refused != refused || !self.status_file.exists() {
@@ -477,8 +541,9 @@ impl Lifecycle {
         });
     }
 
-    /// Changes the admission while the state is locked, so that no reader sees `draining` while turns are admitted.
-    fn change(&self, change: impl FnOnce(&mut Life)) {
+    /// Changes the admission while the state is locked, so that no reader sees `draining` while
+    /// turns are admitted.
+    fn change(&self, change: impl FnOnce(&mut GatewayLife)) {
         let mut before = None;
         let changed = self.state.send_if_modified(|life| {
             let old = *life;
@@ -491,6 +556,7 @@ impl Lifecycle {
             self.metrics.set_life(life.view());
             *life != old
         });
+
         if changed {
             self.changed.notify_one();
         }
@@ -502,12 +568,27 @@ impl Lifecycle {
     }
 
     fn status(&self) -> Status {
-        let Life { state, is_restart, drain, leftovers, .. } = *self.state.borrow();
+        let GatewayLife {
+            state,
+            is_restart,
+            drain,
+            leftovers,
+            ..
+        } = *self.state.borrow();
+
         let Snapshot { active, .. } = self.turns.snapshot();
         let in_flight = self.turns.in_flight().into_iter();
-        let turns = in_flight.map(|(_, turn)| TurnInFlight { session: turn.session, since: turn.since });
-        let status = Status::of_this_process(state, active + leftovers, None).restarting(is_restart);
-        let status = status.after_restarts(self.restarts).acting_on(drain).with_turns(turns);
+        let turns = in_flight.map(|(_, turn)| TurnInFlight {
+            session: turn.session,
+            since: turn.since,
+        });
+        let status =
+            Status::of_this_process(state, active + leftovers, None).restarting(is_restart);
+        let status = status
+            .after_restarts(self.restarts)
+            .acting_on(drain)
+            .with_turns(turns);
+
         status.with_refused(self.metrics.refused())
     }
 
@@ -550,9 +631,10 @@ impl Lifecycle {
     }
 
     async fn finish(&self, reason: ExitReason) {
-        let stopped = Status::of_this_process(GatewayState::Stopped, 0, Some(reason.as_str().to_owned()))
-            .restarting(reason == ExitReason::Restart)
-            .after_restarts(self.restarts);
+        let stopped =
+            Status::of_this_process(GatewayState::Stopped, 0, Some(reason.as_str().to_owned()))
+                .restarting(reason == ExitReason::Restart)
+                .after_restarts(self.restarts);
         for _ in 0..20 {
             if self.write(stopped.clone()).await {
                 return;
@@ -566,6 +648,8 @@ fn admittance(state: GatewayState) -> Admittance {
     match state {
         GatewayState::Running => Admittance::Open,
         GatewayState::Starting | GatewayState::Draining => Admittance::Draining,
-        GatewayState::Stopping | GatewayState::Stopped | GatewayState::StartupFailed => Admittance::Shut,
+        GatewayState::Stopping | GatewayState::Stopped | GatewayState::StartupFailed => {
+            Admittance::Shut
+        }
     }
 }

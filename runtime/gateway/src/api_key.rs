@@ -4,7 +4,8 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-/// The SHA-256 digest of the key. Digests have one size, so a comparison does not reveal the key's length.
+/// The SHA-256 digest of the key. Digests have one size, so a comparison does not reveal the key's
+/// length.
 #[derive(Clone)]
 pub struct ApiKey([u8; 32]);
 
@@ -41,12 +42,21 @@ mod tests {
     #[test]
     fn only_a_bearer_with_the_key_is_accepted() {
         let key = ApiKey::of("0123456789abcdef");
-        for good in ["Bearer 0123456789abcdef", "bearer 0123456789abcdef", "BEARER  0123456789abcdef "] {
+        for good in [
+            "Bearer 0123456789abcdef",
+            "bearer 0123456789abcdef",
+            "BEARER  0123456789abcdef ",
+        ] {
             assert!(key.is_in(good), "{good}");
         }
-        for bad in
-            ["", "Bearer", "Bearer ", "0123456789abcdef", "Basic 0123456789abcdef", "Bearer 0123456789abcde"]
-        {
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "0123456789abcdef",
+            "Basic 0123456789abcdef",
+            "Bearer 0123456789abcde",
+        ] {
             assert!(!key.is_in(bad), "{bad}");
         }
     }
