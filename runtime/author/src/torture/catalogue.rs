@@ -1,4 +1,4 @@
-//! The attacks, and what is meant to catch each.
+//! The attacks, and the limit that has to stop each.
 
 /// What stops an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -26,7 +26,7 @@ pub enum Catch {
     Saturated,
 }
 
-/// One hostile guest, and what is meant to stop it.
+/// One hostile guest, and the limit that has to stop it.
 #[derive(Clone, Copy, Debug)]
 pub struct Attack {
     /// The name of the guest.
@@ -39,20 +39,26 @@ pub struct Attack {
     pub meets: &'static [Catch],
 }
 
-/// Name, what it tries, component: `runtime/build.rs` lists what is in `hostile/`.
+/// Name, what it tries, component: the build script lists what is in `hostile/`.
 const GUESTS: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/hostile_guests.rs"));
 
 /// All of them, in the order of the table below.
 pub static ATTACKS: std::sync::LazyLock<Vec<Attack>> = std::sync::LazyLock::new(|| {
     let attack = |&(name, meets): &(&'static str, &'static [Catch])| {
         let &(_, tries, component) = GUESTS.iter().find(|(known, ..)| *known == name)?;
-        Some(Attack { name, tries, component, meets })
+        Some(Attack {
+            name,
+            tries,
+            component,
+            meets,
+        })
     };
     EXPECTED.iter().filter_map(attack).collect()
 });
 
 use Catch::{
-    Cut, DeadlineExceeded, Denied, Malformed, OutOfMemory, Refused, Saturated, Trapped, Unavailable, Unusable,
+    Cut, DeadlineExceeded, Denied, Malformed, OutOfMemory, Refused, Saturated, Trapped,
+    Unavailable, Unusable,
 };
 
 const EXPECTED: &[(&str, &[Catch])] = &[
@@ -80,7 +86,10 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     // Memory.
     ("grows_at_once", &[OutOfMemory, Saturated]),
     ("grows_by_pages", &[OutOfMemory, Saturated]),
-    ("fills_its_memory", &[OutOfMemory, DeadlineExceeded, Saturated]),
+    (
+        "fills_its_memory",
+        &[OutOfMemory, DeadlineExceeded, Saturated],
+    ),
     ("grows_at_instantiation", &[Refused]),
     ("grows_tables", &[OutOfMemory]),
     // Answers.
@@ -140,7 +149,8 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("imports_unknown", &[Refused]),
     ("memory64", &[Refused]),
     ("spins_on_atomics", &[Refused]),
-    // The second attack: host work on guest data, straight lines, compile bombs, names, credentials, memory.
+    // The second attack: host work on guest data, straight lines, compile bombs, names,
+    // credentials, memory.
     ("traps_in_an_exponential_name", &[Trapped]),
     ("traps_in_twenty_exponential_names", &[Trapped]),
     ("traps_in_a_deeply_nested_name", &[Trapped]),
@@ -152,15 +162,42 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("traps_in_a_name_that_is_given_often", &[Trapped, Refused]),
     ("blames_its_store_in_escapes", &[Unavailable, Malformed]),
     ("logs_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("asks_for_settings_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("drops_handles_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("fills_tables_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("fills_memory_in_a_straight_line", &[DeadlineExceeded, Denied, Saturated]),
-    ("copies_memory_in_a_straight_line", &[DeadlineExceeded, Denied, Saturated]),
-    ("grows_memory_in_a_straight_line", &[DeadlineExceeded, Denied]),
-    ("fills_memory_in_realloc", &[DeadlineExceeded, Denied, Saturated]),
-    ("takes_roots_in_a_straight_line", &[Denied, DeadlineExceeded, Refused]),
-    ("initializes_memory_at_instantiation", &[Denied, DeadlineExceeded, Refused]),
+    (
+        "asks_for_settings_in_a_straight_line",
+        &[DeadlineExceeded, Denied],
+    ),
+    (
+        "drops_handles_in_a_straight_line",
+        &[DeadlineExceeded, Denied],
+    ),
+    (
+        "fills_tables_in_a_straight_line",
+        &[DeadlineExceeded, Denied],
+    ),
+    (
+        "fills_memory_in_a_straight_line",
+        &[DeadlineExceeded, Denied, Saturated],
+    ),
+    (
+        "copies_memory_in_a_straight_line",
+        &[DeadlineExceeded, Denied, Saturated],
+    ),
+    (
+        "grows_memory_in_a_straight_line",
+        &[DeadlineExceeded, Denied],
+    ),
+    (
+        "fills_memory_in_realloc",
+        &[DeadlineExceeded, Denied, Saturated],
+    ),
+    (
+        "takes_roots_in_a_straight_line",
+        &[Denied, DeadlineExceeded, Refused],
+    ),
+    (
+        "initializes_memory_at_instantiation",
+        &[Denied, DeadlineExceeded, Refused],
+    ),
     ("makes_handles_in_a_straight_line", &[Trapped]),
     ("calls_the_host_in_post_return", &[Trapped]),
     ("calls_the_host_in_realloc", &[Trapped]),
@@ -168,11 +205,17 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("loops_in_post_return", &[DeadlineExceeded]),
     ("fills_its_tables_and_spins", &[DeadlineExceeded]),
     ("grows_tables_one_by_one", &[OutOfMemory, DeadlineExceeded]),
-    ("calls_the_host_in_its_start", &[Refused, DeadlineExceeded, Denied]),
+    (
+        "calls_the_host_in_its_start",
+        &[Refused, DeadlineExceeded, Denied],
+    ),
     ("instantiates_a_hundred_trillion_components", &[Refused]),
     ("instantiates_a_hundred_million_components", &[Refused]),
     ("instantiates_components_that_it_is_given", &[Refused]),
-    ("instantiates_a_module_in_each_of_many_components", &[Refused]),
+    (
+        "instantiates_a_module_in_each_of_many_components",
+        &[Refused],
+    ),
     ("instantiates_one_module_many_times", &[Refused]),
     ("fills_tables_at_an_imported_offset", &[Refused, Denied]),
     ("fills_tables_with_expressions", &[Refused, Denied]),
@@ -180,8 +223,14 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("compiles_to_megabytes", &[Refused, Denied]),
     ("jumps_by_huge_tables", &[Refused, Denied]),
     ("declares_thousands_of_globals", &[Refused, Denied]),
-    ("declares_fifty_thousand_locals_many_times", &[Refused, Denied]),
-    ("exports_a_type_of_half_a_million_fields", &[Refused, Denied]),
+    (
+        "declares_fifty_thousand_locals_many_times",
+        &[Refused, Denied],
+    ),
+    (
+        "exports_a_type_of_half_a_million_fields",
+        &[Refused, Denied],
+    ),
     ("declares_hundreds_of_types", &[Refused, Denied]),
     ("declares_a_hundred_thousand_locals", &[Refused]),
     ("exports_a_type_of_billions_of_fields", &[Refused]),
@@ -189,7 +238,10 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("carries_locals_through_nested_loops", &[Refused, Denied]),
     ("nests_blocks", &[Refused, Denied]),
     ("burns_its_budget", &[Denied, DeadlineExceeded]),
-    ("burns_and_traps_at_times", &[Trapped, Denied, DeadlineExceeded]),
+    (
+        "burns_and_traps_at_times",
+        &[Trapped, Denied, DeadlineExceeded],
+    ),
     ("takes_a_third_of_its_time", &[Denied, DeadlineExceeded]),
     ("imports_a_name_that_clears_the_screen", &[Refused]),
     ("imports_a_long_name", &[Refused]),
@@ -203,7 +255,10 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("panics_with_the_token", &[Trapped]),
     ("blames_its_store_with_the_token", &[Unavailable]),
     ("hides_the_token_in_a_scope", &[Cut, Unusable]),
-    ("fills_its_memory_and_sleeps", &[Denied, DeadlineExceeded, OutOfMemory, Saturated]),
+    (
+        "fills_its_memory_and_sleeps",
+        &[Denied, DeadlineExceeded, OutOfMemory, Saturated],
+    ),
     ("keeps_host_references_in_a_table", &[Refused, Denied]),
     ("keeps_a_host_reference_in_a_global", &[Refused, Denied]),
     ("passes_host_references", &[Refused, Denied]),
@@ -214,7 +269,10 @@ const EXPECTED: &[(&str, &[Catch])] = &[
     ("lone_surrogate", &[Malformed]),
     ("unaligned_utf16", &[Malformed]),
     ("tagged_utf16_out_of_range", &[Malformed]),
-    ("loops_in_a_realloc_of_its_own_component", &[DeadlineExceeded]),
+    (
+        "loops_in_a_realloc_of_its_own_component",
+        &[DeadlineExceeded],
+    ),
     ("lies_to_its_own_component", &[Trapped, Malformed, Refused]),
     ("two_memories", &[Refused]),
     ("three_memories_in_three_modules", &[Refused]),

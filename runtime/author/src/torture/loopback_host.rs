@@ -1,5 +1,5 @@
-//! What the attacks that call out find on this machine: a host that they are granted, which misbehaves on demand,
-//! and one that they are not, which counts who reaches it.
+//! What the attacks that call out find on this machine: a host that they are granted, which
+//! misbehaves on demand, and one that they are not, which counts who reaches it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,19 +14,19 @@ use tokio::task::JoinHandle;
 const MAX_HEAD: usize = 4096;
 
 /// A host on loopback, until it is dropped.
-pub(super) struct Peer {
+pub(super) struct LoopbackHost {
     address: SocketAddr,
     reached: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
-impl Drop for Peer {
+impl Drop for LoopbackHost {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-impl Peer {
+impl LoopbackHost {
     /// Starts a server that redirects requests for `/redirect` to `elsewhere`.
     pub(super) async fn start(elsewhere: &str) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -39,7 +39,12 @@ impl Peer {
                 tokio::spawn(answer(stream, elsewhere.clone()));
             }
         });
-        Ok(Self { address, reached, accepting })
+
+        Ok(Self {
+            address,
+            reached,
+            accepting,
+        })
     }
 
     /// Returns its origin, by address.
@@ -66,6 +71,7 @@ async fn answer(mut stream: TcpStream, elsewhere: String) -> io::Result<()> {
             return Ok(());
         }
     }
+
     let head = String::from_utf8_lossy(&head);
     match head.split(' ').nth(1) {
         Some("/redirect") => {
@@ -75,18 +81,26 @@ async fn answer(mut stream: TcpStream, elsewhere: String) -> io::Result<()> {
             stream.write_all(found.as_bytes()).await
         }
         Some("/endless") => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await?;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                .await?;
             loop {
                 stream.write_all(&[b'x'; 16 * 1024]).await?;
             }
         }
         Some("/slow") => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3600\r\n\r\n").await?;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3600\r\n\r\n")
+                .await?;
             loop {
                 stream.write_all(b"x").await?;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
-        _ => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await,
+        _ => {
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                .await
+        }
     }
 }

@@ -1,20 +1,19 @@
 //! One attack after the other, in one sandbox with one bystander.
 
-use super::bystander::{Latency, Watch};
+use super::bystander::{CallTimes, Watch};
 use super::catalogue::{Attack, Catch};
-use super::peers::Peer;
+use super::loopback_host::LoopbackHost;
 use super::process::{Footprint, host_name};
-use crate::auth::{
-    BearerToken, CallFault, Caller, Decision, Gate, Judgement, People, PeopleGate, Permit, ProviderFault,
-    ProviderName, Registered, Registry, RequestFacts, Required, Scope, SecretDigest, SessionVerdict,
-    TokenProvider, TokenRoutes, TokenVerdict, Usage,
-};
-use crate::bundled;
-use crate::sandbox::{
-    Buckets, CompilerProcess, ComponentSource, HttpGrant, Limits, LoadError, Origin, Powers, ProviderSpec,
-    Sandbox, SandboxError, SandboxSettings, Unloadable, WasmProvider,
-};
 use futures_util::future::join_all;
+use portcullis_auth::{
+    BearerToken, CallFault, Caller, Decision, Denial, Gate, Judgement, People, PeopleGate, Permit,
+    ProviderFault, ProviderName, Registered, Registry, RequestFacts, Required, Scope, SecretDigest,
+    SessionVerdict, TokenProvider, TokenRoutes, TokenVerdict, Usage,
+};
+use portcullis_sandbox::{
+    Buckets, Capabilities, CompilerProcess, ComponentSource, HttpGrant, Limits, LoadError, Origin,
+    ProviderSpec, Sandbox, SandboxError, SandboxSettings, Unloadable, WasmProvider,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -23,9 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How much later than its deadline a call may be over.
-pub const MAX_LATE: Duration = Duration::from_millis(50);
-/// What a bystander's slowest calls may come to while another provider burns.
+/// How long after its deadline a call may end.
+const MAX_LATE: Duration = Duration::from_millis(50);
+/// The most that a bystander's slowest calls may take while another provider uses all its time.
 const MAX_BYSTANDER_MS: f64 = 25.0;
 /// Calls of one attack at a time.
 const AT_ONCE: usize = 4;
@@ -42,10 +41,11 @@ const BYSTANDERS_TOKEN: &str = "the bystander's own key";
 /// Whether the wall held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum AttackVerdict {
     /// The attack got nothing through.
     Held,
-    /// It held, but not as it is meant to: later than the deadline allows, or by another limit.
+    /// The attack got nothing through, but was stopped later than the deadline allows, or by
+    /// another limit.
     Strained,
     /// The attack got something through.
     Broken,
@@ -53,13 +53,13 @@ pub enum Verdict {
 
 /// What became of one attack.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct AttackRow {
     /// The name of the guest.
     pub attack: &'static str,
     /// What it tries, in a sentence.
     pub tries: &'static str,
     /// Whether the wall held.
-    pub verdict: Verdict,
+    pub verdict: AttackVerdict,
     /// What stopped it, if anything did.
     pub caught_by: Option<Catch>,
     /// In words, with the limit.
@@ -71,41 +71,42 @@ pub struct Row {
     /// Calls that were made.
     pub calls: usize,
     /// What the bystander felt meanwhile.
-    pub bystander: Latency,
+    pub bystander: CallTimes,
     /// Whether the bystander was slowed down too much.
     pub slowed: bool,
 }
 
 /// The report on all attacks.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct TortureReport {
     /// What each call was allowed: memory in bytes, deadline in milliseconds.
     pub memory_bytes: usize,
     /// The deadline in milliseconds.
     pub deadline_ms: u64,
     /// The bystander before anything else ran.
-    pub quiet: Latency,
+    pub quiet: CallTimes,
     /// Before the attacks, and after each round of them.
     pub footprint: Vec<Footprint>,
     /// One row per guest and round.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AttackRow>,
 }
 
 /// Where attacks are run.
-pub struct Arena {
+pub struct AttackRunner {
     sandbox: Arc<Sandbox>,
     limits: Limits,
     bystander: Arc<dyn TokenProvider>,
-    granted: Peer,
-    canary: Peer,
+    granted: LoopbackHost,
+    canary: LoopbackHost,
     buckets: TempDir,
-    /// What was compiled once, or refused by the compiler, is not compiled again, as in a server.
+    /// Compiled guests, and those that the compiler refused. None is compiled twice, as in a
+    /// server.
     loaded: Mutex<BTreeMap<&'static str, Result<Arc<WasmProvider>, Unloadable>>>,
 }
 
-/// The arena could not be set up.
+/// The attack runner could not be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum ArenaError {
+pub enum AttackRunnerError {
     /// The sandbox cannot be made.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -117,9 +118,9 @@ pub enum ArenaError {
     Peers(#[from] io::Error),
 }
 
-impl Arena {
-    /// A sandbox with these limits, a bystander in it, and two hosts on loopback. Without a `compiler` components are compiled
-    /// in this process.
+impl AttackRunner {
+    /// A sandbox with these limits, a bystander in it, and two hosts on loopback. Without a
+    /// `compiler` components are compiled in this process.
     ///
     /// # Errors
     /// One of them does not come up.
@@ -127,7 +128,7 @@ impl Arena {
         limits: Limits,
         guest_memory_bytes: Option<usize>,
         compiler: Option<CompilerProcess>,
-    ) -> Result<Self, ArenaError> {
+    ) -> Result<Self, AttackRunnerError> {
         let settings = SandboxSettings {
             max_memory_bytes: limits.memory_bytes,
             max_table_elements: limits.table_elements,
@@ -137,10 +138,12 @@ impl Arena {
             compiler,
             ..SandboxSettings::default()
         };
+
         let sandbox = Sandbox::start(&settings)?;
         let bystander = sandbox.load(bystander_spec()).await?.provider;
-        let canary = Peer::start("").await?;
-        let granted = Peer::start(&canary.origin()).await?;
+        let canary = LoopbackHost::start("").await?;
+        let granted = LoopbackHost::start(&canary.origin()).await?;
+
         Ok(Self {
             sandbox,
             limits,
@@ -153,17 +156,18 @@ impl Arena {
     }
 
     /// Measures the bystander's calls while nothing else runs.
-    pub async fn quiet(&self) -> Latency {
+    pub async fn quiet(&self) -> CallTimes {
         let watch = Watch::start(self.bystander.clone(), BYSTANDERS_TOKEN);
         tokio::time::sleep(QUIET_TIME).await;
         watch.end().await
     }
 
     /// Runs one attack with at least `calls` calls.
-    pub async fn run(&self, attack: &Attack, calls: usize) -> Row {
+    pub async fn run(&self, attack: &Attack, calls: usize) -> AttackRow {
         let watch = Watch::start(self.bystander.clone(), BYSTANDERS_TOKEN);
         let reached = self.canary.reached();
         let start = Instant::now();
+
         let mut worst = match self.load(attack).await {
             Ok(provider) => self.assail(&provider, calls).await,
             Err(refused) => Seen::refused(&refused, start.elapsed(), self.limits.deadline),
@@ -171,6 +175,7 @@ impl Arena {
         if self.canary.reached() > reached {
             worst.through = Some("a host was reached that it was not granted".to_owned());
         }
+
         let bystander = watch.end().await;
         let slowed = bystander.p99_ms > MAX_BYSTANDER_MS || bystander.failed > 0;
         worst.into_row(attack, bystander, slowed)
@@ -181,17 +186,27 @@ impl Arena {
         if let Some(known) = known {
             return known.map_err(LoadError::Unloadable);
         }
-        let loaded = self.sandbox.load(self.spec_of(attack)).await.map(|loaded| loaded.provider);
+
+        let loaded = self
+            .sandbox
+            .load(self.spec_of(attack))
+            .await
+            .map(|loaded| loaded.provider);
         match &loaded {
             Ok(provider) => drop(self.loaded().insert(attack.name, Ok(provider.clone()))),
-            Err(LoadError::Unloadable(why)) => drop(self.loaded().insert(attack.name, Err(why.clone()))),
+            Err(LoadError::Unloadable(why)) => {
+                drop(self.loaded().insert(attack.name, Err(why.clone())));
+            }
             // It was instantiated, which is an attack of its own in every round.
             Err(_) => {}
         }
+
         loaded
     }
 
-    fn loaded(&self) -> MutexGuard<'_, BTreeMap<&'static str, Result<Arc<WasmProvider>, Unloadable>>> {
+    fn loaded(
+        &self,
+    ) -> MutexGuard<'_, BTreeMap<&'static str, Result<Arc<WasmProvider>, Unloadable>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -213,8 +228,9 @@ impl Arena {
     async fn token_call(&self, gate: &Gate, path: &str) -> Seen {
         let start = Instant::now();
         let authorization = format!("Bearer {TOKEN}");
-        let by = start + self.limits.deadline * 2;
-        let facts = RequestFacts::of_a_machine(path, vec![authorization.as_bytes()], start, by);
+        let deadline = start + self.limits.deadline * 2;
+        let facts =
+            RequestFacts::of_a_machine(path, vec![authorization.as_bytes()], start, deadline);
         let judgement = gate.decide(&facts).await;
         Seen::judged(&judgement, start.elapsed(), self.limits.deadline)
     }
@@ -224,22 +240,33 @@ impl Arena {
         let start = Instant::now();
         let token = BearerToken::by_hand(TOKEN.to_owned());
         let observed = provider.observe(&token, start + self.limits.deadline).await;
+
         let seen = match &observed.verdict {
             Err(fault) => Seen::faulted(fault, start.elapsed(), self.limits.deadline),
-            Ok(TokenVerdict::Unusable(why)) => Seen::unusable(why, start.elapsed(), self.limits.deadline),
+            Ok(TokenVerdict::Unusable(why)) => {
+                Seen::unusable(why, start.elapsed(), self.limits.deadline)
+            }
             // What it says to the gate counts, not what it says here.
             Ok(TokenVerdict::NotRecognized | TokenVerdict::Recognized(_)) => {
                 Seen::new(start.elapsed(), self.limits.deadline)
             }
         };
+
         let refused = observed.refusals.into_iter().next();
-        Seen { memory_bytes: observed.used.memory_bytes, refused, ..seen }
+        Seen {
+            memory_bytes: observed.used.memory_bytes,
+            refused,
+            ..seen
+        }
     }
 
     /// Only what is wrong with a session says anything: most guests know none.
     async fn session_call(&self, provider: &WasmProvider) -> Option<Seen> {
         let start = Instant::now();
-        match provider.observe_session(TOKEN, start + self.limits.deadline).await {
+        match provider
+            .observe_session(TOKEN, start + self.limits.deadline)
+            .await
+        {
             Err(fault) => Some(Seen::faulted(&fault, start.elapsed(), self.limits.deadline)),
             Ok(SessionVerdict::Unusable(why)) => {
                 Some(Seen::unusable(&why, start.elapsed(), self.limits.deadline))
@@ -256,18 +283,27 @@ impl Arena {
             ("canary", self.canary.origin()),
             ("rebound", rebound.clone()),
         ];
+
         let grant = |origin: &str| Origin::parse(origin).map(HttpGrant::of);
-        let http = [self.granted.origin(), rebound].iter().filter_map(|origin| grant(origin)).collect();
+        let http = [self.granted.origin(), rebound]
+            .iter()
+            .filter_map(|origin| grant(origin))
+            .collect();
         let name = hostile_name();
         // Empty for each attack.
         let buckets = Buckets::in_folder(self.buckets.path().join(attack.name));
+
         ProviderSpec {
-            powers: Powers { http, bucket: Some(buckets.of(&name)) },
+            capabilities: Capabilities {
+                http,
+                bucket: Some(buckets.of(&name)),
+            },
             name,
             source: ComponentSource::Bundled(attack.component),
             sha256: None,
             settings: settings.map(|(key, value)| (key.to_owned(), value)).into(),
             limits: self.limits,
+            link_modules: false,
         }
     }
 }
@@ -283,26 +319,36 @@ fn scope(name: &str) -> Scope {
 fn bystander_spec() -> ProviderSpec {
     let digest = hex::encode(Sha256::digest(BYSTANDERS_TOKEN));
     let keys = format!(r#"[{{"sha256":"{digest}","principal":"bystander","scopes":[]}}]"#);
+
     ProviderSpec {
         name: ProviderName::new("bystander").expect("a constant that is a name"),
-        source: ComponentSource::Bundled(bundled::component("service-keys").unwrap_or_default()),
+        source: ComponentSource::Bundled(
+            portcullis_bundled::component("service-keys").unwrap_or_default(),
+        ),
         sha256: None,
         settings: BTreeMap::from([("keys".to_owned(), keys)]),
-        powers: Powers::default(),
+        capabilities: Capabilities::default(),
         limits: Limits::default(),
+        link_modules: false,
     }
 }
 
 /// The gate of a dashboard whose one provider is the hostile one, with one granted scope.
 fn gate_over(provider: Arc<WasmProvider>) -> Gate {
-    let routes =
-        TokenRoutes::default().with(ANY, Required::NoScope).with(DRAIN, Required::Scope(scope(DRAIN_SCOPE)));
+    let routes = TokenRoutes::default()
+        .with(ANY, Required::NoScope)
+        .with(DRAIN, Required::Scope(scope(DRAIN_SCOPE)));
     let registered = Registered {
         token: Some(provider),
         ..Registered::new(hostile_name(), [scope(GRANTED_SCOPE)].into())
     };
     let registry = Registry::new(vec![registered]).expect("one provider has one name");
-    Gate::new(routes, registry, Arc::new(People::new(PeopleGate::ProcessToken(SecretDigest::of(b"")))))
+
+    Gate::new(
+        routes,
+        registry,
+        Arc::new(People::new(PeopleGate::ProcessToken(SecretDigest::of(b"")))),
+    )
 }
 
 /// The worst that was seen of an attack so far.
@@ -320,13 +366,23 @@ struct Seen {
 
 impl Seen {
     fn new(elapsed: Duration, deadline: Duration) -> Self {
-        Self { elapsed, is_late: elapsed > deadline + MAX_LATE, calls: 1, ..Self::default() }
+        Self {
+            elapsed,
+            is_late: elapsed > deadline + MAX_LATE,
+            calls: 1,
+            ..Self::default()
+        }
     }
 
     /// Loading is compiling, which has a limit of its own, and up to two calls.
     fn refused(error: &LoadError, elapsed: Duration, deadline: Duration) -> Self {
         let (caught_by, reason) = (Some(Catch::Refused), error.to_string());
-        Self { caught_by, reason, is_late: false, ..Self::new(elapsed, deadline) }
+        Self {
+            caught_by,
+            reason,
+            is_late: false,
+            ..Self::new(elapsed, deadline)
+        }
     }
 
     fn judged(judgement: &Judgement, elapsed: Duration, deadline: Duration) -> Self {
@@ -335,13 +391,23 @@ impl Seen {
             (_, Some((_, fault))) => Self::faulted(fault, elapsed, deadline),
             (Decision::Public, None) => {
                 let through = Some("the route was open".to_owned());
-                Self { through, ..Self::new(elapsed, deadline) }
+                Self {
+                    through,
+                    ..Self::new(elapsed, deadline)
+                }
             }
             (Decision::Refused(denial), None) => {
                 // Known, but without the scope that the route requires.
-                let caught_by = if denial.reason == "missing_scope" { Catch::Cut } else { Catch::Denied };
+                let caught_by = match denial {
+                    Denial::MissingScope { .. } => Catch::Cut,
+                    _ => Catch::Denied,
+                };
                 let reason = "it got hold of nothing".to_owned();
-                Self { caught_by: Some(caught_by), reason, ..Self::new(elapsed, deadline) }
+                Self {
+                    caught_by: Some(caught_by),
+                    reason,
+                    ..Self::new(elapsed, deadline)
+                }
             }
         }
     }
@@ -349,14 +415,26 @@ impl Seen {
     fn permitted(permit: &Permit, elapsed: Duration, deadline: Duration) -> Self {
         let seen = Self::new(elapsed, deadline);
         let Caller::Service(principal) = permit.caller() else {
-            return Self { through: Some("let in as a person".to_owned()), ..seen };
+            return Self {
+                through: Some("let in as a person".to_owned()),
+                ..seen
+            };
         };
-        let is_its_own = principal.provider().as_str() == HOSTILE && !principal.has(&scope(DRAIN_SCOPE));
+        let is_its_own =
+            principal.provider().as_str() == HOSTILE && !principal.has(&scope(DRAIN_SCOPE));
         if is_its_own && !principal.name().starts_with("breached") {
             let reason = format!("let in as `{HOSTILE}`, with no scope but {GRANTED_SCOPE}");
-            return Self { caught_by: Some(Catch::Cut), reason, ..seen };
+            return Self {
+                caught_by: Some(Catch::Cut),
+                reason,
+                ..seen
+            };
         }
-        Self { through: Some(format!("let in: {}", principal.name())), ..seen }
+
+        Self {
+            through: Some(format!("let in: {}", principal.name())),
+            ..seen
+        }
     }
 
     fn faulted(fault: &CallFault, elapsed: Duration, deadline: Duration) -> Self {
@@ -367,21 +445,34 @@ impl Seen {
             ProviderFault::Malformed(_) => Some(Catch::Malformed),
             ProviderFault::Unavailable(_) => Some(Catch::Unavailable),
             ProviderFault::Saturated { .. } => Some(Catch::Saturated),
-            ProviderFault::Quarantined { .. } | ProviderFault::NoTimeLeft | ProviderFault::Host(_) => None,
+            ProviderFault::Quarantined { .. }
+            | ProviderFault::NoTimeLeft
+            | ProviderFault::Host(_) => None,
         };
+
         let Usage { memory_bytes, .. } = fault.used;
-        Self { caught_by, reason: fault.fault.to_string(), memory_bytes, ..Self::new(elapsed, deadline) }
+        Self {
+            caught_by,
+            reason: fault.fault.to_string(),
+            memory_bytes,
+            ..Self::new(elapsed, deadline)
+        }
     }
 
     fn unusable(why: &str, elapsed: Duration, deadline: Duration) -> Self {
         let (caught_by, reason) = (Some(Catch::Unusable), why.to_owned());
-        Self { caught_by, reason, ..Self::new(elapsed, deadline) }
+        Self {
+            caught_by,
+            reason,
+            ..Self::new(elapsed, deadline)
+        }
     }
 
     fn add(&mut self, other: Self) {
         // A fault says more than "it got hold of nothing", which most guests also answer.
         self.refused = self.refused.take().or(other.refused);
-        if other.caught_by.is_some() && self.caught_by.is_none_or(|caught| caught == Catch::Denied) {
+        if other.caught_by.is_some() && self.caught_by.is_none_or(|caught| caught == Catch::Denied)
+        {
             (self.caught_by, self.reason) = (other.caught_by, other.reason);
         }
         self.through = self.through.take().or(other.through);
@@ -391,18 +482,22 @@ impl Seen {
         self.calls += other.calls;
     }
 
-    fn into_row(self, attack: &Attack, bystander: Latency, slowed: bool) -> Row {
-        let is_as_meant = self.caught_by.is_some_and(|caught| attack.meets.contains(&caught));
+    fn into_row(self, attack: &Attack, bystander: CallTimes, slowed: bool) -> AttackRow {
+        let is_as_meant = self
+            .caught_by
+            .is_some_and(|caught| attack.meets.contains(&caught));
         let verdict = match &self.through {
-            Some(_) => Verdict::Broken,
-            None if self.is_late || slowed || !is_as_meant => Verdict::Strained,
-            None => Verdict::Held,
+            Some(_) => AttackVerdict::Broken,
+            None if self.is_late || slowed || !is_as_meant => AttackVerdict::Strained,
+            None => AttackVerdict::Held,
         };
+
         let said = match self.caught_by {
             Some(Catch::Denied) => self.refused.unwrap_or(self.reason),
             _ => self.reason,
         };
-        Row {
+
+        AttackRow {
             attack: attack.name,
             tries: attack.tries,
             verdict,

@@ -1,6 +1,7 @@
-//! A provider that does nothing wrong and is called all the time, to measure how others slow it down.
+//! A provider that does nothing wrong and is called all the time, to measure how others slow it
+//! down.
 
-use crate::auth::{BearerToken, TokenProvider, TokenVerdict};
+use portcullis_auth::{BearerToken, TokenProvider, TokenVerdict};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long calls took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Latency {
+pub struct CallTimes {
     /// The number of calls.
     pub calls: usize,
     /// Calls that did not get the right answer.
@@ -35,6 +36,7 @@ impl Watch {
     pub(super) fn start(provider: Arc<dyn TokenProvider>, token: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, token) = (stop.clone(), BearerToken::by_hand(token.to_owned()));
+
         let calling = tokio::spawn(async move {
             let (mut times, mut failed) = (Vec::new(), 0);
             while !stopped.load(Ordering::Relaxed) {
@@ -49,14 +51,22 @@ impl Watch {
         Self { stop, calling }
     }
 
-    pub(super) async fn end(self) -> Latency {
+    pub(super) async fn end(self) -> CallTimes {
         self.stop.store(true, Ordering::Relaxed);
         let (mut times, failed) = self.calling.await.unwrap_or_default();
         times.sort_unstable();
         let at = |percent: usize| {
             let place = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-            times.get(place).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+            times
+                .get(place)
+                .map_or(0.0, |time| time.as_secs_f64() * 1e3)
         };
-        Latency { calls: times.len(), failed, p50_ms: at(50), p99_ms: at(99) }
+
+        CallTimes {
+            calls: times.len(),
+            failed,
+            p50_ms: at(50),
+            p99_ms: at(99),
+        }
     }
 }

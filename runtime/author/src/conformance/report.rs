@@ -1,13 +1,13 @@
 //! What was found, in words for an author.
 
-use crate::sandbox::{Inspection, Need};
+use portcullis_sandbox::{Inspection, Need};
 use serde::Serialize;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As it should be.
+    /// The provider does what the contract says.
     Pass,
     /// Something that the author should look at.
     Warning,
@@ -17,7 +17,7 @@ pub enum Level {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize)]
-pub struct Finding {
+pub struct CheckFinding {
     /// What was looked at.
     pub check: &'static str,
     /// How bad it is.
@@ -42,7 +42,7 @@ pub struct Timings {
 /// The result of a whole examination.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Nothing must be mended.
+    /// The author has to fix nothing.
     pub passed: bool,
     /// What the component is; `None` when it is none.
     pub inspection: Option<Inspection>,
@@ -51,40 +51,82 @@ pub struct Report {
     /// The most linear memory that one call had, in bytes.
     pub peak_memory_bytes: usize,
     /// In the order in which things were looked at.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<CheckFinding>,
 }
 
 impl Report {
     pub(super) fn new() -> Self {
-        Self { passed: true, inspection: None, timings: None, peak_memory_bytes: 0, findings: Vec::new() }
+        Self {
+            passed: true,
+            inspection: None,
+            timings: None,
+            peak_memory_bytes: 0,
+            findings: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, check: &'static str, level: Level, says: impl Into<String>) {
         self.passed &= level != Level::Failure;
-        self.findings.push(Finding { check, level, says: says.into() });
+        self.findings.push(CheckFinding {
+            check,
+            level,
+            says: says.into(),
+        });
     }
 }
 
-/// Returns what a new version exports, imports or needs that an old one did not, and what it no longer does.
+/// Returns what a new version exports, imports or needs that an old one did not, and what it no
+/// longer does.
 pub fn difference(old: &Inspection, new: &Inspection) -> Vec<String> {
     let mut lines = Vec::new();
     let only_in = |these: &[String], those: &[String]| -> Vec<String> {
-        these.iter().filter(|name| !those.contains(name)).cloned().collect()
+        these
+            .iter()
+            .filter(|name| !those.contains(name))
+            .cloned()
+            .collect()
     };
     let names = |inspection: &Inspection| -> Vec<String> {
-        inspection.imports.iter().map(|(name, _)| name.clone()).collect()
+        inspection
+            .imports
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect()
     };
-    lines.extend(only_in(&new.exports, &old.exports).iter().map(|name| format!("newly exports {name}")));
-    lines.extend(only_in(&old.exports, &new.exports).iter().map(|name| format!("no longer exports {name}")));
+
+    lines.extend(
+        only_in(&new.exports, &old.exports)
+            .iter()
+            .map(|name| format!("newly exports {name}")),
+    );
+    lines.extend(
+        only_in(&old.exports, &new.exports)
+            .iter()
+            .map(|name| format!("no longer exports {name}")),
+    );
     for name in only_in(&names(new), &names(old)) {
-        let need = new.imports.iter().find(|(known, _)| *known == name).map(|(_, need)| needs(*need));
+        let need = new
+            .imports
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, need)| needs(*need));
         lines.push(format!("newly imports {name}{}", need.unwrap_or_default()));
     }
-    lines.extend(only_in(&names(old), &names(new)).iter().map(|name| format!("no longer imports {name}")));
+    lines.extend(
+        only_in(&names(old), &names(new))
+            .iter()
+            .map(|name| format!("no longer imports {name}")),
+    );
+
     if lines.is_empty() {
         let is_same = old.sha256 == new.sha256;
         lines.push(
-            if is_same { "the same file" } else { "other code, the same exports and imports" }.to_owned(),
+            if is_same {
+                "the same file"
+            } else {
+                "other code, the same exports and imports"
+            }
+            .to_owned(),
         );
     }
     lines
@@ -108,9 +150,13 @@ mod tests {
             contract: None,
             bytes: 0,
             code_bytes: 0,
+            core_instances: 1,
             sha256: format!("{exports:?}{imports:?}"),
             exports: exports.iter().map(ToString::to_string).collect(),
-            imports: imports.iter().map(|(name, need)| (name.to_string(), *need)).collect(),
+            imports: imports
+                .iter()
+                .map(|(name, need)| (name.to_string(), *need))
+                .collect(),
         }
     }
 

@@ -1,6 +1,8 @@
-//! What `provider new` writes: a folder that builds as it stands, in the language that an author has.
+//! What `provider new` writes: a folder that builds as it stands, in the language that an author
+//! has.
 //!
-//! **Invariant:** everything comes out of the binary; nothing is fetched, and nothing is written here.
+//! **Invariant:** everything comes out of the binary; nothing is fetched, and nothing is written
+//! here.
 
 mod language;
 
@@ -11,17 +13,17 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
 use std::path::PathBuf;
 
-static TEMPLATES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/templates");
-static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../guest-sdk/src");
-static WIT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
+static TEMPLATES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/templates");
+static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/src");
+static WIT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../wit");
 /// The contract that the Rust SDK is built for.
-const CONTRACT: &str = include_str!("../../../wit/provider.wit");
+const CONTRACT: &str = include_str!("../../../../wit/provider.wit");
 /// The contract of every other language: their bindings and helpers are written for its types.
-const FROZEN_CONTRACT: &str = include_str!("../../../wit/frozen/portcullis-auth-0.1.0.wit");
+const FROZEN_CONTRACT: &str = include_str!("../../../../wit/frozen/portcullis-auth-0.1.0.wit");
 /// What wit-bindgen makes of the contract, by language: see `build.rs`.
 static BINDINGS: Dir<'static> = include_dir!("$OUT_DIR/bindings");
-const SDK_MANIFEST: &str = include_str!("../../../guest-sdk/Cargo.toml");
-/// In place of the workspace's: without its lints, expecting them is of no use.
+const SDK_MANIFEST: &str = include_str!("../../../../guest-sdk/Cargo.toml");
+/// Takes the place of the workspace's lints: without them, their expectations are not fulfilled.
 const OWN_LINTS: &str = "[lints.rust]\nunfulfilled_lint_expectations = \"allow\"";
 
 /// A file with this ending is a template; any other is copied.
@@ -30,7 +32,7 @@ const LONGEST_NAME: usize = 64;
 
 /// What a provider is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProviderKind {
     /// Bearer tokens of services.
     Token,
     /// People with a password.
@@ -39,7 +41,7 @@ pub enum Kind {
     Redirect,
 }
 
-impl Kind {
+impl ProviderKind {
     /// All kinds, in the order in which they are listed.
     pub const ALL: [Self; 3] = [Self::Token, Self::Password, Self::Redirect];
 
@@ -81,8 +83,10 @@ pub struct Steps {
 
 /// What is wrong with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a provider is named with small letters, digits and single hyphens, and begins with a letter")]
-pub struct BadName;
+#[error(
+    "a provider is named with small letters, digits and single hyphens, and begins with a letter"
+)]
+pub struct BadProjectName;
 
 /// The name of a provider that is to be written: fit for a folder, a package, and every language.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,15 +96,18 @@ impl ProjectName {
     /// Takes a name.
     ///
     /// # Errors
-    /// It would not do in every language.
-    pub fn new(name: &str) -> Result<Self, BadName> {
+    /// It is no name in some of the languages.
+    pub fn new(name: &str) -> Result<Self, BadProjectName> {
         let is_word = |word: &str| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            !word.is_empty()
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         };
         let begins_well = name.starts_with(|first: char| first.is_ascii_lowercase());
         match begins_well && name.len() <= LONGEST_NAME && name.split('-').all(is_word) {
             true => Ok(Self(name.to_owned())),
-            false => Err(BadName),
+            false => Err(BadProjectName),
         }
     }
 
@@ -132,7 +139,7 @@ pub struct Project {
     /// What it is written in.
     pub language: Language,
     /// What it is for.
-    pub kind: Kind,
+    pub kind: ProviderKind,
 }
 
 impl Project {
@@ -145,16 +152,24 @@ impl Project {
         self.render(&TEMPLATES, self.language.name(), &mut files)?;
         self.render(&TEMPLATES, "common", &mut files)?;
         copy(&WIT, "deps", "wit/deps", &mut files);
+
         let (path, contract) = if self.language == Language::Rust {
             copy(&SDK, "", "portcullis-guest/src", &mut files);
             let manifest = SDK_MANIFEST.replace("[lints]\nworkspace = true", OWN_LINTS);
-            files.push(File { path: "portcullis-guest/Cargo.toml".into(), text: manifest });
+            files.push(File {
+                path: "portcullis-guest/Cargo.toml".into(),
+                text: manifest,
+            });
             ("wit/provider.wit", CONTRACT)
         } else {
             self.render(&TEMPLATES, "world", &mut files)?;
             ("wit/deps/portcullis-auth.wit", FROZEN_CONTRACT)
         };
-        files.push(File { path: path.into(), text: contract.to_owned() });
+
+        files.push(File {
+            path: path.into(),
+            text: contract.to_owned(),
+        });
         if let Some((bindings, folder)) = self.language.bindings() {
             copy(&BINDINGS, bindings, folder, &mut files);
         }
@@ -168,13 +183,27 @@ impl Project {
     pub fn steps(&self) -> Result<Steps, minijinja::Error> {
         let facts = self.language.facts();
         let fill_in = |text: &str| {
-            engine().render_str(text, context! { name => &self.name.0, snake => self.name.snake() })
+            engine().render_str(
+                text,
+                context! { name => &self.name.0, snake => self.name.snake() },
+            )
         };
-        let settings = self.kind.settings().iter().map(|key| format!("--setting {key}={}", example(key)));
-        let known = (self.kind == Kind::Token).then(|| format!("--token {}", example("token")));
+
+        let settings = self
+            .kind
+            .settings()
+            .iter()
+            .map(|key| format!("--setting {key}={}", example(key)));
+        let known =
+            (self.kind == ProviderKind::Token).then(|| format!("--token {}", example("token")));
+
         Ok(Steps {
             edit: fill_in(facts.edit)?,
-            setup: facts.setup.iter().map(|step| fill_in(step)).collect::<Result<_, _>>()?,
+            setup: facts
+                .setup
+                .iter()
+                .map(|step| fill_in(step))
+                .collect::<Result<_, _>>()?,
             build: fill_in(facts.build)?,
             test: fill_in(facts.test)?,
             component: fill_in(facts.component)?,
@@ -205,10 +234,17 @@ impl Project {
             component => steps.component,
             check => steps.check,
         };
+
         for (path, text) in texts(from, folder) {
             let file = match path.strip_suffix(TEMPLATE) {
-                Some(path) => File { path: named(path), text: engine().render_str(text, &values)? },
-                None => File { path: named(&path), text: text.to_owned() },
+                Some(path) => File {
+                    path: named(path),
+                    text: engine().render_str(text, &values)?,
+                },
+                None => File {
+                    path: named(&path),
+                    text: text.to_owned(),
+                },
             };
             files.push(file);
         }
@@ -224,7 +260,7 @@ fn engine() -> Environment<'static> {
     engine
 }
 
-/// The line's end at a file's end stays.
+/// Keeps the newline at the end of a file.
 fn whole_files() -> SyntaxConfig {
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
     syntax.expect("the delimiters are the usual ones")
@@ -247,14 +283,20 @@ fn named(path: &str) -> PathBuf {
 }
 
 fn copy(from: &'static Dir<'static>, folder: &str, to: &str, files: &mut Vec<File>) {
-    let into =
-        |(path, text): (String, &str)| File { path: PathBuf::from(to).join(path), text: text.to_owned() };
+    let into = |(path, text): (String, &str)| File {
+        path: PathBuf::from(to).join(path),
+        text: text.to_owned(),
+    };
     files.extend(texts(from, folder).into_iter().map(into));
 }
 
 /// The files below a folder, by their path from there.
 fn texts(from: &'static Dir<'static>, folder: &str) -> Vec<(String, &'static str)> {
-    let dir = if folder.is_empty() { Some(from) } else { from.get_dir(folder) };
+    let dir = if folder.is_empty() {
+        Some(from)
+    } else {
+        from.get_dir(folder)
+    };
     let mut found = Vec::new();
     dir.into_iter().for_each(|dir| collect(dir, &mut found));
     let below = |file: &'static include_dir::File<'static>| {
@@ -280,24 +322,38 @@ mod tests {
     #[test]
     fn every_language_and_kind_can_be_written() {
         for language in Language::ALL {
-            for kind in Kind::ALL {
+            for kind in ProviderKind::ALL {
                 let name = ProjectName::new("my-provider").unwrap();
-                let project = Project { name, language, kind };
+                let project = Project {
+                    name,
+                    language,
+                    kind,
+                };
+
                 let files = project.files().unwrap();
                 let has = |path: &str| files.iter().any(|file| file.path.to_str() == Some(path));
                 assert!(has("README.md") && has(".gitignore"), "{language:?}");
-                assert!(has(&project.steps().unwrap().edit), "{language:?} names the file to edit");
+                assert!(
+                    has(&project.steps().unwrap().edit),
+                    "{language:?} names the file to edit"
+                );
+
                 let mut paths: Vec<_> = files.iter().map(|file| &file.path).collect();
                 paths.sort();
                 paths.dedup();
                 assert_eq!(paths.len(), files.len(), "no file twice");
+
                 let package = format!("\npackage portcullis:auth@{};\n", language.contract());
                 assert!(
                     files.iter().any(|file| file.text.contains(&package)),
                     "{language:?} has its contract"
                 );
                 for File { path, text } in &files {
-                    assert!(!text.contains("{%") && text.ends_with('\n'), "{}", path.display());
+                    assert!(
+                        !text.contains("{%") && text.ends_with('\n'),
+                        "{}",
+                        path.display()
+                    );
                 }
             }
         }
@@ -308,8 +364,20 @@ mod tests {
         for good in ["a", "my-provider", "idp2", "a-1"] {
             assert!(ProjectName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a-", "a--b", "1a", "A", "a_b", "a b", "../a", "ä", &"a".repeat(65)] {
-            assert_eq!(ProjectName::new(bad), Err(BadName), "{bad}");
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "a--b",
+            "1a",
+            "A",
+            "a_b",
+            "a b",
+            "../a",
+            "ä",
+            &"a".repeat(65),
+        ] {
+            assert_eq!(ProjectName::new(bad), Err(BadProjectName), "{bad}");
         }
     }
 }

@@ -1,4 +1,4 @@
-use crate::sandbox::CONTRACT_VERSIONS;
+use portcullis_sandbox::CONTRACT_VERSIONS;
 
 /// A language that a provider can be begun in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Language {
 }
 
 /// How one works in a language. Texts are templates of `name` and `snake`.
-pub(super) struct Facts {
+pub(super) struct LanguageFacts {
     /// The file to fill in.
     pub(super) edit: &'static str,
     pub(super) setup: &'static [&'static str],
@@ -119,14 +119,15 @@ impl Language {
         }
     }
 
-    /// Returns whether its compiler leaves out imports that are never called. Where it does not, the world names less.
+    /// Returns whether its compiler leaves out imports that are never called. Where it does not,
+    /// the world names less.
     pub(super) fn drops_unused_imports(self) -> bool {
         !matches!(self, Self::Python | Self::JavaScript | Self::TypeScript)
     }
 
-    pub(super) fn facts(self) -> Facts {
+    pub(super) fn facts(self) -> LanguageFacts {
         match self {
-            Self::Rust => Facts {
+            Self::Rust => LanguageFacts {
                 edit: "src/lib.rs",
                 setup: &["rustup target add wasm32-wasip2"],
                 build: "cargo build --release --target wasm32-wasip2",
@@ -139,7 +140,10 @@ impl Language {
             Self::Go => made("provider.go", &["make setup"]),
             Self::C => made(
                 "provider.c",
-                &["apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32", "make setup"],
+                &[
+                    "apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32",
+                    "make setup",
+                ],
             ),
             Self::Cpp => made(
                 "provider.cpp",
@@ -154,10 +158,22 @@ impl Language {
     }
 }
 
-fn made(edit: &'static str, setup: &'static [&'static str]) -> Facts {
-    Facts { edit, setup, build: "make", test: "make test", component: BUILT }
+fn made(edit: &'static str, setup: &'static [&'static str]) -> LanguageFacts {
+    LanguageFacts {
+        edit,
+        setup,
+        build: "make",
+        test: "make test",
+        component: BUILT,
+    }
 }
 
-fn npm(edit: &'static str) -> Facts {
-    Facts { edit, setup: &["npm install"], build: "npm run build", test: "npm test", component: BUILT }
+fn npm(edit: &'static str) -> LanguageFacts {
+    LanguageFacts {
+        edit,
+        setup: &["npm install"],
+        build: "npm run build",
+        test: "npm test",
+        component: BUILT,
+    }
 }

@@ -23,10 +23,14 @@ impl Footprint {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
         let open_files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        Self { memory_bytes: kib.unwrap_or_default() * 1024, open_files }
+        Self {
+            memory_bytes: kib.unwrap_or_default() * 1024,
+            open_files,
+        }
     }
 
-    /// Waits a bounded time until no more files are open than at `level`: connections take a moment to close.
+    /// Waits a bounded time until no more files are open than at `level`: connections take a moment
+    /// to close.
     pub async fn settled(level: Self) -> Self {
         let end = Instant::now() + PATIENCE;
         loop {
