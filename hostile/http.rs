@@ -1,7 +1,9 @@
-//! One request through `wasi:http`, whatever is in the way.
+//! Sends one request through `wasi:http`, and returns `None` where a step of it fails.
 
 use wasip2::http::outgoing_handler::handle;
-use wasip2::http::types::{Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, Scheme};
+use wasip2::http::types::{
+    Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, Scheme,
+};
 use wasip2::io::streams::StreamError;
 
 /// Where a request goes.
@@ -27,8 +29,14 @@ pub struct Answer {
 impl Target {
     /// The root of an `http` origin.
     pub fn of(origin: &str) -> Self {
-        let authority = origin.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Self { authority, path: "/".to_owned() }
+        let authority = origin
+            .trim_start_matches("http://")
+            .trim_end_matches('/')
+            .to_owned();
+        Self {
+            authority,
+            path: "/".to_owned(),
+        }
     }
 }
 
@@ -53,7 +61,12 @@ fn send(method: &Method, target: &Target) -> Option<Answer> {
     let response = answer.get()?.ok()?.ok()?;
     let location = response.headers().get("location").into_iter().next();
     let location = location.and_then(|value| String::from_utf8(value).ok());
-    Some(Answer { status: response.status(), location, length: read(&response)? })
+
+    Some(Answer {
+        status: response.status(),
+        location,
+        length: read(&response)?,
+    })
 }
 
 fn read(response: &IncomingResponse) -> Option<usize> {
@@ -67,6 +80,7 @@ fn read(response: &IncomingResponse) -> Option<usize> {
             Err(StreamError::LastOperationFailed(_)) => break false,
         }
     };
+
     drop(stream);
     let _ = IncomingBody::finish(body);
     complete.then_some(kept.len())

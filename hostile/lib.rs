@@ -1,8 +1,8 @@
-//! What the hostile guests share. Each is a file of its own: `rust/` for what Rust can say, `wat/` for what it
-//! cannot. The first line of each says what it tries.
+//! What the hostile guests share. Each is a file of its own: `rust/` for what Rust can say, `wat/`
+//! for what it cannot. The first line of each says what it tries.
 //!
-//! A guest that got what it wanted vouches for a principal named `breached`; one that was refused says that it
-//! does not know the token.
+//! A guest that got what it wanted vouches for a principal named `breached`; one that was refused
+//! says that it does not know the token.
 
 #![cfg(target_family = "wasm")]
 
@@ -15,7 +15,10 @@ pub use wasip2 as wasi;
 
 use portcullis_guest::TokenPrincipal;
 
-/// Tells whoever runs the guest that it got through.
+/// Reports that the attack got through.
 pub fn breached(what: &str) -> Option<TokenPrincipal> {
-    Some(TokenPrincipal::new(format!("breached: {what}"), ["metrics.read"]))
+    Some(TokenPrincipal::new(
+        format!("breached: {what}"),
+        ["metrics.read"],
+    ))
 }

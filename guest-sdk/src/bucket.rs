@@ -1,7 +1,7 @@
 use crate::Unavailable;
 
-/// What a provider keeps from call to call, where the operator grants `keyvalue`. An entry is gone a week after it
-/// was last written.
+/// What a provider keeps from call to call, where the operator grants `keyvalue`. An entry is gone
+/// a week after it was last written.
 pub trait Bucket {
     /// What stands under a key.
     ///
@@ -15,8 +15,8 @@ pub trait Bucket {
     /// The bucket is full or out of reach.
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable>;
 
-    /// Adds to a number and returns the sum, in one atomic step. A missing number counts as zero. The value is kept as
-    /// decimal text.
+    /// Adds to a number and returns the sum, in one atomic step. A missing number counts as zero.
+    /// The value is kept as decimal text.
     ///
     /// # Errors
     /// As for [`set`](Self::set).

@@ -1,5 +1,5 @@
-//! An allocator that does not give memory back, since the instance ends with the call. Only the newest block can grow,
-//! shrink and be freed.
+//! An allocator that does not give memory back, since the instance ends with the call. Only the
+//! newest block can grow, shrink and be freed.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,8 @@ pub(crate) trait Source {
     /// There from the start: its address and its length in bytes.
     fn first(&self) -> (usize, usize);
 
-    /// Adds pages that no other code uses, and returns their address. Returns `None` if there is no more memory.
+    /// Adds pages that no other code uses, and returns their address. Returns `None` if there is no
+    /// more memory.
     fn grow(&self, pages: usize) -> Option<usize>;
 }
 
@@ -25,12 +26,19 @@ pub(crate) struct Bump<S> {
 
 impl<S: Source> Bump<S> {
     pub(crate) const fn over(source: S) -> Self {
-        Self { source, next: AtomicUsize::new(0), end: AtomicUsize::new(0) }
+        Self {
+            source,
+            next: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+        }
     }
 
     /// The next bytes so aligned, if there are as many.
     fn take(&self, layout: Layout) -> Option<usize> {
-        let start = self.next.load(Ordering::Relaxed).checked_next_multiple_of(layout.align())?;
+        let start = self
+            .next
+            .load(Ordering::Relaxed)
+            .checked_next_multiple_of(layout.align())?;
         let next = start.checked_add(layout.size())?;
         (start > 0 && next <= self.end.load(Ordering::Relaxed)).then(|| {
             self.next.store(next, Ordering::Relaxed);
@@ -52,6 +60,7 @@ impl<S: Source> Bump<S> {
         if start != self.end.load(Ordering::Relaxed) {
             self.next.store(start, Ordering::Relaxed);
         }
+
         self.end.store(start.checked_add(len)?, Ordering::Relaxed);
         Some(())
     }
@@ -63,10 +72,13 @@ impl<S: Source> Bump<S> {
 }
 
 #[expect(unsafe_code, reason = "an allocator")]
-// SAFETY: what is given out lies between `next` and `end`, and `next` then lies behind it: blocks never overlap.
+// SAFETY: what is given out lies between `next` and `end`, and `next` then lies behind it: blocks
+// never overlap.
 unsafe impl<S: Source> GlobalAlloc for Bump<S> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let taken = self.take(layout).or_else(|| self.refill(layout).and_then(|()| self.take(layout)));
+        let taken = self
+            .take(layout)
+            .or_else(|| self.refill(layout).and_then(|()| self.take(layout)));
         taken.map_or(core::ptr::null_mut(), |start| start as *mut u8)
     }
 
@@ -78,20 +90,26 @@ unsafe impl<S: Source> GlobalAlloc for Bump<S> {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, len: usize) -> *mut u8 {
         let start = block as usize;
-        let fits = start.checked_add(len).is_some_and(|end| end <= self.end.load(Ordering::Relaxed));
+        let fits = start
+            .checked_add(len)
+            .is_some_and(|end| end <= self.end.load(Ordering::Relaxed));
         if self.is_last(start, layout.size()) && fits {
             self.next.store(start + len, Ordering::Relaxed);
             return block;
         }
+
         if len <= layout.size() {
             return block;
         }
-        // SAFETY: the caller keeps to the contract of `realloc`: `len` is not zero, and fits with this alignment.
+
+        // SAFETY: the caller keeps to the contract of `realloc`: `len` is not zero, and fits with
+        // this alignment.
         let other = unsafe { self.alloc(Layout::from_size_align_unchecked(len, layout.align())) };
         if !other.is_null() {
             // SAFETY: both are at least as long as the old block, and do not overlap.
             unsafe { core::ptr::copy_nonoverlapping(block, other, layout.size()) };
         }
+
         other
     }
 }
@@ -106,8 +124,8 @@ mod tests {
     const FIRST: usize = 4096;
     const PAGES: usize = 256;
 
-    /// Memory of which each growth takes the next pages. Every third growth leaves a page out, as if other code had taken
-    /// it.
+    /// Memory of which each growth takes the next pages. Every third growth leaves a page out, as
+    /// if other code had taken it.
     struct Memory {
         all: Box<[u128]>,
         pages: AtomicUsize,
@@ -118,7 +136,12 @@ mod tests {
     impl Memory {
         fn new() -> Self {
             let all = vec![0; (FIRST + PAGES * PAGE) / 16].into_boxed_slice();
-            Self { all, pages: AtomicUsize::new(0), growths: AtomicUsize::new(0), others: Mutex::default() }
+            Self {
+                all,
+                pages: AtomicUsize::new(0),
+                growths: AtomicUsize::new(0),
+                others: Mutex::default(),
+            }
         }
 
         fn range(&self) -> Range<usize> {
@@ -164,7 +187,12 @@ mod tests {
             assert_eq!(start % self.layout.align(), 0, "{:?}", self.layout);
             assert!(memory.start <= start && end <= memory.end);
             assert!(
-                bump.source.others.lock().unwrap().iter().all(|page| end <= *page || page + PAGE <= start)
+                bump.source
+                    .others
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .all(|page| end <= *page || page + PAGE <= start)
             );
             self.check_content(self.layout.size());
         }
@@ -172,7 +200,11 @@ mod tests {
         fn check_content(&self, len: usize) {
             // SAFETY: it was given out, and all of it was written.
             let content = unsafe { std::slice::from_raw_parts(self.at, len) };
-            assert!(content.iter().all(|byte| *byte == self.mark), "another block lies in {:?}", self.layout);
+            assert!(
+                content.iter().all(|byte| *byte == self.mark),
+                "another block lies in {:?}",
+                self.layout
+            );
         }
     }
 
@@ -188,7 +220,11 @@ mod tests {
         }
 
         fn len(&mut self) -> usize {
-            1 + if self.below(20) == 0 { self.below(3 * PAGE) } else { self.below(2_000) }
+            1 + if self.below(20) == 0 {
+                self.below(3 * PAGE)
+            } else {
+                self.below(2_000)
+            }
         }
     }
 
@@ -217,7 +253,8 @@ mod tests {
                         blocks.push(Block::write(at, layout, mark));
                     }
                     _ => {
-                        let layout = Layout::from_size_align(chance.len(), 1 << chance.below(8)).unwrap();
+                        let layout =
+                            Layout::from_size_align(chance.len(), 1 << chance.below(8)).unwrap();
                         // SAFETY: its length is not zero.
                         blocks.push(Block::write(unsafe { bump.alloc(layout) }, layout, mark));
                     }

@@ -3,10 +3,11 @@ use crate::Bucket;
 #[cfg(feature = "http")]
 use crate::Http;
 
-/// What the host offers a provider. In a component it is the host; in a test it is a [`MockHost`](crate::MockHost).
+/// What the host offers a provider. In a component it is the host; in a test it is a
+/// [`MockHost`](crate::MockHost).
 pub trait Host {
-    /// One of the provider's own settings (`config:` in `portcullis.yaml`), through `wasi:config/store`.
-    /// A setting that is not a string arrives as JSON text.
+    /// One of the provider's own settings (`config:` in `portcullis.yaml`), through
+    /// `wasi:config/store`. A setting that is not a string arrives as JSON text.
     fn setting(&self, key: &str) -> Option<String>;
 
     /// The names of all settings, sorted.
@@ -15,7 +16,8 @@ pub trait Host {
     /// Seconds since the Unix epoch, through `wasi:clocks/wall-clock`.
     fn now(&self) -> u64;
 
-    /// What the provider keeps from call to call (feature `keyvalue`; the operator grants `keyvalue: true`).
+    /// What the provider keeps from call to call (feature `keyvalue`; the operator grants
+    /// `keyvalue: true`).
     #[cfg(feature = "keyvalue")]
     fn bucket(&self) -> &dyn Bucket;
 
@@ -37,7 +39,16 @@ pub trait Host {
 /// assert_eq!(json_setting::<u64>(&host, "missing"), Ok(None));
 /// ```
 #[cfg(feature = "json")]
-pub fn json_setting<T: serde::de::DeserializeOwned>(host: &dyn Host, key: &str) -> Result<Option<T>, String> {
-    let value = host.setting(key).map(|text| serde_json::from_str(&text)).transpose();
-    value.map_err(|error| format!("`{key}`: {error}"))
+pub fn json_setting<T: serde::de::DeserializeOwned>(
+    host: &dyn Host,
+    key: &str,
+) -> Result<Option<T>, String> {
+    let Some(text) = host.setting(key) else {
+        return Ok(None);
+    };
+    // The place in this text is no place in the configuration, so it is not named.
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) else {
+        return Err(format!("`{key}`: must not be a string"));
+    };
+    serde_json::from_value(value).map_err(|error| format!("`{key}`: {error}"))
 }

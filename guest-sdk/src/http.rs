@@ -5,13 +5,13 @@ use crate::Unavailable;
 pub struct HttpRequest {
     /// The absolute URL, with its scheme.
     pub url: String,
-    /// Headers beside those that the request has anyway. A secret belongs in the grant's `headers`: those never enter
-    /// the sandbox.
+    /// Headers beside those that the request has anyway. A secret belongs in the grant's `headers`:
+    /// those never enter the sandbox.
     pub headers: Vec<(String, String)>,
     /// The body of a `POST`. `None` makes the request a `GET`.
     pub body: Option<HttpBody>,
-    /// How long the connection, the answer's first byte and the wait between two parts of the answer may take, each;
-    /// `None`: as long as the call.
+    /// How long the connection, the answer's first byte and the wait between two parts of the
+    /// answer may take, each; `None`: as long as the call.
     pub timeout_ms: Option<u64>,
 }
 
@@ -27,20 +27,37 @@ pub struct HttpBody {
 impl HttpRequest {
     /// Asks for a document of JSON.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { url: url.into(), headers: Vec::new(), body: None, timeout_ms: None }
+        Self {
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+            timeout_ms: None,
+        }
     }
 
     /// Posts a form, already encoded.
     pub fn post_form(url: impl Into<String>, form: String) -> Self {
-        let body = HttpBody { content_type: "application/x-www-form-urlencoded", bytes: form.into_bytes() };
-        Self { body: Some(body), ..Self::get(url) }
+        let body = HttpBody {
+            content_type: "application/x-www-form-urlencoded",
+            bytes: form.into_bytes(),
+        };
+        Self {
+            body: Some(body),
+            ..Self::get(url)
+        }
     }
 
     /// Makes a `POST` request with a JSON body.
     #[cfg(feature = "json")]
     pub fn post_json(url: impl Into<String>, value: &serde_json::Value) -> Self {
-        let body = HttpBody { content_type: "application/json", bytes: value.to_string().into_bytes() };
-        Self { body: Some(body), ..Self::get(url) }
+        let body = HttpBody {
+            content_type: "application/json",
+            bytes: value.to_string().into_bytes(),
+        };
+        Self {
+            body: Some(body),
+            ..Self::get(url)
+        }
     }
 
     /// Adds a header.
@@ -53,7 +70,10 @@ impl HttpRequest {
     /// Sets `timeout_ms`.
     #[must_use]
     pub fn within_ms(self, timeout_ms: u64) -> Self {
-        Self { timeout_ms: Some(timeout_ms), ..self }
+        Self {
+            timeout_ms: Some(timeout_ms),
+            ..self
+        }
     }
 }
 
@@ -62,7 +82,8 @@ impl HttpRequest {
 pub struct HttpResponse {
     /// The HTTP status, such as 200.
     pub status: u16,
-    /// The header `location`, which says where a redirect leads; `None` if there is none, or it is not text.
+    /// The header `location`, which says where a redirect leads; `None` if there is none, or it is
+    /// not text.
     pub location: Option<String>,
     /// The whole body, at most 1 MiB.
     pub body: Vec<u8>,
@@ -72,7 +93,8 @@ impl HttpResponse {
     /// The body as JSON.
     ///
     /// # Errors
-    /// The body is not JSON of this shape. The error is `Unavailable`, since the server is then out of order.
+    /// The body is not JSON of this shape. The error is `Unavailable`, since the server is then out
+    /// of order.
     #[cfg(feature = "json")]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Unavailable> {
         serde_json::from_slice(&self.body)

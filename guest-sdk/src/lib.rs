@@ -17,20 +17,28 @@
 //! portcullis_guest::export!(Demo);
 //! ```
 //!
-//! A provider that signs people in implements [`PasswordSignIn`] or [`RedirectSignIn`] as well, and [`Refresh`], and
-//! is built with the feature `password` or `redirect`. One that also signs people out together with their identity provider
-//! implements [`SignOut`], and is built with the feature `sign-out`. What an operator may grant it, it asks for with a feature as
-//! well: a [`Bucket`] with `keyvalue`, [`Http`] with `http`. The feature `json` adds reading and writing of JSON.
+//! A provider that signs people in implements [`PasswordSignIn`] or [`RedirectSignIn`] as well, and
+//! [`Refresh`], and is built with the feature `password` or `redirect`. One that also signs people
+//! out together with their identity provider implements [`SignOut`], and is built with the feature
+//! `sign-out`. What an operator may grant it, it asks for with a feature as well: a [`Bucket`] with
+//! `keyvalue`, [`Http`] with `http`. The feature `json` adds reading and writing of JSON.
 //!
 //! Every call runs in a fresh instance: nothing a provider keeps in memory outlives the call.
 
 #[cfg(all(target_family = "wasm", feature = "password", feature = "redirect"))]
-compile_error!("a component signs people in by a password or by a redirect: choose one of the features");
+compile_error!(
+    "a component signs people in by a password or by a redirect: choose one of the features"
+);
 
 mod bucket;
-#[cfg(any(test, all(feature = "allocator", target_family = "wasm", target_os = "unknown")))]
+#[cfg(any(
+    test,
+    all(feature = "allocator", target_family = "wasm", target_os = "unknown")
+))]
 mod bump;
 mod encoding;
+#[cfg(feature = "json")]
+mod fields;
 mod host;
 mod http;
 mod mock;
@@ -44,6 +52,8 @@ pub mod wasm;
 
 pub use bucket::Bucket;
 pub use encoding::{base64url, from_base64url};
+#[cfg(feature = "json")]
+pub use fields::Fields;
 pub use host::Host;
 #[cfg(feature = "json")]
 pub use host::json_setting;
@@ -57,8 +67,8 @@ pub use sign_in::{
 };
 pub use sign_out::{Ended, LogoutError, SignOut};
 
-/// Makes the type that implements [`Provider`] the component's provider. Natively it does nothing, so
-/// that a workspace's `cargo test` links.
+/// Makes the type that implements [`Provider`] the component's provider. Natively it does nothing,
+/// so that a workspace's `cargo test` links.
 #[macro_export]
 macro_rules! export {
     ($provider:ty) => {
@@ -74,3 +84,13 @@ macro_rules! export {
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/providers/cookbook.md")]
 struct Cookbook;
+
+/// The code of the page on sessions is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/providers/sessions.md")]
+struct Sessions;
+
+/// The code of the walk-through is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/providers/redirect.md")]
+struct Redirect;

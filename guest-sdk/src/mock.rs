@@ -2,7 +2,8 @@ use crate::{Bucket, Host, Http, HttpRequest, HttpResponse, Unavailable};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// A host for native tests: settings and answers from maps, a bucket in memory, and time that stands still.
+/// A host for native tests: settings and answers from maps, a bucket in memory, and time that
+/// stands still.
 ///
 /// ```
 /// use portcullis_guest::{Host, MockHost};
@@ -37,10 +38,15 @@ impl MockHost {
         Self { now, ..self }
     }
 
-    /// The same host, where this address answers with this status and body. All others are out of reach.
+    /// The same host, where this address answers with this status and body. All others are out of
+    /// reach.
     #[must_use]
     pub fn with_answer(mut self, url: &str, status: u16, body: impl Into<Vec<u8>>) -> Self {
-        let answer = HttpResponse { status, location: None, body: body.into() };
+        let answer = HttpResponse {
+            status,
+            location: None,
+            body: body.into(),
+        };
         self.http.answers.insert(url.to_owned(), answer);
         self
     }
@@ -48,7 +54,11 @@ impl MockHost {
     /// The same host, where this address answers with a redirect.
     #[must_use]
     pub fn with_redirect(mut self, url: &str, status: u16, location: &str) -> Self {
-        let answer = HttpResponse { status, location: Some(location.to_owned()), body: Vec::new() };
+        let answer = HttpResponse {
+            status,
+            location: Some(location.to_owned()),
+            body: Vec::new(),
+        };
         self.http.answers.insert(url.to_owned(), answer);
         self
     }
@@ -90,16 +100,23 @@ impl Bucket for MockBucket {
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
-        self.entries.borrow_mut().insert(key.to_owned(), value.to_owned());
+        self.entries
+            .borrow_mut()
+            .insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
     fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
         let mut entries = self.entries.borrow_mut();
-        let entry = entries.entry(key.to_owned()).or_insert_with(|| b"0".to_vec());
-        let old: Option<u64> = std::str::from_utf8(entry).ok().and_then(|text| text.parse().ok());
-        let new =
-            old.and_then(|old| old.checked_add(by)).ok_or_else(|| Unavailable("not a number".to_owned()))?;
+        let entry = entries
+            .entry(key.to_owned())
+            .or_insert_with(|| b"0".to_vec());
+        let old: Option<u64> = std::str::from_utf8(entry)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let new = old
+            .and_then(|old| old.checked_add(by))
+            .ok_or_else(|| Unavailable("not a number".to_owned()))?;
         *entry = new.to_string().into_bytes();
         Ok(new)
     }

@@ -5,7 +5,8 @@ pub trait Provider {
     /// Checks the settings. The host asks once, when the provider is loaded.
     ///
     /// # Errors
-    /// One sentence for the operator: which setting, and what is wrong with it. The provider is refused.
+    /// One sentence for the operator: which setting, and what is wrong with it. The provider is
+    /// refused.
     fn check_settings(host: &dyn Host) -> Result<(), String> {
         let _ = host;
         Ok(())
@@ -17,11 +18,12 @@ pub trait Provider {
         true
     }
 
-    /// Returns the principal of a bearer token. `None` means "not mine", and the next provider is asked: a wrong,
-    /// expired or malformed token is `None`, never a panic.
+    /// Returns the principal of a bearer token. `None` means "not mine", and the next provider is
+    /// asked: a wrong, expired or malformed token is `None`, never a panic.
     ///
     /// # Errors
-    /// Only when the provider's backing store is out of reach, so that it can neither confirm nor deny.
+    /// Only when the provider's backing store is out of reach, so that it can neither confirm nor
+    /// deny.
     fn verify_token(host: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable>;
 
     /// Returns the session of an access token. `None` means "not mine" or "no longer".
@@ -34,30 +36,40 @@ pub trait Provider {
     }
 }
 
-/// A verified machine caller. The host keeps only the scopes that the operator granted, and stamps the
-/// provider's configured name on it.
+/// A verified machine caller. The host keeps only the scopes that the operator granted, and stamps
+/// the provider's configured name on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPrincipal {
     /// A stable identifier of the caller.
     pub principal: String,
     /// What the caller may do, as scope tokens (RFC 6749 section 3.3).
     pub scopes: Vec<String>,
-    /// The caller's groups, as the identity provider names them. The component passes on the first 256 of those that have
-    /// at most 256 bytes. Empty where unknown.
+    /// The caller's groups, as the identity provider names them. The component passes on the first
+    /// 256 of those that have at most 256 bytes. Empty where unknown.
     pub groups: Vec<String>,
 }
 
 impl TokenPrincipal {
     /// A caller with these scopes, whose groups are unknown.
-    pub fn new<S: Into<String>>(principal: impl Into<String>, scopes: impl IntoIterator<Item = S>) -> Self {
+    pub fn new<S: Into<String>>(
+        principal: impl Into<String>,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Self {
         let scopes = scopes.into_iter().map(Into::into).collect();
-        Self { principal: principal.into(), scopes, groups: Vec::new() }
+        Self {
+            principal: principal.into(),
+            scopes,
+            groups: Vec::new(),
+        }
     }
 
     /// The same caller in these groups.
     #[must_use]
     pub fn with_groups<G: Into<String>>(self, groups: impl IntoIterator<Item = G>) -> Self {
-        Self { groups: groups.into_iter().map(Into::into).collect(), ..self }
+        Self {
+            groups: groups.into_iter().map(Into::into).collect(),
+            ..self
+        }
     }
 }
 
@@ -78,8 +90,8 @@ pub struct Session {
     pub access_token: String,
     /// Empty: the session cannot be refreshed.
     pub refresh_token: String,
-    /// The person's groups, as the identity provider names them. The component passes on the first 256 of those that have
-    /// at most 256 bytes. Empty where unknown.
+    /// The person's groups, as the identity provider names them. The component passes on the first
+    /// 256 of those that have at most 256 bytes. Empty where unknown.
     pub groups: Vec<String>,
 }
 

@@ -1,6 +1,7 @@
 use subtle::ConstantTimeEq;
 
-/// Returns whether two secrets are equal. The time does not depend on where they differ, only on their lengths.
+/// Returns whether two secrets are equal. The time does not depend on where they differ, only on
+/// their lengths.
 pub fn same_secret(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }

@@ -5,8 +5,13 @@ pub trait PasswordSignIn: Provider + Refresh {
     /// Checks a user's password. An unknown user must cost the same time as a wrong password.
     ///
     /// # Errors
-    /// `InvalidCredentials` if the user or the password is wrong; `Unavailable` if the store is out of reach.
-    fn check_password(host: &dyn Host, username: &str, password: &str) -> Result<Session, PasswordError>;
+    /// `InvalidCredentials` if the user or the password is wrong; `Unavailable` if the store is out
+    /// of reach.
+    fn check_password(
+        host: &dyn Host,
+        username: &str,
+        password: &str,
+    ) -> Result<Session, PasswordError>;
 }
 
 /// Why a password did not sign a person in.
@@ -26,10 +31,12 @@ pub trait RedirectSignIn: Provider + Refresh {
     /// The identity provider is out of reach.
     fn start_login(host: &dyn Host, request: &LoginRequest) -> Result<String, Unavailable>;
 
-    /// Redeems the code, and checks what comes for it: the issuer, the audience, the nonce, the times.
+    /// Redeems the code, and checks what comes for it: the issuer, the audience, the nonce, the
+    /// times.
     ///
     /// # Errors
-    /// `InvalidCode` if what came is not to be believed; `Unavailable` if the identity provider is out of reach.
+    /// `InvalidCode` if what came is not to be believed; `Unavailable` if the identity provider is
+    /// out of reach.
     fn complete_login(host: &dyn Host, response: &LoginResponse) -> Result<Session, CodeError>;
 }
 
@@ -64,8 +71,9 @@ pub struct LoginResponse {
 /// Why a code did not sign a person in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeError {
-    /// It is not to be believed, and why: the operator reads it in the log, the person does not. A reason that begins with
-    /// `not allowed: ` means that the person is known and may not enter, which the person then reads.
+    /// It is not to be believed, and why: the operator reads it in the log, the person does not. A
+    /// reason that begins with `not allowed: ` means that the person is known and may not enter,
+    /// which the person then reads.
     InvalidCode(String),
     /// The identity provider is out of reach.
     Unavailable(String),
@@ -89,8 +97,8 @@ impl From<Unavailable> for RefreshError {
     }
 }
 
-/// Keeps sessions alive beyond their access token, and ends them. A provider whose sessions have no refresh token
-/// has nothing to write here.
+/// Keeps sessions alive beyond their access token, and ends them. A provider whose sessions have no
+/// refresh token has nothing to write here.
 pub trait Refresh {
     /// Exchanges a refresh token for a session of the same person.
     ///

@@ -1,19 +1,23 @@
 use crate::{Host, RedirectSignIn, Unavailable};
 
-/// Signs people out together with their identity provider, in both directions. For a component with the feature `sign-out`.
+/// Signs people out together with their identity provider, in both directions. For a component with
+/// the feature `sign-out`.
 pub trait SignOut: RedirectSignIn {
-    /// Reads a logout token that the identity provider sent (OpenID Connect Back-Channel Logout 1.0), and checks it.
+    /// Reads a logout token that the identity provider sent (OpenID Connect Back-Channel Logout
+    /// 1.0), and checks it.
     ///
     /// # Errors
     /// The token is not to be believed, or the provider's backing store is out of reach.
     fn read_logout_token(host: &dyn Host, token: &str) -> Result<Ended, LogoutError> {
         let _ = (host, token);
-        Err(LogoutError::InvalidToken("this provider takes no logout tokens".to_owned()))
+        Err(LogoutError::InvalidToken(
+            "this provider takes no logout tokens".to_owned(),
+        ))
     }
 
-    /// Where the browser of a person who has signed out goes to sign out at the identity provider as well (OpenID Connect
-    /// RP-Initiated Logout 1.0), to come back to `return_to`. `None`: nowhere. `access_token` is that of the session; empty
-    /// where the browser had none.
+    /// Where the browser of a person who has signed out goes to sign out at the identity provider
+    /// as well (OpenID Connect RP-Initiated Logout 1.0), to come back to `return_to`. `None`:
+    /// nowhere. `access_token` is that of the session; empty where the browser had none.
     ///
     /// # Errors
     /// The identity provider is out of reach.

@@ -4,12 +4,13 @@
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
     fn verify_token(_: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        Err(Unavailable(format!("GET /keys/{token}: {token:?} timed out")))
+        Err(Unavailable(format!(
+            "GET /keys/{token}: {token:?} timed out"
+        )))
     }
 }
 

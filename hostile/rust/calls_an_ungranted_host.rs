@@ -5,7 +5,6 @@
 use hostile_guests::http::{Target, ask};
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {

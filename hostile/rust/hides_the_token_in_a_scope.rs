@@ -4,12 +4,14 @@
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
     fn verify_token(_: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        Ok(Some(TokenPrincipal::new("bot", ["metrics.read".to_owned(), format!("metrics.{token}")])))
+        Ok(Some(TokenPrincipal::new(
+            "bot",
+            ["metrics.read".to_owned(), format!("metrics.{token}")],
+        )))
     }
 }
 

@@ -5,7 +5,6 @@
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
@@ -14,7 +13,9 @@ impl Provider for Guest {
             || TcpListener::bind("127.0.0.1:0").is_ok()
             || UdpSocket::bind("127.0.0.1:0").is_ok()
             || "localhost:80".to_socket_addrs().is_ok();
-        Ok(opened.then(|| "a socket").and_then(hostile_guests::breached))
+        Ok(opened
+            .then(|| "a socket")
+            .and_then(hostile_guests::breached))
     }
 }
 

@@ -5,7 +5,6 @@
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 use std::io::Write;
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {

@@ -5,13 +5,15 @@
 use hostile_guests::http::{Target, ask};
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
     fn verify_token(host: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
         let target = Target::of(&host.setting("granted").unwrap_or_default());
-        let answer = ask(&Target { path: "/endless".to_owned(), ..target });
+        let answer = ask(&Target {
+            path: "/endless".to_owned(),
+            ..target
+        });
         Ok(answer
             .filter(|answer| answer.length > 8 << 20)
             .and_then(|_| hostile_guests::breached("eight MiB")))

@@ -4,12 +4,17 @@
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
     fn verify_token(host: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        let names = ["keys", "bystander", "bystander.keys", "HERMES_DASHBOARD_DRAIN_SECRET", ""];
+        let names = [
+            "keys",
+            "bystander",
+            "bystander.keys",
+            "HERMES_DASHBOARD_DRAIN_SECRET",
+            "",
+        ];
         let found = names.into_iter().find(|name| host.setting(name).is_some());
         Ok(found.and_then(hostile_guests::breached))
     }

@@ -1,11 +1,10 @@
-//! Counts its calls in memory, and vouches for whoever comes second.
+//! Counts its calls in memory, and vouches for the second caller.
 
 #![cfg(target_family = "wasm")]
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The provider.
 pub struct Guest;
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -13,7 +12,11 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 impl Provider for Guest {
     fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
         let calls = CALLS.fetch_add(1, Ordering::Relaxed);
-        Ok(if calls == 0 { None } else { hostile_guests::breached("it remembered") })
+        Ok(if calls == 0 {
+            None
+        } else {
+            hostile_guests::breached("it remembered")
+        })
     }
 }
 

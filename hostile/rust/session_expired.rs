@@ -4,7 +4,6 @@
 
 use portcullis_guest::{Host, Provider, Session, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
@@ -13,7 +12,11 @@ impl Provider for Guest {
     }
 
     fn verify_session(_: &dyn Host, _: &str) -> Result<Option<Session>, Unavailable> {
-        Ok(Some(Session { user_id: "breached".into(), expires_at: 1, ..Session::default() }))
+        Ok(Some(Session {
+            user_id: "breached".into(),
+            expires_at: 1,
+            ..Session::default()
+        }))
     }
 }
 

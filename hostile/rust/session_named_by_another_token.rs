@@ -5,7 +5,6 @@
 use hostile_guests::wasi::clocks::wall_clock;
 use portcullis_guest::{Host, Provider, Session, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {

@@ -5,7 +5,6 @@
 use hostile_guests::wasi::clocks::wall_clock;
 use portcullis_guest::{Host, Provider, Session, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
@@ -17,7 +16,12 @@ impl Provider for Guest {
         let now = wall_clock::now().seconds;
         let user_id = access_token.to_owned();
         let access_token = user_id.clone();
-        Ok(Some(Session { user_id, access_token, expires_at: now + 600, ..Session::default() }))
+        Ok(Some(Session {
+            user_id,
+            access_token,
+            expires_at: now + 600,
+            ..Session::default()
+        }))
     }
 }
 

@@ -1,11 +1,11 @@
-//! Answers with a session whose e-mail address, display name and organisation contain the access token.
+//! Answers with a session whose e-mail address, display name and organisation contain the access
+//! token.
 
 #![cfg(target_family = "wasm")]
 
 use hostile_guests::wasi::clocks::wall_clock;
 use portcullis_guest::{Host, Provider, Session, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {

@@ -3,9 +3,11 @@
 
 mod bindings;
 mod frozen;
+mod linked;
 mod text;
 
 pub use bindings::write_bindings;
+pub use linked::{link, linked_dir};
 pub use text::build_text;
 
 use std::fs;
@@ -15,7 +17,8 @@ use std::process::Command;
 /// Where a component is meant to run.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
-    /// `wasm32-unknown-unknown`: no WASI import but those the provider asks for, so the cheapest call.
+    /// `wasm32-unknown-unknown`: no WASI import but those the provider asks for, so the cheapest
+    /// call.
     Bare,
     /// `wasm32-wasip2`: Rust's whole standard library, with the WASI imports that it brings.
     Wasi,
@@ -52,14 +55,15 @@ const LEAKS: &[&str] = &[
     "LLVM_PROFILE_FILE",
 ];
 
-/// Builds `arguments` (say `-p service-keys`) of the workspace at `workspace` and returns the folder that
-/// holds the components.
+/// Builds `arguments` (say `-p service-keys`) of the workspace at `workspace` and returns the
+/// folder that holds the components.
 ///
-/// The guests' target folder is shared by every build of the workspace (`<target>/guests`), so a guest is
-/// built once however many profiles ask for it.
+/// The guests' target folder is shared by every build of the workspace (`<target>/guests`), so a
+/// guest is built once however many profiles ask for it.
 ///
 /// # Panics
-/// A build script can only fail by panicking: without the target, or when the guest does not compile.
+/// A build script can only fail by panicking: without the target, or when the guest does not
+/// compile.
 #[expect(
     clippy::panic,
     clippy::disallowed_methods,
@@ -71,19 +75,34 @@ pub fn build(workspace: &Path, target: Target, arguments: &[&str]) -> PathBuf {
     for name in LEAKS {
         cargo.env_remove(name);
     }
+
     let status = cargo
         .current_dir(workspace)
         // The linker that turns a core module into a component; it ships with the toolchain.
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld")
-        // After every call the host looks through the memory that there is: a stack of 1 MiB, which is usual, is most
-        // of it.
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C link-arg=-zstack-size=131072")
-        .args(["build", "--quiet", "--profile", "guest", "--target", target.triple()])
+        .env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
+            "wasm-component-ld",
+        )
+        // After every call the host looks through the memory that there is: a stack of 1 MiB, which
+        // is usual, is most of it.
+        .env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+            "-C link-arg=-zstack-size=131072",
+        )
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "guest",
+            "--target",
+            target.triple(),
+        ])
         .arg("--target-dir")
         .arg(&target_dir)
         .args(arguments)
         .status()
         .unwrap_or_else(|error| panic!("cannot run cargo for the guests: {error}"));
+
     assert!(
         status.success(),
         "building the guests failed; if the target is missing: rustup target add {}",
@@ -92,14 +111,17 @@ pub fn build(workspace: &Path, target: Target, arguments: &[&str]) -> PathBuf {
     target_dir.join(target.triple()).join("guest")
 }
 
-/// `<target>/guests`, found from the build script's own `OUT_DIR` (`<target>/<profile>/build/<package>/out`).
+/// `<target>/guests`, found from the build script's own `OUT_DIR`
+/// (`<target>/<profile>/build/<package>/out`).
 fn shared_target_dir() -> PathBuf {
     let out = out_dir();
-    let target = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    target.unwrap_or(&out).join("guests")
+    out.ancestors().nth(4).unwrap_or(&out).join("guests")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the build script's own environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the build script's own environment"
+)]
 fn out_dir() -> PathBuf {
     PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for a build script"))
 }

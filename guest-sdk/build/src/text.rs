@@ -1,8 +1,8 @@
-//! Guests in WebAssembly's text format: a whole component as it stands, or a core module that is wrapped into a
-//! component of the world `auth-provider` of the contract 0.1.0.
+//! Guests in WebAssembly's text format: a whole component as it stands, or a core module that is
+//! wrapped into a component of the world `auth-provider` of the contract 0.1.0.
 //!
-//! A large source stays small in the repository by one macro, which [`expand`] replaces before the text is parsed:
-//! `;;repeat N: TEXT`.
+//! A large source stays small in the repository by one macro, which [`expand`] replaces before the
+//! text is parsed: `;;repeat N: TEXT`.
 
 use crate::frozen::PACKAGES;
 use std::fs;
@@ -20,9 +20,10 @@ pub fn build_text(workspace: &Path, folder: &Path) -> PathBuf {
     fs::create_dir_all(&out).expect("OUT_DIR can be written");
     for name in super::guests_in(folder, "wat") {
         let path = folder.join(&name).with_extension("wat");
-        let component =
-            encode(workspace, &path).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
-        fs::write(out.join(&name).with_extension("wasm"), component).expect("OUT_DIR can be written");
+        let component = encode(workspace, &path)
+            .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        fs::write(out.join(&name).with_extension("wasm"), component)
+            .expect("OUT_DIR can be written");
     }
     out
 }
@@ -34,14 +35,24 @@ fn encode(workspace: &Path, path: &Path) -> Result<Vec<u8>, String> {
     if bytes[6] != 0 {
         return Ok(bytes);
     }
+
     let text = |error| format!("{error:#}");
     let mut resolve = Resolve::default();
     let mut contract = None;
+
     for package in PACKAGES {
-        contract = Some(resolve.push_file(workspace.join("wit").join(package)).map_err(text)?);
+        contract = Some(
+            resolve
+                .push_file(workspace.join("wit").join(package))
+                .map_err(text)?,
+        );
     }
-    let world = resolve.select_world(contract.as_slice(), Some("auth-provider")).map_err(text)?;
+
+    let world = resolve
+        .select_world(contract.as_slice(), Some("auth-provider"))
+        .map_err(text)?;
     embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).map_err(text)?;
+
     // What is to be refused must be built first: validating is the host's part.
     ComponentEncoder::default()
         .validate(false)
@@ -50,9 +61,9 @@ fn encode(workspace: &Path, path: &Path) -> Result<Vec<u8>, String> {
         .map_err(text)
 }
 
-/// Replaces each line `;;repeat N: TEXT` by N lines of TEXT, in which `{i}` is the index of the copy, from 0, and
-/// `{next}` is the index after it. Then joins each line that ends in a backslash with the line after it, since a string
-/// of the text format cannot span lines.
+/// Replaces each line `;;repeat N: TEXT` by N lines of TEXT, in which `{i}` is the index of the
+/// copy, from 0, and `{next}` is the index after it. Then joins each line that ends in a backslash
+/// with the line after it, since a string of the text format cannot span lines.
 fn expand(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     for line in source.lines() {
@@ -70,6 +81,7 @@ fn expand(source: &str) -> String {
             }
         }
     }
+
     out.replace("\\\n", "")
 }
 

@@ -1,6 +1,6 @@
-//! The allocator of components without the standard library's imports (`wasm32-unknown-unknown`). What most calls need
-//! stands in the component's own memory from the start: the target's usual allocator asks the host for more in every call,
-//! which costs more than the call.
+//! The allocator of components without the standard library's imports (`wasm32-unknown-unknown`).
+//! What most calls need stands in the component's own memory from the start: the target's usual
+//! allocator asks the host for more in every call, which costs more than the call.
 
 use crate::bump::{Bump, PAGE, Source};
 use core::arch::wasm32::memory_grow;

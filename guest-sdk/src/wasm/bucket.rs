@@ -5,7 +5,9 @@ use crate::{Bucket, Unavailable};
 pub(super) struct HostBucket;
 
 impl HostBucket {
-    fn with<T>(operation: impl FnOnce(&store::Bucket) -> Result<T, store::Error>) -> Result<T, Unavailable> {
+    fn with<T>(
+        operation: impl FnOnce(&store::Bucket) -> Result<T, store::Error>,
+    ) -> Result<T, Unavailable> {
         let outcome = store::open("").and_then(|bucket| operation(&bucket));
         outcome.map_err(|error| Unavailable(format!("the bucket: {error:?}")))
     }

@@ -2,7 +2,8 @@ use super::http_error::{words, words_of_stream};
 use crate::{Http, HttpRequest, HttpResponse, Unavailable};
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{
-    Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+    Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions,
+    Scheme,
 };
 use wasip2::io::streams::StreamError;
 
@@ -19,15 +20,24 @@ impl Http for HostHttp {
         let body = outgoing.body().map_err(|()| failed("no body"))?;
         let answer = handle(outgoing, options(request)).map_err(|code| failed(&words(&code)))?;
         let bytes = request.body.as_ref().map_or(&[][..], |body| &body.bytes);
-        // A host that refuses the request, and a server that answers early, stop reading it. The answer says why.
+        // A host that refuses the request, and a server that answers early, stop reading it. The
+        // answer says why.
         write(body, bytes);
         answer.subscribe().block();
-        let response = answer.get().ok_or_else(|| failed("no answer"))?.map_err(|()| failed("no answer"))?;
+        let response = answer
+            .get()
+            .ok_or_else(|| failed("no answer"))?
+            .map_err(|()| failed("no answer"))?;
         let response = response.map_err(|code| failed(&words(&code)))?;
         let status = response.status();
         let location = location(&response);
         let body = read(&response).map_err(|why| failed(&why))?;
-        Ok(HttpResponse { status, location, body })
+
+        Ok(HttpResponse {
+            status,
+            location,
+            body,
+        })
     }
 }
 
@@ -37,18 +47,46 @@ fn without_query(url: &str) -> &str {
 
 fn prepare(request: &HttpRequest) -> Option<OutgoingRequest> {
     let (scheme, rest) = request.url.split_once("://")?;
-    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let scheme = if scheme == "https" {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
     let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(path_at);
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     let mut headers = vec![("accept".to_owned(), b"application/json".to_vec())];
+
     if let Some(body) = &request.body {
-        headers.push(("content-type".to_owned(), body.content_type.as_bytes().to_vec()));
-        headers.push(("content-length".to_owned(), body.bytes.len().to_string().into_bytes()));
+        headers.push((
+            "content-type".to_owned(),
+            body.content_type.as_bytes().to_vec(),
+        ));
+        headers.push((
+            "content-length".to_owned(),
+            body.bytes.len().to_string().into_bytes(),
+        ));
     }
-    headers.extend(request.headers.iter().map(|(name, value)| (name.clone(), value.as_bytes().to_vec())));
+
+    headers.extend(
+        request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_bytes().to_vec())),
+    );
     let outgoing = OutgoingRequest::new(Fields::from_list(&headers).ok()?);
-    outgoing.set_method(if request.body.is_some() { &Method::Post } else { &Method::Get }).ok()?;
+    outgoing
+        .set_method(if request.body.is_some() {
+            &Method::Post
+        } else {
+            &Method::Get
+        })
+        .ok()?;
+
     outgoing.set_scheme(Some(&scheme)).ok()?;
     outgoing.set_authority(Some(authority)).ok()?;
     outgoing.set_path_with_query(Some(&path)).ok()?;
@@ -92,6 +130,7 @@ fn read(response: &IncomingResponse) -> Result<Vec<u8>, String> {
             Err(StreamError::LastOperationFailed(failure)) => break Err(words_of_stream(&failure)),
         }
     };
+
     drop(stream);
     let _ = IncomingBody::finish(body);
     complete.map(|()| bytes)

@@ -9,7 +9,9 @@ pub(super) fn words(code: &ErrorCode) -> String {
         ErrorCode::DnsTimeout | ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => {
             "the name is not found"
         }
-        ErrorCode::DestinationUnavailable | ErrorCode::DestinationIpUnroutable => "it cannot be reached",
+        ErrorCode::DestinationUnavailable | ErrorCode::DestinationIpUnroutable => {
+            "it cannot be reached"
+        }
         ErrorCode::DestinationIpProhibited => "its address is not public, and not granted",
         ErrorCode::ConnectionRefused => "the connection is refused",
         ErrorCode::ConnectionTerminated => "the connection was cut off",
@@ -47,6 +49,7 @@ pub(super) fn words(code: &ErrorCode) -> String {
         ErrorCode::ConfigurationError => "the host is not set up for it",
         ErrorCode::InternalError(why) => why.as_deref().unwrap_or("the host failed"),
     };
+
     words.to_owned()
 }
 
@@ -56,5 +59,8 @@ pub(super) fn words_of_stream(failure: &StreamFailure) -> String {
         return words(&code);
     }
     let text = failure.to_debug_string();
-    format!("the answer broke off ({})", text.lines().next().unwrap_or_default())
+    format!(
+        "the answer broke off ({})",
+        text.lines().next().unwrap_or_default()
+    )
 }

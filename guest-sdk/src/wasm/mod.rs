@@ -66,8 +66,11 @@ impl Host for ComponentHost {
     }
 
     fn setting_names(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            store::get_all().unwrap_or_default().into_iter().map(|(key, _)| key).collect();
+        let mut names: Vec<_> = store::get_all()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
         names.sort();
         names
     }
@@ -101,7 +104,9 @@ impl<P: Provider> provider::Guest for Component<P> {
         P::supports_token(&ComponentHost)
     }
 
-    fn verify_token(token: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
+    fn verify_token(
+        token: String,
+    ) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
         let verdict = P::verify_token(&ComponentHost, &token)?;
         Ok(verdict.map(Into::into))
     }
@@ -120,7 +125,11 @@ impl From<Unavailable> for provider::ProviderError {
 
 impl From<TokenPrincipal> for provider::TokenPrincipal {
     fn from(from: TokenPrincipal) -> Self {
-        Self { principal: from.principal, scopes: from.scopes, groups: passed_on(from.groups) }
+        Self {
+            principal: from.principal,
+            scopes: from.scopes,
+            groups: passed_on(from.groups),
+        }
     }
 }
 
@@ -144,9 +153,14 @@ const MAX_GROUPS: usize = 256;
 /// Longest name of a group that the contract allows, in bytes.
 const MAX_GROUP_BYTES: usize = 256;
 
-/// Without the groups that the contract does not allow: an answer that is too large is a fault of the provider's.
+/// Without the groups that the contract does not allow: an answer that is too large is a fault of
+/// the provider's.
 fn passed_on(groups: Vec<String>) -> Vec<String> {
-    groups.into_iter().filter(|group| group.len() <= MAX_GROUP_BYTES).take(MAX_GROUPS).collect()
+    groups
+        .into_iter()
+        .filter(|group| group.len() <= MAX_GROUP_BYTES)
+        .take(MAX_GROUPS)
+        .collect()
 }
 
 #[cfg(feature = "password")]
@@ -177,8 +191,19 @@ mod redirect {
 
     impl<P: RedirectSignIn> redirect::Guest for Component<P> {
         fn start_login(request: redirect::LoginRequest) -> Result<String, redirect::ProviderError> {
-            let redirect::LoginRequest { redirect_uri, state, nonce, code_challenge } = request;
-            let request = LoginRequest { redirect_uri, state, nonce, code_challenge };
+            let redirect::LoginRequest {
+                redirect_uri,
+                state,
+                nonce,
+                code_challenge,
+            } = request;
+            let request = LoginRequest {
+                redirect_uri,
+                state,
+                nonce,
+                code_challenge,
+            };
+
             P::start_login(&ComponentHost, &request)
                 .map_err(|unavailable| redirect::ProviderError::Unavailable(unavailable.0))
         }
@@ -186,8 +211,22 @@ mod redirect {
         fn complete_login(
             response: redirect::LoginResponse,
         ) -> Result<redirect::Session, redirect::CodeError> {
-            let redirect::LoginResponse { redirect_uri, code, nonce, code_verifier, issuer } = response;
-            let response = LoginResponse { redirect_uri, code, nonce, code_verifier, issuer };
+            let redirect::LoginResponse {
+                redirect_uri,
+                code,
+                nonce,
+                code_verifier,
+                issuer,
+            } = response;
+
+            let response = LoginResponse {
+                redirect_uri,
+                code,
+                nonce,
+                code_verifier,
+                issuer,
+            };
+
             let session = P::complete_login(&ComponentHost, &response);
             session.map(Into::into).map_err(|error| match error {
                 CodeError::InvalidCode(why) => redirect::CodeError::InvalidCode(why),
@@ -204,7 +243,9 @@ mod refresh {
     use crate::{Provider, Refresh, RefreshError};
 
     impl<P: Provider + Refresh> refresh::Guest for Component<P> {
-        fn refresh_session(refresh_token: String) -> Result<refresh::Session, refresh::RefreshError> {
+        fn refresh_session(
+            refresh_token: String,
+        ) -> Result<refresh::Session, refresh::RefreshError> {
             let session = P::refresh_session(&ComponentHost, &refresh_token);
             session.map(Into::into).map_err(|error| match error {
                 RefreshError::Expired => refresh::RefreshError::Expired,
@@ -229,7 +270,9 @@ mod sign_out {
             match P::read_logout_token(&ComponentHost, &token) {
                 Ok(Ended::Person(user_id)) => Ok(sign_out::Ended::Person(user_id)),
                 Ok(Ended::Noted) => Ok(sign_out::Ended::Noted),
-                Err(LogoutError::InvalidToken(why)) => Err(sign_out::LogoutError::InvalidToken(why)),
+                Err(LogoutError::InvalidToken(why)) => {
+                    Err(sign_out::LogoutError::InvalidToken(why))
+                }
                 Err(LogoutError::Unavailable(why)) => Err(sign_out::LogoutError::Unavailable(why)),
             }
         }

@@ -5,11 +5,19 @@ const OBJECT_FILE: &str = "// Ensure that the *_component_type.o object is linke
 
 pub(super) fn bindings(resolve: Resolve, world: WorldId) -> Vec<(String, String)> {
     // `wasm-tools component embed` does the object file's work.
-    let options = wit_bindgen_c::Opts { no_object_file: true, ..wit_bindgen_c::Opts::default() };
+    let options = wit_bindgen_c::Opts {
+        no_object_file: true,
+        ..wit_bindgen_c::Opts::default()
+    };
     let files = super::generate(options.build(), resolve, world).into_iter();
+
     files
         .map(|(name, text)| {
-            let code = text.split(OBJECT_FILE).next().unwrap_or_default().trim_end();
+            let code = text
+                .split(OBJECT_FILE)
+                .next()
+                .unwrap_or_default()
+                .trim_end();
             (name, format!("{code}\n"))
         })
         .collect()

@@ -1,5 +1,5 @@
-//! What wit-bindgen makes of the contract for languages whose own tools make nothing: the files lie in every folder
-//! that `portcullis provider new` writes, so that an author needs no wit-bindgen.
+//! What wit-bindgen makes of the contract for languages whose own tools make nothing: the files lie
+//! in every folder that `portcullis provider new` writes, so that an author needs no wit-bindgen.
 
 mod c;
 mod go;
@@ -10,9 +10,9 @@ use std::path::Path;
 use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 use wit_bindgen_core::{Files, WorldGenerator};
 
-/// All that a provider can export, and what it may import. A component whose own world has less is made from the same
-/// bindings: what is not called is not linked, and `wasm-tools component new` passes over exports that the world does
-/// not name.
+/// All that a provider can export, and what it may import. A component whose own world has less is
+/// made from the same bindings: what is not called is not linked, and `wasm-tools component new`
+/// passes over exports that the world does not name.
 const WORLD: &str = "
     package local:bindings;
     world component {
@@ -36,15 +36,24 @@ const WORLD: &str = "
 pub fn write_bindings(workspace: &Path, out: &Path) {
     let mut resolve = Resolve::default();
     for package in PACKAGES {
-        resolve.push_file(workspace.join("wit").join(package)).expect("a package of wit/");
+        resolve
+            .push_file(workspace.join("wit").join(package))
+            .expect("a package of wit/");
     }
+
     let package = resolve.push_str("bindings.wit", WORLD).expect("the world");
-    let world = resolve.select_world(&[package], Some("component")).expect("the world");
-    for (folder, files) in [("c", c::bindings(resolve.clone(), world)), ("go", go::bindings(resolve, world))]
-    {
+    let world = resolve
+        .select_world(&[package], Some("component"))
+        .expect("the world");
+
+    for (folder, files) in [
+        ("c", c::bindings(resolve.clone(), world)),
+        ("go", go::bindings(resolve, world)),
+    ] {
         for (name, text) in files {
             let path = out.join(folder).join(name);
-            fs::create_dir_all(path.parent().expect("a file has a folder")).expect("OUT_DIR can be written");
+            fs::create_dir_all(path.parent().expect("a file has a folder"))
+                .expect("OUT_DIR can be written");
             fs::write(path, text).expect("OUT_DIR can be written");
         }
     }
@@ -57,7 +66,13 @@ fn generate(
     world: WorldId,
 ) -> Vec<(String, String)> {
     let mut files = Files::default();
-    generator.generate(&mut resolve, world, &mut files).expect("bindings");
+    generator
+        .generate(&mut resolve, world, &mut files)
+        .expect("bindings");
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("bindings are text");
-    files.iter().map(|(name, bytes)| (name.to_owned(), text(bytes))).collect()
+
+    files
+        .iter()
+        .map(|(name, bytes)| (name.to_owned(), text(bytes)))
+        .collect()
 }
