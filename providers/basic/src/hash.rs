@@ -1,4 +1,5 @@
-//! Password hashes: argon2id (RFC 9106) for new ones, and the original's `scrypt$N$r$p$salt$key` (RFC 7914).
+//! Password hashes: argon2id (RFC 9106) for new ones, and the original's `scrypt$N$r$p$salt$key`
+//! (RFC 7914).
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash as Phc;
@@ -11,7 +12,11 @@ use subtle::ConstantTimeEq;
 #[derive(Clone)]
 pub(crate) enum PasswordHash {
     Argon2(String),
-    Scrypt { params: scrypt::Params, salt: Vec<u8>, key: Vec<u8> },
+    Scrypt {
+        params: scrypt::Params,
+        salt: Vec<u8>,
+        key: Vec<u8>,
+    },
 }
 
 /// Hashes a password, in its normalised form, with argon2id: 19 MiB, two passes, one lane.
@@ -19,15 +24,16 @@ pub(crate) enum PasswordHash {
 /// # Errors
 /// It is empty or too long, or there are no random numbers for the salt.
 pub fn hash_password(password: &str) -> Result<String, String> {
-    let password = person_text::password(password).map_err(|error| format!("the password {error}"))?;
+    let password =
+        person_text::password(password).map_err(|error| format!("the password {error}"))?;
     let hash: Result<Phc, _> = Argon2::default().hash_password(password.as_bytes());
-    hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
+    hash.map(|hash| hash.to_string())
+        .map_err(|error| error.to_string())
 }
 
 /// What an unknown user is checked against where there are no users at all.
 pub(crate) fn nobodys_hash() -> PasswordHash {
-    let nobody =
-        "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let nobody = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     PasswordHash::Argon2(nobody.to_owned())
 }
 
@@ -51,7 +57,9 @@ impl PasswordHash {
     pub(crate) fn memory(&self) -> usize {
         match self {
             Self::Argon2(text) => {
-                let params = Phc::new(text).ok().and_then(|hash| argon2::Params::try_from(&hash).ok());
+                let params = Phc::new(text)
+                    .ok()
+                    .and_then(|hash| argon2::Params::try_from(&hash).ok());
                 params.map_or(0, |params| params.m_cost() as usize * 1024)
             }
             Self::Scrypt { params, .. } => (128 * params.r() as usize) << params.log_n(),
@@ -60,8 +68,11 @@ impl PasswordHash {
 
     pub(crate) fn is_of(&self, password: &str) -> bool {
         match self {
-            Self::Argon2(text) => Phc::new(text)
-                .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),
+            Self::Argon2(text) => Phc::new(text).is_ok_and(|hash| {
+                Argon2::default()
+                    .verify_password(password.as_bytes(), &hash)
+                    .is_ok()
+            }),
             Self::Scrypt { params, salt, key } => {
                 let mut derived = vec![0; key.len()];
                 scrypt::scrypt(password.as_bytes(), salt, params, &mut derived).is_ok()
@@ -73,7 +84,9 @@ impl PasswordHash {
 
 fn read_scrypt(fields: &str) -> Option<PasswordHash> {
     let fields: Vec<_> = fields.split('$').collect();
-    let [n, r, p, salt, key] = fields[..] else { return None };
+    let [n, r, p, salt, key] = fields[..] else {
+        return None;
+    };
     let n: u64 = n.parse().ok().filter(|n: &u64| n.is_power_of_two())?;
     let log_n = u8::try_from(n.trailing_zeros()).ok()?;
     let params = scrypt::Params::new(log_n, r.parse().ok()?, p.parse().ok()?).ok()?;
@@ -87,7 +100,10 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
         return hex::decode(text).ok();
     }
     let text = text.trim_end_matches('=');
-    STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()
+    STANDARD_NO_PAD
+        .decode(text)
+        .or_else(|_| URL_SAFE_NO_PAD.decode(text))
+        .ok()
 }
 
 #[cfg(test)]
@@ -101,7 +117,8 @@ mod tests {
         assert!(!nobodys_hash().is_of(""));
     }
 
-    /// Made with Python: `hashlib.scrypt(b"lovelace", salt=b"0123456789abcdef", n=16384, r=8, p=1, dklen=32)`.
+    /// Made with Python:
+    /// `hashlib.scrypt(b"lovelace", salt=b"0123456789abcdef", n=16384, r=8, p=1, dklen=32)`.
     #[test]
     fn hashes_of_the_original_are_known() {
         for text in [HEX, BASE64] {

@@ -2,10 +2,11 @@
 //!
 //! Settings, all optional but for one of the first two:
 //!
-//! - `users`: `[{username, password_hash, user_id?, display_name?, email?}]`, with hashes of argon2id in the PHC string format, or
-//!   `scrypt$N$r$p$salt$key` with salt and key in base64.
+//! - `users`: `[{username, password_hash, user_id?, display_name?, email?}]`, with hashes of
+//!   argon2id in the PHC string format, or `scrypt$N$r$p$salt$key` with salt and key in base64.
 //! - `users_file`: the same list. The operator names a file, and the host passes what it has.
-//! - `secret`: signs the session tokens; at least 32 characters. Without it, a key is made and kept in the bucket.
+//! - `secret`: signs the session tokens; at least 32 characters. Without it, a key is made and kept
+//!   in the bucket.
 //! - `session_ttl_seconds` (43200).
 //!
 //! Needs `grants.keyvalue`, where it remembers which sessions are over.
@@ -38,14 +39,25 @@ struct Settings {
 
 impl Settings {
     fn read(host: &dyn Host) -> Result<Self, String> {
-        if let Some(unknown) = host.setting_names().iter().find(|name| !SETTINGS.contains(&name.as_str())) {
-            return Err(format!("unknown setting `{unknown}`: there are {}", SETTINGS.join(", ")));
+        if let Some(unknown) = host
+            .setting_names()
+            .iter()
+            .find(|name| !SETTINGS.contains(&name.as_str()))
+        {
+            return Err(format!(
+                "unknown setting `{unknown}`: there are {}",
+                SETTINGS.join(", ")
+            ));
         }
+
         let secret = host.setting("secret");
         if let Some(secret) = &secret {
             check_secret(secret)?;
         }
-        let ttl = host.setting("session_ttl_seconds").map(|text| text.parse::<u64>());
+
+        let ttl = host
+            .setting("session_ttl_seconds")
+            .map(|text| text.parse::<u64>());
         let ttl = ttl.transpose().ok().map(|ttl| ttl.unwrap_or(DEFAULT_TTL));
         let Some(ttl) = ttl.filter(|ttl| (1..=MAX_REFRESH_SECONDS).contains(ttl)) else {
             return Err(format!(
@@ -53,7 +65,12 @@ impl Settings {
             ));
         };
         let (inline, file) = (host.setting("users"), host.setting("users_file"));
-        Ok(Self { users: user::read_all(inline.as_deref(), file.as_deref())?, secret, ttl })
+
+        Ok(Self {
+            users: user::read_all(inline.as_deref(), file.as_deref())?,
+            secret,
+            ttl,
+        })
     }
 
     /// Wrong settings were reported to the operator when the provider was loaded.
@@ -78,12 +95,18 @@ impl Settings {
     }
 
     fn ends(&self, now: u64) -> Ends {
-        Ends { access: now + self.ttl, refresh: Some(now + MAX_REFRESH_SECONDS) }
+        Ends {
+            access: now + self.ttl,
+            refresh: Some(now + MAX_REFRESH_SECONDS),
+        }
     }
 
     /// The user of a token: who must still be there, with the password of then.
     fn user(&self, checked: &session_tokens::Checked) -> Option<&User> {
-        let user = self.users.iter().find(|user| user.user_id == checked.person.user_id)?;
+        let user = self
+            .users
+            .iter()
+            .find(|user| user.user_id == checked.person.user_id)?;
         (user.mark() == checked.notes.both).then_some(user)
     }
 }
@@ -103,14 +126,24 @@ fn check_secret(secret: &str) -> Result<(), String> {
 }
 
 fn signer<'a>(host: &'a dyn Host, key: &'a [u8]) -> Signer<'a> {
-    Signer { key, bucket: host.bucket(), now: host.now() }
+    Signer {
+        key,
+        bucket: host.bucket(),
+        now: host.now(),
+    }
 }
 
 impl Provider for Basic {
     fn check_settings(host: &dyn Host) -> Result<(), String> {
         let settings = Settings::read(host)?;
-        // Hashed once now, so that the operator and not a person meets a hash that needs more than `limits.memory_mib`.
-        let most = settings.users.iter().map(User::memory).max().unwrap_or_default();
+        // Hashed once now, so that the operator and not a person meets a hash that needs more than
+        // `limits.memory_mib`.
+        let most = settings
+            .users
+            .iter()
+            .map(User::memory)
+            .max()
+            .unwrap_or_default();
         std::hint::black_box(vec![1_u8; most]);
         Ok(())
     }
@@ -129,7 +162,11 @@ impl Provider for Basic {
 }
 
 impl PasswordSignIn for Basic {
-    fn check_password(host: &dyn Host, username: &str, password: &str) -> Result<Session, PasswordError> {
+    fn check_password(
+        host: &dyn Host,
+        username: &str,
+        password: &str,
+    ) -> Result<Session, PasswordError> {
         sign_in(host, username, password)
     }
 }
@@ -140,7 +177,9 @@ impl Refresh for Basic {
     }
 
     fn revoke_session(host: &dyn Host, refresh_token: &str) {
-        let Ok(settings) = Settings::read(host) else { return };
+        let Ok(settings) = Settings::read(host) else {
+            return;
+        };
         if let Ok(Some(key)) = settings.key(host) {
             let _ = signer(host, &key).revoke(refresh_token);
         }
@@ -149,21 +188,34 @@ impl Refresh for Basic {
 
 fn sign_in(host: &dyn Host, username: &str, password: &str) -> Result<Session, PasswordError> {
     let settings = Settings::known(host)?;
-    let user = user::check(&settings.users, username, password).ok_or(PasswordError::InvalidCredentials)?;
-    let person = user.person(username, password).ok_or(PasswordError::InvalidCredentials)?;
-    let notes = Notes { both: user.mark(), refresh: String::new() };
+    let user = user::check(&settings.users, username, password)
+        .ok_or(PasswordError::InvalidCredentials)?;
+    let person = user
+        .person(username, password)
+        .ok_or(PasswordError::InvalidCredentials)?;
+    let notes = Notes {
+        both: user.mark(),
+        refresh: String::new(),
+    };
     let key = settings.keep_key(host)?;
     Ok(signer(host, &key).open(person, notes, settings.ends(host.now()))?)
 }
 
 fn verify(host: &dyn Host, access_token: &str) -> Result<Option<Session>, Unavailable> {
     let settings = Settings::known(host)?;
-    let Some(key) = settings.key(host)? else { return Ok(None) };
-    let Some(checked) = signer(host, &key).verify(access_token)? else { return Ok(None) };
+    let Some(key) = settings.key(host)? else {
+        return Ok(None);
+    };
+    let Some(checked) = signer(host, &key).verify(access_token)? else {
+        return Ok(None);
+    };
     if settings.user(&checked).is_none() {
         return Ok(None);
     }
-    Ok(Some(checked.into_session(access_token.to_owned(), String::new())))
+
+    Ok(Some(
+        checked.into_session(access_token.to_owned(), String::new()),
+    ))
 }
 
 fn refresh(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError> {
@@ -187,7 +239,9 @@ mod tests {
     const SECRET: &str = "a secret of thirty-two characters";
 
     fn host(users: &serde_json::Value) -> MockHost {
-        MockHost::default().with_setting("users", users.to_string()).with_setting("secret", SECRET)
+        MockHost::default()
+            .with_setting("users", users.to_string())
+            .with_setting("secret", SECRET)
     }
 
     fn ada(password: &str) -> serde_json::Value {
@@ -199,7 +253,11 @@ mod tests {
         let host = host(&ada("lovelace"));
         let session = sign_in(&host, "ada", "lovelace").unwrap();
         assert_eq!(
-            (session.user_id.as_str(), session.email.as_str(), session.expires_at),
+            (
+                session.user_id.as_str(),
+                session.email.as_str(),
+                session.expires_at
+            ),
             ("ada", "ada@example.com", 43_200)
         );
         assert!(verify(&host, &session.access_token).unwrap().is_some());
@@ -211,20 +269,31 @@ mod tests {
     #[test]
     fn anything_else_opens_none() {
         let host = host(&ada("lovelace"));
-        for (user, password) in
-            [("ada", "Lovelace"), ("ada", ""), ("Ada", "lovelace"), ("", ""), ("nobody", "lovelace")]
-        {
+        for (user, password) in [
+            ("ada", "Lovelace"),
+            ("ada", ""),
+            ("Ada", "lovelace"),
+            ("", ""),
+            ("nobody", "lovelace"),
+        ] {
             let refused = sign_in(&host, user, password);
-            assert_eq!(refused, Err(PasswordError::InvalidCredentials), "{user} {password}");
+            assert_eq!(
+                refused,
+                Err(PasswordError::InvalidCredentials),
+                "{user} {password}"
+            );
         }
     }
 
     #[test]
     fn name_and_password_are_the_same_in_every_form() {
-        for (stored, typed) in
-            [("Zo\u{eb}", "Zoe\u{308}"), ("Zoe\u{308}", "Zo\u{eb}"), ("Zo\u{eb}", "Zo\u{eb}")]
-        {
-            let users = json!([{"username": stored, "password_hash": hash_password(stored).unwrap()}]);
+        for (stored, typed) in [
+            ("Zo\u{eb}", "Zoe\u{308}"),
+            ("Zoe\u{308}", "Zo\u{eb}"),
+            ("Zo\u{eb}", "Zo\u{eb}"),
+        ] {
+            let users =
+                json!([{"username": stored, "password_hash": hash_password(stored).unwrap()}]);
             let session = sign_in(&host(&users), typed, typed).unwrap();
             assert_eq!(session.user_id, "Zo\u{eb}");
         }
@@ -238,7 +307,10 @@ mod tests {
         let too_long = format!("{longest}x");
         assert!(hash_password(&too_long).is_err());
         for (user, password) in [("ada", too_long.as_str()), (&too_long[..300], "lovelace")] {
-            assert_eq!(sign_in(&host, user, password), Err(PasswordError::InvalidCredentials));
+            assert_eq!(
+                sign_in(&host, user, password),
+                Err(PasswordError::InvalidCredentials)
+            );
         }
     }
 
@@ -247,8 +319,13 @@ mod tests {
         let host = host(&ada("ada@example.com"));
         assert_eq!(sign_in(&host, "ada", "ada@example.com").unwrap().email, "");
         let hash = hash_password("lovelace").unwrap();
-        let host = self::host(&json!([{"username": "ada", "user_id": "lovelace-1", "password_hash": hash}]));
-        assert_eq!(sign_in(&host, "ada", "lovelace"), Err(PasswordError::InvalidCredentials));
+        let host = self::host(
+            &json!([{"username": "ada", "user_id": "lovelace-1", "password_hash": hash}]),
+        );
+        assert_eq!(
+            sign_in(&host, "ada", "lovelace"),
+            Err(PasswordError::InvalidCredentials)
+        );
     }
 
     #[test]
@@ -262,17 +339,25 @@ mod tests {
         Basic::revoke_session(&host, &renewed.refresh_token);
         assert_eq!(verify(&host, &renewed.access_token), Ok(None));
         let elsewhere = MockHost::default().with_setting("users_file", ada("lovelace").to_string());
-        assert_eq!(verify(&elsewhere, &session.access_token), Ok(None), "each bucket has a key of its own");
+        assert_eq!(
+            verify(&elsewhere, &session.access_token),
+            Ok(None),
+            "each bucket has a key of its own"
+        );
     }
 
     #[test]
     fn identifier_outlives_a_change_of_the_user_name() {
         let hash = hash_password("lovelace").unwrap();
-        let user = |name: &str| json!([{"username": name, "user_id": "u-1", "password_hash": hash}]);
+        let user =
+            |name: &str| json!([{"username": name, "user_id": "u-1", "password_hash": hash}]);
         let before = host(&user("ada"));
         let session = sign_in(&before, "ada", "lovelace").unwrap();
         assert_eq!(session.user_id, "u-1");
-        let after = MockHost { bucket: before.bucket.clone(), ..host(&user("countess")) };
+        let after = MockHost {
+            bucket: before.bucket.clone(),
+            ..host(&user("countess"))
+        };
         assert!(verify(&after, &session.access_token).unwrap().is_some());
     }
 
@@ -281,12 +366,18 @@ mod tests {
         let before = host(&ada("lovelace"));
         let session = sign_in(&before, "ada", "lovelace").unwrap();
         for after in [host(&json!([])), host(&ada("lovelace"))] {
-            let after = MockHost { bucket: before.bucket.clone(), ..after };
+            let after = MockHost {
+                bucket: before.bucket.clone(),
+                ..after
+            };
             assert!(
                 verify(&after, &session.access_token).unwrap().is_none(),
                 "another salt is another password"
             );
-            assert_eq!(refresh(&after, &session.refresh_token), Err(RefreshError::Expired));
+            assert_eq!(
+                refresh(&after, &session.refresh_token),
+                Err(RefreshError::Expired)
+            );
         }
     }
 
@@ -307,11 +398,18 @@ mod tests {
             );
         }
         let hash = hash_password("lovelace").unwrap();
-        for (field, value) in [("username", "a\tb"), ("user_id", ""), ("email", "a @b "), ("username", " a")]
-        {
+        for (field, value) in [
+            ("username", "a\tb"),
+            ("user_id", ""),
+            ("email", "a @b "),
+            ("username", " a"),
+        ] {
             let mut user = json!({"username": "a", "password_hash": hash});
             user[field] = value.into();
-            assert!(complaint(&host(&json!([user]))).starts_with(&format!("users[0].{field}")), "{value:?}");
+            assert!(
+                complaint(&host(&json!([user]))).starts_with(&format!("users[0].{field}")),
+                "{value:?}"
+            );
         }
         let twice = json!([{"username": "Zo\u{eb}", "password_hash": hash}, {"username": "Zoe\u{308}", "password_hash": hash}]);
         assert!(complaint(&host(&twice)).starts_with("users[1].username: another user"));
@@ -330,10 +428,11 @@ mod tests {
         );
         assert!(
             complaint(&host(&json!([{"username": "a", "password": "x"}])))
-                .contains("unknown field `password`")
+                .starts_with("users[0].password: unknown field; did you mean `password_hash`?")
         );
         let mut long = host(&json!([]));
-        long.settings.insert("session_ttl_seconds".into(), "604801".into());
+        long.settings
+            .insert("session_ttl_seconds".into(), "604801".into());
         assert!(complaint(&long).starts_with("`session_ttl_seconds`"));
     }
 }

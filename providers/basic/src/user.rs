@@ -1,21 +1,20 @@
 use crate::hash::{PasswordHash, nobodys_hash};
 use person_text::{check_identifier, normalised, password as checked_password, shown, user_name};
-use serde::Deserialize;
+use portcullis_guest::Fields;
 use session_tokens::Person;
 use sha2::{Digest, Sha256};
 
 /// The host refuses a session in which a name repeats a password of this length or more, in bytes.
 const MIN_REPEATED_BYTES: usize = 8;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    username: String,
-    password_hash: String,
-    user_id: Option<String>,
-    display_name: Option<String>,
-    email: Option<String>,
-}
+/// The fields of a user in the settings.
+const FIELDS: &[&str] = &[
+    "username",
+    "password_hash",
+    "user_id",
+    "display_name",
+    "email",
+];
 
 /// A person who may sign in.
 pub(crate) struct User {
@@ -48,24 +47,32 @@ fn read_list(setting: &str, text: &str, users: &mut Vec<User>) -> Result<(), Str
         serde_json::from_str(text).map_err(|_| format!("`{setting}` must be a list"))?;
     for (index, entry) in entries.into_iter().enumerate() {
         let place = format!("{setting}[{index}]");
-        let user = User::read(entry).map_err(|(field, why)| format!("{place}{field}: {why}"))?;
+        let user = User::read(&place, entry)?;
         if users.iter().any(|known| known.username == user.username) {
-            return Err(format!("{place}.username: another user is named {:?}", user.username));
+            return Err(format!(
+                "{place}.username: another user is named {:?}",
+                user.username
+            ));
         }
         if users.iter().any(|known| known.user_id == user.user_id) {
-            return Err(format!("{place}.user_id: another user has the identifier {:?}", user.user_id));
+            return Err(format!(
+                "{place}.user_id: another user has the identifier {:?}",
+                user.user_id
+            ));
         }
         users.push(user);
     }
+
     Ok(())
 }
 
-/// Checks a password. An unknown user, and text that is longer than any password, cost one hash as well, so that the
-/// time does not reveal which users exist.
+/// Checks a password. An unknown user, and text that is longer than any password, cost one hash as
+/// well, so that the time does not reveal which users exist.
 pub(crate) fn check<'a>(users: &'a [User], username: &str, password: &str) -> Option<&'a User> {
     let username = normalised(username);
     let user = users.iter().find(|user| user.username == *username);
-    // The hash of another user, so that it costs what this operator's hashes cost: always the same one for a name.
+    // The hash of another user, so that it costs what this operator's hashes cost: always the same
+    // one for a name.
     let stand_in = somebody(users, &username).map_or_else(nobodys_hash, |user| user.hash.clone());
     let hash = user.map_or(&stand_in, |user| &user.hash);
     let password = checked_password(password);
@@ -74,27 +81,52 @@ pub(crate) fn check<'a>(users: &'a [User], username: &str, password: &str) -> Op
 }
 
 fn somebody<'a>(users: &'a [User], name: &str) -> Option<&'a User> {
-    let all_hashes = users.iter().fold(Sha256::new(), |all, user| all.chain_update(&user.hash_text));
+    let all_hashes = users
+        .iter()
+        .fold(Sha256::new(), |all, user| all.chain_update(&user.hash_text));
     let digest = all_hashes.chain_update(name).finalize();
-    let number = digest.iter().take(4).fold(0, |number: usize, byte| number << 8 | usize::from(*byte));
+    let number = digest
+        .iter()
+        .take(4)
+        .fold(0, |number: usize, byte| number << 8 | usize::from(*byte));
     users.get(number.checked_rem(users.len())?)
 }
 
 impl User {
-    fn read(entry: serde_json::Value) -> Result<Self, (&'static str, String)> {
-        let entry: Entry = serde_json::from_value(entry).map_err(|error| ("", error.to_string()))?;
-        let wrong = |field: &'static str| move |error: person_text::TextError| (field, error.to_string());
-        let username = user_name(&entry.username).map_err(wrong(".username"))?.into_owned();
-        let user_id = entry.user_id.unwrap_or_else(|| username.clone());
-        check_identifier(&user_id).map_err(wrong(".user_id"))?;
-        let email = entry.email.unwrap_or_default();
+    fn read(place: &str, entry: serde_json::Value) -> Result<Self, String> {
+        let mut entry = Fields::of(place, entry, FIELDS)?;
+        let wrong = |field: &'static str| {
+            move |error: person_text::TextError| format!("{place}.{field}: {error}")
+        };
+        let username = user_name(&entry.needed_text("username")?)
+            .map_err(wrong("username"))?
+            .into_owned();
+        let user_id = entry.text("user_id")?.unwrap_or_else(|| username.clone());
+        check_identifier(&user_id).map_err(wrong("user_id"))?;
+
+        let email = entry.text("email")?.unwrap_or_default();
         if !email.is_empty() {
-            check_identifier(&email).map_err(wrong(".email"))?;
+            check_identifier(&email).map_err(wrong("email"))?;
         }
-        let hash = PasswordHash::read(&entry.password_hash).map_err(|why| (".password_hash", why))?;
-        let display_name = entry.display_name.as_deref().map(shown).filter(|name| !name.is_empty());
+
+        let hash_text = entry.needed_text("password_hash")?;
+        let hash = PasswordHash::read(&hash_text)
+            .map_err(|why| format!("{place}.password_hash: {why}"))?;
+        let display_name = entry.text("display_name")?;
+        let display_name = display_name
+            .as_deref()
+            .map(shown)
+            .filter(|name| !name.is_empty());
         let display_name = display_name.unwrap_or_else(|| username.clone());
-        Ok(Self { username, user_id, hash, hash_text: entry.password_hash, display_name, email })
+
+        Ok(Self {
+            username,
+            user_id,
+            hash,
+            hash_text,
+            display_name,
+            email,
+        })
     }
 
     /// The memory that checking the password takes, in bytes.
@@ -107,14 +139,22 @@ impl User {
         hex::encode(&Sha256::digest(&self.hash_text)[..8])
     }
 
-    /// The person who typed this name and this password. `None` when the identifier repeats the password.
+    /// The person who typed this name and this password. `None` when the identifier repeats the
+    /// password.
     ///
-    /// The host takes a session that repeats the password for one that gives it away, and that would be a fault of the
-    /// provider. So a name or an address that does is left out.
+    /// The host takes a session that repeats the password for one that gives it away, and that
+    /// would be a fault of the provider. So a name or an address that does is left out.
     pub(crate) fn person(&self, username: &str, password: &str) -> Option<Person> {
         let is_secret = password.len() >= MIN_REPEATED_BYTES && !username.contains(password);
         let repeats = |text: &String| is_secret && text.contains(password);
-        let shown = |text: &String| if repeats(text) { String::new() } else { text.clone() };
+        let shown = |text: &String| {
+            if repeats(text) {
+                String::new()
+            } else {
+                text.clone()
+            }
+        };
+
         (!repeats(&self.user_id)).then(|| Person {
             user_id: self.user_id.clone(),
             email: shown(&self.email),

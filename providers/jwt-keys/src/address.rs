@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
-/// The scheme and authority of an http(s) URL, in lower case and without the port that its scheme has anyway; `None` for
-/// anything else, and for an authority with a user name.
+/// The scheme and authority of an http(s) URL, in lower case and without the port that its scheme
+/// has anyway; `None` for anything else, and for an authority with a user name.
 pub fn origin(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -17,20 +17,30 @@ pub fn origin(url: &str) -> Option<String> {
     is_authority.then(|| format!("{scheme}://{authority}"))
 }
 
-/// Whether an http(s) URL leads to this very machine: `localhost`, a name below it, or a loopback address.
+/// Whether an http(s) URL leads to this very machine: `localhost`, a name below it, or a loopback
+/// address.
 pub fn is_loopback(url: &str) -> bool {
-    let Some(origin) = origin(url) else { return false };
-    let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+    let Some(origin) = origin(url) else {
+        return false;
+    };
+    let authority = origin
+        .split_once("://")
+        .map_or("", |(_, authority)| authority);
     let host = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split(']').next(),
         None => authority.split(':').next(),
     };
     let host = host.unwrap_or_default();
     let is_name = host == "localhost" || host.ends_with(".localhost");
-    is_name || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+
+    is_name
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a text is an http(s) URL that a request or a browser can be sent to: visible ASCII, no fragment, no backslash.
+/// Whether a text is an http(s) URL that a request or a browser can be sent to: visible ASCII, no
+/// fragment, no backslash.
 pub fn is_address(url: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#' && byte != b'\\';
     let has_scheme = url.starts_with("https://") || url.starts_with("http://");
@@ -44,7 +54,10 @@ pub(crate) fn resolve(base: &str, location: &str) -> Option<String> {
     let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(path_at);
     let path = path.split(['?', '#']).next()?;
-    let is_whole = location.split(['/', '?']).next().is_some_and(|start| start.contains(':'));
+    let is_whole = location
+        .split(['/', '?'])
+        .next()
+        .is_some_and(|start| start.contains(':'));
 
     let resolved = if is_whole {
         location.to_owned()
@@ -84,14 +97,20 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_loopback() {
-        for url in
-            ["http://localhost:8080/realm", "http://a.localhost", "http://127.9.9.9", "http://[::1]:1/"]
-        {
+        for url in [
+            "http://localhost:8080/realm",
+            "http://a.localhost",
+            "http://127.9.9.9",
+            "http://[::1]:1/",
+        ] {
             assert!(is_loopback(url), "{url}");
         }
-        for url in
-            ["http://localhost.evil.example", "http://10.0.0.1", "http://127.0.0.1.nip.io", "localhost"]
-        {
+        for url in [
+            "http://localhost.evil.example",
+            "http://10.0.0.1",
+            "http://127.0.0.1.nip.io",
+            "localhost",
+        ] {
             assert!(!is_loopback(url), "{url}");
         }
     }
@@ -112,6 +131,9 @@ mod tests {
         ] {
             assert_eq!(resolve(base, location).as_deref(), expected, "{location}");
         }
-        assert_eq!(resolve("https://idp.example", "b").as_deref(), Some("https://idp.example/b"));
+        assert_eq!(
+            resolve("https://idp.example", "b").as_deref(),
+            Some("https://idp.example/b")
+        );
     }
 }

@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-/// A signature algorithm with a public key (RFC 7518, section 3.1; RFC 8037, section 3.1). `none` and the algorithms of
-/// HMAC are not among them, so that no published key can be taken for a secret (RFC 8725, section 2.1).
+/// A signature algorithm with a public key (RFC 7518, section 3.1; RFC 8037, section 3.1). `none`
+/// and the algorithms of HMAC are not among them, so that no published key can be taken for a
+/// secret (RFC 8725, section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Algorithm {
     Rs256,

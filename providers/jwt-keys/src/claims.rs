@@ -2,17 +2,20 @@ use crate::TokenError;
 use crate::fetch::without_mark;
 use serde_json::{Map, Value};
 
-/// What a token claims, once its signature was checked; or what an issuer says of a person.
+/// The claims of a token whose signature was checked (RFC 7519, section 4), or what an issuer says
+/// of a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims(pub Map<String, Value>);
+pub struct ClaimsSet(pub Map<String, Value>);
 
-impl Claims {
+impl ClaimsSet {
     /// Reads a JSON object.
     ///
     /// # Errors
     /// It is none.
     pub fn read(text: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(without_mark(text)).map(Self).map_err(|error| error.to_string())
+        serde_json::from_slice(without_mark(text))
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     /// A claim of the protocol that is text; empty where it is missing or something else.
@@ -20,15 +23,22 @@ impl Claims {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// A time, in seconds since the Unix epoch. Fractions are cut off (RFC 7519, section 2: NumericDate).
+    /// A time, in seconds since the Unix epoch. Fractions are cut off (RFC 7519, section 2:
+    /// NumericDate).
     pub fn time(&self, name: &str) -> Option<u64> {
         let value = self.0.get(name)?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts saturate")]
-        value.as_u64().or_else(|| value.as_f64().map(|seconds| seconds as u64))
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "casts saturate"
+        )]
+        value
+            .as_u64()
+            .or_else(|| value.as_f64().map(|seconds| seconds as u64))
     }
 
-    /// The values at a path: the claim of that whole name, or else what lies below the claim of a part of it, up to a
-    /// dot. A list counts as its members; `null` counts as nothing.
+    /// The values at a path: the claim of that whole name, or else what lies below the claim of a
+    /// part of it, up to a dot. A list counts as its members; `null` counts as nothing.
     pub fn values(&self, path: &str) -> Vec<&Value> {
         let mut found = Vec::new();
         find(&self.0, path, &mut found);
@@ -41,7 +51,11 @@ impl Claims {
 
     /// All texts at a path. Numbers and booleans become text.
     pub fn texts(&self, path: &str) -> Vec<String> {
-        self.values(path).into_iter().filter_map(text_of).filter(|text| !text.is_empty()).collect()
+        self.values(path)
+            .into_iter()
+            .filter_map(text_of)
+            .filter(|text| !text.is_empty())
+            .collect()
     }
 
     /// The one text at a path; `None` where there are several, since a name has to be one.
@@ -50,10 +64,15 @@ impl Claims {
         texts.next().filter(|_| texts.next().is_none())
     }
 
-    /// The words at a path: texts are split at spaces (RFC 6749, section 3.3), and a list is all of its members' words.
+    /// The words at a path: texts are split at spaces (RFC 6749, section 3.3), and a list is all of
+    /// its members' words.
     pub fn words(&self, path: &str) -> Vec<String> {
         let texts = self.texts(path);
-        texts.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
+        texts
+            .iter()
+            .flat_map(|text| text.split_whitespace())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Whether one of these values stands at a path.
@@ -72,19 +91,24 @@ pub(crate) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// The name may have dots itself (`https://example.com/groups`), so the longest one that is there is taken.
+/// The name may have dots itself (`https://example.com/groups`), so the longest one that is there
+/// is taken.
 fn find<'a>(claims: &'a Map<String, Value>, path: &str, found: &mut Vec<&'a Value>) {
     if let Some(value) = claims.get(path) {
         found.push(value);
         return;
     }
+
     for (dot, _) in path.rmatch_indices('.') {
         let (name, rest) = path.split_at(dot);
         let rest = rest.trim_start_matches('.');
         match claims.get(name) {
             Some(Value::Object(below)) => find(below, rest, found),
             Some(Value::Array(members)) => {
-                members.iter().filter_map(Value::as_object).for_each(|below| find(below, rest, found));
+                members
+                    .iter()
+                    .filter_map(Value::as_object)
+                    .for_each(|below| find(below, rest, found));
             }
             _ => {}
         }
@@ -101,51 +125,59 @@ pub struct Rules<'a> {
     pub issuer: &'a str,
     /// Whom it must be for.
     pub audience: &'a str,
-    /// Whom it must have been issued to, where it says (OpenID Connect Core, section 3.1.3.7). `None` for an access
-    /// token, which is issued to one party for another.
+    /// Whom it must have been issued to, where it says (OpenID Connect Core, section 3.1.3.7).
+    /// `None` for an access token, which is issued to one party for another.
     pub authorized_party: Option<&'a str>,
     /// How far clocks may differ, in seconds.
     pub leeway: u64,
-    /// What the header's `typ` may be, in lower case and without `application/`; empty: anything. A token without `typ` is
-    /// taken.
+    /// What the header's `typ` may be, in lower case and without `application/`; empty: anything. A
+    /// token without `typ` is taken.
     pub kinds: &'a [&'a str],
 }
 
 impl Rules<'_> {
-    pub(crate) fn check(&self, claims: Claims, now: u64) -> Result<Claims, TokenError> {
+    pub(crate) fn check(&self, claims: ClaimsSet, now: u64) -> Result<ClaimsSet, TokenError> {
         let wrong = |why: &str| Err(TokenError::invalid(why));
         if claims.text("iss") != self.issuer {
             return wrong("another issuer");
         }
+
         if !is_for(&claims, self.audience) {
             return wrong("for another audience");
         }
+
         let is_of = |party: &str| claims.text("azp") == party;
         if claims.0.contains_key("azp") && !self.authorized_party.is_none_or(is_of) {
             return wrong("issued to another party");
         }
+
         match claims.time("exp") {
             None => return wrong("it never expires"),
             Some(exp) if exp.saturating_add(self.leeway) <= now => return wrong("expired"),
             Some(_) => {}
         }
+
         // What is there and no time is not taken for a time that has come.
         let has_come = |name: &str| match claims.0.get(name) {
             None | Some(Value::Null) => true,
-            Some(_) => claims.time(name).is_some_and(|time| time <= now.saturating_add(self.leeway)),
+            Some(_) => claims
+                .time(name)
+                .is_some_and(|time| time <= now.saturating_add(self.leeway)),
         };
         if !has_come("nbf") {
             return wrong("not valid yet");
         }
+
         if !has_come("iat") {
             return wrong("issued in the future");
         }
+
         Ok(claims)
     }
 }
 
 /// Whether `aud` is the audience, or lists it (RFC 7519, section 4.1.3).
-fn is_for(claims: &Claims, audience: &str) -> bool {
+fn is_for(claims: &ClaimsSet, audience: &str) -> bool {
     match claims.0.get("aud") {
         Some(Value::Array(members)) => members.iter().any(|member| member == audience),
         Some(one) => one == audience,
@@ -158,16 +190,24 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const RULES: Rules<'_> =
-        Rules { issuer: "https://idp", audience: "us", authorized_party: Some("us"), leeway: 60, kinds: &[] };
+    const RULES: Rules<'_> = Rules {
+        issuer: "https://idp",
+        audience: "us",
+        authorized_party: Some("us"),
+        leeway: 60,
+        kinds: &[],
+    };
 
     fn check(change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), String> {
-        let mut claims = Claims::default().0;
+        let mut claims = ClaimsSet::default().0;
         claims.insert("iss".into(), "https://idp".into());
         claims.insert("aud".into(), "us".into());
         claims.insert("exp".into(), 1_000.into());
         change(&mut claims);
-        RULES.check(Claims(claims), 1_000).map(drop).map_err(|error| format!("{error:?}"))
+        RULES
+            .check(ClaimsSet(claims), 1_000)
+            .map(drop)
+            .map_err(|error| format!("{error:?}"))
     }
 
     #[test]
@@ -189,7 +229,8 @@ mod tests {
             ("iat", json!(1_061), "in the future"),
             ("iat", json!([1]), "in the future"),
         ] {
-            let error = check(|claims| drop(claims.insert(name.into(), value.clone()))).expect_err(name);
+            let error =
+                check(|claims| drop(claims.insert(name.into(), value.clone()))).expect_err(name);
             assert!(error.contains(complaint), "{name} = {value}: {error}");
         }
         for (name, value) in [
@@ -208,8 +249,8 @@ mod tests {
         }
     }
 
-    fn claims(claims: &Value) -> Claims {
-        Claims(claims.as_object().unwrap().clone())
+    fn claims(claims: &Value) -> ClaimsSet {
+        ClaimsSet(claims.as_object().unwrap().clone())
     }
 
     #[test]
@@ -221,7 +262,11 @@ mod tests {
             (json!({"a": 1}), vec![]),
             (json!(null), vec![]),
         ] {
-            assert_eq!(claims(&json!({"scope": scope})).words("scope"), expected, "{scope}");
+            assert_eq!(
+                claims(&json!({"scope": scope})).words("scope"),
+                expected,
+                "{scope}"
+            );
         }
     }
 

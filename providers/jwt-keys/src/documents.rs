@@ -9,7 +9,8 @@ const FRESH: u64 = 3600;
 const STALE: u64 = 24 * 3600;
 /// With one to fall back on, tokens with made-up keys do not make us ask more often.
 const PAUSE: u64 = 10;
-/// With one to fall back on, an issuer that hangs is not waited for long: less than a provider's default deadline.
+/// With one to fall back on, an issuer that hangs is not waited for long: less than a provider's
+/// default deadline.
 const SHORT_WAIT_MS: u64 = 400;
 
 /// Documents of an issuer, kept in the provider's bucket.
@@ -23,7 +24,7 @@ pub struct Documents<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept<T> {
+struct KeptDocument<T> {
     /// When it was fetched.
     at: u64,
     /// When it was last tried to fetch it.
@@ -43,13 +44,18 @@ impl Documents<'_> {
     ) -> Result<T, Unavailable> {
         let kept = self.kept::<T>(url)?;
         match kept {
-            Some(kept) if is_within(self.now, kept.at, FRESH) || is_within(self.now, kept.tried, PAUSE) => {
+            Some(kept)
+                if is_within(self.now, kept.at, FRESH)
+                    || is_within(self.now, kept.tried, PAUSE) =>
+            {
                 Ok(kept.document)
             }
-            Some(kept) if is_within(self.now, kept.at, STALE) => match self.fetch_again(url, &kept, read) {
-                Ok(document) => Ok(document),
-                Err(_) => Ok(kept.document),
-            },
+            Some(kept) if is_within(self.now, kept.at, STALE) => {
+                match self.fetch_again(url, &kept, read) {
+                    Ok(document) => Ok(document),
+                    Err(_) => Ok(kept.document),
+                }
+            }
             _ => self.fetch(HttpRequest::get(url), read),
         }
     }
@@ -70,7 +76,8 @@ impl Documents<'_> {
         }
     }
 
-    /// The document as it is now. For a document that was seen to be wrong: an address in it leads nowhere.
+    /// The document as it is now. For a document that was seen to be wrong: an address in it leads
+    /// nowhere.
     ///
     /// # Errors
     /// It is not there.
@@ -90,15 +97,26 @@ impl Documents<'_> {
         Some(self.kept(url).ok()??.document)
     }
 
-    /// Has the document asked for again at its next use. The kept one still serves while its issuer is out of reach.
+    /// Has the document asked for again at its next use. The kept one still serves while its issuer
+    /// is out of reach.
     pub fn doubt(&self, url: &str) {
-        let Ok(Some(kept)) = self.kept::<serde_json::Value>(url) else { return };
+        let Ok(Some(kept)) = self.kept::<serde_json::Value>(url) else {
+            return;
+        };
         let at = kept.at.min(self.now.saturating_sub(FRESH));
-        self.keep(url, &Kept { at, tried: 0, document: kept.document });
+        self.keep(
+            url,
+            &KeptDocument {
+                at,
+                tried: 0,
+                document: kept.document,
+            },
+        );
     }
 
-    /// What cannot be read counts as not there: another version of this provider may have written it.
-    fn kept<T: DeserializeOwned>(&self, url: &str) -> Result<Option<Kept<T>>, Unavailable> {
+    /// What cannot be read counts as not there: another version of this provider may have written
+    /// it.
+    fn kept<T: DeserializeOwned>(&self, url: &str) -> Result<Option<KeptDocument<T>>, Unavailable> {
         let bytes = self.bucket.get(&key(url))?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
@@ -107,14 +125,22 @@ impl Documents<'_> {
     fn fetch_again<T: Serialize>(
         &self,
         url: &str,
-        kept: &Kept<T>,
+        kept: &KeptDocument<T>,
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Unavailable> {
-        self.keep(url, &Kept { at: kept.at, tried: self.now, document: &kept.document });
+        self.keep(
+            url,
+            &KeptDocument {
+                at: kept.at,
+                tried: self.now,
+                document: &kept.document,
+            },
+        );
+
         self.fetch(HttpRequest::get(url).within_ms(SHORT_WAIT_MS), read)
     }
 
-    fn keep<T: Serialize>(&self, url: &str, kept: &Kept<T>) {
+    fn keep<T: Serialize>(&self, url: &str, kept: &KeptDocument<T>) {
         if let Ok(bytes) = serde_json::to_vec(kept) {
             // One that does not fit is fetched again, which is slow and no more.
             let _ = self.bucket.set(&key(url), &bytes);
@@ -131,20 +157,28 @@ impl Documents<'_> {
         if response.status != 200 {
             return Err(Unavailable(format!("{url}: status {}", response.status)));
         }
+
         let text = fetch::without_mark(&response.body);
         let document = read(text).map_err(|why| Unavailable(format!("{url}: {why}")))?;
-        let kept = Kept { at: self.now, tried: self.now, document };
+        let kept = KeptDocument {
+            at: self.now,
+            tried: self.now,
+            document,
+        };
         self.keep(&url, &kept);
+
         Ok(kept.document)
     }
 }
 
-/// Returns whether a time is less than `seconds` ago. A time in the future comes from a wrong clock, and is not.
+/// Returns whether a time is less than `seconds` ago. A time in the future comes from a wrong
+/// clock, and is not.
 fn is_within(now: u64, at: u64, seconds: u64) -> bool {
     at <= now && now - at < seconds
 }
 
-/// A key has at most 256 bytes; an issuer has no two addresses that differ only beyond 200 characters.
+/// A key has at most 256 bytes; an issuer has no two addresses that differ only beyond 200
+/// characters.
 fn key(url: &str) -> String {
     format!("document:{}", url.chars().take(200).collect::<String>())
 }
@@ -157,7 +191,11 @@ mod tests {
     const URL: &str = "https://idp/document";
 
     fn documents(host: &MockHost) -> Documents<'_> {
-        Documents { http: &host.http, bucket: &host.bucket, now: host.now }
+        Documents {
+            http: &host.http,
+            bucket: &host.bucket,
+            now: host.now,
+        }
     }
 
     fn number(text: &[u8]) -> Result<u64, String> {
@@ -166,8 +204,14 @@ mod tests {
 
     #[test]
     fn documents_are_kept_an_hour_unless_they_are_doubted() {
-        let host = MockHost::default().with_answer(URL, 200, "\u{feff}1").at(1_000_000);
-        assert_eq!(documents(&host).get(URL, number), Ok(1), "with a byte order mark");
+        let host = MockHost::default()
+            .with_answer(URL, 200, "\u{feff}1")
+            .at(1_000_000);
+        assert_eq!(
+            documents(&host).get(URL, number),
+            Ok(1),
+            "with a byte order mark"
+        );
 
         let host = host.with_answer(URL, 200, "2").at(1_000_000 + FRESH - 1);
         assert_eq!(documents(&host).get(URL, number), Ok(1));
@@ -175,8 +219,16 @@ mod tests {
         assert_eq!(documents(&host).get(URL, number), Ok(2));
 
         let host = host.with_answer(URL, 200, "3");
-        assert_eq!(documents(&host).refresh(URL, number), Ok(None), "asked a moment ago");
-        assert_eq!(documents(&host).reload(URL, number), Ok(3), "seen to be wrong");
+        assert_eq!(
+            documents(&host).refresh(URL, number),
+            Ok(None),
+            "asked a moment ago"
+        );
+        assert_eq!(
+            documents(&host).reload(URL, number),
+            Ok(3),
+            "seen to be wrong"
+        );
     }
 
     #[test]

@@ -4,14 +4,18 @@ use portcullis_guest::{Http, HttpRequest, HttpResponse, Unavailable};
 /// Most redirects that one request follows.
 const MAX_REDIRECTS: usize = 3;
 
-/// A request with a `User-Agent`: some issuers answer 403 to a request without one (RFC 9110, section 10.1.5).
+/// A request with a `User-Agent`: some issuers answer 403 to a request without one (RFC 9110,
+/// section 10.1.5).
 #[must_use]
 pub fn with_user_agent(request: HttpRequest) -> HttpRequest {
-    request.with_header("user-agent", concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+    request.with_header(
+        "user-agent",
+        concat!("portcullis/", env!("CARGO_PKG_VERSION")),
+    )
 }
 
-/// Sends a GET request and follows its redirects, at most three and within the origin of the address, since
-/// the request may carry a credential that is meant for that origin.
+/// Sends a GET request and follows its redirects, at most three and within the origin of the
+/// address, since the request may carry a credential for that origin.
 ///
 /// # Errors
 /// There is no answer, or a redirect that is not followed.
@@ -19,17 +23,29 @@ pub fn get(http: &dyn Http, request: HttpRequest) -> Result<HttpResponse, Unavai
     let mut request = with_user_agent(request);
     for _ in 0..=MAX_REDIRECTS {
         let response = http.send(&request)?;
-        let Some(location) = redirect(&response) else { return Ok(response) };
+        let Some(location) = redirect(&response) else {
+            return Ok(response);
+        };
         let Some(next) = resolve(&request.url, location) else {
-            return Err(Unavailable(format!("{}: redirects to what is no address", request.url)));
+            return Err(Unavailable(format!(
+                "{}: redirects to what is no address",
+                request.url
+            )));
         };
         if origin(&next) != origin(&request.url) {
             let elsewhere = origin(&next).unwrap_or_default();
-            return Err(Unavailable(format!("{}: redirects to another origin, {elsewhere}", request.url)));
+            return Err(Unavailable(format!(
+                "{}: redirects to another origin, {elsewhere}",
+                request.url
+            )));
         }
         request.url = next;
     }
-    Err(Unavailable(format!("{}: more than {MAX_REDIRECTS} redirects", request.url)))
+
+    Err(Unavailable(format!(
+        "{}: more than {MAX_REDIRECTS} redirects",
+        request.url
+    )))
 }
 
 fn redirect(response: &HttpResponse) -> Option<&str> {
@@ -37,7 +53,8 @@ fn redirect(response: &HttpResponse) -> Option<&str> {
     response.location.as_deref().filter(|_| is_redirect)
 }
 
-/// A document without the byte order mark that some servers put before it (RFC 8259, section 8.1: it may be ignored).
+/// A document without the byte order mark that some servers put before it (RFC 8259, section 8.1:
+/// it may be ignored).
 pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
@@ -60,7 +77,10 @@ mod tests {
                 .with_answer("https://IDP:443/c", 200, "here");
             assert_eq!(ask(&host).unwrap().body, b"here", "{status}");
         }
-        let agent = ("user-agent".to_owned(), format!("portcullis/{}", env!("CARGO_PKG_VERSION")));
+        let agent = (
+            "user-agent".to_owned(),
+            format!("portcullis/{}", env!("CARGO_PKG_VERSION")),
+        );
         let host = MockHost::default().with_answer("https://idp/a", 200, "");
         ask(&host).unwrap();
         assert!(host.http.requests()[0].headers.contains(&agent));

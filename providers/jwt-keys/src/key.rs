@@ -10,7 +10,8 @@ use portcullis_guest::{base64url, from_base64url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Sizes of an RSA modulus that are used, in bits: RFC 7518, section 3.3, and what the checking library takes.
+/// Sizes of an RSA modulus that are used, in bits: RFC 7518, section 3.3, and what the checking
+/// library takes.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 /// What we need of a key, so that a set of them is small enough to be kept.
@@ -39,25 +40,34 @@ impl Key {
         let present = |name: &str| key.get(name).filter(|value| !value.is_null());
         let is_for_signatures = present("use").is_none_or(|named| named == "sig");
         let verifies = present("key_ops").is_none_or(|operations| {
-            operations.as_array().is_some_and(|operations| operations.iter().any(|one| one == "verify"))
+            operations
+                .as_array()
+                .is_some_and(|operations| operations.iter().any(|one| one == "verify"))
         });
         if !is_for_signatures || !verifies {
             return None;
         }
+
         let algorithm = match present("alg") {
             Some(name) => Some(Algorithm::named(name.as_str()?)?),
             None => None,
         };
-        Some(Self { kid: present("kid").and_then(text_of), algorithm, material: Material::read(key)? })
+        Some(Self {
+            kid: present("kid").and_then(text_of),
+            algorithm,
+            material: Material::read(key)?,
+        })
     }
 
-    /// Whether it can check signatures of this algorithm: the key's kind decides, and its own `alg` where it has one, so
-    /// that a token cannot choose another.
+    /// Whether it can check signatures of this algorithm: the key's kind decides, and its own `alg`
+    /// where it has one, so that a token cannot choose another.
     pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{EdDsa, Es256, Es384, Es512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
 
         let is_of_kind = match &self.material {
-            Material::Rsa { .. } => matches!(algorithm, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512),
+            Material::Rsa { .. } => {
+                matches!(algorithm, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512)
+            }
             Material::P256 { .. } => algorithm == Es256,
             Material::P384 { .. } => algorithm == Es384,
             Material::P521 { .. } => algorithm == Es512,
@@ -70,11 +80,15 @@ impl Key {
     pub(crate) fn signed(&self, token: &SignedToken<'_>) -> bool {
         let key = match &self.material {
             Material::Rsa { n, e } => DecodingKey::from_rsa_components(n, e),
-            Material::P256 { x, y } | Material::P384 { x, y } => DecodingKey::from_ec_components(x, y),
+            Material::P256 { x, y } | Material::P384 { x, y } => {
+                DecodingKey::from_ec_components(x, y)
+            }
             Material::Ed25519 { x } => DecodingKey::from_ed_components(x),
             Material::P521 { x, y } => return signed_with_p521(x, y, token).is_some(),
         };
-        let (Ok(key), Some(algorithm)) = (key, of_library(token.algorithm)) else { return false };
+        let (Ok(key), Some(algorithm)) = (key, of_library(token.algorithm)) else {
+            return false;
+        };
         crypto::verify(token.signature, token.message.as_bytes(), &key, algorithm).unwrap_or(false)
     }
 }
@@ -83,21 +97,28 @@ impl Material {
     fn read(key: &Value) -> Option<Self> {
         let text = |name: &str| key.get(name)?.as_str();
         let curve = text("crv").unwrap_or_default();
+
         match (text("kty")?, curve) {
             ("RSA", _) => {
                 let n = number(text("n")?).filter(|n| RSA_BITS.contains(&bits(n)))?;
                 let e = number(text("e")?)?;
-                Some(Self::Rsa { n: base64url(&n), e: base64url(&e) })
+                Some(Self::Rsa {
+                    n: base64url(&n),
+                    e: base64url(&e),
+                })
             }
-            ("EC", "P-256") => {
-                Some(Self::P256 { x: coordinate(text("x")?, 32)?, y: coordinate(text("y")?, 32)? })
-            }
-            ("EC", "P-384") => {
-                Some(Self::P384 { x: coordinate(text("x")?, 48)?, y: coordinate(text("y")?, 48)? })
-            }
-            ("EC", "P-521") => {
-                Some(Self::P521 { x: coordinate(text("x")?, 66)?, y: coordinate(text("y")?, 66)? })
-            }
+            ("EC", "P-256") => Some(Self::P256 {
+                x: coordinate(text("x")?, 32)?,
+                y: coordinate(text("y")?, 32)?,
+            }),
+            ("EC", "P-384") => Some(Self::P384 {
+                x: coordinate(text("x")?, 48)?,
+                y: coordinate(text("y")?, 48)?,
+            }),
+            ("EC", "P-521") => Some(Self::P521 {
+                x: coordinate(text("x")?, 66)?,
+                y: coordinate(text("y")?, 66)?,
+            }),
             // The library takes the first 32 bytes and would panic if there are fewer.
             ("OKP", "Ed25519") => {
                 let x = bytes(text("x")?).filter(|x| x.len() == 32)?;
@@ -110,7 +131,12 @@ impl Material {
 
 /// Base64url, also with the padding or the alphabet of plain base64, as some issuers write it.
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    from_base64url(&text.trim_end_matches('=').replace('+', "-").replace('/', "_"))
+    from_base64url(
+        &text
+            .trim_end_matches('=')
+            .replace('+', "-")
+            .replace('/', "_"),
+    )
 }
 
 /// An unsigned number without leading zeros.
@@ -126,7 +152,8 @@ fn bits(number: &[u8]) -> usize {
     (number.len() * 8).saturating_sub(unused as usize)
 }
 
-/// A coordinate in its full length (RFC 7518, section 6.2.1.2); some issuers leave leading zeros out.
+/// A coordinate in its full length (RFC 7518, section 6.2.1.2); some issuers leave leading zeros
+/// out.
 fn coordinate(text: &str, length: usize) -> Option<String> {
     let number = number(text)?;
     let missing = length.checked_sub(number.len())?;
@@ -213,22 +240,36 @@ mod tests {
         let modulus = base64url(&[0xff; 256]);
         let rsa = |more: Value| {
             let mut key = json!({"kty": "RSA", "n": modulus, "e": "AQAB"});
-            key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            key.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             Key::read(&key).unwrap()
         };
         assert!(rsa(json!({})).fits(Algorithm::Rs512) && rsa(json!({})).fits(Algorithm::Ps256));
         assert!(!rsa(json!({})).fits(Algorithm::Es256));
         assert!(!rsa(json!({"alg": "RS256"})).fits(Algorithm::Rs512));
-        assert_eq!(Key::read(&json!({"kty": "RSA", "n": base64url(&[0xff; 128]), "e": "AQAB"})), None);
-        assert_eq!(Key::read(&json!({"kty": "RSA", "n": "", "e": "AQAB"})), None);
-        assert_eq!(Key::read(&json!({"kty": "RSA", "n": modulus, "e": "AAAA"})), None);
+        assert_eq!(
+            Key::read(&json!({"kty": "RSA", "n": base64url(&[0xff; 128]), "e": "AQAB"})),
+            None
+        );
+        assert_eq!(
+            Key::read(&json!({"kty": "RSA", "n": "", "e": "AQAB"})),
+            None
+        );
+        assert_eq!(
+            Key::read(&json!({"kty": "RSA", "n": modulus, "e": "AAAA"})),
+            None
+        );
     }
 
     #[test]
     fn coordinates_get_their_full_length() {
         assert_eq!(coordinate("AQ", 4), Some(base64url(&[0, 0, 0, 1])));
         assert_eq!(coordinate("AQ==", 4), Some(base64url(&[0, 0, 0, 1])));
-        assert_eq!(coordinate(&base64url(&[0, 1, 2]), 2), Some(base64url(&[1, 2])));
+        assert_eq!(
+            coordinate(&base64url(&[0, 1, 2]), 2),
+            Some(base64url(&[1, 2]))
+        );
         assert_eq!(coordinate(&base64url(&[1, 2, 3]), 2), None);
     }
 }

@@ -1,5 +1,5 @@
 use crate::algorithm::Algorithm;
-use crate::claims::{Claims, Rules};
+use crate::claims::{ClaimsSet, Rules};
 use crate::key::Key;
 use crate::token::SignedToken;
 use crate::{Documents, TokenError};
@@ -15,8 +15,8 @@ const MAX_TRIED: usize = 32;
 pub struct KeySet(Vec<Key>);
 
 /// What a key set says of a token.
-enum Opened {
-    Claims(Claims),
+enum Verification {
+    Claims(ClaimsSet),
     /// The key that it names did not sign it.
     Forged,
     /// The key that signed it is not in the set.
@@ -24,7 +24,8 @@ enum Opened {
 }
 
 impl KeySet {
-    /// Reads a key set (RFC 7517, section 5). A key of another kind, for another use, or damaged is left out.
+    /// Reads a key set (RFC 7517, section 5). A key of another kind, for another use, or damaged is
+    /// left out.
     ///
     /// # Errors
     /// It is no key set.
@@ -35,22 +36,39 @@ impl KeySet {
         }
         let published: Published =
             serde_json::from_slice(text).map_err(|error| format!("no key set: {error}"))?;
-        Ok(Self(published.keys.iter().filter_map(Key::read).take(MAX_KEYS).collect()))
+
+        Ok(Self(
+            published
+                .keys
+                .iter()
+                .filter_map(Key::read)
+                .take(MAX_KEYS)
+                .collect(),
+        ))
     }
 
-    /// Tries every key that may have signed the token: those with its `kid` first, then those without one. A token
-    /// without `kid` may be of each of them. A key that has another `kid` is another key.
-    fn open(&self, token: &SignedToken<'_>) -> Result<Opened, TokenError> {
+    /// Tries every key that may have signed the token: those with its `kid` first, then those
+    /// without one. A token without `kid` may be of each of them. A key that has another `kid` is
+    /// another key.
+    fn open(&self, token: &SignedToken<'_>) -> Result<Verification, TokenError> {
         let is_named = |key: &&Key| token.kid.is_some() && key.kid == token.kid;
         let is_unnamed = |key: &&Key| token.kid.is_none() || key.kid.is_none();
         let named = self.fitting(token.algorithm).filter(is_named);
         let unnamed = self.fitting(token.algorithm).filter(is_unnamed);
 
-        if named.chain(unnamed).take(MAX_TRIED).any(|key| key.signed(token)) {
-            return token.claims().map(Opened::Claims);
+        if named
+            .chain(unnamed)
+            .take(MAX_TRIED)
+            .any(|key| key.signed(token))
+        {
+            return token.claims().map(Verification::Claims);
         }
         let is_forged = self.fitting(token.algorithm).any(|key| is_named(&key));
-        Ok(if is_forged { Opened::Forged } else { Opened::UnknownKey })
+        Ok(if is_forged {
+            Verification::Forged
+        } else {
+            Verification::UnknownKey
+        })
     }
 
     fn fitting(&self, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
@@ -77,7 +95,7 @@ impl KeySource {
         documents: &Documents<'_>,
         token: &str,
         rules: &Rules<'_>,
-    ) -> Result<Claims, TokenError> {
+    ) -> Result<ClaimsSet, TokenError> {
         let token = SignedToken::read(token)?;
         let is_of_kind = |kind: &str| rules.kinds.is_empty() || rules.kinds.contains(&kind);
         if !token.kind.as_deref().is_none_or(is_of_kind) {
@@ -90,26 +108,31 @@ impl KeySource {
     ///
     /// # Errors
     /// It is not signed by a key of these.
-    pub fn claims(&self, documents: &Documents<'_>, token: &str) -> Result<Claims, TokenError> {
+    pub fn claims(&self, documents: &Documents<'_>, token: &str) -> Result<ClaimsSet, TokenError> {
         self.open(documents, &SignedToken::read(token)?)
     }
 
     /// Looks for a key that is not known once more at the issuer, which may have a new one.
-    fn open(&self, documents: &Documents<'_>, token: &SignedToken<'_>) -> Result<Claims, TokenError> {
-        let opened = match self {
+    fn open(
+        &self,
+        documents: &Documents<'_>,
+        token: &SignedToken<'_>,
+    ) -> Result<ClaimsSet, TokenError> {
+        let verification = match self {
             Self::Inline(keys) => keys.open(token)?,
             Self::Url(url) => match documents.get(url, KeySet::read)?.open(token)? {
-                Opened::UnknownKey => match documents.refresh(url, KeySet::read)? {
+                Verification::UnknownKey => match documents.refresh(url, KeySet::read)? {
                     Some(fresh) => fresh.open(token)?,
-                    None => Opened::UnknownKey,
+                    None => Verification::UnknownKey,
                 },
                 known => known,
             },
         };
-        match opened {
-            Opened::Claims(claims) => Ok(claims),
-            Opened::Forged => Err(TokenError::invalid("it has another signature")),
-            Opened::UnknownKey => Err(TokenError::UnknownKey),
+
+        match verification {
+            Verification::Claims(claims) => Ok(claims),
+            Verification::Forged => Err(TokenError::invalid("it has another signature")),
+            Verification::UnknownKey => Err(TokenError::UnknownKey),
         }
     }
 }
@@ -120,17 +143,27 @@ mod tests {
     use portcullis_guest::MockHost;
     use serde_json::{Value, json};
 
-    /// Made with Node's `crypto`: a key and a token of each algorithm, and tokens of one key with different headers.
+    /// Made with Node's `crypto`: a key and a token of each algorithm, and tokens of one key with
+    /// different headers.
     fn vectors() -> Value {
         serde_json::from_str(include_str!("vectors.json")).unwrap()
     }
 
-    const RULES: Rules<'_> =
-        Rules { issuer: "https://idp", audience: "us", authorized_party: None, leeway: 0, kinds: &["jwt"] };
+    const RULES: Rules<'_> = Rules {
+        issuer: "https://idp",
+        audience: "us",
+        authorized_party: None,
+        leeway: 0,
+        kinds: &["jwt"],
+    };
 
-    fn check_with(keys: &Value, token: &str) -> Result<Claims, TokenError> {
+    fn check_with(keys: &Value, token: &str) -> Result<ClaimsSet, TokenError> {
         let host = MockHost::default().at(1_700_000_000);
-        let documents = Documents { http: &host.http, bucket: &host.bucket, now: host.now };
+        let documents = Documents {
+            http: &host.http,
+            bucket: &host.bucket,
+            now: host.now,
+        };
         let keys = KeySet::read(json!({"keys": keys}).to_string().as_bytes()).unwrap();
         KeySource::Inline(keys).check(&documents, token, &RULES)
     }
@@ -142,20 +175,43 @@ mod tests {
         for (name, vector) in algorithms {
             let token = vector["token"].as_str().unwrap();
             let claims = check_with(&json!([vector["key"]]), token);
-            assert_eq!(claims.map(|claims| claims.text("sub").to_owned()), Ok("ada".to_owned()), "{name}");
+            assert_eq!(
+                claims.map(|claims| claims.text("sub").to_owned()),
+                Ok("ada".to_owned()),
+                "{name}"
+            );
 
             let mut named = vector["key"].clone();
             named["alg"] = json!(if name == "RS256" { "RS512" } else { "RS256" });
-            assert_eq!(check_with(&json!([named]), token), Err(TokenError::UnknownKey), "{name}");
+            assert_eq!(
+                check_with(&json!([named]), token),
+                Err(TokenError::UnknownKey),
+                "{name}"
+            );
 
             let (signed, signature) = token.rsplit_once('.').unwrap();
-            let forged = format!("{signed}.{}", signature.replace(|c: char| c.is_ascii_digit(), "A"));
-            assert_eq!(check_with(&json!([vector["key"]]), &forged), Err(TokenError::UnknownKey), "{name}");
+            let forged = format!(
+                "{signed}.{}",
+                signature.replace(|c: char| c.is_ascii_digit(), "A")
+            );
+            assert_eq!(
+                check_with(&json!([vector["key"]]), &forged),
+                Err(TokenError::UnknownKey),
+                "{name}"
+            );
             for cut in ["", "AAAA", "=", "é"] {
-                assert!(check_with(&json!([vector["key"]]), &format!("{signed}.{cut}")).is_err(), "{name}");
+                assert!(
+                    check_with(&json!([vector["key"]]), &format!("{signed}.{cut}")).is_err(),
+                    "{name}"
+                );
             }
-            for (other, vector) in algorithms.iter().filter(|(other, _)| other[..2] != name[..2]) {
-                let is_same_key = [&other[..2], &name[..2]].iter().all(|kind| ["RS", "PS"].contains(kind));
+            for (other, vector) in algorithms
+                .iter()
+                .filter(|(other, _)| other[..2] != name[..2])
+            {
+                let is_same_key = [&other[..2], &name[..2]]
+                    .iter()
+                    .all(|kind| ["RS", "PS"].contains(kind));
                 let found = check_with(&json!([vector["key"]]), token);
                 assert_eq!(found.is_ok(), is_same_key, "{name} with the key of {other}");
             }
@@ -197,8 +253,13 @@ mod tests {
             let found = check_with(&keys, kids[token].as_str().unwrap());
             assert_eq!(found.is_ok(), is_believed, "{token} with {keys}: {found:?}");
         }
-        let many: Vec<_> = std::iter::repeat_n(b(none()), MAX_TRIED).chain([a(none())]).collect();
-        assert!(check_with(&json!(many), kids["text"].as_str().unwrap()).is_err(), "bounded");
+        let many: Vec<_> = std::iter::repeat_n(b(none()), MAX_TRIED)
+            .chain([a(none())])
+            .collect();
+        assert!(
+            check_with(&json!(many), kids["text"].as_str().unwrap()).is_err(),
+            "bounded"
+        );
     }
 
     #[test]
@@ -211,14 +272,26 @@ mod tests {
             json!({"keys": [key]}).to_string()
         };
         let check = |host: &MockHost| {
-            let documents = Documents { http: &host.http, bucket: &host.bucket, now: host.now };
+            let documents = Documents {
+                http: &host.http,
+                bucket: &host.bucket,
+                now: host.now,
+            };
             let token = vectors["kids"]["text"].as_str().unwrap();
-            KeySource::Url(URL.to_owned()).check(&documents, token, &RULES).map(drop)
+            KeySource::Url(URL.to_owned())
+                .check(&documents, token, &RULES)
+                .map(drop)
         };
-        let host = MockHost::default().with_answer(URL, 200, set("old")).at(1_700_000_000);
+        let host = MockHost::default()
+            .with_answer(URL, 200, set("old"))
+            .at(1_700_000_000);
         assert_eq!(check(&host), Err(TokenError::UnknownKey));
         let host = host.with_answer(URL, 200, set("a")).at(1_700_000_009);
-        assert_eq!(check(&host), Err(TokenError::UnknownKey), "asked less than ten seconds ago");
+        assert_eq!(
+            check(&host),
+            Err(TokenError::UnknownKey),
+            "asked less than ten seconds ago"
+        );
         let host = host.at(1_700_000_010);
         assert_eq!(check(&host), Ok(()));
         assert_eq!(host.http.requests().len(), 2);
@@ -240,14 +313,30 @@ mod tests {
             "{\"alg\":\"HS256\"}",
             "1e999",
         ] {
-            assert!(check_with(&json!([key]), &format!("{}.{}.AAAA", part(header), part("{}"))).is_err());
+            assert!(
+                check_with(
+                    &json!([key]),
+                    &format!("{}.{}.AAAA", part(header), part("{}"))
+                )
+                .is_err()
+            );
         }
         for token in ["", ".", "..", "...", "a.b.c", "é.é.é"] {
             assert!(check_with(&json!([key]), token).is_err(), "{token}");
         }
-        for set in ["", "{}", "[]", "null", "{\"keys\":1}", "{\"keys\":{}}", deep.as_str()] {
+        for set in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "{\"keys\":1}",
+            "{\"keys\":{}}",
+            deep.as_str(),
+        ] {
             assert!(KeySet::read(set.as_bytes()).is_err(), "{set:.20}");
         }
-        assert!(KeySet::read(br#"{"keys":[null,1,"a",[],{},{"kty":"RSA","n":1e300,"e":[]}]}"#).is_ok());
+        assert!(
+            KeySet::read(br#"{"keys":[null,1,"a",[],{},{"kty":"RSA","n":1e300,"e":[]}]}"#).is_ok()
+        );
     }
 }

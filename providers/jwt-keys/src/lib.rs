@@ -1,7 +1,9 @@
-//! Checks JSON Web Tokens (RFC 7519) by an issuer's published keys (RFC 7517), with the algorithms of RSA, of elliptic
-//! curves and of Ed25519. A token that names another algorithm is refused (RFC 8725, section 3.1).
+//! Checks JSON Web Tokens (RFC 7519) by an issuer's published keys (RFC 7517), with the algorithms
+//! of RSA, of elliptic curves and of Ed25519. A token that names another algorithm is refused (RFC
+//! 8725, section 3.1).
 //!
-//! It owns what providers of issuers share beside that: requests for documents, and the rule for scopes.
+//! It owns what providers of issuers share beside that: requests for documents, and the rule for
+//! scopes.
 //!
 //! **Invariant:** no text of an issuer or of a token makes it panic.
 
@@ -17,7 +19,7 @@ mod settings;
 mod token;
 
 pub use address::{is_address, is_loopback, origin};
-pub use claims::{Claims, Rules};
+pub use claims::{ClaimsSet, Rules};
 pub use documents::Documents;
 pub use fetch::{get, with_user_agent};
 pub use keys::{KeySet, KeySource};

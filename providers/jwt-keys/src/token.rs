@@ -1,6 +1,6 @@
 use crate::TokenError;
 use crate::algorithm::Algorithm;
-use crate::claims::{Claims, text_of};
+use crate::claims::{ClaimsSet, text_of};
 use portcullis_guest::from_base64url;
 use serde_json::{Map, Value};
 
@@ -26,21 +26,38 @@ impl<'a> SignedToken<'a> {
 
         // Section 4.1.11: what is critical and not understood makes a token invalid.
         if header.contains_key("crit") {
-            return Err(TokenError::invalid("it has critical extensions, which are not known"));
+            return Err(TokenError::invalid(
+                "it has critical extensions, which are not known",
+            ));
         }
-        let name = header.get("alg").and_then(Value::as_str).unwrap_or_default();
+        let name = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let Some(algorithm) = Algorithm::named(name) else {
             let name: String = name.chars().take(32).collect();
-            return Err(TokenError::Invalid(format!("algorithm {name:?} is not accepted")));
+            return Err(TokenError::Invalid(format!(
+                "algorithm {name:?} is not accepted"
+            )));
         };
-        let kind = header.get("typ").and_then(Value::as_str).map(str::to_ascii_lowercase);
+        let kind = header
+            .get("typ")
+            .and_then(Value::as_str)
+            .map(str::to_ascii_lowercase);
         let kind = kind.map(|kind| kind.trim_start_matches("application/").to_owned());
         let kid = header.get("kid").and_then(text_of);
-        Ok(Self { algorithm, kid, kind, message, signature, payload })
+        Ok(Self {
+            algorithm,
+            kid,
+            kind,
+            message,
+            signature,
+            payload,
+        })
     }
 
-    pub(crate) fn claims(&self) -> Result<Claims, TokenError> {
-        let claims = object(self.payload).map(Claims);
+    pub(crate) fn claims(&self) -> Result<ClaimsSet, TokenError> {
+        let claims = object(self.payload).map(ClaimsSet);
         claims.ok_or_else(|| TokenError::invalid("what it claims cannot be read"))
     }
 }

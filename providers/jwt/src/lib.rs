@@ -1,10 +1,12 @@
 //! Bearer tokens of services: JSON Web Tokens that an issuer signs, for routes that machines call.
 //!
-//! Settings: `issuer`, `audience`, the keys as `jwks_url` (an origin granted under `grants.http`) or `jwks` (inline),
-//! `principal_claim` (`sub`) and `scopes_claim` (`scope`), each a name or a dotted path, `leeway_seconds` (60).
+//! Settings: `issuer`, `audience`, the keys as `jwks_url` (an origin granted under `grants.http`)
+//! or `jwks` (inline), `principal_claim` (`sub`) and `scopes_claim` (`scope`), each a name or a
+//! dotted path, `leeway_seconds` (60).
 
 use jwt_keys::{
-    Claims, Documents, KeySet, KeySource, Rules, TokenError, check_names, is_address, is_scope, leeway,
+    ClaimsSet, Documents, KeySet, KeySource, Rules, TokenError, check_names, is_address, is_scope,
+    leeway,
 };
 use person_text::check_identifier;
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
@@ -12,11 +14,19 @@ use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 /// Takes bearer tokens that are JSON Web Tokens of one issuer.
 pub struct Jwt;
 
-const SETTINGS: &[&str] =
-    &["issuer", "audience", "jwks_url", "jwks", "principal_claim", "scopes_claim", "leeway_seconds"];
+const SETTINGS: &[&str] = &[
+    "issuer",
+    "audience",
+    "jwks_url",
+    "jwks",
+    "principal_claim",
+    "scopes_claim",
+    "leeway_seconds",
+];
 
-/// What the header's `typ` of an access token may be (RFC 9068, section 2.1; RFC 7519, section 5.1): a token for signing out
-/// or for another purpose has a type of its own (RFC 8725, section 3.11).
+/// What the header's `typ` of an access token may be (RFC 9068, section 2.1; RFC 7519, section
+/// 5.1): a token for signing out or for another purpose has a type of its own (RFC 8725, section
+/// 3.11).
 const KINDS: &[&str] = &["jwt", "jose", "at+jwt"];
 
 /// Most scopes that the host takes of one token.
@@ -41,25 +51,31 @@ impl Settings {
         let keys = match (host.setting("jwks_url"), host.setting("jwks")) {
             (Some(url), None) if is_address(&url) => KeySource::Url(url),
             (Some(_), None) => return Err("`jwks_url` must be an http(s) URL".to_owned()),
-            (None, Some(inline)) => {
-                KeySource::Inline(KeySet::read(inline.as_bytes()).map_err(|why| format!("`jwks`: {why}"))?)
-            }
+            (None, Some(inline)) => KeySource::Inline(
+                KeySet::read(inline.as_bytes()).map_err(|why| format!("`jwks`: {why}"))?,
+            ),
             _ => return Err("one of `jwks_url` and `jwks` is needed".to_owned()),
         };
+
         Ok(Self {
             issuer: needed("issuer")?,
             audience: needed("audience")?,
             keys,
-            principal_claim: host.setting("principal_claim").unwrap_or_else(|| "sub".to_owned()),
-            scopes_claim: host.setting("scopes_claim").unwrap_or_else(|| "scope".to_owned()),
+            principal_claim: host
+                .setting("principal_claim")
+                .unwrap_or_else(|| "sub".to_owned()),
+            scopes_claim: host
+                .setting("scopes_claim")
+                .unwrap_or_else(|| "scope".to_owned()),
             leeway: leeway(host)?,
         })
     }
 }
 
 impl Settings {
-    /// Whom a token is of. `None` if its name is none that the host takes: what a token claims is no fault of the provider.
-    fn principal(&self, claims: &Claims) -> Option<TokenPrincipal> {
+    /// Whom a token is of. `None` if its name is none that the host takes: what a token claims is
+    /// no fault of the provider.
+    fn principal(&self, claims: &ClaimsSet) -> Option<TokenPrincipal> {
         let principal = claims.only(&self.principal_claim)?;
         check_identifier(&principal).ok()?;
         let mut scopes = claims.words(&self.scopes_claim);
@@ -74,7 +90,8 @@ impl Settings {
 impl Provider for Jwt {
     fn check_settings(host: &dyn Host) -> Result<(), String> {
         let settings = Settings::read(host)?;
-        // The provider was loaded, perhaps since an operator asked for a reload: what is kept may be of before.
+        // The provider was loaded, perhaps since an operator asked for a reload: what is kept may
+        // be of before.
         if let KeySource::Url(url) = &settings.keys {
             documents(host).doubt(url);
         }
@@ -82,7 +99,9 @@ impl Provider for Jwt {
     }
 
     fn verify_token(host: &dyn Host, token: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        let Ok(settings) = Settings::read(host) else { return Ok(None) };
+        let Ok(settings) = Settings::read(host) else {
+            return Ok(None);
+        };
         let rules = Rules {
             issuer: &settings.issuer,
             audience: &settings.audience,
@@ -90,6 +109,7 @@ impl Provider for Jwt {
             leeway: settings.leeway,
             kinds: KINDS,
         };
+
         match settings.keys.check(&documents(host), token, &rules) {
             Ok(claims) => Ok(settings.principal(&claims)),
             Err(TokenError::Invalid(_) | TokenError::UnknownKey) => Ok(None),
@@ -99,7 +119,11 @@ impl Provider for Jwt {
 }
 
 fn documents(host: &dyn Host) -> Documents<'_> {
-    Documents { http: host.http(), bucket: host.bucket(), now: host.now() }
+    Documents {
+        http: host.http(),
+        bucket: host.bucket(),
+        now: host.now(),
+    }
 }
 
 portcullis_guest::export!(Jwt);
@@ -111,14 +135,20 @@ mod tests {
     use serde_json::{Value, json};
 
     fn settings(more: &[(&str, &str)]) -> Result<Settings, String> {
-        let given = [("issuer", "https://idp"), ("audience", "us"), ("jwks", "{\"keys\":[]}")];
+        let given = [
+            ("issuer", "https://idp"),
+            ("audience", "us"),
+            ("jwks", "{\"keys\":[]}"),
+        ];
         let given = given.iter().chain(more);
-        let host = given.fold(MockHost::default(), |host, (name, value)| host.with_setting(name, *value));
+        let host = given.fold(MockHost::default(), |host, (name, value)| {
+            host.with_setting(name, *value)
+        });
         Settings::read(&host)
     }
 
     fn principal(claims: &Value) -> Option<TokenPrincipal> {
-        let claims = Claims(claims.as_object().unwrap().clone());
+        let claims = ClaimsSet(claims.as_object().unwrap().clone());
         settings(&[]).unwrap().principal(&claims)
     }
 
@@ -139,7 +169,11 @@ mod tests {
             let found = principal(&json!({"sub": sub})).map(|found| found.principal);
             assert_eq!(found.as_deref(), expected, "{sub}");
         }
-        let scopes = |scope: Value| principal(&json!({"sub": "a", "scope": scope})).unwrap().scopes;
+        let scopes = |scope: Value| {
+            principal(&json!({"sub": "a", "scope": scope}))
+                .unwrap()
+                .scopes
+        };
         assert_eq!(scopes(json!("b a b")), ["a", "b"]);
         assert_eq!(scopes(json!(["a", "\"", "é", 7, null])), ["7", "a"]);
         let many: Vec<_> = (0..1_000).map(|number| format!("scope-{number}")).collect();
@@ -151,10 +185,16 @@ mod tests {
         assert!(settings(&[]).is_ok());
         for (more, complaint) in [
             (("isuer", "x"), "unknown setting `isuer`"),
-            (("jwks_url", "https://idp/keys"), "one of `jwks_url` and `jwks`"),
+            (
+                ("jwks_url", "https://idp/keys"),
+                "one of `jwks_url` and `jwks`",
+            ),
             (("jwks", "{}"), "`jwks`: no key set"),
             (("leeway_seconds", "-1"), "`leeway_seconds`"),
-            (("leeway_seconds", "99999999999999999999"), "`leeway_seconds`"),
+            (
+                ("leeway_seconds", "99999999999999999999"),
+                "`leeway_seconds`",
+            ),
         ] {
             let found = settings(&[more]).err().expect(complaint);
             assert!(found.contains(complaint), "{found}");

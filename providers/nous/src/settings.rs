@@ -18,9 +18,17 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn read(host: &dyn Host) -> Result<Self, String> {
-        if let Some(unknown) = host.setting_names().iter().find(|name| !SETTINGS.contains(&name.as_str())) {
-            return Err(format!("unknown setting `{unknown}`: there are {}", SETTINGS.join(", ")));
+        if let Some(unknown) = host
+            .setting_names()
+            .iter()
+            .find(|name| !SETTINGS.contains(&name.as_str()))
+        {
+            return Err(format!(
+                "unknown setting `{unknown}`: there are {}",
+                SETTINGS.join(", ")
+            ));
         }
+
         let portal_url = needed(host, "portal_url", "HERMES_DASHBOARD_PORTAL_URL")?;
         let portal_url = portal_url.trim_end_matches('/').to_owned();
         if !is_portal_url(&portal_url) {
@@ -29,6 +37,7 @@ impl Settings {
                  or an http address of this machine: {portal_url:?} is none"
             ));
         }
+
         let client_id = needed(host, "client_id", "HERMES_DASHBOARD_OAUTH_CLIENT_ID")?;
         let is_client = client_id.strip_prefix(CLIENT_PREFIX).is_some_and(is_plain);
         if !is_client {
@@ -37,12 +46,18 @@ impl Settings {
                  agent's instance, as the portal hands it out: {client_id:?} is not"
             ));
         }
-        Ok(Self { portal_url, client_id })
+
+        Ok(Self {
+            portal_url,
+            client_id,
+        })
     }
 
     /// The identifier of this agent's instance.
     pub(crate) fn instance(&self) -> &str {
-        self.client_id.strip_prefix(CLIENT_PREFIX).unwrap_or_default()
+        self.client_id
+            .strip_prefix(CLIENT_PREFIX)
+            .unwrap_or_default()
     }
 
     /// Changes with the portal and with the client, and ends the sessions of before.
@@ -53,15 +68,23 @@ impl Settings {
 }
 
 fn needed(host: &dyn Host, name: &str, variable: &str) -> Result<String, String> {
-    let value = host.setting(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-    value.ok_or_else(|| format!("`{name}` is missing: set it, or the environment variable {variable}"))
+    let value = host
+        .setting(name)
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty());
+    value.ok_or_else(|| {
+        format!("`{name}` is missing: set it, or the environment variable {variable}")
+    })
 }
 
 /// A plain address: over TLS, or on this machine, where no network carries it.
 fn is_portal_url(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return false;
+    };
     let authority = rest.split('/').next().unwrap_or_default();
-    let is_address = is_plain(url) && !authority.is_empty() && !rest.contains(['@', '?', '#', '\\']);
+    let is_address =
+        is_plain(url) && !authority.is_empty() && !rest.contains(['@', '?', '#', '\\']);
     match scheme {
         "https" => is_address,
         "http" => is_address && is_loopback(authority),
@@ -75,7 +98,9 @@ fn is_loopback(authority: &str) -> bool {
     }
     let host = authority.split(':').next().unwrap_or_default();
     host.eq_ignore_ascii_case("localhost")
-        || host.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
+        || host
+            .parse()
+            .is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
 }
 
 fn is_plain(text: &str) -> bool {
@@ -88,13 +113,18 @@ mod tests {
     use portcullis_guest::MockHost;
 
     fn host(portal_url: &str, client_id: &str) -> MockHost {
-        MockHost::default().with_setting("portal_url", portal_url).with_setting("client_id", client_id)
+        MockHost::default()
+            .with_setting("portal_url", portal_url)
+            .with_setting("client_id", client_id)
     }
 
     #[test]
     fn settings_are_read_without_a_slash_at_the_end() {
         let settings = Settings::read(&host("https://portal.test/", "agent:7-a")).unwrap();
-        assert_eq!((settings.portal_url.as_str(), settings.instance()), ("https://portal.test", "7-a"));
+        assert_eq!(
+            (settings.portal_url.as_str(), settings.instance()),
+            ("https://portal.test", "7-a")
+        );
         for url in [
             "http://127.0.0.1:8080",
             "http://127.8.0.1",
@@ -110,9 +140,15 @@ mod tests {
     fn missing_settings_are_named_with_their_variables() {
         let complaint = |host: &MockHost| Settings::read(host).err().expect("a complaint");
         let none = complaint(&MockHost::default());
-        assert!(none.contains("`portal_url`") && none.contains("HERMES_DASHBOARD_PORTAL_URL"), "{none}");
+        assert!(
+            none.contains("`portal_url`") && none.contains("HERMES_DASHBOARD_PORTAL_URL"),
+            "{none}"
+        );
         let half = complaint(&host("https://portal.test", " "));
-        assert!(half.contains("`client_id`") && half.contains("HERMES_DASHBOARD_OAUTH_CLIENT_ID"), "{half}");
+        assert!(
+            half.contains("`client_id`") && half.contains("HERMES_DASHBOARD_OAUTH_CLIENT_ID"),
+            "{half}"
+        );
         let more = complaint(&host("https://portal.test", "agent:7").with_setting("scope", "all"));
         assert!(more.starts_with("unknown setting `scope`"), "{more}");
     }
@@ -135,7 +171,9 @@ mod tests {
             assert!(complaint.starts_with("`portal_url`"), "{complaint}");
         }
         for client in ["7", "agent:", "agent: 7", "Agent:7", "agent:\u{e9}"] {
-            let complaint = Settings::read(&host("https://portal.test", client)).err().expect(client);
+            let complaint = Settings::read(&host("https://portal.test", client))
+                .err()
+                .expect(client);
             assert!(complaint.starts_with("`client_id`"), "{complaint}");
         }
     }

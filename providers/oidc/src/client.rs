@@ -14,13 +14,14 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 /// How long an assertion is good, in seconds.
 const ASSERTION_SECONDS: u64 = 60;
 
-pub(crate) struct Client {
+pub(crate) struct OAuthClient {
     pub(crate) id: String,
     proof: Proof,
 }
 
 enum Proof {
-    /// None of ours: a public client, or one whose credentials the host adds (`grants.http[].headers`).
+    /// The provider adds none: a public client, or one whose credentials the host adds
+    /// (`grants.http[].headers`).
     Outside,
     Basic(String),
     Post(String),
@@ -32,17 +33,22 @@ enum Proof {
 struct PrivateKey {
     algorithm: Algorithm,
     key: EncodingKey,
-    /// What the issuer knows the key as, if it needs to be told.
+    /// The identifier of the key at the issuer (`kid`), if the issuer requires it.
     id: Option<String>,
 }
 
-impl Client {
+impl OAuthClient {
     pub(crate) fn read(host: &dyn Host, id: String) -> Result<Self, String> {
         let setting = |name: &str| host.setting(name).filter(|value| !value.is_empty());
         let way = host.setting("token_auth");
-        let missing =
-            |name: &str, way: &str| Err(format!("`{name}` is missing: `token_auth: {way}` needs it"));
-        let proof = match (way.as_deref(), setting("client_secret"), setting("private_key")) {
+        let missing = |name: &str, way: &str| {
+            Err(format!("`{name}` is missing: `token_auth: {way}` needs it"))
+        };
+        let proof = match (
+            way.as_deref(),
+            setting("client_secret"),
+            setting("private_key"),
+        ) {
             (None | Some("private_key_jwt"), None, Some(pem)) => {
                 Proof::Key(PrivateKey::read(&pem, setting("private_key_id"))?)
             }
@@ -54,13 +60,17 @@ impl Client {
             (None, Some(secret), None) => Proof::Announced(secret),
             (Some("basic" | "post" | "none" | "private_key_jwt") | None, _, _) => {
                 return Err(
-                    "`token_auth`, `client_secret` and `private_key` contradict each other".to_owned()
+                    "`token_auth`, `client_secret` and `private_key` contradict each other"
+                        .to_owned(),
                 );
             }
             (Some(_), _, _) => {
-                return Err("`token_auth` must be `basic`, `post`, `private_key_jwt` or `none`".to_owned());
+                return Err(
+                    "`token_auth` must be `basic`, `post`, `private_key_jwt` or `none`".to_owned(),
+                );
             }
         };
+
         Ok(Self { id, proof })
     }
 
@@ -69,14 +79,17 @@ impl Client {
         match &self.proof {
             Proof::Key(key) => {
                 let signed = key.assertion(&self.id, "https://idp", 0);
-                signed.map(drop).map_err(|Unavailable(why)| format!("`private_key` cannot sign: {why}"))
+                signed
+                    .map(drop)
+                    .map_err(|Unavailable(why)| format!("`private_key` cannot sign: {why}"))
             }
             Proof::Outside | Proof::Basic(_) | Proof::Post(_) | Proof::Announced(_) => Ok(()),
         }
     }
 
-    /// A form for an endpoint of the issuer, with what proves who we are. `announced`: the ways that the issuer takes, as
-    /// its discovery document names them; empty: `client_secret_basic`, as it is by default.
+    /// A form for an endpoint of the issuer, with what proves who we are. `announced`: the ways
+    /// that the issuer takes, as its discovery document names them; empty: `client_secret_basic`,
+    /// as it is by default.
     pub(crate) fn request(
         &self,
         endpoint: &str,
@@ -110,6 +123,7 @@ impl Client {
                 None
             }
         };
+
         let request = with_user_agent(HttpRequest::post_form(endpoint, encode_form(&pairs)));
         Ok(match authorization {
             Some(authorization) => request.with_header("authorization", &authorization),
@@ -119,8 +133,12 @@ impl Client {
 
     /// RFC 6749, section 2.3.1: both are form-encoded first.
     fn basic(&self, secret: &str) -> String {
-        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        format!("Basic {}", STANDARD.encode(format!("{}:{}", encoded(&self.id), encoded(secret))))
+        let encoded =
+            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        format!(
+            "Basic {}",
+            STANDARD.encode(format!("{}:{}", encoded(&self.id), encoded(secret)))
+        )
     }
 }
 
@@ -128,28 +146,45 @@ impl PrivateKey {
     /// Reads an RSA key, or an elliptic curve key of P-256, from PEM (RFC 7468).
     fn read(pem: &str, id: Option<String>) -> Result<Self, String> {
         let wrong = || {
-            "`private_key` must be a PEM file: `PRIVATE KEY` (RSA or P-256) or `RSA PRIVATE KEY`".to_owned()
+            "`private_key` must be a PEM file: `PRIVATE KEY` (RSA or P-256) or `RSA PRIVATE KEY`"
+                .to_owned()
         };
         let (label, der) = from_pem(pem).ok_or_else(wrong)?;
         if label == "RSA PRIVATE KEY" {
-            return Ok(Self { algorithm: Algorithm::RS256, key: EncodingKey::from_rsa_der(&der), id });
+            return Ok(Self {
+                algorithm: Algorithm::RS256,
+                key: EncodingKey::from_rsa_der(&der),
+                id,
+            });
         }
+
         let info = PrivateKeyInfo::try_from(der.as_slice()).map_err(|_| wrong())?;
         let curve = info.algorithm.parameters_oid().ok();
         if info.algorithm.oid == RSA {
             let key = EncodingKey::from_rsa_der(info.private_key);
-            return Ok(Self { algorithm: Algorithm::RS256, key, id });
+            return Ok(Self {
+                algorithm: Algorithm::RS256,
+                key,
+                id,
+            });
         }
+
         if info.algorithm.oid == ELLIPTIC_CURVE && curve == Some(P256) {
-            return Ok(Self { algorithm: Algorithm::ES256, key: EncodingKey::from_ec_der(&der), id });
+            return Ok(Self {
+                algorithm: Algorithm::ES256,
+                key: EncodingKey::from_ec_der(&der),
+                id,
+            });
         }
+
         Err(wrong())
     }
 
     /// A token that only we can have made, for one endpoint (RFC 7523, section 3).
     fn assertion(&self, client: &str, endpoint: &str, now: u64) -> Result<String, Unavailable> {
         let mut once = [0; 16];
-        getrandom::fill(&mut once).map_err(|error| Unavailable(format!("random numbers: {error}")))?;
+        getrandom::fill(&mut once)
+            .map_err(|error| Unavailable(format!("random numbers: {error}")))?;
         let claims = json!({
             "iss": client,
             "sub": client,
@@ -158,14 +193,18 @@ impl PrivateKey {
             "iat": now,
             "exp": now.saturating_add(ASSERTION_SECONDS),
         });
+
         let mut header = Header::new(self.algorithm);
         header.kid.clone_from(&self.id);
-        encode(&header, &claims, &self.key).map_err(|error| Unavailable(format!("the assertion: {error}")))
+        encode(&header, &claims, &self.key)
+            .map_err(|error| Unavailable(format!("the assertion: {error}")))
     }
 }
 
 pub(crate) fn encode_form(pairs: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
 }
 
 /// The label and the bytes of the first block.
@@ -185,18 +224,28 @@ mod tests {
     const EC_KEY: &str = include_str!("../tests/p256.pem");
     const RSA_KEY: &str = include_str!("../tests/rsa.pem");
 
-    fn client(settings: &[(&str, &str)]) -> Result<Client, String> {
+    fn client(settings: &[(&str, &str)]) -> Result<OAuthClient, String> {
         let settings = settings.iter();
-        let host = settings.fold(MockHost::default(), |host, (name, value)| host.with_setting(name, *value));
-        Client::read(&host, "us & them".to_owned())
+        let host = settings.fold(MockHost::default(), |host, (name, value)| {
+            host.with_setting(name, *value)
+        });
+        OAuthClient::read(&host, "us & them".to_owned())
     }
 
     /// The form and the `authorization` header.
-    fn sent(client: &Client, announced: &[&str]) -> (String, Option<String>) {
+    fn sent(client: &OAuthClient, announced: &[&str]) -> (String, Option<String>) {
         let announced: Vec<_> = announced.iter().map(|way| (*way).to_owned()).collect();
-        let request = client.request("https://idp/token", &announced, &[("code", "1")], 1_000).unwrap();
-        let header = request.headers.into_iter().find(|(name, _)| name == "authorization");
-        (String::from_utf8(request.body.unwrap().bytes).unwrap(), header.map(|(_, value)| value))
+        let request = client
+            .request("https://idp/token", &announced, &[("code", "1")], 1_000)
+            .unwrap();
+        let header = request
+            .headers
+            .into_iter()
+            .find(|(name, _)| name == "authorization");
+        (
+            String::from_utf8(request.body.unwrap().bytes).unwrap(),
+            header.map(|(_, value)| value),
+        )
     }
 
     #[test]
@@ -206,7 +255,12 @@ mod tests {
         let posted = "client_id=us+%26+them&code=1&client_secret=p%3Aw+%C3%A9";
         for (settings, announced, form, header) in [
             (vec![], vec![], "client_id=us+%26+them&code=1", None),
-            (vec![secret], vec![], "client_id=us+%26+them&code=1", Some(&basic)),
+            (
+                vec![secret],
+                vec![],
+                "client_id=us+%26+them&code=1",
+                Some(&basic),
+            ),
             (vec![secret], vec!["client_secret_post"], posted, None),
             (
                 vec![secret],
@@ -223,7 +277,11 @@ mod tests {
             (vec![secret, ("token_auth", "post")], vec![], posted, None),
         ] {
             let found = sent(&client(&settings).unwrap(), &announced);
-            assert_eq!(found, (form.to_owned(), header.cloned()), "{settings:?} {announced:?}");
+            assert_eq!(
+                found,
+                (form.to_owned(), header.cloned()),
+                "{settings:?} {announced:?}"
+            );
         }
     }
 
@@ -236,11 +294,18 @@ mod tests {
             assert_eq!(header, None);
             let assertion = form.rsplit_once("client_assertion=").unwrap().1;
             let header = jsonwebtoken::decode_header(assertion).unwrap();
-            assert_eq!((header.alg, header.kid.as_deref()), (algorithm, Some("key-1")));
+            assert_eq!(
+                (header.alg, header.kid.as_deref()),
+                (algorithm, Some("key-1"))
+            );
             let payload = assertion.split('.').nth(1).unwrap();
             let claims: serde_json::Value =
-                serde_json::from_slice(&portcullis_guest::from_base64url(payload).unwrap()).unwrap();
-            assert_eq!((&claims["aud"], &claims["exp"]), (&json!("https://idp/token"), &json!(1_060)));
+                serde_json::from_slice(&portcullis_guest::from_base64url(payload).unwrap())
+                    .unwrap();
+            assert_eq!(
+                (&claims["aud"], &claims["exp"]),
+                (&json!("https://idp/token"), &json!(1_060))
+            );
         }
     }
 
@@ -250,12 +315,21 @@ mod tests {
         for (settings, complaint) in [
             (vec![("token_auth", "none"), secret], "contradict"),
             (vec![("private_key", EC_KEY), secret], "contradict"),
-            (vec![("token_auth", "basic"), ("private_key", EC_KEY)], "contradict"),
+            (
+                vec![("token_auth", "basic"), ("private_key", EC_KEY)],
+                "contradict",
+            ),
             (vec![("token_auth", "post")], "`client_secret` is missing"),
-            (vec![("token_auth", "private_key_jwt")], "`private_key` is missing"),
+            (
+                vec![("token_auth", "private_key_jwt")],
+                "`private_key` is missing",
+            ),
             (vec![("token_auth", "tls")], "must be `basic`"),
             (
-                vec![("private_key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----")],
+                vec![(
+                    "private_key",
+                    "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+                )],
                 "`private_key`",
             ),
             (vec![("private_key", "nonsense")], "`private_key`"),

@@ -1,8 +1,10 @@
 //! Where the issuer's endpoints are: as its discovery document says, and as the settings say.
 
 use crate::settings::RESERVED;
-use jwt_keys::{Claims, is_address, is_loopback, origin};
+use jwt_keys::{ClaimsSet, is_address, is_loopback, origin};
+use portcullis_guest::Fields;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The endpoints of an issuer, each an address that can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,9 +26,19 @@ pub(crate) struct Endpoints {
     pub(crate) token_auth_methods: Vec<String>,
 }
 
+/// The fields of the setting `endpoints`.
+const FIELDS: &[&str] = &[
+    "issuer",
+    "authorization",
+    "token",
+    "jwks",
+    "userinfo",
+    "revocation",
+    "end_session",
+];
+
 /// The setting `endpoints`: addresses that are used in place of those that are announced.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(crate) struct Configured {
     issuer: Option<String>,
     authorization: Option<String>,
@@ -38,6 +50,19 @@ pub(crate) struct Configured {
 }
 
 impl Configured {
+    pub(crate) fn read(setting: Value) -> Result<Self, String> {
+        let mut fields = Fields::of("endpoints", setting, FIELDS)?;
+        Ok(Self {
+            issuer: fields.text("issuer")?,
+            authorization: fields.text("authorization")?,
+            token: fields.text("token")?,
+            jwks: fields.text("jwks")?,
+            userinfo: fields.text("userinfo")?,
+            revocation: fields.text("revocation")?,
+            end_session: fields.text("end_session")?,
+        })
+    }
+
     pub(crate) fn check(&self) -> Result<(), String> {
         let addresses = [
             ("issuer", &self.issuer),
@@ -48,15 +73,20 @@ impl Configured {
             ("revocation", &self.revocation),
             ("end_session", &self.end_session),
         ];
+
         for (name, address) in addresses {
-            if address.as_deref().is_some_and(|address| !is_address(address)) {
+            if address
+                .as_deref()
+                .is_some_and(|address| !is_address(address))
+            {
                 return Err(format!("`endpoints.{name}` must be an http(s) URL"));
             }
         }
+
         match self.authorization.as_deref().and_then(reserved_in) {
-            Some(name) => {
-                Err(format!("`endpoints.authorization` has `{name}`, of which every sign-in has its own"))
-            }
+            Some(name) => Err(format!(
+                "`endpoints.authorization` has `{name}`, of which every sign-in has its own"
+            )),
             None => Ok(()),
         }
     }
@@ -87,7 +117,10 @@ impl Configured {
     pub(crate) fn over(&self, announced: Endpoints) -> Endpoints {
         Endpoints {
             issuer: self.issuer.clone().unwrap_or(announced.issuer),
-            authorization: self.authorization.clone().unwrap_or(announced.authorization),
+            authorization: self
+                .authorization
+                .clone()
+                .unwrap_or(announced.authorization),
             token: self.token.clone().unwrap_or(announced.token),
             jwks: self.jwks.clone().or(announced.jwks),
             userinfo: self.userinfo.clone().or(announced.userinfo),
@@ -104,27 +137,35 @@ impl Endpoints {
         is_same_issuer(&self.issuer, issuer)
     }
 
-    /// Reads a discovery document (OpenID Connect Discovery 1.0, section 3). `url` is where it was found, `issuer` whose it
-    /// must be.
+    /// Reads a discovery document (OpenID Connect Discovery 1.0, section 3). `url` is where it was
+    /// found, `issuer` whose it must be.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn read(text: &[u8], url: &str, issuer: &str) -> Result<Self, String> {
-        let document = Claims::read(text)?;
+        let document = ClaimsSet::read(text)?;
         let announced = document.text("issuer");
         // Section 4.3.
         if !is_same_issuer(announced, issuer) {
             let announced: String = announced.chars().take(256).collect();
-            return Err(format!("it is the document of another issuer, {announced:?}"));
+            return Err(format!(
+                "it is the document of another issuer, {announced:?}"
+            ));
         }
         let can_be_asked = |address: &str| is_address(address) && is_safe(address, url);
-        let optional =
-            |name: &str| Some(document.text(name)).filter(|address| can_be_asked(address)).map(str::to_owned);
-        let needed = |name: &str| optional(name).ok_or_else(|| format!("`{name}` is no address to be used"));
+        let optional = |name: &str| {
+            Some(document.text(name))
+                .filter(|address| can_be_asked(address))
+                .map(str::to_owned)
+        };
+        let needed =
+            |name: &str| optional(name).ok_or_else(|| format!("`{name}` is no address to be used"));
 
         let authorization = needed("authorization_endpoint")?;
         if let Some(name) = reserved_in(&authorization) {
-            return Err(format!("`authorization_endpoint` has `{name}`, of which every sign-in has its own"));
+            return Err(format!(
+                "`authorization_endpoint` has `{name}`, of which every sign-in has its own"
+            ));
         }
         // A browser is sent there, and only to https or where the operator granted requests.
         if authorization.starts_with("http://") && origin(&authorization) != origin(url) {
@@ -138,8 +179,10 @@ impl Endpoints {
             userinfo: optional("userinfo_endpoint"),
             revocation: optional("revocation_endpoint"),
             end_session: optional("end_session_endpoint"),
-            names_itself: document.0.get("authorization_response_iss_parameter_supported")
-                == Some(&serde_json::Value::Bool(true)),
+            names_itself: document
+                .0
+                .get("authorization_response_iss_parameter_supported")
+                == Some(&Value::Bool(true)),
             token_auth_methods: document.texts("token_endpoint_auth_methods_supported"),
         })
     }
@@ -150,7 +193,8 @@ fn is_same_issuer(announced: &str, configured: &str) -> bool {
     announced.trim_end_matches('/') == configured.trim_end_matches('/')
 }
 
-/// Whether what is sent there can be read by the issuer alone: https, this machine, or where the document itself is.
+/// Whether what is sent there can be read by the issuer alone: https, this machine, or where the
+/// document itself is.
 fn is_safe(address: &str, document: &str) -> bool {
     address.starts_with("https://") || is_loopback(address) || origin(address) == origin(document)
 }
@@ -165,7 +209,7 @@ fn reserved_in(address: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     const URL: &str = "https://idp/.well-known/openid-configuration";
 
@@ -186,7 +230,10 @@ mod tests {
     #[test]
     fn documents_are_read_with_what_may_be_missing_or_wrong() {
         let plain = read(&document(), "https://idp").unwrap();
-        assert_eq!((plain.userinfo.as_deref(), plain.names_itself), (None, false));
+        assert_eq!(
+            (plain.userinfo.as_deref(), plain.names_itself),
+            (None, false)
+        );
         assert_eq!(
             read(&document(), "https://idp/").unwrap().issuer,
             "https://idp",
@@ -195,13 +242,23 @@ mod tests {
         for (name, value) in [
             ("userinfo_endpoint", json!(7)),
             ("userinfo_endpoint", json!("javascript:alert(1)")),
-            ("revocation_endpoint", json!("http://elsewhere.example/revoke")),
+            (
+                "revocation_endpoint",
+                json!("http://elsewhere.example/revoke"),
+            ),
             ("token_endpoint_auth_methods_supported", json!({"a": 1})),
-            ("authorization_response_iss_parameter_supported", json!("true")),
+            (
+                "authorization_response_iss_parameter_supported",
+                json!("true"),
+            ),
         ] {
             let mut changed = document();
             changed[name] = value.clone();
-            assert_eq!(read(&changed, "https://idp"), Ok(plain.clone()), "{name} = {value}");
+            assert_eq!(
+                read(&changed, "https://idp"),
+                Ok(plain.clone()),
+                "{name} = {value}"
+            );
         }
         for (name, value, complaint) in [
             ("issuer", json!("https://other"), "another issuer"),
@@ -209,11 +266,27 @@ mod tests {
             ("issuer", json!(["https://idp"]), "another issuer"),
             ("token_endpoint", json!(null), "`token_endpoint`"),
             ("token_endpoint", json!("/token"), "`token_endpoint`"),
-            ("token_endpoint", json!("http://elsewhere.example/token"), "`token_endpoint`"),
+            (
+                "token_endpoint",
+                json!("http://elsewhere.example/token"),
+                "`token_endpoint`",
+            ),
             ("jwks_uri", json!("https://idp/\n"), "`jwks_uri`"),
-            ("authorization_endpoint", json!("https://idp/a#b"), "`authorization_endpoint`"),
-            ("authorization_endpoint", json!("https://idp/a?state=x"), "has `state`"),
-            ("authorization_endpoint", json!("http://127.0.0.1:1/a"), "elsewhere"),
+            (
+                "authorization_endpoint",
+                json!("https://idp/a#b"),
+                "`authorization_endpoint`",
+            ),
+            (
+                "authorization_endpoint",
+                json!("https://idp/a?state=x"),
+                "has `state`",
+            ),
+            (
+                "authorization_endpoint",
+                json!("http://127.0.0.1:1/a"),
+                "elsewhere",
+            ),
         ] {
             let mut changed = document();
             changed[name] = value.clone();
@@ -227,7 +300,7 @@ mod tests {
 
     #[test]
     fn configured_endpoints_take_the_place_of_those_announced() {
-        let configured: Configured = serde_json::from_value(json!({
+        let configured = Configured::read(json!({
             "issuer": "https://public/realm", "token": "http://internal:8080/token",
         }))
         .unwrap();

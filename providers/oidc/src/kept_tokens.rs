@@ -1,16 +1,18 @@
-//! The issuer's refresh tokens. A short one is part of our own refresh token. A long one would make a cookie too large for
-//! the buffers of common proxies, so the bucket keeps it, and our token has its handle.
+//! The issuer's refresh tokens. A short one is part of our own refresh token. A long one would make
+//! a cookie too large for the buffers of common proxies, so the bucket keeps it, and our token has
+//! its handle.
 //!
-//! **Invariant:** a session has at most one entry, which is emptied when the session ends, and is dropped by the host a week
-//! after it was last written: as long as a session can be refreshed.
+//! **Invariant:** a session has at most one entry, which is emptied when the session ends, and is
+//! dropped by the host a week after it was last written: as long as a session can be refreshed.
 
 use portcullis_guest::{Bucket, Unavailable, base64url};
 
 /// What a handle begins with. A token that begins like that is always kept in the bucket.
 const PREFIX: &str = "kept:";
-/// Longest token that is part of ours, together with the texts of the person, in bytes.
+/// Longest token of the issuer that the provider's own token holds, together with the texts of the
+/// person, in bytes.
 const MAX_INSIDE: usize = 400;
-/// Longest token that is part of ours while the bucket has no room, in bytes: with it, a cookie still fits.
+/// The same while the bucket has no room, in bytes: a cookie with such a token still fits.
 const MAX_INSIDE_WITHOUT_ROOM: usize = 1_500;
 
 pub(crate) struct KeptTokens<'a> {
@@ -18,14 +20,16 @@ pub(crate) struct KeptTokens<'a> {
 }
 
 impl KeptTokens<'_> {
-    /// What to put into our refresh token for one of the issuer's: the token or a handle; empty if there is none, or if it
-    /// fits nowhere. `before` is what the session had; `person` is how long the texts beside it are, in bytes.
+    /// What to put into our refresh token for one of the issuer's: the token or a handle; empty if
+    /// there is none, or if it fits nowhere. `before` is what the session had; `person` is how long
+    /// the texts beside it are, in bytes.
     pub(crate) fn keep(&self, token: String, before: &str, person: usize) -> String {
         let handle = before.starts_with(PREFIX).then(|| before.to_owned());
         let fits = token.len() + person <= MAX_INSIDE && !token.starts_with(PREFIX);
         if token.is_empty() || fits && handle.is_none() {
             return token;
         }
+
         let kept = handle.or_else(new_handle).filter(|handle| {
             let entry = self.bucket.set(&key_of(handle), token.as_bytes());
             entry.is_ok()
@@ -46,7 +50,9 @@ impl KeptTokens<'_> {
             return Ok(Some(kept.to_owned()).filter(|token| !token.is_empty()));
         }
         let entry = self.bucket.get(&key_of(kept))?;
-        Ok(entry.and_then(|entry| String::from_utf8(entry).ok()).filter(|token| !token.is_empty()))
+        Ok(entry
+            .and_then(|entry| String::from_utf8(entry).ok())
+            .filter(|token| !token.is_empty()))
     }
 
     /// Forgets the token of a session that is over. If that fails, the host drops it after a week.
@@ -94,14 +100,23 @@ mod tests {
     fn tokens_of_every_size_come_back_and_long_ones_leave_a_short_handle() {
         let bucket = MockBucket::default();
         let tokens = KeptTokens { bucket: &bucket };
-        for token in ["short", &*"x".repeat(400), &*"x".repeat(5_000), "kept:by-an-issuer", "é"] {
+        for token in [
+            "short",
+            &*"x".repeat(400),
+            &*"x".repeat(5_000),
+            "kept:by-an-issuer",
+            "é",
+        ] {
             let kept = tokens.keep(token.to_owned(), "", 100);
             assert!(kept.len() <= 300, "{}", kept.len());
             assert_eq!(tokens.read(&kept), Ok(Some(token.to_owned())));
         }
         assert_eq!(tokens.keep("short".to_owned(), "", 100), "short");
         assert_eq!(tokens.keep(String::new(), "", 0), "");
-        assert_eq!(tokens.read("old cookie's token"), Ok(Some("old cookie's token".to_owned())));
+        assert_eq!(
+            tokens.read("old cookie's token"),
+            Ok(Some("old cookie's token".to_owned()))
+        );
     }
 
     #[test]
@@ -122,6 +137,10 @@ mod tests {
     fn full_bucket_costs_no_sign_in() {
         let tokens = KeptTokens { bucket: &Full };
         assert_eq!(tokens.keep("x".repeat(1_500), "", 0), "x".repeat(1_500));
-        assert_eq!(tokens.keep("x".repeat(2_000), "", 0), "", "the session ends with its access token");
+        assert_eq!(
+            tokens.keep("x".repeat(2_000), "", 0),
+            "",
+            "the session ends with its access token"
+        );
     }
 }

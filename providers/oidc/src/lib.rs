@@ -1,14 +1,17 @@
-//! Sign-in at any OpenID Connect issuer, found by discovery (OpenID Connect Core and Discovery 1.0), and at an OAuth 2.0
-//! server whose endpoints are configured.
+//! Sign-in at any OpenID Connect issuer, found by discovery (OpenID Connect Core and Discovery
+//! 1.0), and at an OAuth 2.0 server whose endpoints are configured.
 //!
-//! The host makes state, nonce and PKCE verifier; this provider builds the URL, redeems the code, and checks the ID
-//! token. The sessions are its own (`session-tokens`), so that no ID token ever lies in a browser. Settings are in
+//! The host makes state, nonce and PKCE verifier; this provider builds the URL, redeems the code,
+//! and checks the ID token. The sessions are its own (`session-tokens`), so that no ID token lies
+//! in a cookie. A sign-out at the issuer brings one there by the browser. Settings are in
 //! `settings.rs`; it needs `grants.http` for the issuer and `grants.keyvalue`.
 //!
-//! **Invariant:** what an issuer or a person sends refuses that person, or is an outage; it is never a fault of the provider.
+//! **Invariant:** what an issuer or a person sends refuses that person, or is an outage; it is
+//! never a fault of the provider.
 
 mod client;
 mod endpoints;
+mod id_tokens;
 mod issuer;
 mod kept_tokens;
 mod logout;
@@ -18,34 +21,37 @@ mod settings;
 mod tests;
 mod tokens;
 
+use id_tokens::IdTokens;
 use issuer::Issuer;
-use jwt_keys::{Claims, TokenError};
+use jwt_keys::{ClaimsSet, TokenError};
 use kept_tokens::KeptTokens;
 use portcullis_guest::{
-    CodeError, Host, LoginRequest, LoginResponse, Provider, RedirectSignIn, Refresh, RefreshError, Session,
-    TokenPrincipal, Unavailable,
+    CodeError, Host, LoginRequest, LoginResponse, Provider, RedirectSignIn, Refresh, RefreshError,
+    Session, TokenPrincipal, Unavailable,
 };
 use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Person, Signer, keep_key, kept_key};
 use settings::{Settings, Userinfo};
-use tokens::{Exchange, Tokens};
+use tokens::{TokenResponse, Tokens};
 
 /// Signs people in at an OpenID Connect issuer.
 pub struct Oidc;
 
 /// What an access token lives for that does not say, in seconds.
 const DEFAULT_EXPIRES_IN: u64 = 300;
-/// What a session lives for where the issuer sends neither an ID token nor an end, in seconds: half a day.
+/// What a session lives for where the issuer sends neither an ID token nor an end, in seconds: half
+/// a day.
 const ENDLESS_EXPIRES_IN: u64 = 12 * 3600;
-/// A session that begins or is renewed lives at least so long, in seconds: the host refuses one that is over already.
+/// A session that begins or is renewed lives at least so long, in seconds: the host refuses one
+/// that is over already.
 const SHORTEST_SECONDS: u64 = 2;
 
 /// What a call works with.
-struct Outside<'a> {
+struct CallContext<'a> {
     host: &'a dyn Host,
     settings: Settings,
 }
 
-impl<'a> Outside<'a> {
+impl<'a> CallContext<'a> {
     fn new(host: &'a dyn Host) -> Result<Self, Unavailable> {
         // Settings that are wrong refuse the provider when it is loaded.
         let settings = Settings::read(host).map_err(Unavailable)?;
@@ -53,7 +59,10 @@ impl<'a> Outside<'a> {
     }
 
     fn issuer(&self) -> Issuer<'_> {
-        Issuer { settings: &self.settings, host: self.host }
+        Issuer {
+            settings: &self.settings,
+            host: self.host,
+        }
     }
 
     fn key(&self) -> Result<Option<Vec<u8>>, Unavailable> {
@@ -65,24 +74,48 @@ impl<'a> Outside<'a> {
     }
 
     fn signer<'b>(&'b self, key: &'b [u8]) -> Signer<'b> {
-        Signer { key, bucket: self.host.bucket(), now: self.host.now() }
+        Signer {
+            key,
+            bucket: self.host.bucket(),
+            now: self.host.now(),
+        }
     }
 
     fn kept_tokens(&self) -> KeptTokens<'_> {
-        KeptTokens { bucket: self.host.bucket() }
+        KeptTokens {
+            bucket: self.host.bucket(),
+        }
     }
 
-    /// The access token ends with the ID token, or with what was said to expire where there is none.
+    fn id_tokens(&self) -> IdTokens<'_> {
+        IdTokens {
+            bucket: self.host.bucket(),
+        }
+    }
+
+    /// Forgets what the bucket keeps for a session that is over.
+    fn forget(&self, notes: &Notes) {
+        self.kept_tokens().forget(&notes.refresh);
+        self.forget_hint(&notes.both);
+    }
+
+    /// The access token ends with the ID token, or with what was said to expire where there is
+    /// none.
     fn ends(&self, expires_at: u64, is_refreshable: bool) -> Ends {
         let now = self.host.now();
         // No longer than the bucket remembers that a session is over.
         let longest = now + MAX_REFRESH_SECONDS;
-        let access = expires_at.saturating_add(self.settings.leeway).clamp(now + SHORTEST_SECONDS, longest);
-        Ends { access, refresh: is_refreshable.then_some(longest) }
+        let access = expires_at
+            .saturating_add(self.settings.leeway)
+            .clamp(now + SHORTEST_SECONDS, longest);
+        Ends {
+            access,
+            refresh: is_refreshable.then_some(longest),
+        }
     }
 
     /// The claims of an ID token with what the userinfo endpoint adds to them.
-    fn described(&self, claims: Claims, tokens: &Tokens) -> Result<Described, TokenError> {
+    fn described(&self, claims: ClaimsSet, tokens: &Tokens) -> Result<Described, TokenError> {
         let is_asked = match self.settings.userinfo {
             _ if self.settings.has_no_id_token() => true,
             Userinfo::Always => true,
@@ -92,22 +125,30 @@ impl<'a> Outside<'a> {
         if !is_asked {
             return Ok(Described { claims, gap: None });
         }
-        let is_needed = self.settings.has_no_id_token() || self.settings.userinfo == Userinfo::Always;
+
+        let is_needed =
+            self.settings.has_no_id_token() || self.settings.userinfo == Userinfo::Always;
         match self.issuer().userinfo(&tokens.access_token) {
-            Ok(Some(userinfo)) => Ok(Described { claims: joined(claims, userinfo)?, gap: None }),
-            Ok(None) if is_needed => {
-                Err(TokenError::Invalid("the issuer has no userinfo endpoint".to_owned()))
-            }
+            Ok(Some(userinfo)) => Ok(Described {
+                claims: joined(claims, userinfo)?,
+                gap: None,
+            }),
+            Ok(None) if is_needed => Err(TokenError::Invalid(
+                "the issuer has no userinfo endpoint".to_owned(),
+            )),
             Ok(None) => Ok(Described { claims, gap: None }),
             Err(gap) if is_needed => Err(gap),
-            Err(gap) => Ok(Described { claims, gap: Some(gap) }),
+            Err(gap) => Ok(Described {
+                claims,
+                gap: Some(gap),
+            }),
         }
     }
 }
 
 /// What the issuer says of a person.
 struct Described {
-    claims: Claims,
+    claims: ClaimsSet,
     /// Why the userinfo endpoint added nothing, although it was asked.
     gap: Option<TokenError>,
 }
@@ -115,19 +156,26 @@ struct Described {
 impl Described {
     /// The person, if that one may sign in.
     fn person(&self, settings: &Settings) -> Result<Person, TokenError> {
-        settings.people.person(&self.claims).map_err(|why| match &self.gap {
-            None => TokenError::Invalid(why),
-            Some(TokenError::Unavailable(gap)) => TokenError::Unavailable(format!("{why}; {gap}")),
-            Some(gap) => TokenError::Invalid(format!("{why}; {gap}")),
-        })
+        settings
+            .people
+            .person(&self.claims)
+            .map_err(|why| match &self.gap {
+                None => TokenError::Invalid(why),
+                Some(TokenError::Unavailable(gap)) => {
+                    TokenError::Unavailable(format!("{why}; {gap}"))
+                }
+                Some(gap) => TokenError::Invalid(format!("{why}; {gap}")),
+            })
     }
 }
 
 /// OpenID Connect Core, section 5.3.2: what is about another subject must not be used.
-fn joined(mut claims: Claims, userinfo: Claims) -> Result<Claims, TokenError> {
+fn joined(mut claims: ClaimsSet, userinfo: ClaimsSet) -> Result<ClaimsSet, TokenError> {
     let subject = claims.only("sub");
     if subject.is_some() && userinfo.only("sub") != subject {
-        return Err(TokenError::Invalid("userinfo is about another subject".to_owned()));
+        return Err(TokenError::Invalid(
+            "userinfo is about another subject".to_owned(),
+        ));
     }
     people::add(&mut claims, userinfo);
     Ok(claims)
@@ -137,8 +185,13 @@ impl Provider for Oidc {
     fn check_settings(host: &dyn Host) -> Result<(), String> {
         let settings = Settings::read(host)?;
         settings.client.check()?;
-        // The provider was loaded, perhaps since an operator asked for a reload: what is kept may be of before.
-        Issuer { settings: &settings, host }.doubt();
+        // The provider was loaded, perhaps since an operator asked for a reload: what is kept may
+        // be of before.
+        Issuer {
+            settings: &settings,
+            host,
+        }
+        .doubt();
         Ok(())
     }
 
@@ -151,28 +204,28 @@ impl Provider for Oidc {
     }
 
     fn verify_session(host: &dyn Host, access_token: &str) -> Result<Option<Session>, Unavailable> {
-        verify(&Outside::new(host)?, access_token)
+        verify(&CallContext::new(host)?, access_token)
     }
 }
 
 impl RedirectSignIn for Oidc {
     fn start_login(host: &dyn Host, request: &LoginRequest) -> Result<String, Unavailable> {
-        Outside::new(host)?.issuer().authorization_url(request)
+        CallContext::new(host)?.issuer().authorization_url(request)
     }
 
     fn complete_login(host: &dyn Host, response: &LoginResponse) -> Result<Session, CodeError> {
-        complete(&Outside::new(host)?, response)
+        complete(&CallContext::new(host)?, response)
     }
 }
 
 impl Refresh for Oidc {
     fn refresh_session(host: &dyn Host, refresh_token: &str) -> Result<Session, RefreshError> {
-        refresh(&Outside::new(host)?, refresh_token)
+        refresh(&CallContext::new(host)?, refresh_token)
     }
 
     fn revoke_session(host: &dyn Host, refresh_token: &str) {
-        if let Ok(outside) = Outside::new(host) {
-            let _ = revoke(&outside, refresh_token);
+        if let Ok(context) = CallContext::new(host) {
+            let _ = revoke(&context, refresh_token);
         }
     }
 }
@@ -184,123 +237,167 @@ fn invalid(error: TokenError) -> CodeError {
     }
 }
 
-fn complete(outside: &Outside<'_>, response: &LoginResponse) -> Result<Session, CodeError> {
-    let issuer = outside.issuer();
+fn complete(context: &CallContext<'_>, response: &LoginResponse) -> Result<Session, CodeError> {
+    let issuer = context.issuer();
     issuer.check_response(response)?;
     let tokens = match issuer.redeem(response)? {
-        Exchange::Tokens(tokens) => tokens,
-        Exchange::Refused(why) => return Err(CodeError::InvalidCode(why)),
+        TokenResponse::Tokens(tokens) => tokens,
+        TokenResponse::Refused(why) => return Err(CodeError::InvalidCode(why)),
     };
-    let claims = claims_of(outside, &tokens, response)?;
-    let both = outside.note(&claims)?;
-    let expires_at = match outside.settings.has_no_id_token() {
-        true => outside.host.now().saturating_add(tokens.expires_in.unwrap_or(ENDLESS_EXPIRES_IN)),
+    let claims = claims_of(context, &tokens, response)?;
+    let both = context.note(&claims)?;
+    let expires_at = match context.settings.has_no_id_token() {
+        true => context
+            .host
+            .now()
+            .saturating_add(tokens.expires_in.unwrap_or(ENDLESS_EXPIRES_IN)),
         false => expiry(&claims),
     };
-    let described = outside.described(claims, &tokens).map_err(invalid)?;
-    let person = described.person(&outside.settings).map_err(invalid)?;
+    let described = context.described(claims, &tokens).map_err(invalid)?;
+    let person = described.person(&context.settings).map_err(invalid)?;
     let person = people::without_code(person, &response.code)
         .ok_or_else(|| CodeError::InvalidCode("the user id repeats the code".to_owned()))?;
 
     let refresh_token = tokens.refresh_token.unwrap_or_default();
-    let refresh = outside.kept_tokens().keep(refresh_token, "", length(&person));
+    let refresh = context
+        .kept_tokens()
+        .keep(refresh_token, "", length(&person));
+    let both = context.keep_hint(both, tokens.id_token.as_deref());
     let notes = Notes { both, refresh };
-    let ends = outside.ends(expires_at, !notes.refresh.is_empty());
-    let key = outside.keep_key()?;
-    Ok(outside.signer(&key).open(person, notes, ends)?)
+    let ends = context.ends(expires_at, !notes.refresh.is_empty());
+    let key = context.keep_key()?;
+    Ok(context.signer(&key).open(person, notes, ends)?)
 }
 
 /// What the ID token says; nothing where the issuer sends none.
-fn claims_of(outside: &Outside<'_>, tokens: &Tokens, response: &LoginResponse) -> Result<Claims, CodeError> {
-    if outside.settings.has_no_id_token() {
-        return Ok(Claims::default());
+fn claims_of(
+    context: &CallContext<'_>,
+    tokens: &Tokens,
+    response: &LoginResponse,
+) -> Result<ClaimsSet, CodeError> {
+    if context.settings.has_no_id_token() {
+        return Ok(ClaimsSet::default());
     }
+
     let id_token = tokens.id_token.as_deref();
-    let id_token =
-        id_token.ok_or_else(|| CodeError::InvalidCode("no ID token came for the code".to_owned()))?;
-    let claims = outside.issuer().check(id_token).map_err(invalid)?;
+    let id_token = id_token
+        .ok_or_else(|| CodeError::InvalidCode("no ID token came for the code".to_owned()))?;
+    let claims = context.issuer().check(id_token).map_err(invalid)?;
     if claims.text("nonce") != response.nonce {
-        return Err(CodeError::InvalidCode("the ID token has another nonce".to_owned()));
+        return Err(CodeError::InvalidCode(
+            "the ID token has another nonce".to_owned(),
+        ));
     }
+
     Ok(claims)
 }
 
 /// How long the texts of a person are, in bytes.
 fn length(person: &Person) -> usize {
-    let texts = [&person.user_id, &person.email, &person.display_name, &person.org_id];
+    let texts = [
+        &person.user_id,
+        &person.email,
+        &person.display_name,
+        &person.org_id,
+    ];
     texts.into_iter().map(String::len).sum()
 }
 
-fn expiry(claims: &Claims) -> u64 {
+fn expiry(claims: &ClaimsSet) -> u64 {
     claims.time("exp").unwrap_or_default()
 }
 
-fn verify(outside: &Outside<'_>, access_token: &str) -> Result<Option<Session>, Unavailable> {
-    let Some(key) = outside.key()? else { return Ok(None) };
-    let Some(checked) = outside.signer(&key).verify(access_token)? else { return Ok(None) };
-    let goes_on = outside.goes_on(&checked.notes.both)?;
+fn verify(context: &CallContext<'_>, access_token: &str) -> Result<Option<Session>, Unavailable> {
+    let Some(key) = context.key()? else {
+        return Ok(None);
+    };
+    let Some(checked) = context.signer(&key).verify(access_token)? else {
+        return Ok(None);
+    };
+    let goes_on = context.goes_on(&checked.notes.both)?;
     Ok(goes_on.then(|| checked.into_session(access_token.to_owned(), String::new())))
 }
 
-fn refresh(outside: &Outside<'_>, refresh_token: &str) -> Result<Session, RefreshError> {
-    let key = outside.key()?.ok_or(RefreshError::Expired)?;
-    let signer = outside.signer(&key);
-    // Spent only when the issuer has answered: an outage must not cost anyone their session.
+fn refresh(context: &CallContext<'_>, refresh_token: &str) -> Result<Session, RefreshError> {
+    let key = context.key()?.ok_or(RefreshError::Expired)?;
+    let signer = context.signer(&key);
+    // Spent only when the issuer has answered: an outage must not end a session.
     let mut checked = signer.look_at(refresh_token)?;
     // Another issuer must never see this one's token.
-    if !outside.goes_on(&checked.notes.both)? {
+    if !context.goes_on(&checked.notes.both)? {
         return Err(RefreshError::Expired);
     }
-    let kept = outside.kept_tokens();
-    let theirs = kept.read(&checked.notes.refresh)?.ok_or(RefreshError::Expired)?;
-    let mut tokens = match outside.issuer().refresh(&theirs)? {
-        Exchange::Tokens(tokens) => tokens,
-        Exchange::Refused(_) => {
-            kept.forget(&checked.notes.refresh);
+    let kept = context.kept_tokens();
+    let theirs = kept
+        .read(&checked.notes.refresh)?
+        .ok_or(RefreshError::Expired)?;
+    let mut tokens = match context.issuer().refresh(&theirs)? {
+        TokenResponse::Tokens(tokens) => tokens,
+        TokenResponse::Refused(_) => {
+            context.forget(&checked.notes);
             return Err(RefreshError::Expired);
         }
     };
-    // Without a new one, the old one goes on (RFC 6749, section 6). It is kept before the rest can fail.
+    // Without a new one, the old one stays valid (RFC 6749, section 6). It is kept before the rest
+    // can fail.
     let theirs = tokens.refresh_token.take().unwrap_or(theirs);
     checked.notes.refresh = kept.keep(theirs, &checked.notes.refresh, length(&checked.person));
 
-    let renewed = renewed(outside, &tokens, &checked.person);
+    let renewed = renewed(context, &tokens, &checked.person);
     if renewed == Err(RefreshError::Expired) {
-        kept.forget(&checked.notes.refresh);
+        context.forget(&checked.notes);
     }
     let (person, expires_at) = renewed?;
     // The issuer may have ended the session meanwhile.
-    if !outside.goes_on(&checked.notes.both)? {
-        kept.forget(&checked.notes.refresh);
+    if !context.goes_on(&checked.notes.both)? {
+        context.forget(&checked.notes);
         return Err(RefreshError::Expired);
     }
+    context.renew_hint(&checked.notes.both, tokens.id_token.as_deref());
     checked.person = person;
-    outside.keep_key()?;
+    context.keep_key()?;
     let is_refreshable = !checked.notes.refresh.is_empty();
-    Ok(signer.renew(signer.spend(checked)?, outside.ends(expires_at, is_refreshable))?)
+    Ok(signer.renew(
+        signer.spend(checked)?,
+        context.ends(expires_at, is_refreshable),
+    )?)
 }
 
-/// Who a session is of after a refresh, and until when. Where the issuer says nothing new, the person is who it was: it
-/// need not send an ID token (OpenID Connect Core, section 12.2), and a userinfo endpoint may be out of reach.
-fn renewed(outside: &Outside<'_>, tokens: &Tokens, before: &Person) -> Result<(Person, u64), RefreshError> {
-    let settings = &outside.settings;
-    let id_token = tokens.id_token.as_deref().filter(|_| !settings.has_no_id_token());
+/// Who a session is of after a refresh, and until when. Where the issuer says nothing new, the
+/// person is who it was: it need not send an ID token (OpenID Connect Core, section 12.2), and a
+/// userinfo endpoint may be out of reach.
+fn renewed(
+    context: &CallContext<'_>,
+    tokens: &Tokens,
+    before: &Person,
+) -> Result<(Person, u64), RefreshError> {
+    let settings = &context.settings;
+    let id_token = tokens
+        .id_token
+        .as_deref()
+        .filter(|_| !settings.has_no_id_token());
     let (claims, expires_at) = match id_token {
         Some(id_token) => {
-            let claims = outside.issuer().check(id_token).map_err(refused)?;
+            let claims = context.issuer().check(id_token).map_err(refused)?;
             let expires_at = expiry(&claims);
             (claims, expires_at)
         }
         None => {
             let seconds = tokens.expires_in.unwrap_or(DEFAULT_EXPIRES_IN);
-            (Claims::default(), outside.host.now().saturating_add(seconds))
+            (
+                ClaimsSet::default(),
+                context.host.now().saturating_add(seconds),
+            )
         }
     };
-    let says_who = id_token.is_some() || settings.has_no_id_token() || settings.userinfo == Userinfo::Always;
+
+    let says_who =
+        id_token.is_some() || settings.has_no_id_token() || settings.userinfo == Userinfo::Always;
     if !says_who {
         return Ok((before.clone(), expires_at));
     }
-    let described = match outside.described(claims, tokens) {
+
+    let described = match context.described(claims, tokens) {
         Ok(described) => described,
         Err(TokenError::Unavailable(_)) => return Ok((before.clone(), expires_at)),
         Err(_) => return Err(RefreshError::Expired),
@@ -312,6 +409,7 @@ fn renewed(outside: &Outside<'_>, tokens: &Tokens, before: &Person) -> Result<(P
         Err(TokenError::Unavailable(_)) => before.clone(),
         Err(_) => return Err(RefreshError::Expired),
     };
+
     Ok((person, expires_at))
 }
 
@@ -323,17 +421,22 @@ fn refused(error: TokenError) -> RefreshError {
 }
 
 /// Here and at the issuer, even if one of the two fails.
-fn revoke(outside: &Outside<'_>, refresh_token: &str) -> Result<(), Unavailable> {
-    let Some(key) = outside.key()? else { return Ok(()) };
-    let signer = outside.signer(&key);
-    let Ok(checked) = signer.look_at(refresh_token) else { return Ok(()) };
+fn revoke(context: &CallContext<'_>, refresh_token: &str) -> Result<(), Unavailable> {
+    let Some(key) = context.key()? else {
+        return Ok(());
+    };
+    let signer = context.signer(&key);
+    let Ok(checked) = signer.look_at(refresh_token) else {
+        return Ok(());
+    };
     let ended_here = signer.revoke(refresh_token).map(drop);
-    let kept = outside.kept_tokens();
-    let theirs = kept.read(&checked.notes.refresh);
-    kept.forget(&checked.notes.refresh);
-    if let Some(theirs) = theirs?.filter(|_| outside.is_of_these_settings(&checked.notes.both)) {
-        outside.issuer().revoke(&theirs)?;
+    let theirs = context.kept_tokens().read(&checked.notes.refresh);
+    context.forget(&checked.notes);
+
+    if let Some(theirs) = theirs?.filter(|_| context.is_of_these_settings(&checked.notes.both)) {
+        context.issuer().revoke(&theirs)?;
     }
+
     ended_here
 }
 

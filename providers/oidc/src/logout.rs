@@ -1,15 +1,16 @@
-//! Sign-out together with the issuer: its logout tokens (OpenID Connect Back-Channel Logout 1.0), and the address where a
-//! browser signs out there (OpenID Connect RP-Initiated Logout 1.0).
+//! Sign-out together with the issuer: its logout tokens (OpenID Connect Back-Channel Logout 1.0),
+//! and the address where a browser signs out there (OpenID Connect RP-Initiated Logout 1.0).
 //!
-//! A session remembers in its note which session of the issuer it came of. The bucket remembers for a week what a logout token
-//! ended: no token of such a session lives longer, since the session gets no others.
+//! A session remembers in its note which session of the issuer it came of. The bucket remembers for
+//! a week what a logout token ended: no token of such a session lives longer, since the session
+//! gets no others.
 //!
 //! **Invariant:** a logout token ends sessions that this issuer vouched for, and no others.
 
 use crate::client::encode_form;
 use crate::issuer::keys_of;
-use crate::{Oidc, Outside};
-use jwt_keys::{Claims, TokenError};
+use crate::{CallContext, Oidc};
+use jwt_keys::{ClaimsSet, TokenError};
 use portcullis_guest::{Ended, Host, LogoutError, SignOut, Unavailable, base64url, from_base64url};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -18,10 +19,15 @@ use sha2::{Digest, Sha256};
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// What `typ` may be. Section 2.4 recommends the first; older issuers write the second, or nothing.
 const KINDS: [&str; 3] = ["logout+jwt", "jwt", ""];
-/// Oldest logout token that is taken, in seconds: much less than the bucket remembers that it came before.
+/// Oldest logout token that is taken, in seconds: much less than the bucket remembers that it came
+/// before.
 const MAX_AGE_SECONDS: u64 = 24 * 3600;
 /// How long a token without `exp` is good, in seconds: issuers of earlier drafts send none.
 const LIFE_WITHOUT_END_SECONDS: u64 = 300;
+/// Longest address with an ID token, in bytes. With the other headers and the deletions of cookies,
+/// the head of the answer to a sign-out then stays below 4 KiB, the buffer that nginx has for it by
+/// default (`proxy_buffer_size`).
+const MAX_ADDRESS_BYTES: usize = 2_048;
 /// Bytes of a digest. Each is in the cookies of a session.
 const DIGEST_BYTES: usize = 9;
 
@@ -32,7 +38,8 @@ enum Target {
     Session(String),
     /// The sessions of a subject of which the ID token named no session of the issuer.
     Nameless(String),
-    /// Every session of a subject, where the user id is another claim, so that the host cannot end them.
+    /// Every session of a subject, where the user id is another claim, so that the host cannot end
+    /// them.
     Subject(String),
 }
 
@@ -48,32 +55,43 @@ impl Target {
 
 impl SignOut for Oidc {
     fn read_logout_token(host: &dyn Host, token: &str) -> Result<Ended, LogoutError> {
-        Outside::new(host)?.read_logout_token(token)
+        CallContext::new(host)?.read_logout_token(token)
     }
 
-    fn sign_out_url(host: &dyn Host, _: &str, return_to: &str) -> Result<Option<String>, Unavailable> {
-        Outside::new(host)?.sign_out_url(return_to)
+    fn sign_out_url(
+        host: &dyn Host,
+        access_token: &str,
+        return_to: &str,
+    ) -> Result<Option<String>, Unavailable> {
+        CallContext::new(host)?.sign_out_url(access_token, return_to)
     }
 }
 
-impl Outside<'_> {
-    /// What a session of this ID token remembers: the mark of the settings, then what may end it, and when it was opened.
-    pub(crate) fn note(&self, id_token: &Claims) -> Result<String, Unavailable> {
+impl CallContext<'_> {
+    /// What a session of this ID token remembers: the mark of the settings, then what may end it,
+    /// and when it was opened.
+    pub(crate) fn note(&self, id_token: &ClaimsSet) -> Result<String, Unavailable> {
         let subject = id_token.only("sub");
         let own = match id_token.only("sid") {
             Some(sid) => Some(Target::Session(sid)),
             None => subject.clone().map(Target::Nameless),
         };
-        let all = subject.filter(|_| !self.settings.people.are_named_by_subject()).map(Target::Subject);
+        let all = subject
+            .filter(|_| !self.settings.people.are_named_by_subject())
+            .map(Target::Subject);
         let mut opened_at = self.host.now();
+
         let mut note = self.settings.mark();
         for target in own.into_iter().chain(all) {
             let name = target.name();
             // A sign-in within the second of a logout is after it.
-            let earliest = self.ended_at(&name)?.map_or(0, |ended_at| ended_at.saturating_add(1));
+            let earliest = self
+                .ended_at(&name)?
+                .map_or(0, |ended_at| ended_at.saturating_add(1));
             opened_at = opened_at.max(earliest);
             note.push_str(&format!(".{name}"));
         }
+
         note.push_str(&format!(".@{opened_at}"));
         Ok(note)
     }
@@ -88,27 +106,42 @@ impl Outside<'_> {
         if !self.is_of_these_settings(note) {
             return Ok(false);
         }
-        let (targets, opened_at) = note.split_once(".@").unwrap_or((note, ""));
-        let opened_at: u64 = opened_at.parse().unwrap_or_default();
+
+        let (targets, rest) = note.split_once(".@").unwrap_or((note, ""));
+        let opened_at: u64 = rest
+            .split('.')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default();
         for name in targets.split('.').skip(1) {
-            let Some(ended_at) = self.ended_at(name)? else { continue };
+            let Some(ended_at) = self.ended_at(name)? else {
+                continue;
+            };
             // A session of the issuer that is over does not begin again.
             if name.starts_with('s') || opened_at <= ended_at {
                 return Ok(false);
             }
         }
+
         Ok(true)
     }
 
     fn ended_at(&self, name: &str) -> Result<Option<u64>, Unavailable> {
         let entry = self.host.bucket().get(&key_of(name))?;
         // An entry that cannot be read ends sessions all the same.
-        let read = |entry: Vec<u8>| String::from_utf8(entry).ok().and_then(|text| text.parse().ok());
+        let read = |entry: Vec<u8>| {
+            String::from_utf8(entry)
+                .ok()
+                .and_then(|text| text.parse().ok())
+        };
         Ok(entry.map(|entry| read(entry).unwrap_or(u64::MAX)))
     }
 
     fn end(&self, target: &Target) -> Result<(), Unavailable> {
-        self.host.bucket().set(&key_of(&target.name()), self.host.now().to_string().as_bytes())
+        self.host.bucket().set(
+            &key_of(&target.name()),
+            self.host.now().to_string().as_bytes(),
+        )
     }
 
     fn read_logout_token(&self, token: &str) -> Result<Ended, LogoutError> {
@@ -121,10 +154,15 @@ impl Outside<'_> {
         let ended = match (claims.only("sid"), claims.only("sub")) {
             (Some(sid), subject) => {
                 self.end(&Target::Session(sid))?;
-                subject.map(Target::Nameless).iter().try_for_each(|target| self.end(target))?;
+                subject
+                    .map(Target::Nameless)
+                    .iter()
+                    .try_for_each(|target| self.end(target))?;
                 Ended::Noted
             }
-            (None, Some(subject)) if self.settings.people.are_named_by_subject() => Ended::Person(subject),
+            (None, Some(subject)) if self.settings.people.are_named_by_subject() => {
+                Ended::Person(subject)
+            }
             (None, Some(subject)) => {
                 self.end(&Target::Subject(subject))?;
                 Ended::Noted
@@ -137,54 +175,121 @@ impl Outside<'_> {
     }
 
     /// What a logout token claims, once it was checked as section 2.6 says.
-    fn logout_claims(&self, token: &str) -> Result<Claims, LogoutError> {
+    fn logout_claims(&self, token: &str) -> Result<ClaimsSet, LogoutError> {
         let issuer = self.issuer();
         let endpoints = issuer.endpoints()?;
         if !KINDS.contains(&kind_of(token).as_str()) {
             return Err(invalid("its `typ` is of another kind of token"));
         }
+
         let keys = keys_of(&endpoints).map_err(refused)?;
         let claims = keys.claims(&issuer.documents(), token).map_err(refused)?;
         if claims.text("iss") != endpoints.issuer {
             return Err(invalid("another issuer"));
         }
+
         if !claims.texts("aud").contains(&self.settings.client.id) {
             return Err(invalid("for another audience"));
         }
+
         check_times(&claims, self.host.now(), self.settings.leeway)?;
         let event = claims.0.get("events").and_then(|events| events.get(EVENT));
         if !event.is_some_and(Value::is_object) {
             return Err(invalid("its `events` are not those of a logout token"));
         }
+
         // Without this, an ID token could be sent in place of a logout token.
         if claims.0.contains_key("nonce") {
-            return Err(invalid("it has a nonce, which a logout token must not have"));
+            return Err(invalid(
+                "it has a nonce, which a logout token must not have",
+            ));
         }
+
         if claims.text("jti").is_empty() {
             return Err(invalid("it has no `jti`"));
         }
+
         Ok(claims)
     }
 
-    fn sign_out_url(&self, return_to: &str) -> Result<Option<String>, Unavailable> {
+    /// Keeps the ID token of a new session, if a sign-out leads on to the issuer. Returns the note,
+    /// with the token's handle at its end if the token is kept.
+    pub(crate) fn keep_hint(&self, note: String, id_token: Option<&str>) -> String {
+        let is_wanted = self.settings.end_session && !self.settings.has_no_id_token();
+        let handle = id_token
+            .filter(|_| is_wanted)
+            .and_then(|token| self.id_tokens().keep_first(token));
+        match handle {
+            Some(handle) => format!("{note}.{handle}"),
+            None => note,
+        }
+    }
+
+    /// Keeps the ID token that came with a refresh of a session with this note.
+    pub(crate) fn renew_hint(&self, note: &str, id_token: Option<&str>) {
+        if let (Some(handle), Some(id_token)) = (handle_of(note), id_token) {
+            self.id_tokens().keep(handle, id_token);
+        }
+    }
+
+    /// Forgets the ID token of a session with this note.
+    pub(crate) fn forget_hint(&self, note: &str) {
+        if let Some(handle) = handle_of(note) {
+            self.id_tokens().forget(handle);
+        }
+    }
+
+    /// The ID token of the session of this access token, which may have ended. `None`: it is not
+    /// kept, or cannot be had.
+    fn take_hint(&self, access_token: &str) -> Option<String> {
+        let key = self.key().ok()??;
+        let note = self.signer(&key).note_of(access_token)?;
+        let handle = handle_of(&note).filter(|_| self.is_of_these_settings(&note))?;
+        self.id_tokens().take(handle)
+    }
+
+    fn sign_out_url(
+        &self,
+        access_token: &str,
+        return_to: &str,
+    ) -> Result<Option<String>, Unavailable> {
         if !self.settings.end_session {
             return Ok(None);
         }
-        let Some(endpoint) = self.issuer().endpoints()?.end_session else { return Ok(None) };
-        let pairs =
-            [("client_id", self.settings.client.id.as_str()), ("post_logout_redirect_uri", return_to)];
+
+        let Some(endpoint) = self.issuer().endpoints()?.end_session else {
+            return Ok(None);
+        };
+        let pairs = [
+            ("client_id", self.settings.client.id.as_str()),
+            ("post_logout_redirect_uri", return_to),
+        ];
         let joint = if endpoint.contains('?') { '&' } else { '?' };
-        Ok(Some(format!("{endpoint}{joint}{}", encode_form(&pairs))))
+        let address = format!("{endpoint}{joint}{}", encode_form(&pairs));
+        let hint = self
+            .take_hint(access_token)
+            .map(|hint| encode_form(&[("id_token_hint", hint.as_str())]));
+        let with_hint = hint.map(|hint| format!("{address}&{hint}"));
+        let fitting = with_hint.filter(|address| address.len() <= MAX_ADDRESS_BYTES);
+
+        Ok(Some(fitting.unwrap_or(address)))
     }
 }
 
-fn check_times(claims: &Claims, now: u64, leeway: u64) -> Result<(), LogoutError> {
+/// The handle of the ID token, which is the last part of a note that has one.
+fn handle_of(note: &str) -> Option<&str> {
+    let (_, rest) = note.split_once(".@")?;
+    Some(rest.split_once('.')?.1)
+}
+
+fn check_times(claims: &ClaimsSet, now: u64, leeway: u64) -> Result<(), LogoutError> {
     let Some(issued_at) = claims.time("iat") else {
         return Err(invalid("it does not say when it was issued"));
     };
     if issued_at > now.saturating_add(leeway) {
         return Err(invalid("issued in the future"));
     }
+
     let end = match claims.0.contains_key("exp") {
         true => claims.time("exp").unwrap_or_default(),
         false => issued_at.saturating_add(LIFE_WITHOUT_END_SECONDS),
@@ -193,13 +298,17 @@ fn check_times(claims: &Claims, now: u64, leeway: u64) -> Result<(), LogoutError
     if end.saturating_add(leeway) <= now {
         return Err(invalid("expired"));
     }
+
     Ok(())
 }
 
-/// The media type in the header of a token, in lower case and without `application/`; empty where there is none.
+/// The media type in the header of a token, in lower case and without `application/`; empty where
+/// there is none.
 fn kind_of(token: &str) -> String {
     let header = token.split('.').next().and_then(from_base64url);
-    let header = header.and_then(|header| Claims::read(&header).ok()).unwrap_or_default();
+    let header = header
+        .and_then(|header| ClaimsSet::read(&header).ok())
+        .unwrap_or_default();
     let kind = header.text("typ").to_ascii_lowercase();
     kind.trim_start_matches("application/").to_owned()
 }

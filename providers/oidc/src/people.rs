@@ -1,30 +1,32 @@
 //! What claims say of a person, and who may sign in.
 //!
-//! **Invariant:** a [`Person`] has only texts that the host takes. What an issuer or a person chose refuses that person at
-//! the most; it is never a fault of the provider.
+//! **Invariant:** a [`Person`] has only texts that the host takes. What an issuer or a person chose
+//! refuses that person at the most; it is never a fault of the provider.
 
-use jwt_keys::Claims;
+use jwt_keys::ClaimsSet;
 use person_text::{check_identifier, shown, shown_within};
-use serde::Deserialize;
+use portcullis_guest::Fields;
 use serde_json::{Map, Value};
 use session_tokens::Person;
 use std::collections::BTreeMap;
 
 /// Claims that hold a name to show, where the configured one is missing.
 const OTHER_NAMES: &[&str] = &["preferred_username", "nickname"];
-/// Longest texts of a person together, in bytes: with them, no cookie of a session has more than 2 KiB, which is what common
-/// proxies have room for. A user id and an e-mail fit.
+/// Longest texts of a person together, in bytes: with them, no cookie of a session has more than 2
+/// KiB, which is what common proxies have room for. A user id and an e-mail fit.
 const MAX_PERSON_BYTES: usize = 520;
-/// The host takes so many groups.
+/// The most groups that the host takes.
 const MAX_GROUPS: usize = 256;
 /// By this beginning the host knows that the person is known and may not enter.
 const NOT_ALLOWED: &str = "not allowed: ";
 /// Shorter texts are no codes that a name could give away; the host draws the same line.
 const MIN_SECRET_BYTES: usize = 8;
 
+/// The fields of the setting `claims`.
+const FIELDS: &[&str] = &["user_id", "email", "display_name", "org_id", "groups"];
+
 /// Which claim says what: a name, or a dotted path. `None` and empty: the default.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(crate) struct ClaimNames {
     user_id: Option<String>,
     email: Option<String>,
@@ -34,13 +36,24 @@ pub(crate) struct ClaimNames {
 }
 
 /// The rules for people.
-pub(crate) struct People {
+pub(crate) struct PersonRules {
     claims: ClaimNames,
     /// A person has one of the values of each.
     require: BTreeMap<String, Vec<String>>,
 }
 
 impl ClaimNames {
+    pub(crate) fn read(setting: Value) -> Result<Self, String> {
+        let mut fields = Fields::of("claims", setting, FIELDS)?;
+        Ok(Self {
+            user_id: fields.text("user_id")?,
+            email: fields.text("email")?,
+            display_name: fields.text("display_name")?,
+            org_id: fields.text("org_id")?,
+            groups: fields.text("groups")?,
+        })
+    }
+
     fn user_id(&self) -> &str {
         self.user_id.as_deref().unwrap_or("sub")
     }
@@ -68,37 +81,54 @@ impl ClaimNames {
 
     /// Every claim that an operator named, and those that each person should have.
     fn wanted(&self) -> impl Iterator<Item = &str> {
-        let named = [&self.org_id, &self.groups].into_iter().filter_map(Option::as_deref);
-        [self.user_id(), self.email(), self.display_name()].into_iter().chain(named)
+        let named = [&self.org_id, &self.groups]
+            .into_iter()
+            .filter_map(Option::as_deref);
+        [self.user_id(), self.email(), self.display_name()]
+            .into_iter()
+            .chain(named)
     }
 }
 
-impl People {
+impl PersonRules {
     /// Whether the user id is the subject.
     pub(crate) fn are_named_by_subject(&self) -> bool {
         self.claims.user_id() == "sub"
     }
 
-    pub(crate) fn new(claims: ClaimNames, require: Option<Map<String, Value>>) -> Result<Self, String> {
+    pub(crate) fn new(
+        claims: ClaimNames,
+        require: Option<Map<String, Value>>,
+    ) -> Result<Self, String> {
         if claims.user_id.as_deref().is_some_and(str::is_empty) {
             return Err("`claims.user_id` is empty: a person needs an identifier".to_owned());
         }
-        let require = Claims(require.unwrap_or_default());
+
+        let require = ClaimsSet(require.unwrap_or_default());
         let rules = require.0.keys().map(|name| {
             let values = require.texts(name);
             match !values.is_empty() && values.len() == require.values(name).len() {
                 true => Ok((name.clone(), values)),
-                false => Err(format!("`require.{name}` must be a text or a list of texts")),
+                false => Err(format!(
+                    "`require.{name}` must be a text or a list of texts"
+                )),
             }
         });
+
         let require = rules.collect::<Result<_, String>>()?;
         Ok(Self { claims, require })
     }
 
     /// Changes with whom the rules let in, and with what names a person.
     pub(crate) fn mark(&self, issuer: &str, client_id: &str) -> String {
-        let mut said = format!("{:?}", (issuer, client_id, self.claims.user_id(), &self.require));
-        let moved = self.require.keys().map(|name| (name.as_str(), self.claims.path(name)));
+        let mut said = format!(
+            "{:?}",
+            (issuer, client_id, self.claims.user_id(), &self.require)
+        );
+        let moved = self
+            .require
+            .keys()
+            .map(|name| (name.as_str(), self.claims.path(name)));
         for (name, path) in moved.filter(|(name, path)| name != path) {
             said.push_str(&format!("{:?}", (name, path)));
         }
@@ -106,9 +136,13 @@ impl People {
     }
 
     /// Whether a claim is missing that the settings or the rules name, or the e-mail or the name.
-    pub(crate) fn lack(&self, claims: &Claims) -> bool {
+    pub(crate) fn lack(&self, claims: &ClaimsSet) -> bool {
         let required = self.require.keys().map(|name| self.claims.path(name));
-        let mut wanted = self.claims.wanted().chain(required).filter(|path| !path.is_empty());
+        let mut wanted = self
+            .claims
+            .wanted()
+            .chain(required)
+            .filter(|path| !path.is_empty());
         wanted.any(|path| claims.texts(path).is_empty())
     }
 
@@ -116,7 +150,7 @@ impl People {
     ///
     /// # Errors
     /// Why not, as a sentence for the operator's log.
-    pub(crate) fn person(&self, claims: &Claims) -> Result<Person, String> {
+    pub(crate) fn person(&self, claims: &ClaimsSet) -> Result<Person, String> {
         let groups = self.groups(claims);
         for (name, values) in &self.require {
             let path = self.claims.path(name);
@@ -135,18 +169,35 @@ impl People {
         let is_verified = is_verified(claims);
         if !is_verified && self.need_email() {
             let who = self.who(claims);
-            return Err(format!("{NOT_ALLOWED}{who}: the e-mail address is not verified"));
+            return Err(format!(
+                "{NOT_ALLOWED}{who}: the e-mail address is not verified"
+            ));
         }
         let user_id = self.user_id(claims)?;
-        let email = if is_verified { self.email(claims) } else { String::new() };
-        let mut org_id = self.claims.org_id.as_deref().map_or_else(String::new, |path| whole(claims, path));
+        let email = if is_verified {
+            self.email(claims)
+        } else {
+            String::new()
+        };
+        let mut org_id = self
+            .claims
+            .org_id
+            .as_deref()
+            .map_or_else(String::new, |path| whole(claims, path));
 
         let room = MAX_PERSON_BYTES.saturating_sub(user_id.len() + email.len());
         if org_id.len() > room {
             org_id.clear();
         }
-        let display_name = shown_within(&self.display_name(claims, is_verified), room - org_id.len());
-        Ok(Person { user_id, email, display_name, org_id, groups: usable(groups) })
+        let display_name =
+            shown_within(&self.display_name(claims, is_verified), room - org_id.len());
+        Ok(Person {
+            user_id,
+            email,
+            display_name,
+            org_id,
+            groups: usable(groups),
+        })
     }
 
     /// Whether the address decides who a person is, or whether one may sign in.
@@ -156,9 +207,10 @@ impl People {
         is_address(self.claims.user_id()) || required.any(is_address)
     }
 
-    fn user_id(&self, claims: &Claims) -> Result<String, String> {
+    fn user_id(&self, claims: &ClaimsSet) -> Result<String, String> {
         let path = self.claims.user_id();
-        let refused = |why: &str| format!("{}: the user id (claim `{path}`) {why}", self.who(claims));
+        let refused =
+            |why: &str| format!("{}: the user id (claim `{path}`) {why}", self.who(claims));
         let found = claims.texts(path).len();
         let user_id = claims.only(path).ok_or_else(|| match found {
             0 => refused("is missing"),
@@ -168,39 +220,57 @@ impl People {
         Ok(user_id)
     }
 
-    fn email(&self, claims: &Claims) -> String {
+    fn email(&self, claims: &ClaimsSet) -> String {
         whole(claims, self.claims.email())
     }
 
-    fn display_name(&self, claims: &Claims, is_verified: bool) -> String {
-        let paths = [self.claims.display_name(), "name"].into_iter().chain(OTHER_NAMES.iter().copied());
-        let mut names = paths.flat_map(|path| claims.texts(path)).map(|name| shown(&name));
+    fn display_name(&self, claims: &ClaimsSet, is_verified: bool) -> String {
+        let paths = [self.claims.display_name(), "name"]
+            .into_iter()
+            .chain(OTHER_NAMES.iter().copied());
+        let mut names = paths
+            .flat_map(|path| claims.texts(path))
+            .map(|name| shown(&name));
         let name = names.find(|name| !name.is_empty());
-        name.or_else(|| is_verified.then(|| self.email(claims))).unwrap_or_default()
+        name.or_else(|| is_verified.then(|| self.email(claims)))
+            .unwrap_or_default()
     }
 
     /// As the issuer names them.
-    fn groups(&self, claims: &Claims) -> Vec<String> {
+    fn groups(&self, claims: &ClaimsSet) -> Vec<String> {
         claims.texts(self.claims.groups())
     }
 
     /// Names a person that is not let in, for the operator's log.
-    fn who(&self, claims: &Claims) -> String {
-        let paths = [self.claims.email(), self.claims.display_name(), "preferred_username", "sub"];
-        let mut texts = paths.into_iter().flat_map(|path| claims.texts(path)).map(|text| shown(&text));
+    fn who(&self, claims: &ClaimsSet) -> String {
+        let paths = [
+            self.claims.email(),
+            self.claims.display_name(),
+            "preferred_username",
+            "sub",
+        ];
+        let mut texts = paths
+            .into_iter()
+            .flat_map(|path| claims.texts(path))
+            .map(|text| shown(&text));
         let text = texts.find(|text| !text.is_empty());
         text.unwrap_or_else(|| "a person without a name".to_owned())
     }
 }
 
-/// The groups that the host takes: at most [`MAX_GROUPS`], each a name without control or invisible characters.
+/// The groups that the host takes: at most [`MAX_GROUPS`], each a name without control or invisible
+/// characters.
 fn usable(groups: Vec<String>) -> Vec<String> {
-    groups.into_iter().filter(|group| check_identifier(group).is_ok()).take(MAX_GROUPS).collect()
+    groups
+        .into_iter()
+        .filter(|group| check_identifier(group).is_ok())
+        .take(MAX_GROUPS)
+        .collect()
 }
 
-/// Whether the address was verified as far as the issuer says: `true`, as a boolean or as text. Without a word about it,
-/// the operator trusts the issuer's addresses.
-fn is_verified(claims: &Claims) -> bool {
+/// Whether the address was verified as far as the issuer says: `true`, as a boolean or as text.
+/// Without a word about it, the operator trusts the issuer's addresses.
+fn is_verified(claims: &ClaimsSet) -> bool {
     match claims.0.get("email_verified") {
         None | Some(Value::Bool(true)) => true,
         Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
@@ -208,20 +278,25 @@ fn is_verified(claims: &Claims) -> bool {
     }
 }
 
-/// A text that is no other when it is cut, such as an address: whole, or empty where the host would not take it.
-fn whole(claims: &Claims, path: &str) -> String {
+/// A text that is no other when it is cut, such as an address: whole, or empty where the host would
+/// not take it.
+fn whole(claims: &ClaimsSet, path: &str) -> String {
     let text = claims.texts(path).into_iter().next().unwrap_or_default();
     let text = text.trim();
-    check_identifier(text).map(|()| text.to_owned()).unwrap_or_default()
+    check_identifier(text)
+        .map(|()| text.to_owned())
+        .unwrap_or_default()
 }
 
-/// Adds what the userinfo endpoint says. The ID token is signed, so what it says stays; an address that one of the two
-/// calls unverified is not verified.
-pub(crate) fn add(claims: &mut Claims, userinfo: Claims) {
+/// Adds what the userinfo endpoint says. The ID token is signed, so what it says stays; an address
+/// that one of the two calls unverified is not verified.
+pub(crate) fn add(claims: &mut ClaimsSet, userinfo: ClaimsSet) {
     let is_unverified = !is_verified(&userinfo);
     fill(&mut claims.0, userinfo.0);
     if is_unverified {
-        claims.0.insert("email_verified".to_owned(), Value::Bool(false));
+        claims
+            .0
+            .insert("email_verified".to_owned(), Value::Bool(false));
     }
 }
 
@@ -236,18 +311,24 @@ fn fill(claims: &mut Map<String, Value>, more: Map<String, Value>) {
     }
 }
 
-/// The person without the texts that repeat the code of the sign-in: texts of a person are written to logs. `None` if the
-/// user id repeats it.
+/// The person without the texts that repeat the code of the sign-in: texts of a person are written
+/// to logs. `None` if the user id repeats it.
 pub(crate) fn without_code(mut person: Person, code: &str) -> Option<Person> {
     let repeats = |text: &str| code.len() >= MIN_SECRET_BYTES && text.contains(code);
     if repeats(&person.user_id) {
         return None;
     }
-    for text in [&mut person.email, &mut person.display_name, &mut person.org_id] {
+
+    for text in [
+        &mut person.email,
+        &mut person.display_name,
+        &mut person.org_id,
+    ] {
         if repeats(text) {
             text.clear();
         }
     }
+
     Some(person)
 }
 
@@ -257,16 +338,18 @@ mod tests {
     use serde_json::json;
 
     fn object(value: Value) -> Map<String, Value> {
-        let Value::Object(object) = value else { panic!("{value} is no object") };
+        let Value::Object(object) = value else {
+            panic!("{value} is no object")
+        };
         object
     }
 
-    fn people(names: Value, require: Value) -> People {
-        People::new(serde_json::from_value(names).unwrap(), Some(object(require))).unwrap()
+    fn people(names: Value, require: Value) -> PersonRules {
+        PersonRules::new(ClaimNames::read(names).unwrap(), Some(object(require))).unwrap()
     }
 
     fn person(names: Value, require: Value, said: Value) -> Result<Person, String> {
-        people(names, require).person(&Claims(object(said)))
+        people(names, require).person(&ClaimsSet(object(said)))
     }
 
     #[test]
@@ -285,7 +368,11 @@ mod tests {
         let names = json!({"user_id": "id", "org_id": "hd", "email": "ext.mail"});
         let mapped = person(names, json!({}), said).unwrap();
         assert_eq!(
-            (mapped.user_id.as_str(), mapped.org_id.as_str(), mapped.email.as_str()),
+            (
+                mapped.user_id.as_str(),
+                mapped.org_id.as_str(),
+                mapped.email.as_str()
+            ),
             ("42", "b", "c@d")
         );
     }
@@ -294,7 +381,10 @@ mod tests {
     fn name_falls_back_to_what_else_names_a_person() {
         for (said, expected) in [
             (json!({"name": "Ada", "nickname": "al"}), "Ada"),
-            (json!({"name": "", "preferred_username": "ada", "nickname": "al"}), "ada"),
+            (
+                json!({"name": "", "preferred_username": "ada", "nickname": "al"}),
+                "ada",
+            ),
             (json!({"nickname": "al", "email": "a@b"}), "al"),
             (json!({"email": "a@b"}), "a@b"),
             (json!({"email": "a@b", "email_verified": false}), ""),
@@ -302,7 +392,11 @@ mod tests {
         ] {
             let mut all = said.clone();
             all["sub"] = json!("1");
-            assert_eq!(person(json!({}), json!({}), all).unwrap().display_name, expected, "{said}");
+            assert_eq!(
+                person(json!({}), json!({}), all).unwrap().display_name,
+                expected,
+                "{said}"
+            );
         }
     }
 
@@ -346,18 +440,43 @@ mod tests {
     #[test]
     fn only_those_who_are_required_may_sign_in() {
         for (names, require, said, is_let_in) in [
-            (json!({}), json!({"groups": ["admins"]}), json!({"groups": ["users", "admins"]}), true),
-            (json!({}), json!({"groups": "admins"}), json!({"groups": "admins"}), true),
-            (json!({}), json!({"groups": ["admins"]}), json!({"groups": ["users"]}), false),
+            (
+                json!({}),
+                json!({"groups": ["admins"]}),
+                json!({"groups": ["users", "admins"]}),
+                true,
+            ),
+            (
+                json!({}),
+                json!({"groups": "admins"}),
+                json!({"groups": "admins"}),
+                true,
+            ),
+            (
+                json!({}),
+                json!({"groups": ["admins"]}),
+                json!({"groups": ["users"]}),
+                false,
+            ),
             (json!({}), json!({"groups": ["admins"]}), json!({}), false),
-            (json!({}), json!({"groups": ["admins"]}), json!({"groups": {"admins": true}}), false),
+            (
+                json!({}),
+                json!({"groups": ["admins"]}),
+                json!({"groups": {"admins": true}}),
+                false,
+            ),
             (
                 json!({"groups": "realm_access.roles"}),
                 json!({"groups": ["admins"]}),
                 json!({"realm_access": {"roles": ["admins"]}}),
                 true,
             ),
-            (json!({"groups": "roles"}), json!({"groups": ["admins"]}), json!({"groups": ["admins"]}), false),
+            (
+                json!({"groups": "roles"}),
+                json!({"groups": ["admins"]}),
+                json!({"groups": ["admins"]}),
+                false,
+            ),
             (
                 json!({}),
                 json!({"https://example.com/groups": ["a"]}),
@@ -365,20 +484,42 @@ mod tests {
                 true,
             ),
             (json!({}), json!({"level": [3]}), json!({"level": 3}), true),
-            (json!({}), json!({"is_staff": true}), json!({"is_staff": true}), true),
-            (json!({}), json!({"is_staff": true}), json!({"is_staff": false}), false),
-            (json!({}), json!({"a": ["1"], "b": ["2"]}), json!({"a": "1"}), false),
+            (
+                json!({}),
+                json!({"is_staff": true}),
+                json!({"is_staff": true}),
+                true,
+            ),
+            (
+                json!({}),
+                json!({"is_staff": true}),
+                json!({"is_staff": false}),
+                false,
+            ),
+            (
+                json!({}),
+                json!({"a": ["1"], "b": ["2"]}),
+                json!({"a": "1"}),
+                false,
+            ),
         ] {
             let mut all = said.clone();
             all["sub"] = json!("1");
-            assert_eq!(person(names, require.clone(), all).is_ok(), is_let_in, "{require} of {said}");
+            assert_eq!(
+                person(names, require.clone(), all).is_ok(),
+                is_let_in,
+                "{require} of {said}"
+            );
         }
     }
 
     #[test]
     fn person_whose_name_the_host_would_refuse_is_refused_with_the_reason() {
         for (sub, complaint) in [
-            (json!("x".repeat(300)), "ada@b: the user id (claim `sub`) must have at most 256 bytes"),
+            (
+                json!("x".repeat(300)),
+                "ada@b: the user id (claim `sub`) must have at most 256 bytes",
+            ),
             (json!("a\tb"), "must not have control"),
             (json!("a\u{202e}b"), "reordering"),
             (json!(" a"), "must not begin or end with a space"),
@@ -387,15 +528,22 @@ mod tests {
             (json!(""), "is missing"),
             (json!({}), "is missing"),
         ] {
-            let found = person(json!({}), json!({}), json!({"sub": sub, "email": "ada@b"})).unwrap_err();
+            let found =
+                person(json!({}), json!({}), json!({"sub": sub, "email": "ada@b"})).unwrap_err();
             assert!(found.contains(complaint), "{sub}: {found}");
         }
         let long = "x".repeat(10_000);
         let said = json!({"sub": "1", "email": format!("{long}@b"), "name": long, "org": "a\nb"});
         let ada = person(json!({"org_id": "org"}), json!({}), said).unwrap();
-        assert_eq!((ada.email.as_str(), ada.display_name.len(), ada.org_id.as_str()), ("", 256, ""));
-        let hostile =
-            json!({"sub": "1", "email": "a\r\nX: 1@b", "name": [[["deep"]]], "email_verified": true});
+        assert_eq!(
+            (
+                ada.email.as_str(),
+                ada.display_name.len(),
+                ada.org_id.as_str()
+            ),
+            ("", 256, "")
+        );
+        let hostile = json!({"sub": "1", "email": "a\r\nX: 1@b", "name": [[["deep"]]], "email_verified": true});
         assert_eq!(person(json!({}), json!({}), hostile).unwrap().email, "");
     }
 
@@ -405,14 +553,17 @@ mod tests {
         let said = json!({"sub": sub, "email": email, "name": name, "org": org});
         let largest = person(json!({"org_id": "org"}), json!({}), said).unwrap();
         assert_eq!((largest.user_id, largest.email), (sub, email));
-        assert_eq!((largest.display_name.len(), largest.org_id.as_str()), (8, ""));
+        assert_eq!(
+            (largest.display_name.len(), largest.org_id.as_str()),
+            (8, "")
+        );
     }
 
     #[test]
     fn userinfo_adds_and_changes_nothing() {
         let merged = |token: Value, userinfo: Value| {
-            let mut all = Claims(object(token));
-            add(&mut all, Claims(object(userinfo)));
+            let mut all = ClaimsSet(object(token));
+            add(&mut all, ClaimsSet(object(userinfo)));
             Value::Object(all.0)
         };
         assert_eq!(
@@ -422,14 +573,16 @@ mod tests {
             ),
             json!({"sub": "1", "email": "a@b", "roles": {"x": 1, "y": 3}, "name": "Ada"})
         );
-        let unverified =
-            merged(json!({"email_verified": true}), json!({"email": "a@b", "email_verified": "False"}));
+        let unverified = merged(
+            json!({"email_verified": true}),
+            json!({"email": "a@b", "email_verified": "False"}),
+        );
         assert_eq!(unverified["email_verified"], json!(false));
     }
 
     #[test]
     fn claims_that_are_wanted_and_missing_are_noticed() {
-        let full = Claims(object(json!({"sub": "1", "email": "a@b", "name": "Ada"})));
+        let full = ClaimsSet(object(json!({"sub": "1", "email": "a@b", "name": "Ada"})));
         for (names, require, is_lacking) in [
             (json!({}), json!({}), false),
             (json!({}), json!({"groups": ["a"]}), true),
@@ -441,14 +594,34 @@ mod tests {
             let found = people(names.clone(), require.clone()).lack(&full);
             assert_eq!(found, is_lacking, "{names} {require}");
         }
-        assert!(people(json!({}), json!({})).lack(&Claims(object(json!({"sub": "1"})))));
+        assert!(people(json!({}), json!({})).lack(&ClaimsSet(object(json!({"sub": "1"})))));
     }
 
     #[test]
     fn no_name_repeats_the_code() {
-        let ada = Person { user_id: "ada".into(), display_name: "code-1234 x".into(), ..Person::default() };
-        assert_eq!(without_code(ada.clone(), "code-1234").unwrap().display_name, "");
-        assert_eq!(without_code(ada.clone(), "code").unwrap(), ada, "too short to be a secret");
-        assert_eq!(without_code(Person { user_id: "code-1234".into(), ..ada }, "code-1234"), None);
+        let ada = Person {
+            user_id: "ada".into(),
+            display_name: "code-1234 x".into(),
+            ..Person::default()
+        };
+        assert_eq!(
+            without_code(ada.clone(), "code-1234").unwrap().display_name,
+            ""
+        );
+        assert_eq!(
+            without_code(ada.clone(), "code").unwrap(),
+            ada,
+            "too short to be a secret"
+        );
+        assert_eq!(
+            without_code(
+                Person {
+                    user_id: "code-1234".into(),
+                    ..ada
+                },
+                "code-1234"
+            ),
+            None
+        );
     }
 }

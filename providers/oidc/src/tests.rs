@@ -22,7 +22,9 @@ fn document(change: &[(&str, &str)]) -> String {
         "jwks_uri": "https://idp/jwks",
         "userinfo_endpoint": "https://idp/userinfo",
     });
-    change.iter().for_each(|(name, value)| document[*name] = json!(value));
+    change
+        .iter()
+        .for_each(|(name, value)| document[*name] = json!(value));
     document.to_string()
 }
 
@@ -36,22 +38,29 @@ fn signed(claims: &Value) -> String {
 
 fn signed_as(header: &Header, claims: &Value) -> String {
     let pem = include_str!("../tests/p256.pem");
-    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let body: String = pem
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
     let key = EncodingKey::from_ec_der(&STANDARD.decode(body).unwrap());
     encode(header, claims, &key).unwrap()
 }
 
 /// A token answer with an ID token of these claims beside those that every one has.
 fn tokens(claims: Value, more: Value) -> String {
-    let mut all = json!({"iss": "https://idp", "aud": "us", "exp": NOW + 300, "nonce": NONCE, "sub": "ada"});
+    let mut all =
+        json!({"iss": "https://idp", "aud": "us", "exp": NOW + 300, "nonce": NONCE, "sub": "ada"});
     merge(&mut all, claims);
-    let mut answer = json!({"access_token": "theirs", "token_type": "Bearer", "id_token": signed(&all)});
+    let mut answer =
+        json!({"access_token": "theirs", "token_type": "Bearer", "id_token": signed(&all)});
     merge(&mut answer, more);
     answer.to_string()
 }
 
 fn merge(into: &mut Value, more: Value) {
-    let Value::Object(more) = more else { panic!("{more} is no object") };
+    let Value::Object(more) = more else {
+        panic!("{more} is no object")
+    };
     into.as_object_mut().unwrap().extend(more);
 }
 
@@ -65,40 +74,104 @@ fn issuer(settings: &[(&str, &str)], token_answer: &str) -> MockHost {
 }
 
 fn sign_in(host: &MockHost) -> Result<Session, CodeError> {
+    sign_in_answered_by(host, None)
+}
+
+/// A sign-in whose answer names this issuer.
+fn sign_in_answered_by(host: &MockHost, issuer: Option<&str>) -> Result<Session, CodeError> {
     let response = LoginResponse {
         redirect_uri: "https://us/callback".to_owned(),
         code: "the-code".to_owned(),
         nonce: NONCE.to_owned(),
         code_verifier: "the verifier".to_owned(),
-        issuer: None,
+        issuer: issuer.map(str::to_owned),
     };
     Oidc::complete_login(host, &response)
 }
 
 fn asked(host: &MockHost, url: &str) -> usize {
-    host.http.requests().iter().filter(|request| request.url == url).count()
+    host.http
+        .requests()
+        .iter()
+        .filter(|request| request.url == url)
+        .count()
 }
 
 #[test]
 fn sign_in_opens_a_session_until_the_id_token_ends() {
-    let host = issuer(&[], &tokens(json!({"email": "a@b", "name": "Ada"}), json!({})));
+    let host = issuer(
+        &[],
+        &tokens(json!({"email": "a@b", "name": "Ada"}), json!({})),
+    );
     let session = sign_in(&host).unwrap();
-    assert_eq!((session.user_id.as_str(), session.email.as_str()), ("ada", "a@b"));
-    assert_eq!((session.expires_at, session.refresh_token.as_str()), (NOW + 360, ""));
-    assert_eq!(asked(&host, "https://idp/userinfo"), 0, "nothing is missing");
-    let verified = Oidc::verify_session(&host, &session.access_token).unwrap().unwrap();
+    assert_eq!(
+        (session.user_id.as_str(), session.email.as_str()),
+        ("ada", "a@b")
+    );
+    assert_eq!(
+        (session.expires_at, session.refresh_token.as_str()),
+        (NOW + 360, "")
+    );
+    assert_eq!(
+        asked(&host, "https://idp/userinfo"),
+        0,
+        "nothing is missing"
+    );
+    let verified = Oidc::verify_session(&host, &session.access_token)
+        .unwrap()
+        .unwrap();
     assert_eq!(verified.display_name, "Ada");
+}
+
+/// RFC 9207, section 2.4.
+#[test]
+fn answer_of_another_issuer_brings_no_code_to_the_token_endpoint() {
+    let plain = document(&[]);
+    let mut announced: Value = serde_json::from_str(&plain).unwrap();
+    announced["authorization_response_iss_parameter_supported"] = json!(true);
+    let announcing = announced.to_string();
+    for (document, named, is_taken) in [
+        (&announcing, Some("https://idp"), true),
+        (&announcing, None, false),
+        (&announcing, Some(""), false),
+        (&announcing, Some("https://idp/"), false),
+        (&announcing, Some("https://other"), false),
+        (&plain, None, true),
+        (&plain, Some("https://idp"), true),
+        (&plain, Some("https://other"), false),
+    ] {
+        let answer = tokens(json!({}), json!({}));
+        let host =
+            issuer(&[("userinfo", "never")], &answer).with_answer(DISCOVERY, 200, document.clone());
+        let found = sign_in_answered_by(&host, named);
+        assert_eq!(found.is_ok(), is_taken, "{named:?}: {found:?}");
+        assert!(
+            is_taken || matches!(found, Err(CodeError::InvalidCode(_))),
+            "{named:?}: {found:?}"
+        );
+        assert_eq!(
+            asked(&host, "https://idp/token"),
+            usize::from(is_taken),
+            "{named:?}"
+        );
+    }
 }
 
 #[test]
 fn what_is_missing_is_asked_of_userinfo() {
     let settings = [("require", r#"{"groups":["admins"]}"#)];
     let host = issuer(&settings, &tokens(json!({}), json!({})));
-    let answered = |answer: &Value| host.clone().with_answer("https://idp/userinfo", 200, answer.to_string());
+    let answered = |answer: &Value| {
+        host.clone()
+            .with_answer("https://idp/userinfo", 200, answer.to_string())
+    };
     let all = json!({"sub": "ada", "email": "a@b", "name": "Ada", "groups": ["admins"]});
 
     let session = sign_in(&answered(&all)).unwrap();
-    assert_eq!((session.email.as_str(), session.display_name.as_str()), ("a@b", "Ada"));
+    assert_eq!(
+        (session.email.as_str(), session.display_name.as_str()),
+        ("a@b", "Ada")
+    );
 
     let mut other = all.clone();
     other["sub"] = json!("mallory");
@@ -107,24 +180,37 @@ fn what_is_missing_is_asked_of_userinfo() {
     );
     let mut nobody = all.clone();
     nobody.as_object_mut().unwrap().remove("sub");
-    assert!(matches!(sign_in(&answered(&nobody)), Err(CodeError::InvalidCode(_))));
+    assert!(matches!(
+        sign_in(&answered(&nobody)),
+        Err(CodeError::InvalidCode(_))
+    ));
 
-    let as_token = host.clone().with_answer("https://idp/userinfo", 200, signed(&all));
+    let as_token = host
+        .clone()
+        .with_answer("https://idp/userinfo", 200, signed(&all));
     assert_eq!(sign_in(&as_token).unwrap().email, "a@b");
     let mut for_others = all.clone();
     for_others["aud"] = json!("them");
-    let as_token = host.clone().with_answer("https://idp/userinfo", 200, signed(&for_others));
+    let as_token = host
+        .clone()
+        .with_answer("https://idp/userinfo", 200, signed(&for_others));
     assert!(matches!(sign_in(&as_token), Err(CodeError::InvalidCode(_))));
 
     let down = host.clone().with_answer("https://idp/userinfo", 503, "");
-    assert!(matches!(sign_in(&down), Err(CodeError::Unavailable(_))), "the group may be there");
+    assert!(
+        matches!(sign_in(&down), Err(CodeError::Unavailable(_))),
+        "the group may be there"
+    );
     let never = host.clone().with_setting("userinfo", "never");
-    assert!(matches!(sign_in(&never), Err(CodeError::InvalidCode(why)) if why.contains("`groups`")));
+    assert!(
+        matches!(sign_in(&never), Err(CodeError::InvalidCode(why)) if why.contains("`groups`"))
+    );
 }
 
 #[test]
 fn userinfo_that_is_down_costs_no_sign_in_that_does_not_need_it() {
-    let host = issuer(&[], &tokens(json!({}), json!({}))).with_answer("https://idp/userinfo", 503, "");
+    let host =
+        issuer(&[], &tokens(json!({}), json!({}))).with_answer("https://idp/userinfo", 503, "");
     assert_eq!(sign_in(&host).unwrap().user_id, "ada");
     let always = host.with_setting("userinfo", "always");
     assert!(matches!(sign_in(&always), Err(CodeError::Unavailable(_))));
@@ -144,13 +230,22 @@ fn person_is_refused_and_never_a_fault() {
         json!({"aud": "them"}),
         json!({"nonce": 7}),
     ] {
-        let found = sign_in(&issuer(&[("userinfo", "never")], &tokens(claims.clone(), json!({}))));
-        assert!(matches!(found, Err(CodeError::InvalidCode(_))), "{claims}: {found:?}");
+        let found = sign_in(&issuer(
+            &[("userinfo", "never")],
+            &tokens(claims.clone(), json!({})),
+        ));
+        assert!(
+            matches!(found, Err(CodeError::InvalidCode(_))),
+            "{claims}: {found:?}"
+        );
     }
     let endless = sign_in(&issuer(&[], &tokens(json!({"exp": 1e300}), json!({})))).unwrap();
     assert_eq!(endless.expires_at, NOW + MAX_REFRESH_SECONDS);
     let over = tokens(json!({"exp": NOW - 59}), json!({}));
-    assert!(sign_in(&issuer(&[], &over)).unwrap().expires_at > NOW, "within the leeway");
+    assert!(
+        sign_in(&issuer(&[], &over)).unwrap().expires_at > NOW,
+        "within the leeway"
+    );
 }
 
 #[test]
@@ -162,7 +257,11 @@ fn endpoint_that_moved_is_found_without_a_wait() {
         let moved = before
             .clone()
             .with_answer("https://idp/token", status, "")
-            .with_answer(DISCOVERY, 200, document(&[("token_endpoint", "https://idp/v2/token")]))
+            .with_answer(
+                DISCOVERY,
+                200,
+                document(&[("token_endpoint", "https://idp/v2/token")]),
+            )
             .with_answer("https://idp/v2/token", 200, answer.as_str());
         assert!(sign_in(&moved).is_ok(), "{status}");
         assert_eq!(asked(&moved, DISCOVERY), 2);
@@ -171,7 +270,11 @@ fn endpoint_that_moved_is_found_without_a_wait() {
     Oidc::start_login(&keys, &LoginRequest::default()).unwrap();
     let moved = keys
         .with_answer("https://idp/jwks", 404, "")
-        .with_answer(DISCOVERY, 200, document(&[("jwks_uri", "https://idp/v2/jwks")]))
+        .with_answer(
+            DISCOVERY,
+            200,
+            document(&[("jwks_uri", "https://idp/v2/jwks")]),
+        )
         .with_answer("https://idp/v2/jwks", 200, jwks());
     assert!(sign_in(&moved).is_ok(), "keys");
 
@@ -193,15 +296,43 @@ fn server_without_openid_connect_says_who_at_userinfo() {
     ];
     let host = host(&settings)
         .at(NOW)
-        .with_answer("https://github.example/t", 200, r#"{"access_token":"t","token_type":"bearer"}"#)
-        .with_answer("https://api.example/user", 200, r#"{"id":583231,"login":"octocat","name":null}"#);
+        .with_answer(
+            "https://github.example/t",
+            200,
+            r#"{"access_token":"t","token_type":"bearer"}"#,
+        )
+        .with_answer(
+            "https://api.example/user",
+            200,
+            r#"{"id":583231,"login":"octocat","name":null}"#,
+        );
     let session = sign_in(&host).unwrap();
-    assert_eq!((session.user_id.as_str(), session.display_name.as_str()), ("583231", "octocat"));
-    assert_eq!(asked(&host, "https://github.example/.well-known/openid-configuration"), 0);
+    assert_eq!(
+        (session.user_id.as_str(), session.display_name.as_str()),
+        ("583231", "octocat")
+    );
+    assert_eq!(
+        asked(
+            &host,
+            "https://github.example/.well-known/openid-configuration"
+        ),
+        0
+    );
     let bearer = ("authorization".to_owned(), "Bearer t".to_owned());
-    assert!(host.http.requests().last().unwrap().headers.contains(&bearer));
+    assert!(
+        host.http
+            .requests()
+            .last()
+            .unwrap()
+            .headers
+            .contains(&bearer)
+    );
 
-    let refused = host.with_answer("https://github.example/t", 200, r#"{"error":"bad_verification_code"}"#);
+    let refused = host.with_answer(
+        "https://github.example/t",
+        200,
+        r#"{"error":"bad_verification_code"}"#,
+    );
     assert!(matches!(sign_in(&refused), Err(CodeError::InvalidCode(_))));
 }
 
@@ -209,19 +340,35 @@ fn server_without_openid_connect_says_who_at_userinfo() {
 fn refresh_tokens_of_every_size_leave_small_cookies() {
     for size in [8, 400, 1_331, 1_937, 8_000] {
         let theirs = "x".repeat(size);
-        let answer = tokens(json!({"email": "a@b", "name": "Ada"}), json!({"refresh_token": theirs}));
+        let answer = tokens(
+            json!({"email": "a@b", "name": "Ada"}),
+            json!({"refresh_token": theirs}),
+        );
         let host = issuer(&[], &answer);
         let session = sign_in(&host).unwrap();
-        assert!(session.refresh_token.len() < 1_000, "{size}: {}", session.refresh_token.len());
+        assert!(
+            session.refresh_token.len() < 1_000,
+            "{size}: {}",
+            session.refresh_token.len()
+        );
 
-        let rotated = tokens(json!({"nonce": null}), json!({"refresh_token": "y".repeat(size)}));
+        let rotated = tokens(
+            json!({"nonce": null}),
+            json!({"refresh_token": "y".repeat(size)}),
+        );
         let host = host.with_answer("https://idp/token", 200, rotated);
         let renewed = Oidc::refresh_session(&host, &session.refresh_token).unwrap();
         let requests = host.http.requests();
-        let sent = requests.into_iter().rfind(|request| request.url == "https://idp/token");
+        let sent = requests
+            .into_iter()
+            .rfind(|request| request.url == "https://idp/token");
         let form = String::from_utf8(sent.unwrap().body.unwrap().bytes).unwrap();
         assert!(form.contains(&format!("refresh_token={theirs}")), "{size}");
-        assert_eq!(Oidc::refresh_session(&host, &session.refresh_token), Err(RefreshError::Expired), "spent");
+        assert_eq!(
+            Oidc::refresh_session(&host, &session.refresh_token),
+            Err(RefreshError::Expired),
+            "spent"
+        );
         assert_ne!(renewed.refresh_token, session.refresh_token);
     }
 }
@@ -231,11 +378,20 @@ fn cookie_with_the_token_itself_still_works() {
     let answer = tokens(json!({"email": "a@b", "name": "Ada"}), json!({}));
     let host = issuer(&[], &answer);
     sign_in(&host).unwrap();
-    let outside = Outside::new(&host).unwrap();
-    let key = outside.key().unwrap().unwrap();
-    let notes = Notes { both: outside.settings.mark(), refresh: "x".repeat(1_500) };
-    let person = Person { user_id: "ada".to_owned(), ..Person::default() };
-    let before = outside.signer(&key).open(person, notes, outside.ends(NOW, true)).unwrap();
+    let context = CallContext::new(&host).unwrap();
+    let key = context.key().unwrap().unwrap();
+    let notes = Notes {
+        both: context.settings.mark(),
+        refresh: "x".repeat(1_500),
+    };
+    let person = Person {
+        user_id: "ada".to_owned(),
+        ..Person::default()
+    };
+    let before = context
+        .signer(&key)
+        .open(person, notes, context.ends(NOW, true))
+        .unwrap();
     let renewed = Oidc::refresh_session(&host, &before.refresh_token).unwrap();
     assert!(renewed.refresh_token.len() < before.refresh_token.len());
 }
@@ -254,25 +410,41 @@ fn refresh_is_refused_by_4xx_and_outlives_an_outage() {
         (503, "", false),
         (200, "<h1>Hello</h1>", false),
     ] {
-        let first = issuer(&[], &tokens(json!({"email": "a@b"}), json!({"refresh_token": "theirs"})));
+        let first = issuer(
+            &[],
+            &tokens(json!({"email": "a@b"}), json!({"refresh_token": "theirs"})),
+        );
         let first = first.with_answer("https://idp/userinfo", 503, "");
         let session = sign_in(&first).unwrap();
         let later = first.with_answer("https://idp/token", status, body);
         let found = Oidc::refresh_session(&later, &session.refresh_token);
-        assert_eq!(found == Err(RefreshError::Expired), is_refused, "{status} {body}: {found:?}");
+        assert_eq!(
+            found == Err(RefreshError::Expired),
+            is_refused,
+            "{status} {body}: {found:?}"
+        );
         assert!(found.is_err());
     }
-    let first = issuer(&[], &tokens(json!({"email": "a@b"}), json!({"refresh_token": "theirs"})));
+    let first = issuer(
+        &[],
+        &tokens(json!({"email": "a@b"}), json!({"refresh_token": "theirs"})),
+    );
     let session = sign_in(&first).unwrap();
     let other = tokens(json!({"sub": "mallory"}), json!({}));
     let other = first.with_answer("https://idp/token", 200, other);
-    assert_eq!(Oidc::refresh_session(&other, &session.refresh_token), Err(RefreshError::Expired));
+    assert_eq!(
+        Oidc::refresh_session(&other, &session.refresh_token),
+        Err(RefreshError::Expired)
+    );
 }
 
 #[test]
 fn authorization_request_has_the_configured_parameters() {
     let settings = [
-        ("authorization_params", r#"{"access_type":"offline","prompt":"consent"}"#),
+        (
+            "authorization_params",
+            r#"{"access_type":"offline","prompt":"consent"}"#,
+        ),
         ("scopes", "  openid   email "),
     ];
     let request = LoginRequest {
@@ -282,6 +454,12 @@ fn authorization_request_has_the_configured_parameters() {
         code_challenge: "c".to_owned(),
     };
     let url = Oidc::start_login(&issuer(&settings, "{}"), &request).unwrap();
-    assert!(url.starts_with("https://idp/authorize?response_type=code&client_id=us&"), "{url}");
-    assert!(url.contains("&scope=openid+email&access_type=offline&prompt=consent"), "{url}");
+    assert!(
+        url.starts_with("https://idp/authorize?response_type=code&client_id=us&"),
+        "{url}"
+    );
+    assert!(
+        url.contains("&scope=openid+email&access_type=offline&prompt=consent"),
+        "{url}"
+    );
 }

@@ -1,12 +1,12 @@
-//! Rules for text that names a person and for text that a person types: which characters it may have, how long it may
-//! be, and in which form it is compared.
+//! Rules for text that names a person and for text that a person types: which characters it may
+//! have, how long it may be, and in which form it is compared.
 //!
-//! Keyboards and clipboards write the same letter in several ways: `é` is one character or two. Names and passwords are
-//! therefore compared in Unicode's Normalization Form C, as RFC 8265 prescribes (sections 3.4 and 4.2). Lengths are those of
-//! that form.
+//! Keyboards and clipboards write the same letter in several ways: `é` is one character or two.
+//! Names and passwords are therefore compared in Unicode's Normalization Form C, as RFC 8265
+//! prescribes (sections 3.4 and 4.2). Lengths are those of that form.
 //!
-//! **Invariant:** a user name or password that is accepted when it is set is accepted when it is typed, in every form that
-//! is canonically equivalent.
+//! **Invariant:** a user name or password that is accepted when it is set is accepted when it is
+//! typed, in every form that is canonically equivalent.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
@@ -18,15 +18,16 @@ use std::fmt;
 pub const MAX_NAME_BYTES: usize = 256;
 /// Longest password, in bytes of its normalised form.
 pub const MAX_PASSWORD_BYTES: usize = 1_024;
-/// Text that is canonically equivalent to normalised text has at most this many times its bytes. The worst case is
-/// U+1FBE U+0308 U+0301, seven bytes, which is U+0390, two bytes.
+/// Text that is canonically equivalent to normalised text has at most this many times its bytes.
+/// The worst case is U+1FBE U+0308 U+0301, seven bytes, which is U+0390, two bytes.
 const MAX_EXPANSION: usize = 4;
 /// Longest user name before it is normalised, in bytes.
 pub const MAX_TYPED_NAME_BYTES: usize = MAX_EXPANSION * MAX_NAME_BYTES;
 /// Longest password before it is normalised, in bytes.
 pub const MAX_TYPED_PASSWORD_BYTES: usize = MAX_EXPANSION * MAX_PASSWORD_BYTES;
 
-/// Why a text is refused. The sentence follows the name of what is refused, and does not repeat the text.
+/// Why a text is refused. The sentence follows the name of what is refused, and does not repeat the
+/// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextError {
     /// It has no characters.
@@ -44,7 +45,9 @@ impl fmt::Display for TextError {
         match self {
             Self::Empty => out.write_str("must not be empty"),
             Self::TooLong(limit) => write!(out, "must have at most {limit} bytes"),
-            Self::Invisible => out.write_str("must not have control, invisible or reordering characters"),
+            Self::Invisible => {
+                out.write_str("must not have control, invisible or reordering characters")
+            }
             Self::SpaceAround => out.write_str("must not begin or end with a space"),
         }
     }
@@ -80,8 +83,8 @@ pub fn user_name(typed: &str) -> Result<Cow<'_, str>, TextError> {
     Ok(name)
 }
 
-/// Checks text that identifies a person, as the host does with every session: 1 to [`MAX_NAME_BYTES`] bytes, all of them
-/// visible, without a space at either end.
+/// Checks text that identifies a person, as the host does with every session: 1 to
+/// [`MAX_NAME_BYTES`] bytes, all of them visible, without a space at either end.
 ///
 /// # Errors
 /// The first rule that the text breaks.
@@ -91,14 +94,20 @@ pub fn check_identifier(text: &str) -> Result<(), TextError> {
         1..=MAX_NAME_BYTES => {}
         _ => return Err(TextError::TooLong(MAX_NAME_BYTES)),
     }
+
     if !is_visible(text) {
         return Err(TextError::Invisible);
     }
-    if text.trim() == text { Ok(()) } else { Err(TextError::SpaceAround) }
+
+    if text.trim() == text {
+        Ok(())
+    } else {
+        Err(TextError::SpaceAround)
+    }
 }
 
-/// Text that is only shown, made to fit: without control characters, of at most [`MAX_NAME_BYTES`] bytes, and without
-/// white space at either end.
+/// Text that is only shown, made to fit: without control characters, of at most [`MAX_NAME_BYTES`]
+/// bytes, and without white space at either end.
 pub fn shown(text: &str) -> String {
     shown_within(text, MAX_NAME_BYTES)
 }
@@ -117,9 +126,10 @@ pub fn shown_within(text: &str, most: usize) -> String {
     fitting.trim().to_owned()
 }
 
-/// Whether a name consists of characters that a person can see, and of single spaces between them: letters, marks, numbers,
-/// punctuation and symbols (Unicode's general categories), without those that are shown as nothing. What is invisible or
-/// reorders its surroundings makes one name look like another.
+/// Whether a name consists of characters that a person can see, and of single spaces between them:
+/// letters, marks, numbers, punctuation and symbols (Unicode's general categories), without those
+/// that are shown as nothing. What is invisible or reorders its surroundings makes one name look
+/// like another.
 pub fn is_visible(text: &str) -> bool {
     text.chars().all(|c| c == ' ' || is_visible_char(c))
 }
@@ -162,8 +172,14 @@ mod tests {
         let decomposed = longest.replace('\u{e9}', "e\u{301}");
         assert!(decomposed.len() > MAX_PASSWORD_BYTES);
         assert_eq!(password(&decomposed), Ok(longest.as_str().into()));
-        assert_eq!(password(&format!("{longest}x")), Err(TextError::TooLong(MAX_PASSWORD_BYTES)));
-        assert_eq!(password(&"\u{1f600}".repeat(300)), Err(TextError::TooLong(MAX_PASSWORD_BYTES)));
+        assert_eq!(
+            password(&format!("{longest}x")),
+            Err(TextError::TooLong(MAX_PASSWORD_BYTES))
+        );
+        assert_eq!(
+            password(&"\u{1f600}".repeat(300)),
+            Err(TextError::TooLong(MAX_PASSWORD_BYTES))
+        );
         assert_eq!(password(""), Err(TextError::Empty));
         assert_eq!(password(" a\tb "), Ok(" a\tb ".into()));
     }
@@ -193,7 +209,10 @@ mod tests {
         assert_eq!(shown("\u{7} x"), "x");
         let long = shown(&"\u{e9}".repeat(200));
         assert_eq!(long.len(), MAX_NAME_BYTES);
-        assert_eq!(shown(&format!("{} y", "x".repeat(MAX_NAME_BYTES - 1))), "x".repeat(MAX_NAME_BYTES - 1));
+        assert_eq!(
+            shown(&format!("{} y", "x".repeat(MAX_NAME_BYTES - 1))),
+            "x".repeat(MAX_NAME_BYTES - 1)
+        );
     }
 
     #[test]

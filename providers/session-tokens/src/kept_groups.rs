@@ -1,5 +1,5 @@
-//! The groups of a session. A few are part of its tokens. Many would make a cookie larger than common proxies take, so the
-//! bucket keeps them, in one entry per session.
+//! The groups of a session. A few are part of its tokens. Many would make a cookie larger than
+//! common proxies take, so the bucket keeps them, in one entry per session.
 
 use portcullis_guest::{Bucket, Unavailable};
 
@@ -13,8 +13,9 @@ pub(crate) struct KeptGroups<'a> {
 }
 
 impl KeptGroups<'_> {
-    /// Writes the groups down unless they are short. Returns whether the bucket has them. The host drops an entry a week after
-    /// it was last written, which is as long as a session can be renewed.
+    /// Writes the groups down unless they are short. Returns whether the bucket has them. The host
+    /// drops an entry a week after it was last written, which is as long as a session can be
+    /// renewed.
     ///
     /// # Errors
     /// The bucket is out of reach, or has no room.
@@ -22,6 +23,7 @@ impl KeptGroups<'_> {
         if fit_inside(groups) {
             return Ok(false);
         }
+
         let mut bytes = 0;
         let fitting = groups.iter().take_while(|group| {
             // Quotes and a comma; a character that JSON escapes takes six bytes at most.
@@ -29,8 +31,10 @@ impl KeptGroups<'_> {
             bytes <= MAX_ENTRY
         });
         let fitting: Vec<_> = fitting.collect();
-        let entry = serde_json::to_vec(&fitting).map_err(|error| Unavailable(format!("groups: {error}")))?;
+        let entry = serde_json::to_vec(&fitting)
+            .map_err(|error| Unavailable(format!("groups: {error}")))?;
         self.bucket.set(&key_of(sid), &entry)?;
+
         Ok(true)
     }
 

@@ -1,10 +1,11 @@
-//! Session tokens that a provider signs for itself: a short access token and a refresh token, each a JSON Web Token
-//! (RFC 7519) signed with HMAC-SHA-256 by a key that only the provider has.
+//! Session tokens that a provider signs for itself: a short access token and a refresh token, each
+//! a JSON Web Token (RFC 7519) signed with HMAC-SHA-256 by a key that only the provider has.
 //!
-//! A refresh token is good once: exchanging it twice is taken for theft, and ends the session (RFC 9700, section
-//! 4.14.2). What is over, and which exchange is next, stands in the provider's bucket: one small entry per session that
-//! was refreshed or ended. Several sessions do not share an entry: the bucket has no compare-and-swap, so that of two
-//! sign-outs at the same time one would be lost.
+//! A refresh token is good once: exchanging it twice is taken for theft, and ends the session (RFC
+//! 9700, section 4.14.2). What is over, and which exchange is next, stands in the provider's
+//! bucket: one small entry per session that was refreshed or ended. Several sessions do not share
+//! an entry: the bucket has no compare-and-swap, so that of two sign-outs at the same time one
+//! would be lost.
 
 mod kept_groups;
 mod kept_key;
@@ -20,7 +21,7 @@ use std::collections::HashSet;
 /// The longest that a refresh token may live: as long as the bucket remembers.
 pub const MAX_REFRESH_SECONDS: u64 = 7 * 24 * 3600;
 
-/// Who the session is of. Empty where unknown.
+/// The person that the session belongs to. A text is empty where it is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// A stable identifier of the person.
@@ -43,9 +44,9 @@ pub struct Person {
 /// What a provider puts into its tokens beside the person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// Into both: say, a mark of the password that was checked.
+    /// Text for both tokens, such as a mark of the password that was checked.
     pub both: String,
-    /// Into the refresh token: say, that of an identity provider.
+    /// Text for the refresh token, such as the refresh token of an identity provider.
     pub refresh: String,
 }
 
@@ -58,7 +59,7 @@ enum Use {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct TokenClaims {
     #[serde(rename = "use")]
     used_for: Use,
     #[serde(flatten)]
@@ -80,9 +81,9 @@ struct Claims {
 /// A token that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Who it is of.
+    /// The person that it was issued to.
     pub person: Person,
-    /// What its provider put in.
+    /// The notes that its provider put in.
     pub notes: Notes,
     /// Seconds since the Unix epoch.
     pub expires_at: u64,
@@ -90,11 +91,11 @@ pub struct Checked {
     generation: u64,
 }
 
-/// Signs tokens, and knows its own.
+/// Signs tokens, and verifies those that it signed.
 pub struct Signer<'a> {
     /// At least 256 bits.
     pub key: &'a [u8],
-    /// Where it remembers what is over.
+    /// The bucket in which it keeps which sessions have ended.
     pub bucket: &'a dyn Bucket,
     /// Seconds since the Unix epoch.
     pub now: u64,
@@ -116,14 +117,23 @@ impl Signer<'_> {
     /// No random numbers, or no signature: both are out of reach.
     pub fn open(&self, person: Person, notes: Notes, ends: Ends) -> Result<Session, Unavailable> {
         let mut sid = [0; 16];
-        getrandom::fill(&mut sid).map_err(|error| Unavailable(format!("random numbers: {error}")))?;
+        getrandom::fill(&mut sid)
+            .map_err(|error| Unavailable(format!("random numbers: {error}")))?;
+
         self.session(
-            Checked { person, notes, expires_at: ends.access, sid: base64url(&sid), generation: 0 },
+            Checked {
+                person,
+                notes,
+                expires_at: ends.access,
+                sid: base64url(&sid),
+                generation: 0,
+            },
             ends,
         )
     }
 
-    /// Returns what an access token says. `None` if the token is not one of this signer, or is over.
+    /// Returns what an access token says. `None` if the token is not one of this signer, or is
+    /// over.
     ///
     /// # Errors
     /// The bucket is out of reach.
@@ -131,13 +141,23 @@ impl Signer<'_> {
         self.check(access_token, Use::Access)
     }
 
-    /// Checks a refresh token without spending it. A provider that first makes an exchange elsewhere so keeps the token
-    /// when that exchange fails.
+    /// Returns the note of an access token, also of one that has ended: a person may sign out later
+    /// than that. `None` if the token is not one of this signer.
+    pub fn note_of(&self, access_token: &str) -> Option<String> {
+        self.read(access_token)
+            .filter(|claims| claims.used_for == Use::Access)
+            .map(|claims| claims.note)
+    }
+
+    /// Checks a refresh token without spending it, so that the token stays good if an exchange that
+    /// the provider makes elsewhere fails.
     ///
     /// # Errors
     /// The session is over, or the bucket is out of reach.
     pub fn look_at(&self, refresh_token: &str) -> Result<Checked, RefreshError> {
-        let checked = self.check(refresh_token, Use::Refresh)?.ok_or(RefreshError::Expired)?;
+        let checked = self
+            .check(refresh_token, Use::Refresh)?
+            .ok_or(RefreshError::Expired)?;
         let generation = match self.remembered(&checked.sid)? {
             Remembered::Generation(generation) => generation,
             Remembered::Over => return Err(RefreshError::Expired),
@@ -159,7 +179,10 @@ impl Signer<'_> {
             self.end(&checked)?;
             return Err(RefreshError::Expired);
         }
-        Ok(Checked { generation, ..checked })
+        Ok(Checked {
+            generation,
+            ..checked
+        })
     }
 
     /// The same session with new tokens.
@@ -170,7 +193,8 @@ impl Signer<'_> {
         self.session(spent, ends)
     }
 
-    /// Ends the session of a refresh token. Says what it was, if it was one.
+    /// Ends the session of a refresh token. Returns what the token said. `None` if it is not one of
+    /// this signer.
     ///
     /// # Errors
     /// The bucket is out of reach.
@@ -181,42 +205,80 @@ impl Signer<'_> {
     }
 
     fn end(&self, checked: &Checked) -> Result<(), Unavailable> {
-        self.kept_groups().forget(&checked.sid, &checked.person.groups);
+        self.kept_groups()
+            .forget(&checked.sid, &checked.person.groups);
         self.bucket.set(&key_of(&checked.sid), OVER)
     }
 
-    /// One entry a session, written when it is first refreshed or ended.
+    /// Reads the entry of a session, which is written when the session is first refreshed or ended.
     fn remembered(&self, sid: &str) -> Result<Remembered, Unavailable> {
-        let Some(entry) = self.bucket.get(&key_of(sid))? else { return Ok(Remembered::Generation(0)) };
-        let number = std::str::from_utf8(&entry).ok().and_then(|text| text.parse().ok());
+        let Some(entry) = self.bucket.get(&key_of(sid))? else {
+            return Ok(Remembered::Generation(0));
+        };
+        let number = std::str::from_utf8(&entry)
+            .ok()
+            .and_then(|text| text.parse().ok());
         Ok(number.map_or(Remembered::Over, Remembered::Generation))
     }
 
-    fn check(&self, token: &str, used_for: Use) -> Result<Option<Checked>, Unavailable> {
-        // Times are checked by the provider's own clock, below.
+    /// What a token of this signer says, whether it has ended or not.
+    fn read(&self, token: &str) -> Option<TokenClaims> {
+        // Times are checked by the provider's own clock.
         let mut rules = Validation::new(Algorithm::HS256);
         rules.validate_exp = false;
         rules.required_spec_claims = HashSet::new();
-        let decoded = decode::<Claims>(token, &DecodingKey::from_secret(self.key), &rules);
-        let Some(claims) = decoded.ok().map(|token| token.claims) else { return Ok(None) };
+        let decoded = decode::<TokenClaims>(token, &DecodingKey::from_secret(self.key), &rules);
+        decoded.ok().map(|token| token.claims)
+    }
+
+    fn check(&self, token: &str, used_for: Use) -> Result<Option<Checked>, Unavailable> {
+        let Some(claims) = self.read(token) else {
+            return Ok(None);
+        };
         if claims.used_for != used_for || claims.exp <= self.now {
             return Ok(None);
         }
+
         if self.remembered(&claims.sid)? == Remembered::Over {
             return Ok(None);
         }
-        let Claims { mut person, sid, generation, exp, note, refresh_note, groups_are_kept, .. } = claims;
+
+        let TokenClaims {
+            mut person,
+            sid,
+            generation,
+            exp,
+            note,
+            refresh_note,
+            groups_are_kept,
+            ..
+        } = claims;
+
         if groups_are_kept {
             // Without its groups a session might get a role that its person does not have.
-            let Some(groups) = self.kept_groups().read(&sid)? else { return Ok(None) };
+            let Some(groups) = self.kept_groups().read(&sid)? else {
+                return Ok(None);
+            };
             person.groups = groups;
         }
-        let notes = Notes { both: note, refresh: refresh_note };
-        Ok(Some(Checked { person, notes, expires_at: exp, sid, generation }))
+
+        let notes = Notes {
+            both: note,
+            refresh: refresh_note,
+        };
+        Ok(Some(Checked {
+            person,
+            notes,
+            expires_at: exp,
+            sid,
+            generation,
+        }))
     }
 
     fn kept_groups(&self) -> KeptGroups<'_> {
-        KeptGroups { bucket: self.bucket }
+        KeptGroups {
+            bucket: self.bucket,
+        }
     }
 
     fn session(&self, of: Checked, ends: Ends) -> Result<Session, Unavailable> {
@@ -226,7 +288,11 @@ impl Signer<'_> {
             Some(exp) => self.sign(&of, groups_are_kept, Use::Refresh, exp)?,
             None => String::new(),
         };
-        Ok(Checked { expires_at: ends.access, ..of }.into_session(access_token, refresh_token))
+        Ok(Checked {
+            expires_at: ends.access,
+            ..of
+        }
+        .into_session(access_token, refresh_token))
     }
 
     fn sign(
@@ -240,8 +306,13 @@ impl Signer<'_> {
         if groups_are_kept {
             person.groups.clear();
         }
-        let refresh_note = if used_for == Use::Refresh { of.notes.refresh.clone() } else { String::new() };
-        let claims = Claims {
+
+        let refresh_note = if used_for == Use::Refresh {
+            of.notes.refresh.clone()
+        } else {
+            String::new()
+        };
+        let claims = TokenClaims {
             used_for,
             person,
             sid: of.sid.clone(),
@@ -251,8 +322,13 @@ impl Signer<'_> {
             refresh_note,
             groups_are_kept,
         };
-        encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(self.key))
-            .map_err(|error| Unavailable(format!("signing: {error}")))
+
+        encode(
+            &Header::new(Algorithm::HS256),
+            &claims,
+            &EncodingKey::from_secret(self.key),
+        )
+        .map_err(|error| Unavailable(format!("signing: {error}")))
     }
 }
 
@@ -280,9 +356,25 @@ fn key_of(sid: &str) -> String {
 impl Checked {
     /// The session as the host wants it.
     pub fn into_session(self, access_token: String, refresh_token: String) -> Session {
-        let Person { user_id, email, display_name, org_id, groups } = self.person;
+        let Person {
+            user_id,
+            email,
+            display_name,
+            org_id,
+            groups,
+        } = self.person;
+
         let expires_at = self.expires_at;
-        Session { user_id, email, display_name, org_id, expires_at, access_token, refresh_token, groups }
+        Session {
+            user_id,
+            email,
+            display_name,
+            org_id,
+            expires_at,
+            access_token,
+            refresh_token,
+            groups,
+        }
     }
 }
 
@@ -294,27 +386,82 @@ mod tests {
     use std::collections::BTreeMap;
 
     const KEY: &[u8] = b"a key of thirty-two bytes, no less";
-    const ENDS: Ends = Ends { access: 100, refresh: Some(1000) };
+    const ENDS: Ends = Ends {
+        access: 100,
+        refresh: Some(1000),
+    };
 
     fn signer(bucket: &MockBucket, now: u64) -> Signer<'_> {
-        Signer { key: KEY, bucket, now }
+        Signer {
+            key: KEY,
+            bucket,
+            now,
+        }
     }
 
     fn ada() -> Person {
-        Person { user_id: "ada".into(), ..Person::default() }
+        Person {
+            user_id: "ada".into(),
+            ..Person::default()
+        }
     }
 
     #[test]
     fn tokens_are_known_until_they_end_and_only_for_their_use() {
         let bucket = MockBucket::default();
-        let session = signer(&bucket, 0).open(ada(), Notes::default(), ENDS).unwrap();
+        let session = signer(&bucket, 0)
+            .open(ada(), Notes::default(), ENDS)
+            .unwrap();
         assert_eq!((session.user_id.as_str(), session.expires_at), ("ada", 100));
-        assert_eq!(signer(&bucket, 99).verify(&session.access_token).unwrap().unwrap().person, ada());
-        assert_eq!(signer(&bucket, 100).verify(&session.access_token).unwrap(), None);
-        assert_eq!(signer(&bucket, 0).verify(&session.refresh_token).unwrap(), None);
-        assert_eq!(signer(&bucket, 0).look_at(&session.access_token), Err(RefreshError::Expired));
-        let other = Signer { key: b"another key of thirty-two bytes!!", bucket: &bucket, now: 0 };
+        assert_eq!(
+            signer(&bucket, 99)
+                .verify(&session.access_token)
+                .unwrap()
+                .unwrap()
+                .person,
+            ada()
+        );
+        assert_eq!(
+            signer(&bucket, 100).verify(&session.access_token).unwrap(),
+            None
+        );
+        assert_eq!(
+            signer(&bucket, 0).verify(&session.refresh_token).unwrap(),
+            None
+        );
+        assert_eq!(
+            signer(&bucket, 0).look_at(&session.access_token),
+            Err(RefreshError::Expired)
+        );
+        let other = Signer {
+            key: b"another key of thirty-two bytes!!",
+            bucket: &bucket,
+            now: 0,
+        };
         assert_eq!(other.verify(&session.access_token).unwrap(), None);
+    }
+
+    #[test]
+    fn note_of_an_access_token_is_known_after_its_end() {
+        let bucket = MockBucket::default();
+        let notes = Notes {
+            both: "a note".into(),
+            refresh: String::new(),
+        };
+        let session = signer(&bucket, 0).open(ada(), notes, ENDS).unwrap();
+        assert_eq!(
+            signer(&bucket, 100)
+                .note_of(&session.access_token)
+                .as_deref(),
+            Some("a note")
+        );
+        assert_eq!(signer(&bucket, 0).note_of(&session.refresh_token), None);
+        let other = Signer {
+            key: b"another key of thirty-two bytes!!",
+            bucket: &bucket,
+            now: 0,
+        };
+        assert_eq!(other.note_of(&session.access_token), None);
     }
 
     #[test]
@@ -326,8 +473,14 @@ mod tests {
         let second = signer.renew(signer.spend(looked).unwrap(), ENDS).unwrap();
         assert!(signer.verify(&second.access_token).unwrap().is_some());
         assert_eq!(signer.spend(again), Err(RefreshError::Expired));
-        assert_eq!(signer.look_at(&first.refresh_token), Err(RefreshError::Expired));
-        assert_eq!(signer.look_at(&second.refresh_token), Err(RefreshError::Expired));
+        assert_eq!(
+            signer.look_at(&first.refresh_token),
+            Err(RefreshError::Expired)
+        );
+        assert_eq!(
+            signer.look_at(&second.refresh_token),
+            Err(RefreshError::Expired)
+        );
         assert_eq!(signer.verify(&second.access_token).unwrap(), None);
     }
 
@@ -344,13 +497,17 @@ mod tests {
         }
 
         fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
-            self.sizes.borrow_mut().insert(key.to_owned(), key.len() + value.len());
+            self.sizes
+                .borrow_mut()
+                .insert(key.to_owned(), key.len() + value.len());
             self.inner.set(key, value)
         }
 
         fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
             let number = self.inner.increment(key, by)?;
-            self.sizes.borrow_mut().insert(key.to_owned(), key.len() + number.to_string().len());
+            self.sizes
+                .borrow_mut()
+                .insert(key.to_owned(), key.len() + number.to_string().len());
             Ok(number)
         }
     }
@@ -358,10 +515,16 @@ mod tests {
     #[test]
     fn bucket_has_room_for_a_hundred_thousand_sign_outs_in_a_week() {
         let bucket = Measured::default();
-        let signer = Signer { key: KEY, bucket: &bucket, now: 0 };
+        let signer = Signer {
+            key: KEY,
+            bucket: &bucket,
+            now: 0,
+        };
         for _ in 0..100 {
             let session = signer.open(ada(), Notes::default(), ENDS).unwrap();
-            let spent = signer.spend(signer.look_at(&session.refresh_token).unwrap()).unwrap();
+            let spent = signer
+                .spend(signer.look_at(&session.refresh_token).unwrap())
+                .unwrap();
             let session = signer.renew(spent, ENDS).unwrap();
             signer.revoke(&session.refresh_token).unwrap();
             assert_eq!(signer.verify(&session.access_token).unwrap(), None);
@@ -369,7 +532,10 @@ mod tests {
         let sizes = bucket.sizes.borrow();
         assert_eq!(sizes.len(), 100, "one entry per session");
         // `MAX_BUCKET_BYTES` and `MAX_KEYS` of the host are 4 MiB and 131,072.
-        assert!(sizes.values().all(|size| size * 100_000 < 4 * 1024 * 1024), "{sizes:?}");
+        assert!(
+            sizes.values().all(|size| size * 100_000 < 4 * 1024 * 1024),
+            "{sizes:?}"
+        );
     }
 
     #[test]
@@ -377,9 +543,17 @@ mod tests {
         let bucket = MockBucket::default();
         let signer = signer(&bucket, 0);
         let sid = "0123456789abcdef0123456789abcdef".to_owned();
-        let before = Checked { person: ada(), notes: Notes::default(), expires_at: 100, sid, generation: 0 };
+        let before = Checked {
+            person: ada(),
+            notes: Notes::default(),
+            expires_at: 100,
+            sid,
+            generation: 0,
+        };
         let session = signer.session(before, ENDS).unwrap();
-        bucket.set("session:0123456789abcdef0123456789abcdef", OVER).unwrap();
+        bucket
+            .set("session:0123456789abcdef0123456789abcdef", OVER)
+            .unwrap();
         assert_eq!(signer.verify(&session.access_token).unwrap(), None);
     }
 
@@ -387,11 +561,32 @@ mod tests {
     fn revoked_session_is_over_for_every_token_of_it() {
         let bucket = MockBucket::default();
         let signer = signer(&bucket, 0);
-        let notes = Notes { both: "mark".into(), refresh: "theirs".into() };
+        let notes = Notes {
+            both: "mark".into(),
+            refresh: "theirs".into(),
+        };
         let session = signer.open(ada(), notes.clone(), ENDS).unwrap();
-        assert_eq!(signer.verify(&session.access_token).unwrap().unwrap().notes.refresh, "");
-        assert_eq!(signer.revoke(&session.refresh_token).unwrap().unwrap().notes, notes);
+        assert_eq!(
+            signer
+                .verify(&session.access_token)
+                .unwrap()
+                .unwrap()
+                .notes
+                .refresh,
+            ""
+        );
+        assert_eq!(
+            signer
+                .revoke(&session.refresh_token)
+                .unwrap()
+                .unwrap()
+                .notes,
+            notes
+        );
         assert_eq!(signer.verify(&session.access_token).unwrap(), None);
-        assert_eq!(signer.look_at(&session.refresh_token), Err(RefreshError::Expired));
+        assert_eq!(
+            signer.look_at(&session.refresh_token),
+            Err(RefreshError::Expired)
+        );
     }
 }

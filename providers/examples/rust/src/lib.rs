@@ -1,4 +1,5 @@
-//! A table of tokens, a look-up by HTTP, and a memory of who was revoked: see `providers/examples/README.md`.
+//! A table of tokens, a look-up by HTTP, and a memory of who was revoked: see
+//! `providers/examples/README.md`.
 
 use portcullis_guest::{Host, HttpRequest, Provider, TokenPrincipal, Unavailable, same_secret};
 
