@@ -5,7 +5,6 @@
 use hostile_guests::{atomics, logging, store};
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
@@ -14,7 +13,8 @@ impl Provider for Guest {
         let count = atomics::increment(&bucket, "calls", 1);
         let count = count.map_err(|error| Unavailable(format!("{error:?}")))?;
         logging::log(logging::Level::Info, "counts", &format!("call {count}"));
-        Ok((token == "good-token").then(|| TokenPrincipal::new(format!("call-{count}"), ["metrics.read"])))
+        Ok((token == "good-token")
+            .then(|| TokenPrincipal::new(format!("call-{count}"), ["metrics.read"])))
     }
 }
 

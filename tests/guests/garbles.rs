@@ -2,12 +2,14 @@
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
     fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        Ok(Some(TokenPrincipal::new("admin\u{1b}[2J\n", ["metrics.read"])))
+        Ok(Some(TokenPrincipal::new(
+            "admin\u{1b}[2J\n",
+            ["metrics.read"],
+        )))
     }
 }
 

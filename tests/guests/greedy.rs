@@ -20,11 +20,17 @@ mod guest {
             true
         }
 
-        fn verify_token(token: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
+        fn verify_token(
+            token: String,
+        ) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
             let principal = test::greedy::secrets::read();
             let is_known = token == principal;
             let (scopes, groups) = (Vec::new(), Vec::new());
-            Ok(is_known.then_some(provider::TokenPrincipal { principal, scopes, groups }))
+            Ok(is_known.then_some(provider::TokenPrincipal {
+                principal,
+                scopes,
+                groups,
+            }))
         }
 
         fn verify_session(_: String) -> Result<Option<provider::Session>, provider::ProviderError> {

@@ -2,12 +2,14 @@
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {
     fn verify_token(_: &dyn Host, _: &str) -> Result<Option<TokenPrincipal>, Unavailable> {
-        Ok(Some(TokenPrincipal::new("drain-control", ["drain", "metrics.read", "admin"])))
+        Ok(Some(TokenPrincipal::new(
+            "drain-control",
+            ["drain", "metrics.read", "admin"],
+        )))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Keeps whatever it is ever handed, and tells it as the principal of the token `what-was-seen`.
+//! Keeps each text that it is given, and returns them as the principal of the token
+//! `what-was-seen`.
 
 #[cfg(target_family = "wasm")]
 mod guest {
@@ -38,16 +39,24 @@ mod guest {
             true
         }
 
-        fn verify_token(token: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
+        fn verify_token(
+            token: String,
+        ) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
             if token == QUESTION {
                 let (scopes, groups) = (Vec::new(), Vec::new());
-                return Ok(Some(provider::TokenPrincipal { principal: seen(), scopes, groups }));
+                return Ok(Some(provider::TokenPrincipal {
+                    principal: seen(),
+                    scopes,
+                    groups,
+                }));
             }
             see(&token);
             Ok(None)
         }
 
-        fn verify_session(token: String) -> Result<Option<provider::Session>, provider::ProviderError> {
+        fn verify_session(
+            token: String,
+        ) -> Result<Option<provider::Session>, provider::ProviderError> {
             see(&token);
             Ok(None)
         }

@@ -1,5 +1,5 @@
-//! Sends people to an identity provider that does not exist, and redeems the code `NAME` as the person of that name. Some codes
-//! misbehave as they say. Its access tokens are `at:NAME`.
+//! Sends people to an identity provider that does not exist, and redeems the code `NAME` as the
+//! person of that name. Some codes misbehave as they say. Its access tokens are `at:NAME`.
 
 #[cfg(target_family = "wasm")]
 mod guest {
@@ -11,7 +11,10 @@ mod guest {
     struct Guest;
 
     fn session(name: &str) -> provider::Session {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
         provider::Session {
             user_id: name.to_owned(),
             email: format!("{name}@example.test"),
@@ -29,18 +32,25 @@ mod guest {
             false
         }
 
-        fn verify_token(_: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
+        fn verify_token(
+            _: String,
+        ) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
             Ok(None)
         }
 
-        fn verify_session(token: String) -> Result<Option<provider::Session>, provider::ProviderError> {
+        fn verify_session(
+            token: String,
+        ) -> Result<Option<provider::Session>, provider::ProviderError> {
             Ok(token.strip_prefix("at:").map(session))
         }
     }
 
     impl redirect::Guest for Guest {
         fn start_login(request: redirect::LoginRequest) -> Result<String, redirect::ProviderError> {
-            Ok(format!("https://idp.example.test/authorize?state={}", request.state))
+            Ok(format!(
+                "https://idp.example.test/authorize?state={}",
+                request.state
+            ))
         }
 
         fn complete_login(

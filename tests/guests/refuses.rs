@@ -1,8 +1,7 @@
-//! Takes no tokens, and signs nobody in.
+//! Takes no tokens, and has no way to sign people in.
 
 use portcullis_guest::{Host, Provider, TokenPrincipal, Unavailable};
 
-/// The provider.
 pub struct Guest;
 
 impl Provider for Guest {

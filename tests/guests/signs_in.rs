@@ -1,4 +1,4 @@
-//! Has a way to sign people in, and lets nobody in by it.
+//! Has a way to sign people in, and refuses every sign-in.
 
 #[cfg(target_family = "wasm")]
 mod guest {
@@ -13,7 +13,9 @@ mod guest {
             false
         }
 
-        fn verify_token(_: String) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
+        fn verify_token(
+            _: String,
+        ) -> Result<Option<provider::TokenPrincipal>, provider::ProviderError> {
             Ok(None)
         }
 

@@ -21,12 +21,27 @@ impl Browser {
 
     /// `POST` of a form.
     pub fn form(&mut self, url: &str, body: &str) -> Reply {
-        self.request("POST", url, &[("content-type", "application/x-www-form-urlencoded")], body)
+        self.request(
+            "POST",
+            url,
+            &[("content-type", "application/x-www-form-urlencoded")],
+            body,
+        )
     }
 
     /// Any request.
-    pub fn request(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let line: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pub fn request(
+        &mut self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let line: Vec<_> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let line = line.join("; ");
         let cookies = Some(("cookie", line.as_str())).filter(|(_, line)| !line.is_empty());
         let headers: Vec<_> = headers.iter().copied().chain(cookies).collect();

@@ -10,7 +10,13 @@ pub fn guest(name: &str) -> PathBuf {
     Path::new(env!("TEST_GUESTS")).join(format!("{name}.wasm"))
 }
 
-/// The component of `tests/guests/minimal.rs` without the standard library's imports.
+/// The component of one of the guests whose calls are measured (`MEASURED` in `tests/build.rs`),
+/// linked as `portcullis provider link` does.
+pub fn linked_guest(name: &str) -> PathBuf {
+    Path::new(env!("LINKED_GUESTS")).join(format!("{name}.wasm"))
+}
+
+/// The component of `tests/guests/minimal.rs` without the standard library's imports, linked.
 pub fn bare_guest() -> PathBuf {
     PathBuf::from(env!("BARE_GUEST"))
 }
@@ -28,7 +34,10 @@ impl Home {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = super::binary().with_file_name("test-cache");
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache);
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&cache);
         made.expect("a folder beside the binary");
         std::os::unix::fs::symlink(cache, folder.path().join("cache")).expect("a link in the home");
         Self { folder }
@@ -49,7 +58,8 @@ impl Home {
     /// The configuration of [`with_guests`](Self::with_guests).
     pub fn guests_config(names: &[&str]) -> String {
         let provider = |(index, name): (usize, &&str)| {
-            // Those that only a clock stops are stopped soon; the others are given time on a busy machine.
+            // Those that only a clock stops are stopped soon; the others are given time on a busy
+            // machine.
             let (memory, deadline) = match *name {
                 "loops" | "sleeps" => (64, 300),
                 "dozes" => (64, 1_000),
@@ -88,8 +98,8 @@ impl Home {
         fs::write(self.file(name), text).expect("a file in the home");
     }
 
-    /// Puts a folder in a file's place, also while a process writes that file. Every rename onto it then fails, for
-    /// root as well.
+    /// Puts a folder in a file's place, also while a process writes that file. Every rename onto it
+    /// then fails, for root as well.
     pub fn block(&self, name: &str) {
         super::eventually("a folder stands in the file's place", super::SOON, || {
             let _ = fs::remove_file(self.file(name));
@@ -99,18 +109,26 @@ impl Home {
 
     /// Reads a JSON file in it; null while there is none.
     pub fn json(&self, name: &str) -> Value {
-        fs::read(self.file(name)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+        fs::read(self.file(name))
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
     }
 
     /// The audit lines so far.
     pub fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.file("logs/dashboard-auth.log")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// A dashboard over it, with the drain secret.
     pub fn dashboard(&self) -> Process {
-        self.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)])
+        self.dashboard_with(
+            &["--port", "0"],
+            &[("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)],
+        )
     }
 
     /// A dashboard with other flags and variables.

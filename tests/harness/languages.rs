@@ -1,7 +1,7 @@
 //! Folders that `provider new` writes, built with the tools of their languages.
 
 use super::binary;
-use portcullis::scaffold::{Kind, Language, Project, ProjectName, Steps};
+use portcullis_author::scaffold::{Language, Project, ProjectName, ProviderKind, Steps};
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
@@ -30,7 +30,11 @@ fn examples() -> PathBuf {
 
 /// `<target>`, which outlives a run of the tests.
 fn target() -> PathBuf {
-    binary().ancestors().nth(2).expect("target/<profile>/portcullis").to_owned()
+    binary()
+        .ancestors()
+        .nth(2)
+        .expect("target/<profile>/portcullis")
+        .to_owned()
 }
 
 /// What a language cannot do without, as commands that succeed where it is there.
@@ -38,12 +42,32 @@ fn needs(language: Language) -> &'static [&'static str] {
     match language {
         Language::Rust => &["cargo --version"],
         Language::Python => &["make --version", "componentize-py --version"],
-        Language::JavaScript | Language::TypeScript | Language::AssemblyScript => &["npm --version"],
+        Language::JavaScript | Language::TypeScript | Language::AssemblyScript => {
+            &["npm --version"]
+        }
         Language::Go => &["make --version", "go version", "wasm-tools --version"],
-        Language::C => &["make --version", "clang-19 --version", "cc --version", "wasm-tools --version"],
-        Language::Cpp => &["make --version", "clang++-19 --version", "c++ --version", "wasm-tools --version"],
-        Language::Zig => &["make --version", "python-zig version", "wasm-tools --version"],
-        Language::Wat => &["make --version", "wasm-tools --version", "python3 -c 'import wasmtime'"],
+        Language::C => &[
+            "make --version",
+            "clang-19 --version",
+            "cc --version",
+            "wasm-tools --version",
+        ],
+        Language::Cpp => &[
+            "make --version",
+            "clang++-19 --version",
+            "c++ --version",
+            "wasm-tools --version",
+        ],
+        Language::Zig => &[
+            "make --version",
+            "python-zig version",
+            "wasm-tools --version",
+        ],
+        Language::Wat => &[
+            "make --version",
+            "wasm-tools --version",
+            "python3 -c 'import wasmtime'",
+        ],
     }
 }
 
@@ -51,9 +75,16 @@ fn needs(language: Language) -> &'static [&'static str] {
 pub fn missing(language: Language) -> Option<&'static str> {
     let succeeds = |command: &str| {
         let mut probe = shell(command, Path::new("/"));
-        probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        probe
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     };
-    needs(language).iter().copied().find(|command| !succeeds(command))
+    needs(language)
+        .iter()
+        .copied()
+        .find(|command| !succeeds(command))
 }
 
 /// The compiler, and its version.
@@ -75,10 +106,19 @@ pub fn tool(language: Language, folder: &Path) -> String {
         Language::Wat => "wasm-tools --version",
     };
     let said = shell(command, folder).output().expect("a shell").stdout;
-    let said = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned();
+    let said = String::from_utf8_lossy(&said)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     // Without the date, the distribution and the commit.
-    let words: Vec<_> = said.split([' ', '(']).filter(|word| !word.is_empty()).collect();
-    let end = words.iter().position(|word| word.contains('.') && word.contains(|c: char| c.is_ascii_digit()));
+    let words: Vec<_> = said
+        .split([' ', '('])
+        .filter(|word| !word.is_empty())
+        .collect();
+    let end = words
+        .iter()
+        .position(|word| word.contains('.') && word.contains(|c: char| c.is_ascii_digit()));
     words[..end.map_or(words.len(), |at| at + 1)].join(" ")
 }
 
@@ -89,7 +129,10 @@ fn shell(line: &str, folder: &Path) -> Command {
     for name in LEAKS {
         command.env_remove(name);
     }
-    #[expect(clippy::disallowed_methods, reason = "the tools are found where the test's own are")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tools are found where the test's own are"
+    )]
     let path = std::env::var("PATH").unwrap_or_default();
     command
         .args(["-ec", line])
@@ -103,8 +146,8 @@ fn shell(line: &str, folder: &Path) -> Command {
     command
 }
 
-/// Runs a script as an author types it, with the binary on the path and nothing shared with other folders, and returns
-/// what it printed.
+/// Runs a script as an author types it, with the binary on the path and nothing shared with other
+/// folders, and returns what it printed.
 ///
 /// # Panics
 /// It fails.
@@ -112,8 +155,14 @@ pub fn author(script: &str, folder: &Path) -> String {
     let binary = binary();
     let bin = binary.parent().expect("a folder of the binary");
     let script = format!("PATH=\"{}:$PATH\"\n{script}", bin.display());
-    let done = shell(&script, folder).env_remove("CARGO_TARGET_DIR").output().expect("a shell");
-    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let done = shell(&script, folder)
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .expect("a shell");
+    let (out, err) = (
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr),
+    );
     assert!(done.status.success(), "{script}\n{out}\n{err}");
     format!("{out}\n{err}")
 }
@@ -137,14 +186,38 @@ impl Scaffold {
     ///
     /// # Panics
     /// It does not.
-    pub fn new(language: Language, kind: Kind, name: &str, parent: &Path) -> Self {
-        let arguments = ["provider", "new", name, "--lang", language.name(), "--kind", kind.name()];
-        let made =
-            Command::new(binary()).args(arguments).current_dir(parent).output().expect("the binary starts");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    pub fn new(language: Language, kind: ProviderKind, name: &str, parent: &Path) -> Self {
+        let arguments = [
+            "provider",
+            "new",
+            name,
+            "--lang",
+            language.name(),
+            "--kind",
+            kind.name(),
+        ];
+        let made = Command::new(binary())
+            .args(arguments)
+            .current_dir(parent)
+            .output()
+            .expect("the binary starts");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let name = ProjectName::new(name).expect("a name");
         let folder = parent.join(name.as_str());
-        Self { folder, steps: Project { name, language, kind }.steps().expect("templates of ours") }
+        Self {
+            folder,
+            steps: Project {
+                name,
+                language,
+                kind,
+            }
+            .steps()
+            .expect("templates of ours"),
+        }
     }
 
     /// Runs one of its commands, as an author would.
@@ -153,8 +226,15 @@ impl Scaffold {
     /// The command fails.
     pub fn run(&self, line: &str) {
         let done = shell(line, &self.folder).output().expect("a shell");
-        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success(), "{line}, in {}:\n{out}\n{err}", self.folder.display());
+        let (out, err) = (
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr),
+        );
+        assert!(
+            done.status.success(),
+            "{line}, in {}:\n{out}\n{err}",
+            self.folder.display()
+        );
     }
 
     /// What comes of its build.
@@ -168,7 +248,12 @@ impl Scaffold {
 
     /// Fetches its own packages; programs are on the machine, or the language is skipped.
     fn set_up(&self) {
-        for step in self.steps.setup.iter().filter(|step| step.starts_with("npm ")) {
+        for step in self
+            .steps
+            .setup
+            .iter()
+            .filter(|step| step.starts_with("npm "))
+        {
             self.run(step);
         }
     }
@@ -199,7 +284,7 @@ impl Scaffold {
 /// # Panics
 /// It cannot be written.
 fn example_scaffold(language: Language, parent: &Path) -> Scaffold {
-    let scaffold = Scaffold::new(language, Kind::Token, "example", parent);
+    let scaffold = Scaffold::new(language, ProviderKind::Token, "example", parent);
     lay_over(&examples().join(language.name()), &scaffold.folder);
     scaffold
 }
@@ -245,10 +330,11 @@ fn lay_over(from: &Path, to: &Path) {
     }
 }
 
-/// Of all that it is built from.
+/// Of all that it is built from. Some builds end with the module linker.
 fn fingerprint(folder: &Path) -> u64 {
+    let linker = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/module-linker/src");
     let mut hasher = DefaultHasher::new();
-    files(folder).hash(&mut hasher);
+    (files(folder), files(&linker)).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -1,18 +1,19 @@
-//! Drives the real binary: homes in temporary folders, processes on ports of their own, and waiting that
-//! always has a deadline.
+//! Drives the real binary: homes in temporary folders, processes on ports of their own, and waiting
+//! that always has a deadline.
 
 mod browser;
 mod home;
 mod http;
 pub mod languages;
+pub mod linked;
 mod process;
 pub mod reads;
 mod wait;
 
-use portcullis::drain::{Lease, Marker};
+use portcullis_home::{Lease, Marker};
 
 pub use browser::Browser;
-pub use home::{Home, bare_guest, guest};
+pub use home::{Home, bare_guest, guest, linked_guest};
 pub use http::{Reply, get, post, request};
 pub use process::{Finished, Process, binary};
 pub use reads::READERS;

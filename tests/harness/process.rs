@@ -9,14 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
-/// The binary that the suites drive: it stands beside them (`.config/nextest.toml` builds it first).
+/// The binary that the suites drive: it stands beside them (`.config/nextest.toml` builds it
+/// first).
 ///
 /// # Panics
 /// It was not built.
 pub fn binary() -> PathBuf {
     let here = std::env::current_exe().expect("a test knows where it is");
-    let binary = here.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("portcullis");
-    assert!(binary.exists(), "{} is missing: cargo test --workspace --no-run", binary.display());
+    let binary = here
+        .ancestors()
+        .nth(2)
+        .expect("target/<profile>/deps/<test>")
+        .join("portcullis");
+    assert!(
+        binary.exists(),
+        "{} is missing: cargo test --workspace --no-run",
+        binary.display()
+    );
     binary
 }
 
@@ -40,7 +49,8 @@ pub struct Finished {
 }
 
 impl Process {
-    /// Starts the binary over this home. Nothing of the test's own environment that could matter is left.
+    /// Starts the binary over this home. Nothing of the test's own environment that could matter is
+    /// left.
     ///
     /// # Panics
     /// It cannot be started.
@@ -48,12 +58,21 @@ impl Process {
         Self::start_by(&[], home, arguments, variables)
     }
 
-    /// Starts the binary by way of another program, such as `prlimit`, which runs what follows its own arguments.
+    /// Starts the binary by way of another program, such as `prlimit`, which runs what follows its
+    /// own arguments.
     ///
     /// # Panics
     /// It cannot be started.
-    pub fn start_by(wrapper: &[&str], home: &Home, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let log = home.file(&format!("stderr.{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+    pub fn start_by(
+        wrapper: &[&str],
+        home: &Home,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let log = home.file(&format!(
+            "stderr.{}",
+            STARTED.fetch_add(1, Ordering::Relaxed)
+        ));
         let binary = binary();
         let mut words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
         let mut command = Command::new(words.next().expect("the binary at least"));
@@ -74,7 +93,12 @@ impl Process {
             .spawn()
             .expect("the binary starts");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        Self { child, stdout, log, port: 0 }
+        Self {
+            child,
+            stdout,
+            log,
+            port: 0,
+        }
     }
 
     /// Runs the binary to its end.
@@ -90,7 +114,9 @@ impl Process {
     #[expect(clippy::panic, reason = "the test cannot go on")]
     pub fn ready(mut self, component: &str) -> Self {
         let line = self.line();
-        let port = line.strip_prefix(&format!("PORTCULLIS_READY {component} port=")).map(str::trim);
+        let port = line
+            .strip_prefix(&format!("PORTCULLIS_READY {component} port="))
+            .map(str::trim);
         self.port = port
             .and_then(|port| port.parse().ok())
             .unwrap_or_else(|| panic!("{component} is not ready: {line:?}\n{}", self.log()));
@@ -141,7 +167,9 @@ impl Process {
     /// # Panics
     /// The process does not end in time.
     pub fn wait(&mut self) -> ExitStatus {
-        eventually("the process ends", SOON * 3, || self.child.try_wait().expect("our own child"))
+        eventually("the process ends", SOON * 3, || {
+            self.child.try_wait().expect("our own child")
+        })
     }
 
     /// Reads it to its end.
@@ -150,8 +178,14 @@ impl Process {
     /// The process does not end in time, or does not print text.
     pub fn finish(mut self) -> Finished {
         let mut stdout = String::new();
-        self.stdout.read_to_string(&mut stdout).expect("stdout is text");
-        Finished { code: self.wait().code(), stdout, stderr: self.log() }
+        self.stdout
+            .read_to_string(&mut stdout)
+            .expect("stdout is text");
+        Finished {
+            code: self.wait().code(),
+            stdout,
+            stderr: self.log(),
+        }
     }
 
     /// Asks it to end, and waits.

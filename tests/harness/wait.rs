@@ -7,7 +7,10 @@ pub const SOON: Duration = Duration::from_secs(20);
 ///
 /// # Panics
 /// There is none within the time.
-#[expect(clippy::disallowed_methods, reason = "the one place where the tests wait")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the tests wait"
+)]
 pub fn eventually<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + within;
     loop {

@@ -1,7 +1,7 @@
-//! No turn starts after the drain was entered: proved over every interleaving by a model checker, and seen
-//! over a hundred thousand real ones. Both run the very file that the gateway runs.
+//! No turn starts after the drain was entered: proved over every interleaving by a model checker,
+//! and seen over a hundred thousand real ones. Both run the very file that the gateway runs.
 
-use portcullis::gateway::turns::{Admittance, Origin, Turns};
+use portcullis_gateway::turns::{Admittance, TurnOrigin, Turns};
 use std::sync::Barrier;
 
 /// The primitives that the gateway's file finds beside it: here, the model checker's.
@@ -10,13 +10,17 @@ mod sync {
     pub(super) use std::sync::PoisonError;
 }
 
-#[expect(dead_code, unreachable_pub, reason = "the model uses a part of the gateway's own file")]
-#[path = "../../runtime/src/gateway/turns.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the model uses a part of the gateway's own file"
+)]
+#[path = "../../runtime/gateway/src/turns.rs"]
 mod model;
 
 #[test]
 fn no_interleaving_starts_a_turn_after_the_drain() {
-    use model::{Admittance, Origin, Turns};
+    use model::{Admittance, TurnOrigin, Turns};
     loom::model(|| {
         let turns = Turns::new(8);
         turns.set_admittance(Admittance::Open);
@@ -24,30 +28,39 @@ fn no_interleaving_starts_a_turn_after_the_drain() {
             .into_iter()
             .map(|session| {
                 let turns = turns.clone();
-                loom::thread::spawn(move || turns.admit(session, Origin::User, ()).ok())
+                loom::thread::spawn(move || turns.admit(session, TurnOrigin::User, ()).ok())
             })
             .collect();
         turns.set_admittance(Admittance::Draining);
         let entered = turns.snapshot().active;
-        let permits: Vec<_> =
-            admitters.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect();
-        assert_eq!(permits.len(), entered, "a turn started after the drain was entered");
-        assert!(turns.admit("c", Origin::User, ()).is_err());
-        assert!(turns.admit("c", Origin::Internal, ()).is_ok());
+        let permits: Vec<_> = admitters
+            .into_iter()
+            .filter_map(|thread| thread.join().expect("no panic"))
+            .collect();
+        assert_eq!(
+            permits.len(),
+            entered,
+            "a turn started after the drain was entered"
+        );
+        assert!(turns.admit("c", TurnOrigin::User, ()).is_err());
+        assert!(turns.admit("c", TurnOrigin::Internal, ()).is_ok());
     });
 }
 
 #[test]
 fn no_interleaving_gives_one_session_two_turns() {
-    use model::{Admittance, Origin, Turns};
+    use model::{Admittance, TurnOrigin, Turns};
     loom::model(|| {
         let turns = Turns::new(8);
         turns.set_admittance(Admittance::Open);
         let other = turns.clone();
-        let other = loom::thread::spawn(move || other.admit("s", Origin::User, ()).ok());
-        let mine = turns.admit("s", Origin::User, ()).ok();
+        let other = loom::thread::spawn(move || other.admit("s", TurnOrigin::User, ()).ok());
+        let mine = turns.admit("s", TurnOrigin::User, ()).ok();
         let other = other.join().expect("no panic");
-        assert_eq!(usize::from(mine.is_some()) + usize::from(other.is_some()), 1);
+        assert_eq!(
+            usize::from(mine.is_some()) + usize::from(other.is_some()),
+            1
+        );
         drop((mine, other));
         assert_eq!(turns.snapshot().active, 0);
     });
@@ -55,7 +68,7 @@ fn no_interleaving_gives_one_session_two_turns() {
 
 #[test]
 fn no_interleaving_opens_a_shut_door() {
-    use model::{Admittance, Origin, Turns};
+    use model::{Admittance, TurnOrigin, Turns};
     loom::model(|| {
         let turns = Turns::new(8);
         turns.set_admittance(Admittance::Open);
@@ -66,8 +79,8 @@ fn no_interleaving_opens_a_shut_door() {
         });
         turns.set_admittance(Admittance::Shut);
         watcher.join().expect("no panic");
-        assert!(turns.admit("s", Origin::User, ()).is_err());
-        assert!(turns.admit("s", Origin::Internal, ()).is_err());
+        assert!(turns.admit("s", TurnOrigin::User, ()).is_err());
+        assert!(turns.admit("s", TurnOrigin::Internal, ()).is_err());
     });
 }
 
@@ -87,7 +100,7 @@ fn hundred_thousand_real_races_agree_with_the_model() {
                     start.wait();
                     // A little later each time, so that the race falls at every point.
                     spin(round % 64);
-                    let permit = turns.admit(&session, Origin::User, ());
+                    let permit = turns.admit(&session, TurnOrigin::User, ());
                     end.wait();
                     std::mem::forget(permit);
                 }
@@ -101,14 +114,20 @@ fn hundred_thousand_real_races_agree_with_the_model() {
             turns.set_admittance(Admittance::Draining);
             let entered = turns.snapshot().active;
             end.wait();
-            // Told at the end: a panic here would leave the others waiting at the barrier.
+            // Asserted at the end: a panic here would leave the others waiting at the barrier.
             if turns.snapshot().active != entered {
                 late.push(round);
             }
             admitted += entered;
         }
-        assert!(late.is_empty(), "turns started after the drain in rounds {late:?}");
-        assert!((1..ROUNDS * ADMITTERS).contains(&admitted), "both sides must win sometimes: {admitted}");
+        assert!(
+            late.is_empty(),
+            "turns started after the drain in rounds {late:?}"
+        );
+        assert!(
+            (1..ROUNDS * ADMITTERS).contains(&admitted),
+            "both sides must win sometimes: {admitted}"
+        );
     });
 }
 

@@ -1,4 +1,5 @@
-//! An environment that does not cooperate: the log is not read, callers disconnect, descendants hide, time is used up.
+//! An environment that does not cooperate: the log is not read, callers disconnect, descendants
+//! hide, time is used up.
 
 use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, binary, eventually, get, post};
 use std::fs;
@@ -30,11 +31,18 @@ fn drain_works_when_nobody_reads_the_log() {
     let turns = format!("http://127.0.0.1:{port}/v1/turns");
     for _ in 0..3 {
         home.write(".drain_request.json", "{}");
-        eventually("turns are refused", SOON, || (post(&turns, &[], TURN).status == 503).then_some(()));
+        eventually("turns are refused", SOON, || {
+            (post(&turns, &[], TURN).status == 503).then_some(())
+        });
         fs::remove_file(home.file(".drain_request.json")).expect("the marker");
-        eventually("turns are let in", SOON, || (post(&turns, &[], TURN).status == 200).then_some(()));
+        eventually("turns are let in", SOON, || {
+            (post(&turns, &[], TURN).status == 200).then_some(())
+        });
     }
-    gateway.kill().and_then(|()| gateway.wait()).expect("our own child");
+    gateway
+        .kill()
+        .and_then(|()| gateway.wait())
+        .expect("our own child");
 }
 
 #[test]
@@ -42,7 +50,8 @@ fn drain_of_a_caller_who_hangs_up_is_audited() {
     let home = Home::new();
     let dashboard = home.dashboard();
     for _ in 0..20 {
-        let mut stream = TcpStream::connect(("127.0.0.1", dashboard.port())).expect("the dashboard listens");
+        let mut stream =
+            TcpStream::connect(("127.0.0.1", dashboard.port())).expect("the dashboard listens");
         write!(
             stream,
             "POST /api/gateway/drain HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {DRAIN_SECRET}\r\n\
@@ -51,10 +60,21 @@ fn drain_of_a_caller_who_hangs_up_is_audited() {
         .expect("the dashboard reads");
         drop(stream);
     }
-    eventually("a drain stands", SOON, || home.file(".drain_request.json").exists().then_some(()));
-    let let_in = || home.audit().iter().filter(|line| line["event"] == "token_auth_success").count();
+    eventually("a drain stands", SOON, || {
+        home.file(".drain_request.json").exists().then_some(())
+    });
+    let let_in = || {
+        home.audit()
+            .iter()
+            .filter(|line| line["event"] == "token_auth_success")
+            .count()
+    };
     eventually("each that was let in is audited as begun", SOON, || {
-        let begun = home.audit().iter().filter(|line| line["event"] == "drain_begin").count();
+        let begun = home
+            .audit()
+            .iter()
+            .filter(|line| line["event"] == "drain_begin")
+            .count();
         (begun > 0 && begun == let_in()).then_some(())
     });
 }
@@ -63,17 +83,29 @@ fn drain_of_a_caller_who_hangs_up_is_audited() {
 fn turn_ends_with_its_command_whoever_hides_from_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pid = folder.path().join("pid");
-    // A session of its own, and the turn's stdout kept open: neither the group nor the pipe finds it.
+    // A session of its own, and the turn's stdout kept open: neither the group nor the pipe finds
+    // it.
     let script = format!(
         "setsid sh -c \"echo \\$\\$ > {0}; exec sleep 600\" & while [ ! -s {0} ]; do sleep 0.02; done; echo done",
         pid.display()
     );
-    let home = Home::with_config(&format!("gateway: {{command: [sh, -c, {}]}}", serde_json::json!(script)));
+    let home = Home::with_config(&format!(
+        "gateway: {{command: [sh, -c, {}]}}",
+        serde_json::json!(script)
+    ));
     let gateway = home.gateway();
     let reply = post(&gateway.url("/v1/turns"), &[], TURN);
     assert_eq!((reply.status, reply.body.as_str()), (200, "done\n"));
-    assert_eq!(get(&gateway.url("/v1/turns"), &[]).json()["turns"].as_array().map(Vec::len), Some(0));
-    let pid = fs::read_to_string(pid).expect("the turn ran").trim().to_owned();
+    assert_eq!(
+        get(&gateway.url("/v1/turns"), &[]).json()["turns"]
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
+    let pid = fs::read_to_string(pid)
+        .expect("the turn ran")
+        .trim()
+        .to_owned();
     eventually("what hid is gone", SOON, || {
         (!fs::exists(format!("/proc/{pid}")).unwrap_or(true)).then_some(())
     });
@@ -86,16 +118,31 @@ fn draining_gateway_rests() {
     let gateway = home.gateway();
     let ticks = || {
         let stat = fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).expect("it runs");
-        let (_, fields) = stat.rsplit_once(')').expect("the command is in parentheses");
+        let (_, fields) = stat
+            .rsplit_once(')')
+            .expect("the command is in parentheses");
         let field = |index: usize| {
-            fields.split_whitespace().nth(index).and_then(|n| n.parse::<u64>().ok()).expect("a number")
+            fields
+                .split_whitespace()
+                .nth(index)
+                .and_then(|n| n.parse::<u64>().ok())
+                .expect("a number")
         };
         field(11) + field(12)
     };
     // Two looks of the watcher, at least: the floor is a second.
-    let (before, end) = (ticks(), std::time::Instant::now() + Duration::from_millis(2_500));
-    eventually("two seconds pass", SOON, || (std::time::Instant::now() > end).then_some(()));
-    assert!(ticks() - before < 50, "reading the marker must not wake the reader: {} ticks", ticks() - before);
+    let (before, end) = (
+        ticks(),
+        std::time::Instant::now() + Duration::from_millis(2_500),
+    );
+    eventually("two seconds pass", SOON, || {
+        (std::time::Instant::now() > end).then_some(())
+    });
+    assert!(
+        ticks() - before < 50,
+        "reading the marker must not wake the reader: {} ticks",
+        ticks() - before
+    );
 }
 
 #[test]
@@ -108,8 +155,11 @@ fn secret_goes_to_the_dashboard_and_to_no_proxy() {
         ("ALL_PROXY", "http://127.0.0.1:1"),
         ("http_proxy", "http://127.0.0.1:1"),
     ];
-    let begun =
-        portcullis_tests::Process::run(&home, &["drain", "begin", "--url", &dashboard.url("")], &variables);
+    let begun = portcullis_tests::Process::run(
+        &home,
+        &["drain", "begin", "--url", &dashboard.url("")],
+        &variables,
+    );
     assert_eq!(begun.code, Some(0), "{}", begun.stderr);
 }
 
@@ -118,7 +168,11 @@ fn check_makes_nothing() {
     let home = Home::with_config("");
     let nowhere = home.file("nowhere");
     let mut check = Command::new(binary());
-    let output = check.args(["config", "check", "--home"]).arg(&nowhere).output().expect("the binary runs");
+    let output = check
+        .args(["config", "check", "--home"])
+        .arg(&nowhere)
+        .output()
+        .expect("the binary runs");
     assert!(output.status.success(), "{output:?}");
     assert!(!nowhere.exists());
 }
@@ -126,14 +180,23 @@ fn check_makes_nothing() {
 #[test]
 fn wait_does_not_believe_a_status_that_is_not_written() {
     let gate = crate::turns::Gate::new();
-    let home = Home::with_config(&gate.config().replace("max_turns", "listen: '127.0.0.1:0', max_turns"));
+    let home = Home::with_config(
+        &gate
+            .config()
+            .replace("max_turns", "listen: '127.0.0.1:0', max_turns"),
+    );
     let gateway = home.gateway();
     // The client asks the gateway where the configuration says that it listens.
-    let text =
-        gate.config().replace("max_turns", &format!("listen: '127.0.0.1:{}', max_turns", gateway.port()));
+    let text = gate.config().replace(
+        "max_turns",
+        &format!("listen: '127.0.0.1:{}', max_turns", gateway.port()),
+    );
     home.write("portcullis.yaml", &text);
     let dashboard = home.dashboard();
-    home.write("portcullis.yaml", &format!("{text}\ndashboard: {{port: {}}}\n", dashboard.port()));
+    home.write(
+        "portcullis.yaml",
+        &format!("{text}\ndashboard: {{port: {}}}\n", dashboard.port()),
+    );
     let turn = crate::turns::start_turn_in_background(&gateway, "s");
     eventually("the turn is counted", SOON, || {
         (get(&dashboard.url("/api/status"), &[]).json()["active_agents"] == 1).then_some(())
@@ -147,7 +210,14 @@ fn wait_does_not_believe_a_status_that_is_not_written() {
 }
 
 fn fifo(path: &Path) {
-    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .expect("a FIFO");
 }
 
 #[test]
@@ -159,13 +229,22 @@ fn audit_log_that_is_a_fifo_holds_nothing_up() {
     let authorization = format!("Bearer {DRAIN_SECRET}");
     for _ in 0..3 {
         let url = dashboard.url("/api/gateway/drain");
-        assert_eq!(post(&url, &[("authorization", &authorization)], "{}").status, 200);
-        let important =
-            || fs::read_to_string(home.file("logs/dashboard-auth-important.log")).unwrap_or_default();
-        eventually("the other file is written", SOON, || important().contains("drain_begin").then_some(()));
+        assert_eq!(
+            post(&url, &[("authorization", &authorization)], "{}").status,
+            200
+        );
+        let important = || {
+            fs::read_to_string(home.file("logs/dashboard-auth-important.log")).unwrap_or_default()
+        };
+        eventually("the other file is written", SOON, || {
+            important().contains("drain_begin").then_some(())
+        });
     }
     assert_eq!(dashboard.terminate().code(), Some(0));
-    let complaints = dashboard.log().matches("the audit log cannot be written").count();
+    let complaints = dashboard
+        .log()
+        .matches("the audit log cannot be written")
+        .count();
     assert_eq!(complaints, 1, "{}", dashboard.log());
 }
 
@@ -181,7 +260,10 @@ fn configuration_that_is_a_fifo_is_refused_at_once_and_mended_later() {
     };
     logged("it is not a file");
     let check = Process::run(&home, &["config", "check"], &[]);
-    assert!(check.code != Some(0) && check.stderr.contains("it is not a file"), "{check:?}");
+    assert!(
+        check.code != Some(0) && check.stderr.contains("it is not a file"),
+        "{check:?}"
+    );
     home.write("mended", "dashboard: {providers: []}");
     fs::rename(home.file("mended"), &config).expect("a file over the FIFO");
     logged("providers reloaded");
@@ -199,7 +281,10 @@ fn stranger_fills_no_disk_with_log_lines() {
         assert_eq!(get(&url, &[]).status, 400);
     }
     let log = dashboard.log();
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("refused before the gate")).collect();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("refused before the gate"))
+        .collect();
     assert!((200..1_500).contains(&lines.len()), "{} lines", lines.len());
     assert!(lines.iter().all(|line| line.len() < 600), "{}", lines[0]);
 }
@@ -210,19 +295,33 @@ fn flood_of_calls_is_thinned_and_counted_in_the_audit_log() {
     let dashboard = home.dashboard();
     let authorization = format!("Bearer {DRAIN_SECRET}");
     assert_eq!(
-        post(&dashboard.url("/api/gateway/drain"), &[("authorization", &authorization)], "{}").status,
+        post(
+            &dashboard.url("/api/gateway/drain"),
+            &[("authorization", &authorization)],
+            "{}"
+        )
+        .status,
         200
     );
     let call = || {
-        let reply = get(&dashboard.url("/api/auth/whoami"), &[("authorization", "Bearer good-token")]);
+        let reply = get(
+            &dashboard.url("/api/auth/whoami"),
+            &[("authorization", "Bearer good-token")],
+        );
         assert_eq!(reply.status, 200, "{reply:?}");
     };
     (0..1_200).for_each(|_| call());
     let left_out = eventually("a line says how many were left out", SOON, || {
         call();
-        home.audit().iter().find_map(|line| line["left_out"].as_u64())
+        home.audit()
+            .iter()
+            .find_map(|line| line["left_out"].as_u64())
     });
     assert!(left_out > 0);
-    let important = fs::read_to_string(home.file("logs/dashboard-auth-important.log")).expect("a file");
-    assert!(important.contains("drain_begin") && !important.contains("token_auth_success"), "{important}");
+    let important =
+        fs::read_to_string(home.file("logs/dashboard-auth-important.log")).expect("a file");
+    assert!(
+        important.contains("drain_begin") && !important.contains("token_auth_success"),
+        "{important}"
+    );
 }

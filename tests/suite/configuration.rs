@@ -1,4 +1,5 @@
-//! What operators get wrong in the configuration: each mistake gets one sentence, with the line of the key itself.
+//! What operators get wrong in the configuration: each mistake gets one sentence, with the line of
+//! the key itself.
 
 use portcullis_tests::{Home, PROCESS_TOKEN, Process, get, guest};
 use std::fs;
@@ -6,8 +7,18 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// What `config check` says of a configuration that it refuses.
 fn complaint(yaml: &str) -> String {
-    let checked = Process::run(&Home::with_config(yaml), &["config", "check"], &[("WEAK", "hunter2hunter2")]);
-    assert_eq!(checked.code, Some(64), "{yaml}\n{}{}", checked.stdout, checked.stderr);
+    let checked = Process::run(
+        &Home::with_config(yaml),
+        &["config", "check"],
+        &[("WEAK", "hunter2hunter2")],
+    );
+    assert_eq!(
+        checked.code,
+        Some(64),
+        "{yaml}\n{}{}",
+        checked.stdout,
+        checked.stderr
+    );
     checked.stderr
 }
 
@@ -18,6 +29,19 @@ fn mistakes_are_named_with_their_line_and_the_right_form() {
             "dashboard:\n  session_key: ${SESSION_KEY}\n",
             "portcullis.yaml:2:16: `dashboard.session_key`: it looks like an unexpanded variable or a placeholder, not \
              like a secret: write {env: SESSION_KEY}",
+        ),
+        (
+            "dashboard:\n  public_url: ${PUBLIC_URL}\n",
+            "portcullis.yaml:2:15: `dashboard.public_url`: ${PUBLIC_URL} looks like an unexpanded variable: write {env: \
+             PUBLIC_URL}",
+        ),
+        (
+            "dashboard:\n  allowed_hosts: ['${HOST}']\n",
+            "portcullis.yaml:2:19: `dashboard.allowed_hosts[0]`: ${HOST} looks like an unexpanded variable: write",
+        ),
+        (
+            "dashboard:\n  token_routes:\n    - path: /metrics\n      scope: ${SCOPE}\n",
+            "portcullis.yaml:4:14: `dashboard.token_routes[0].scope`: ${SCOPE} looks like an unexpanded variable",
         ),
         (
             "dashboard:\n  session_key: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
@@ -41,7 +65,10 @@ fn mistakes_are_named_with_their_line_and_the_right_form() {
             "dashboard:\n  port: 1\n  host: localhost\n  port: 2\n",
             "portcullis.yaml:4:3: `port` is there twice (lines 2 and 4)",
         ),
-        ("hello\n", "portcullis.yaml:1:1: the file must be a map, not a string"),
+        (
+            "hello\n",
+            "portcullis.yaml:1:1: the file must be a map, not a string",
+        ),
         (
             "gateway:\n  command: my-agent --stdin\n",
             "portcullis.yaml:2:12: `gateway.command` must be a list, not a string: write [my-agent, --stdin]",
@@ -79,6 +106,16 @@ fn mistakes_of_a_provider_are_named_with_the_line_of_the_key() {
                 .to_owned(),
             8,
         ),
+        (
+            "component: builtin:service-keys\n      config:\n        keys:\n          - sha256: x\n            \
+             principle: p"
+                .to_owned(),
+            8,
+        ),
+        (
+            "component: builtin:service-keys\n      config:\n        keys:\n          - [x, p, [m], null]".to_owned(),
+            7,
+        ),
     ] {
         let says = complaint(&format!("dashboard:\n  providers:\n    - name: a\n      {entry}\n"));
         let place = format!("portcullis.yaml:{line}: provider `a`: ");
@@ -89,10 +126,50 @@ fn mistakes_of_a_provider_are_named_with_the_line_of_the_key() {
 #[test]
 fn text_that_is_not_utf_8_is_named_with_its_line() {
     let home = Home::new();
-    fs::write(home.file("portcullis.yaml"), b"dashboard:\n  host: \xff\n").expect("a file in the home");
+    fs::write(home.file("portcullis.yaml"), b"dashboard:\n  host: \xff\n")
+        .expect("a file in the home");
     let checked = Process::run(&home, &["config", "check"], &[]);
     assert_eq!(checked.code, Some(64));
-    assert!(checked.stderr.contains("byte 19, in line 2, is no character"), "{}", checked.stderr);
+    assert!(
+        checked
+            .stderr
+            .contains("byte 19, in line 2, is no character"),
+        "{}",
+        checked.stderr
+    );
+}
+
+#[test]
+fn text_in_utf_16_is_named_as_such() {
+    let text = "dashboard: {}\n";
+    for mark in [true, false] {
+        let mut bytes = if mark { vec![0xff, 0xfe] } else { Vec::new() };
+        bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+        let home = Home::new();
+        fs::write(home.file("portcullis.yaml"), bytes).expect("a file in the home");
+        let checked = Process::run(&home, &["config", "check"], &[]);
+        assert_eq!(checked.code, Some(64));
+        assert!(
+            checked.stderr.contains("UTF-16 text: save it as UTF-8"),
+            "{}",
+            checked.stderr
+        );
+    }
+}
+
+#[test]
+fn log_filter_that_is_none_is_named() {
+    let home = Home::new();
+    let checked = Process::run(&home, &["config", "check"], &[("RUST_LOG", "a=b=c,,=")]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    assert!(
+        checked
+            .stderr
+            .contains("RUST_LOG is not used: write a level"),
+        "{}",
+        checked.stderr
+    );
+    assert!(!checked.stderr.contains("directive"), "{}", checked.stderr);
 }
 
 #[test]
@@ -101,16 +178,27 @@ fn weak_drain_secret_fails_the_check_although_the_dashboard_starts() {
     let home = Home::new();
     let checked = Process::run(&home, &["config", "check"], &weak);
     assert_eq!(checked.code, Some(64), "{}", checked.stdout);
-    assert!(checked.stdout.contains("drain-secret: skipped: HERMES_DASHBOARD_DRAIN_SECRET is refused"));
+    assert!(
+        checked
+            .stdout
+            .contains("drain-secret: skipped: HERMES_DASHBOARD_DRAIN_SECRET is refused")
+    );
     let dashboard = home.dashboard_with(&["--port", "0"], &weak);
     assert_eq!(get(&dashboard.url("/healthz"), &[]).status, 200);
 }
 
 #[test]
 fn route_that_no_caller_can_use_is_logged_and_stays_shut() {
-    let home = Home::with_config("dashboard: {token_routes: [{path: /metrics, scope: metrics.read}]}");
+    let home =
+        Home::with_config("dashboard: {token_routes: [{path: /metrics, scope: metrics.read}]}");
     let dashboard = home.dashboard();
-    assert!(dashboard.log().contains("no provider may hand out `metrics.read`"), "{}", dashboard.log());
+    assert!(
+        dashboard
+            .log()
+            .contains("no provider may hand out `metrics.read`"),
+        "{}",
+        dashboard.log()
+    );
     assert_eq!(get(&dashboard.url("/metrics"), &[]).status, 401);
 }
 
@@ -118,10 +206,20 @@ fn route_that_no_caller_can_use_is_logged_and_stays_shut() {
 fn link_that_leads_nowhere_is_an_error_and_not_the_defaults() {
     let home = Home::new();
     symlink("no-such", home.file("portcullis.yaml")).expect("a link in the home");
-    for command in [&["config", "check"][..], &["serve", "--port", "0"], &["gateway"], &["up"]] {
+    for command in [
+        &["config", "check"][..],
+        &["serve", "--port", "0"],
+        &["gateway"],
+        &["up"],
+    ] {
         let refused = Process::run(&home, command, &[]);
         assert_eq!(refused.code, Some(64), "{command:?}: {}", refused.stderr);
-        assert!(refused.stderr.contains("portcullis.yaml: the symbolic link cannot be read"), "{refused:?}");
+        assert!(
+            refused
+                .stderr
+                .contains("portcullis.yaml: the symbolic link cannot be read"),
+            "{refused:?}"
+        );
     }
 }
 
@@ -130,7 +228,8 @@ fn files_with_secrets_that_others_may_read_or_write_are_named() {
     let home = Home::with_config(&format!("dashboard: {{session_key: {PROCESS_TOKEN}}}"));
     home.write("drain-secret", portcullis_tests::DRAIN_SECRET);
     let set_mode = |name: &str, mode| {
-        fs::set_permissions(home.file(name), fs::Permissions::from_mode(mode)).expect("a file of our own");
+        fs::set_permissions(home.file(name), fs::Permissions::from_mode(mode))
+            .expect("a file of our own");
     };
     let warnings = || {
         let checked = Process::run(&home, &["config", "check"], &[]);
@@ -140,12 +239,64 @@ fn files_with_secrets_that_others_may_read_or_write_are_named() {
     set_mode("portcullis.yaml", 0o600);
     set_mode("drain-secret", 0o600);
     assert!(!warnings().contains("has mode"), "{}", warnings());
-    for (name, mode, shown) in [("portcullis.yaml", 0o644, "0644"), ("drain-secret", 0o666, "0666")] {
+    for (name, mode, shown) in [
+        ("portcullis.yaml", 0o644, "0644"),
+        ("drain-secret", 0o666, "0666"),
+    ] {
         set_mode(name, mode);
         let expected = format!("warning: {} has mode {shown}: ", home.file(name).display());
         assert!(warnings().contains(&expected), "{expected}\n{}", warnings());
         assert!(warnings().contains(&format!("chmod 600 {}", home.file(name).display())));
     }
     let log = home.dashboard_with(&["--port", "0"], &[]).log();
-    assert!(log.contains("has mode 0644") && log.contains("has mode 0666"), "{log}");
+    assert!(
+        log.contains("has mode 0644") && log.contains("has mode 0666"),
+        "{log}"
+    );
+}
+
+#[test]
+fn rule_that_people_of_two_providers_match_by_one_name_is_a_warning() {
+    let people = guest("people").display().to_string();
+    let entry = |name: &str| format!("    - {{name: {name}, component: {people}}}\n");
+    let (one, two) = (entry("local"), entry("corp"));
+    for (providers, rule, expected) in [
+        (
+            format!("{one}{two}"),
+            "{role: operator, users: [ada]}",
+            Some("`dashboard.access[0]` matches users of every"),
+        ),
+        (
+            format!("{one}{two}"),
+            "{role: viewer, groups: [all]}",
+            Some("`dashboard.access[0]` matches groups of every"),
+        ),
+        (
+            format!("{one}{two}"),
+            "{role: operator, provider: corp, users: [ada]}",
+            None,
+        ),
+        (format!("{one}{two}"), "{role: none, users: [ada]}", None),
+        (one.clone(), "{role: operator, users: [ada]}", None),
+    ] {
+        let yaml = format!(
+            "dashboard:\n  public_url: http://agent.test\n  access:\n    - {rule}\n  providers:\n{providers}"
+        );
+        let home = Home::with_config(&yaml);
+        let checked = Process::run(&home, &["config", "check"], &[]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let warning = checked
+            .stderr
+            .lines()
+            .find(|line| line.contains("dashboard.access["));
+        assert_eq!(
+            warning.is_some(),
+            expected.is_some(),
+            "{rule}: {}",
+            checked.stderr
+        );
+        let fits =
+            |text| warning.is_some_and(|line| line.starts_with("warning: ") && line.contains(text));
+        assert!(expected.is_none_or(fits), "{rule}: {}", checked.stderr);
+    }
 }

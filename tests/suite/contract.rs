@@ -1,9 +1,10 @@
-//! Versions of the contract: a frozen one stays as it is, older ones go on loading, and unknown ones are refused with
-//! the list of those that are not.
+//! Versions of the contract: a frozen one stays as it is, older ones still load, and unknown ones
+//! are refused with the list of those that are not.
 
-use portcullis::auth::{BearerToken, Claims, ProviderName, TokenVerdict};
-use portcullis::sandbox::{
-    CONTRACT_VERSIONS, ComponentSource, Limits, LoadError, Powers, ProviderSpec, Sandbox, SandboxSettings,
+use portcullis_auth::{BearerToken, Claims, ProviderName, TokenVerdict};
+use portcullis_sandbox::{
+    CONTRACT_VERSIONS, Capabilities, ComponentSource, Limits, LoadError, ProviderSpec, Sandbox,
+    SandboxSettings,
 };
 use portcullis_tests::{Home, Process};
 use std::collections::BTreeMap;
@@ -27,7 +28,10 @@ fn frozen(version: &str) -> String {
 
 /// The same contract under another number.
 fn renumbered(contract: &str, from: &str, to: &str) -> String {
-    contract.replace(&format!("portcullis:auth@{from}"), &format!("portcullis:auth@{to}"))
+    contract.replace(
+        &format!("portcullis:auth@{from}"),
+        &format!("portcullis:auth@{to}"),
+    )
 }
 
 /// The contract of a version: frozen, or made up.
@@ -42,7 +46,8 @@ fn contract(version: &str) -> String {
     )
 }
 
-/// The functions of a provider of this version that knows every token, as the service `old` of the group `staff`.
+/// The functions of a provider of this version that knows every token, as the service `old` of the
+/// group `staff`.
 fn functions(version: &str) -> String {
     let greeting = match CONTRACT_VERSIONS.contains(&version) {
         true => String::new(),
@@ -76,16 +81,26 @@ fn component(functions: &str, packages: &[String], world: &str) -> Vec<u8> {
     let mut bytes = wat::parse_str(core).expect("the text is WebAssembly");
     let mut resolve = Resolve::default();
     for dependency in ["io", "clocks", "config", "keyvalue"] {
-        resolve.push_file(wit().join(format!("deps/{dependency}.wit"))).expect("a package");
+        resolve
+            .push_file(wit().join(format!("deps/{dependency}.wit")))
+            .expect("a package");
     }
     let mut last = None;
     for package in packages {
-        last = Some(resolve.push_str("provider.wit", package).expect("a package"));
+        last = Some(
+            resolve
+                .push_str("provider.wit", package)
+                .expect("a package"),
+        );
     }
-    let world = resolve.select_world(last.as_slice(), Some(world)).expect("the world");
+    let world = resolve
+        .select_world(last.as_slice(), Some(world))
+        .expect("the world");
     embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).expect("metadata");
     let encoder = ComponentEncoder::default().module(&bytes);
-    encoder.and_then(|mut encoder| encoder.encode()).expect("a component")
+    encoder
+        .and_then(|mut encoder| encoder.encode())
+        .expect("a component")
 }
 
 fn provider(version: &str) -> Vec<u8> {
@@ -94,21 +109,31 @@ fn provider(version: &str) -> Vec<u8> {
 
 /// Loads a component and asks it about a token.
 fn load(component: Vec<u8>, contracts: &'static [&'static str]) -> Result<TokenVerdict, LoadError> {
-    let sandbox =
-        Sandbox::start(&SandboxSettings { contracts, ..SandboxSettings::default() }).expect("a sandbox");
+    let sandbox = Sandbox::start(&SandboxSettings {
+        contracts,
+        ..SandboxSettings::default()
+    })
+    .expect("a sandbox");
     let spec = ProviderSpec {
         name: ProviderName::new("old").expect("a name"),
         source: ComponentSource::Bundled(Vec::leak(component)),
         sha256: None,
         settings: BTreeMap::new(),
-        powers: Powers::default(),
+        capabilities: Capabilities::default(),
         limits: Limits::default(),
+        link_modules: false,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let loaded = sandbox.load(spec).await?;
         let token = BearerToken::by_hand("any".into());
-        let observed = loaded.provider.observe(&token, loaded.provider.own_deadline()).await;
+        let observed = loaded
+            .provider
+            .observe(&token, loaded.provider.own_deadline())
+            .await;
         Ok(observed.verdict.expect("an answer"))
     })
 }
@@ -125,9 +150,18 @@ fn claims(verdict: TokenVerdict) -> Option<Claims> {
 fn frozen_contract_is_the_one_that_is_built_for() {
     let newest = CONTRACT_VERSIONS[0];
     let current = fs::read_to_string(wit().join("provider.wit")).expect("the contract");
-    assert_eq!(current, frozen(newest), "a frozen version never changes: give the contract a new number");
+    assert_eq!(
+        current,
+        frozen(newest),
+        "a frozen version never changes: give the contract a new number"
+    );
     for version in CONTRACT_VERSIONS {
-        assert!(wit().join(format!("frozen/portcullis-auth-{version}.wit")).is_file(), "{version}");
+        assert!(
+            wit()
+                .join(format!("frozen/portcullis-auth-{version}.wit"))
+                .is_file(),
+            "{version}"
+        );
     }
 }
 
@@ -137,7 +171,11 @@ fn components_of_an_older_contract_go_on_loading() {
         let verdict = load(provider(version), HOST_OF_LATER).expect(version);
         let claims = claims(verdict).expect(version);
         let groups: &[&str] = if *version == "0.1.0" { &[] } else { &["staff"] };
-        assert_eq!((claims.principal(), claims.groups().len()), ("old", groups.len()), "{version}");
+        assert_eq!(
+            (claims.principal(), claims.groups().len()),
+            ("old", groups.len()),
+            "{version}"
+        );
         assert!(claims.groups().iter().eq(groups), "{version}: {claims:?}");
     }
 }
@@ -151,7 +189,8 @@ fn component_of_two_versions_is_asked_by_the_newest() {
         }";
     let functions = functions("0.1.0") + &functions("0.2.0");
     let packages = [contract("0.1.0"), contract("0.2.0"), world.to_owned()];
-    let verdict = load(component(&functions, &packages, "both"), CONTRACT_VERSIONS).expect("a provider");
+    let verdict =
+        load(component(&functions, &packages, "both"), CONTRACT_VERSIONS).expect("a provider");
     let claims = claims(verdict).expect("a service");
     assert_eq!(claims.groups(), ["staff"]);
 }
@@ -161,9 +200,14 @@ fn component_with_the_types_of_another_version_is_refused_with_a_sentence() {
     for (types, claimed) in [("0.1.0", "0.2.0"), ("0.2.0", "0.1.0")] {
         let contract = renumbered(&frozen(types), types, claimed);
         let built = component(&functions(claimed), &[contract], "auth-provider");
-        let refusal = load(built, CONTRACT_VERSIONS).expect_err("other types").to_string();
+        let refusal = load(built, CONTRACT_VERSIONS)
+            .expect_err("other types")
+            .to_string();
         let function = format!("`portcullis:auth/provider@{claimed}`, function `verify-token`");
-        assert!(refusal.starts_with("it does not fit the host") && refusal.contains(&function), "{refusal}");
+        assert!(
+            refusal.starts_with("it does not fit the host") && refusal.contains(&function),
+            "{refusal}"
+        );
     }
 }
 
@@ -175,13 +219,19 @@ fn unknown_contract_is_refused_with_the_list() {
         "it is built for version 0.4.0 of portcullis:auth; this binary accepts 0.3.0, 0.2.0, 0.1.0"
     );
     let refusal = load(provider(LATER), CONTRACT_VERSIONS).expect_err("a version of the future");
-    assert!(matches!(refusal, LoadError::UnknownContract { .. }), "{refusal}");
+    assert!(
+        matches!(refusal, LoadError::UnknownContract { .. }),
+        "{refusal}"
+    );
 }
 
 #[test]
 fn binary_says_which_versions_it_accepts() {
     let help = Process::run(&Home::new(), &["--help"], &[]).stdout;
     for accepted in CONTRACT_VERSIONS {
-        assert!(help.contains(&format!("portcullis:auth@{accepted}")), "{help}");
+        assert!(
+            help.contains(&format!("portcullis:auth@{accepted}")),
+            "{help}"
+        );
     }
 }

@@ -23,7 +23,8 @@ struct Stub {
 }
 
 impl Stub {
-    /// `answer` gets the request and how many came before it. `None` keeps the connection open and silent.
+    /// `answer` gets the request and how many came before it. `None` keeps the connection open and
+    /// silent.
     fn new(answer: impl Fn(&Asked, usize) -> Option<String> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -32,7 +33,9 @@ impl Stub {
         thread::spawn(move || {
             let mut silent = Vec::new();
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let Some(request) = read_request(&stream) else { continue };
+                let Some(request) = read_request(&stream) else {
+                    continue;
+                };
                 let before = {
                     let mut seen = seen.lock().expect("no panic");
                     seen.push(request.clone());
@@ -62,11 +65,17 @@ impl Stub {
 fn read_request(stream: &TcpStream) -> Option<Asked> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
+    reader
+        .read_line(&mut line)
+        .ok()
+        .filter(|bytes| *bytes > 0)?;
     let mut length = 0;
     loop {
         let mut header = String::new();
-        reader.read_line(&mut header).ok().filter(|bytes| *bytes > 0)?;
+        reader
+            .read_line(&mut header)
+            .ok()
+            .filter(|bytes| *bytes > 0)?;
         let header = header.trim_end().to_ascii_lowercase();
         if header.is_empty() {
             break;
@@ -78,7 +87,10 @@ fn read_request(stream: &TcpStream) -> Option<Asked> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    Some(Asked { line, body: String::from_utf8(body).ok()? })
+    Some(Asked {
+        line,
+        body: String::from_utf8(body).ok()?,
+    })
 }
 
 fn reply(status: &str, headers: &str, body: &str) -> Option<String> {
@@ -86,11 +98,17 @@ fn reply(status: &str, headers: &str, body: &str) -> Option<String> {
         true => String::new(),
         false => format!("Content-Length: {}\r\n", body.len()),
     };
-    Some(format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}{length}\r\n{body}"))
+    Some(format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}{length}\r\n{body}"
+    ))
 }
 
 fn ok(body: &Value) -> Option<String> {
-    reply("200 OK", "Content-Type: application/json\r\n", &body.to_string())
+    reply(
+        "200 OK",
+        "Content-Type: application/json\r\n",
+        &body.to_string(),
+    )
 }
 
 /// The status of a dashboard whose drain is on.
@@ -100,8 +118,17 @@ fn draining(turns: u64, quiesced: bool) -> Value {
 }
 
 fn drain(url: &str, arguments: &[&str]) -> Finished {
-    let arguments: Vec<_> = ["drain"].iter().chain(arguments).copied().chain(["--url", url]).collect();
-    Process::run(&Home::new(), &arguments, &[("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)])
+    let arguments: Vec<_> = ["drain"]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .chain(["--url", url])
+        .collect();
+    Process::run(
+        &Home::new(),
+        &arguments,
+        &[("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET)],
+    )
 }
 
 #[track_caller]
@@ -114,9 +141,20 @@ const NO_DASHBOARD: &str = "is not a Portcullis or Hermes dashboard";
 
 #[test]
 fn redirect_is_not_followed() {
-    for status in ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect"] {
-        let target = Stub::always(ok(&json!({"ok": true, "draining": true, "gateway_state": "stopped"})));
-        let stub = Stub::always(reply(status, &format!("Location: {}/login\r\n", target.url), ""));
+    for status in [
+        "301 Moved Permanently",
+        "302 Found",
+        "303 See Other",
+        "307 Temporary Redirect",
+    ] {
+        let target = Stub::always(ok(
+            &json!({"ok": true, "draining": true, "gateway_state": "stopped"}),
+        ));
+        let stub = Stub::always(reply(
+            status,
+            &format!("Location: {}/login\r\n", target.url),
+            "",
+        ));
         for action in ["begin", "cancel", "status"] {
             let finished = drain(&stub.url, &[action]);
             assert_ends(&finished, 4, NO_DASHBOARD);
@@ -129,7 +167,10 @@ fn redirect_is_not_followed() {
 #[test]
 fn what_is_no_dashboard_is_not_believed() {
     let html = "<!doctype html><title>Sign in</title>";
-    let huge = format!("{{\"ok\":true,\"draining\":true,\"pad\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    let huge = format!(
+        "{{\"ok\":true,\"draining\":true,\"pad\":\"{}\"}}",
+        "x".repeat(2 * 1024 * 1024)
+    );
     for answer in [
         reply("200 OK", "Content-Type: text/html\r\n", html),
         reply("204 No Content", "", ""),
@@ -153,10 +194,18 @@ fn what_is_no_dashboard_is_not_believed() {
 fn answer_that_is_not_yes_is_a_failure() {
     let no = Stub::always(ok(&json!({"ok": false, "detail": "the disk is full"})));
     let half = Stub::always(ok(&json!({"ok": true, "action": "drain"})));
-    let broken = Stub::always(reply("500 Internal Server Error", "", "{\"detail\":\"not written\"}"));
+    let broken = Stub::always(reply(
+        "500 Internal Server Error",
+        "",
+        "{\"detail\":\"not written\"}",
+    ));
     for action in ["begin", "cancel"] {
         assert_ends(&drain(&no.url, &[action]), 1, "the disk is full");
-        assert_ends(&drain(&broken.url, &[action]), 1, "answered 500: not written");
+        assert_ends(
+            &drain(&broken.url, &[action]),
+            1,
+            "answered 500: not written",
+        );
     }
     assert_ends(&drain(&half.url, &["begin"]), 1, "the drain is not on");
     assert_ends(&drain(&half.url, &["cancel"]), 0, "");
@@ -164,15 +213,31 @@ fn answer_that_is_not_yes_is_a_failure() {
 
 #[test]
 fn refused_secret_and_silence_have_codes_of_their_own() {
-    let unauthorized = Stub::always(reply("401 Unauthorized", "", "{\"detail\":\"Unauthorized\"}"));
+    let unauthorized = Stub::always(reply(
+        "401 Unauthorized",
+        "",
+        "{\"detail\":\"Unauthorized\"}",
+    ));
     let forbidden = Stub::always(reply("403 Forbidden", "", "{\"detail\":\"Forbidden\"}"));
     for action in ["begin", "cancel"] {
-        assert_ends(&drain(&unauthorized.url, &[action]), 3, "does not accept the drain secret (401)");
+        assert_ends(
+            &drain(&unauthorized.url, &[action]),
+            3,
+            "does not accept the drain secret (401)",
+        );
         assert_ends(&drain(&forbidden.url, &[action]), 3, "(403): Forbidden");
-        assert_ends(&drain("http://127.0.0.1:1", &[action]), 4, "cannot reach http://127.0.0.1:1");
+        assert_ends(
+            &drain("http://127.0.0.1:1", &[action]),
+            4,
+            "cannot reach http://127.0.0.1:1",
+        );
     }
     let wait = ["wait", "--timeout", "30"];
-    assert_ends(&drain(&unauthorized.url, &wait), 3, "asks for a sign-in (401)");
+    assert_ends(
+        &drain(&unauthorized.url, &wait),
+        3,
+        "asks for a sign-in (401)",
+    );
     assert_ends(&drain(&forbidden.url, &wait), 3, "(403): Forbidden");
     let nobody = drain("http://127.0.0.1:1", &["wait", "--timeout", "1"]);
     assert_ends(&nobody, 4, "cannot reach http://127.0.0.1:1");
@@ -186,21 +251,34 @@ fn json_is_one_object_whatever_happens() {
     });
     let printed = |url: &str, arguments: &[&str]| -> Value {
         let finished = drain(url, arguments);
-        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+        serde_json::from_str(&finished.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {finished:?}"))
     };
     assert_eq!(printed(&stub.url, &["begin", "--json"])["draining"], true);
-    assert_eq!(printed(&stub.url, &["status", "--json"])["gateway_state"], "draining");
+    assert_eq!(
+        printed(&stub.url, &["status", "--json"])["gateway_state"],
+        "draining"
+    );
     for arguments in [&["wait", "--json"][..], &["begin", "--wait", "--json"]] {
         let waited = printed(&stub.url, arguments);
-        assert_eq!((&waited["ok"], &waited["drained"]), (&json!(true), &json!(true)));
+        assert_eq!(
+            (&waited["ok"], &waited["drained"]),
+            (&json!(true), &json!(true))
+        );
         assert!(waited["waited_seconds"].is_number(), "{waited}");
     }
     let nobody = printed("http://127.0.0.1:1", &["begin", "--json"]);
-    assert_eq!((&nobody["ok"], &nobody["error"]), (&json!(false), &json!("unreachable")));
+    assert_eq!(
+        (&nobody["ok"], &nobody["error"]),
+        (&json!(false), &json!("unreachable"))
+    );
     let no = Stub::always(ok(&json!({"ok": false, "detail": "no"})));
     assert_eq!(printed(&no.url, &["cancel", "--json"])["error"], "failed");
     let busy = Stub::always(ok(&draining(1, false)));
-    assert_eq!(printed(&busy.url, &["wait", "--timeout", "1", "--json"])["error"], "timeout");
+    assert_eq!(
+        printed(&busy.url, &["wait", "--timeout", "1", "--json"])["error"],
+        "timeout"
+    );
 }
 
 #[test]
@@ -209,7 +287,16 @@ fn only_what_was_given_is_sent() {
     for (arguments, expected) in [
         (&["begin"][..], json!({"action": "drain"})),
         (
-            &["begin", "--owner", "nas", "--reason", "kernel", "--ttl", "60", "--suppress-notification"][..],
+            &[
+                "begin",
+                "--owner",
+                "nas",
+                "--reason",
+                "kernel",
+                "--ttl",
+                "60",
+                "--suppress-notification",
+            ][..],
             json!({"action": "drain", "owner": "nas", "reason": "kernel", "ttl_seconds": 60,
                    "suppress_notification": true}),
         ),
@@ -222,7 +309,10 @@ fn only_what_was_given_is_sent() {
         assert_ends(&drain(&stub.url, arguments), 0, "");
         let asked = stub.asked().pop().expect("a request");
         assert_eq!(asked.line, "POST /api/gateway/drain");
-        assert_eq!(serde_json::from_str::<Value>(&asked.body).expect("JSON"), expected);
+        assert_eq!(
+            serde_json::from_str::<Value>(&asked.body).expect("JSON"),
+            expected
+        );
     }
 }
 
@@ -230,8 +320,14 @@ fn only_what_was_given_is_sent() {
 fn wait_ends_well_only_on_a_certain_status() {
     for (status, sentence) in [
         (draining(0, true), "drained after"),
-        (json!({"gateway_state": "draining", "gateway_running": true, "drained": true}), "drained after"),
-        (json!({"gateway_state": "stopped", "gateway_running": false}), "the gateway is stopped"),
+        (
+            json!({"gateway_state": "draining", "gateway_running": true, "drained": true}),
+            "drained after",
+        ),
+        (
+            json!({"gateway_state": "stopped", "gateway_running": false}),
+            "the gateway is stopped",
+        ),
     ] {
         let finished = drain(&Stub::always(ok(&status)).url, &["wait", "--timeout", "10"]);
         assert_ends(&finished, 0, "");
@@ -239,8 +335,14 @@ fn wait_ends_well_only_on_a_certain_status() {
     }
     let drain_is_on = json!({"active": true});
     for (status, sentence) in [
-        (draining(1, false), "not drained after 3 s: 1 turn in flight"),
-        (draining(2, false), "not drained after 3 s: 2 turns in flight"),
+        (
+            draining(1, false),
+            "not drained after 3 s: 1 turn in flight",
+        ),
+        (
+            draining(2, false),
+            "not drained after 3 s: 2 turns in flight",
+        ),
         (
             json!({"gateway_state": "running", "active_agents": 0, "drained": false, "drain": drain_is_on}),
             "no turn is in flight, but the gateway has not acknowledged the drain",
@@ -263,7 +365,9 @@ fn wait_ends_well_only_on_a_certain_status() {
 fn age_of_the_oldest_turn_comes_from_the_dashboard() {
     let stub = Stub::new(|asked, _| match asked.line.as_str() {
         "GET /api/status" => ok(&draining(2, false)),
-        _ => ok(&json!({"turns": [{"session": "a", "seconds": 7}, {"session": "b", "seconds": 40}]})),
+        _ => {
+            ok(&json!({"turns": [{"session": "a", "seconds": 7}, {"session": "b", "seconds": 40}]}))
+        }
     });
     let finished = drain(&stub.url, &["wait", "--timeout", "3"]);
     assert_ends(&finished, 2, "2 turns in flight, the oldest for 4");
@@ -273,14 +377,28 @@ fn age_of_the_oldest_turn_comes_from_the_dashboard() {
 fn silent_server_does_not_hold_the_wait() {
     let start = Instant::now();
     let silent = Stub::always(None);
-    assert_ends(&drain(&silent.url, &["wait", "--timeout", "1"]), 4, "no answer in time");
-    let once = Stub::new(|_, before| if before == 0 { ok(&draining(0, false)) } else { None });
+    assert_ends(
+        &drain(&silent.url, &["wait", "--timeout", "1"]),
+        4,
+        "no answer in time",
+    );
+    let once = Stub::new(|_, before| {
+        if before == 0 {
+            ok(&draining(0, false))
+        } else {
+            None
+        }
+    });
     assert_ends(
         &drain(&once.url, &["wait", "--timeout", "3"]),
         2,
         "the dashboard does not call the agent drained",
     );
-    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -290,12 +408,20 @@ fn cancel_on_timeout_says_what_became_of_the_drain() {
         _ => ok(&draining(1, false)),
     });
     let wait = ["wait", "--timeout", "1", "--cancel-on-timeout"];
-    assert_ends(&drain(&stub.url, &wait), 2, "the drain is cancelled: turns are let in again");
+    assert_ends(
+        &drain(&stub.url, &wait),
+        2,
+        "the drain is cancelled: turns are let in again",
+    );
     let stub = Stub::new(|asked, _| match asked.line.as_str() {
         "POST /api/gateway/drain" => reply("500 Internal Server Error", "", "{\"detail\":\"no\"}"),
         _ => ok(&draining(1, false)),
     });
-    assert_ends(&drain(&stub.url, &wait), 2, "the drain could not be cancelled and stands");
+    assert_ends(
+        &drain(&stub.url, &wait),
+        2,
+        "the drain could not be cancelled and stands",
+    );
 }
 
 #[test]
@@ -310,7 +436,11 @@ fn drain_that_ends_ends_the_wait() {
     let finished = drain(&cancelled.url, &["wait", "--timeout", "30"]);
     assert_ends(&finished, 5, "the drain was cancelled or has expired");
     let finished = drain(&Stub::always(ok(&over)).url, &["wait", "--timeout", "30"]);
-    assert_ends(&finished, 5, "no drain is on: begin one with `portcullis drain begin`");
+    assert_ends(
+        &finished,
+        5,
+        "no drain is on: begin one with `portcullis drain begin`",
+    );
 }
 
 #[test]
@@ -322,12 +452,16 @@ fn configuration_is_not_read_when_the_address_is_given() {
     assert_ends(&finished, 0, "");
 }
 
-/// A home with the fleet file `fleet.yaml`, in which each agent takes its secret from the file `key`.
+/// A home with the fleet file `fleet.yaml`, in which each agent takes its secret from the file
+/// `key`.
 fn fleet(agents: &[(&str, &Stub)]) -> Home {
     let home = Home::new();
     home.write("key", DRAIN_SECRET);
     let entry = |(name, stub): &(&str, &Stub)| {
-        format!("- {{name: {name}, url: '{}', secret: {{file: key}}}}\n", stub.url)
+        format!(
+            "- {{name: {name}, url: '{}', secret: {{file: key}}}}\n",
+            stub.url
+        )
     };
     home.write("fleet.yaml", &agents.iter().map(entry).collect::<String>());
     home
@@ -335,22 +469,42 @@ fn fleet(agents: &[(&str, &Stub)]) -> Home {
 
 fn drain_fleet(home: &Home, arguments: &[&str]) -> Finished {
     let file = home.file("fleet.yaml").display().to_string();
-    let arguments: Vec<_> = ["drain", "--fleet", file.as_str()].iter().chain(arguments).copied().collect();
+    let arguments: Vec<_> = ["drain", "--fleet", file.as_str()]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .collect();
     Process::run(home, &arguments, &[])
 }
 
 #[test]
 fn fleet_reports_every_agent() {
-    let (first, second) = (Stub::always(ok(&draining(0, true))), Stub::always(ok(&draining(0, true))));
+    let (first, second) = (
+        Stub::always(ok(&draining(0, true))),
+        Stub::always(ok(&draining(0, true))),
+    );
     let busy = Stub::always(ok(&draining(2, false)));
     let home = fleet(&[("first", &first), ("busy", &busy), ("second", &second)]);
     let finished = drain_fleet(&home, &["--parallel", "2", "wait", "--timeout", "1"]);
     assert_ends(&finished, 2, "2 of 3 agents are drained");
-    let lines = finished.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let lines = finished
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect(line));
     let mut ends: Vec<_> = lines.filter(|line| line.get("ok").is_some()).collect();
     ends.sort_by_key(|end| end["name"].to_string());
-    let codes: Vec<_> = ends.iter().map(|end| (end["name"].as_str(), end["exit"].as_u64())).collect();
-    assert_eq!(codes, [(Some("busy"), Some(2)), (Some("first"), Some(0)), (Some("second"), Some(0))]);
+    let codes: Vec<_> = ends
+        .iter()
+        .map(|end| (end["name"].as_str(), end["exit"].as_u64()))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            (Some("busy"), Some(2)),
+            (Some("first"), Some(0)),
+            (Some("second"), Some(0))
+        ]
+    );
     assert_eq!(ends[0]["error"], "timeout");
 
     let home = fleet(&[("first", &first), ("second", &second)]);
@@ -362,14 +516,43 @@ fn fleet_reports_every_agent() {
 fn mistake_in_the_fleet_is_a_usage_error() {
     let stub = Stub::always(ok(&json!({"ok": true, "draining": true})));
     let home = fleet(&[("a", &stub), ("a", &stub)]);
-    assert_ends(&drain_fleet(&home, &["begin"]), 64, "fleet.yaml: entry 2: the name `a` is taken");
+    assert_ends(
+        &drain_fleet(&home, &["begin"]),
+        64,
+        "fleet.yaml: entry 2: the name `a` is taken",
+    );
     let home = fleet(&[]);
-    assert_ends(&drain_fleet(&home, &["begin"]), 64, "the list of agents is empty");
+    assert_ends(
+        &drain_fleet(&home, &["begin"]),
+        64,
+        "the list of agents is empty",
+    );
     let home = fleet(&[("a", &stub)]);
-    assert_ends(&drain_fleet(&home, &["begin", "--url", &stub.url]), 64, "--url and --secret-file");
-    home.write("fleet.yaml", &format!("[{{name: a, url: '{}', secret: {{env: NOT_SET}}}}]", stub.url));
-    assert_ends(&drain_fleet(&home, &["begin"]), 64, "`a`: secret: the environment variable NOT_SET");
-    home.write("fleet.yaml", &format!("[{{name: a, url: '{}', secrets: {{env: X}}}}]", stub.url));
-    assert_ends(&drain_fleet(&home, &["begin"]), 64, "unknown field `secrets`");
+    assert_ends(
+        &drain_fleet(&home, &["begin", "--url", &stub.url]),
+        64,
+        "--url and --secret-file",
+    );
+    home.write(
+        "fleet.yaml",
+        &format!(
+            "[{{name: a, url: '{}', secret: {{env: NOT_SET}}}}]",
+            stub.url
+        ),
+    );
+    assert_ends(
+        &drain_fleet(&home, &["begin"]),
+        64,
+        "`a`: secret: the environment variable NOT_SET",
+    );
+    home.write(
+        "fleet.yaml",
+        &format!("[{{name: a, url: '{}', secrets: {{env: X}}}}]", stub.url),
+    );
+    assert_ends(
+        &drain_fleet(&home, &["begin"]),
+        64,
+        "unknown field `secrets`",
+    );
     assert!(stub.asked().is_empty(), "{:?}", stub.asked());
 }

@@ -8,26 +8,51 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 fn drain(dashboard: &Process, body: &str) -> Reply {
-    post(&dashboard.url("/api/gateway/drain"), &[("authorization", &format!("Bearer {DRAIN_SECRET}"))], body)
+    post(
+        &dashboard.url("/api/gateway/drain"),
+        &[("authorization", &format!("Bearer {DRAIN_SECRET}"))],
+        body,
+    )
 }
 
 #[test]
 fn begin_writes_a_marker_that_the_original_reads() {
     let home = Home::new();
     let dashboard = home.dashboard();
-    let reply =
-        drain(&dashboard, r#"{"action":" DRAIN ","ttl_seconds":60,"suppress_notification":true}"#).json();
+    let reply = drain(
+        &dashboard,
+        r#"{"action":" DRAIN ","ttl_seconds":60,"suppress_notification":true}"#,
+    )
+    .json();
     let marker = home.json(".drain_request.json");
-    assert_eq!((&marker["action"], &marker["principal"]), (&"drain".into(), &"drain-control".into()));
+    assert_eq!(
+        (&marker["action"], &marker["principal"]),
+        (&"drain".into(), &"drain-control".into())
+    );
     for key in ["requested_at", "expires_at", "suppress_notification"] {
         assert_eq!(reply[key], marker[key], "{key}");
     }
     assert_eq!(marker["suppress_notification"], true);
-    assert!(marker["epoch"].as_str().is_some_and(|epoch| epoch.contains(':')));
+    assert!(
+        marker["epoch"]
+            .as_str()
+            .is_some_and(|epoch| epoch.contains(':'))
+    );
     let path = home.file(".drain_request.json");
-    assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
-    let times = ["requested_at", "expires_at"]
-        .map(|key| reply[key].as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("RFC 3339"));
+    assert_eq!(
+        fs::metadata(&path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    let times = ["requested_at", "expires_at"].map(|key| {
+        reply[key]
+            .as_str()
+            .and_then(|text| text.parse::<Timestamp>().ok())
+            .expect("RFC 3339")
+    });
     assert_eq!(times[1].duration_since(times[0]).as_secs(), 60);
 }
 
@@ -41,15 +66,34 @@ fn every_good_body_begins_or_cancels() {
             (&reply["ok"], &reply["action"], &reply["draining"]),
             (&json!(true), &"drain".into(), &json!(true))
         );
-        assert!(reply["expires_at"].is_string(), "the greatest age is an hour unless configured");
+        assert!(
+            reply["expires_at"].is_string(),
+            "the greatest age is an hour unless configured"
+        );
     }
     for was_draining in [true, false] {
         let reply = drain(&dashboard, r#"{"action":"cancel"}"#).json();
-        let found = (&reply["ok"], &reply["action"], &reply["was_draining"], &reply["draining"]);
-        assert_eq!(found, (&json!(true), &"cancel".into(), &json!(was_draining), &json!(false)));
+        let found = (
+            &reply["ok"],
+            &reply["action"],
+            &reply["was_draining"],
+            &reply["draining"],
+        );
+        assert_eq!(
+            found,
+            (
+                &json!(true),
+                &"cancel".into(),
+                &json!(was_draining),
+                &json!(false)
+            )
+        );
     }
     let home = Home::with_config("dashboard: {drain: {max_age_seconds: 0}}");
-    assert!(drain(&home.dashboard(), "").json()["expires_at"].is_null(), "0: a marker never expires");
+    assert!(
+        drain(&home.dashboard(), "").json()["expires_at"].is_null(),
+        "0: a marker never expires"
+    );
 }
 
 #[test]
@@ -59,12 +103,18 @@ fn bad_bodies_are_refused_and_nothing_is_written() {
     for (body, detail) in [
         ("[]", "object"),
         ("drain", "JSON"),
-        (r#"{"action":"explode"}"#, "Unknown drain action 'explode'; expected 'drain' or 'cancel'"),
+        (
+            r#"{"action":"explode"}"#,
+            "Unknown drain action 'explode'; expected 'drain' or 'cancel'",
+        ),
         (r#"{"action":1}"#, "'action'"),
         (r#"{"ttl_seconds":0}"#, "'ttl_seconds'"),
         (r#"{"ttl_seconds":86401}"#, "'ttl_seconds'"),
         (r#"{"ttl_seconds":"60"}"#, "'ttl_seconds'"),
-        (r#"{"suppress_notification":"yes"}"#, "'suppress_notification'"),
+        (
+            r#"{"suppress_notification":"yes"}"#,
+            "'suppress_notification'",
+        ),
         (r#"{"action":"drain","action":"cancel"}"#, "duplicate field"),
         (r#"{"owner":""}"#, "'owner'"),
         (r#"{"wait_seconds":31}"#, "'wait_seconds'"),
@@ -73,12 +123,17 @@ fn bad_bodies_are_refused_and_nothing_is_written() {
         let reply = drain(&dashboard, body);
         assert_eq!(reply.status, 400, "{body}");
         assert!(
-            reply.json()["detail"].as_str().is_some_and(|found| found.contains(detail)),
+            reply.json()["detail"]
+                .as_str()
+                .is_some_and(|found| found.contains(detail)),
             "{body}: {}",
             reply.body
         );
     }
-    let long = format!(r#"{{"action":"{}"}}"#, "x".repeat((64 << 10) + 1 - r#"{"action":""}"#.len()));
+    let long = format!(
+        r#"{{"action":"{}"}}"#,
+        "x".repeat((64 << 10) + 1 - r#"{"action":""}"#.len())
+    );
     assert_eq!(drain(&dashboard, &long).status, 413);
     assert!(!home.file(".drain_request.json").exists());
 }
@@ -88,10 +143,16 @@ fn marker_that_cannot_be_written_is_never_reported_as_begun() {
     let home = Home::new();
     let dashboard = home.dashboard();
     let path = home.file(".drain_request.json");
-    // A folder that is not empty in the marker's place: neither a begin nor a cancel can do its work.
+    // A folder that is not empty in the marker's place: neither a begin nor a cancel can do its
+    // work.
     fs::create_dir_all(path.join("full")).expect("a folder in the home");
     let begin = drain(&dashboard, "");
-    assert_eq!((begin.status, begin.json()["ok"].is_null()), (500, true), "{}", begin.body);
+    assert_eq!(
+        (begin.status, begin.json()["ok"].is_null()),
+        (500, true),
+        "{}",
+        begin.body
+    );
     assert_eq!(drain(&dashboard, r#"{"action":"cancel"}"#).status, 500);
     eventually("both are audited", SOON, || {
         let failed: BTreeSet<_> = home
@@ -112,14 +173,25 @@ fn begins_at_once_all_stand_behind_one_marker() {
     let begin = || {
         let url = url.clone();
         std::thread::spawn(move || {
-            post(&url, &[("authorization", &format!("Bearer {DRAIN_SECRET}"))], "").json()["requested_at"]
+            post(
+                &url,
+                &[("authorization", &format!("Bearer {DRAIN_SECRET}"))],
+                "",
+            )
+            .json()["requested_at"]
                 .clone()
         })
     };
     let begins: Vec<_> = (0..32).map(|_| begin()).collect();
-    let times: Vec<_> = begins.into_iter().map(|begin| begin.join().expect("an answer")).collect();
+    let times: Vec<_> = begins
+        .into_iter()
+        .map(|begin| begin.join().expect("an answer"))
+        .collect();
     assert!(times.iter().all(serde_json::Value::is_string));
-    assert!(times.contains(&home.json(".drain_request.json")["requested_at"]), "the last one stands");
+    assert!(
+        times.contains(&home.json(".drain_request.json")["requested_at"]),
+        "the last one stands"
+    );
 }
 
 #[test]
@@ -127,17 +199,32 @@ fn without_a_good_secret_the_route_stays_behind_the_gate() {
     let weak = "0123456789abcdef".repeat(3);
     for secret in [None, Some(weak.as_str()), Some("short"), Some("   ")] {
         let home = Home::new();
-        let variables: Vec<_> =
-            secret.iter().map(|secret| ("HERMES_DASHBOARD_DRAIN_SECRET", *secret)).collect();
-        let variables: Vec<_> =
-            variables.into_iter().chain([("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)]).collect();
+        let variables: Vec<_> = secret
+            .iter()
+            .map(|secret| ("HERMES_DASHBOARD_DRAIN_SECRET", *secret))
+            .collect();
+        let variables: Vec<_> = variables
+            .into_iter()
+            .chain([("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)])
+            .collect();
         let dashboard = home.dashboard_with(&["--port", "0"], &variables);
         let url = dashboard.url("/api/gateway/drain");
         let bearer = format!("Bearer {}", secret.unwrap_or("anything"));
-        assert_eq!(post(&url, &[("authorization", &bearer)], "").status, 401, "{secret:?}");
-        assert!(dashboard.log().contains("HERMES_DASHBOARD_DRAIN_SECRET"), "{}", dashboard.log());
+        assert_eq!(
+            post(&url, &[("authorization", &bearer)], "").status,
+            401,
+            "{secret:?}"
+        );
+        assert!(
+            dashboard.log().contains("HERMES_DASHBOARD_DRAIN_SECRET"),
+            "{}",
+            dashboard.log()
+        );
         // The holder of this process's token may still drain from the dashboard.
-        assert_eq!(post(&url, &[("x-hermes-session-token", PROCESS_TOKEN)], "").status, 200);
+        assert_eq!(
+            post(&url, &[("x-hermes-session-token", PROCESS_TOKEN)], "").status,
+            200
+        );
         assert_eq!(home.json(".drain_request.json")["principal"], "dashboard");
     }
 }

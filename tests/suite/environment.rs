@@ -1,10 +1,12 @@
-//! The variables that the dashboard reads: the original's below the file, secrets by the gate, and all others by name.
+//! The variables that the dashboard reads: the original's below the file, secrets by the gate, and
+//! all others by name.
 
 use portcullis_tests::{Browser, Home, PROCESS_TOKEN, Process, SOON, eventually, get};
 use serde_json::json;
 
 /// Of the password `lovelace`, as the original makes it.
-const HASH: &str = "scrypt$16384$8$1$MDEyMzQ1Njc4OWFiY2RlZg==$gD8IXXHpabjWAMLyLJhnuG0U29ZDOOfkM9wHxKgNrYc=";
+const HASH: &str =
+    "scrypt$16384$8$1$MDEyMzQ1Njc4OWFiY2RlZg==$gD8IXXHpabjWAMLyLJhnuG0U29ZDOOfkM9wHxKgNrYc=";
 const BASIC: [(&str, &str); 3] = [
     ("HERMES_DASHBOARD_BASIC_AUTH_USERNAME", "ada"),
     ("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD_HASH", HASH),
@@ -15,11 +17,14 @@ const OIDC: [(&str, &str); 2] = [
     ("HERMES_DASHBOARD_OIDC_CLIENT_ID", "portcullis"),
 ];
 
-/// The answer to ada's password. On a busy machine a hash may take longer than the provider's deadline: such an answer is none.
+/// The answer to ada's password. On a busy machine a hash may take longer than the provider's
+/// deadline: such an answer is none.
 fn sign_in(dashboard: &Process, password: &str) -> u16 {
     let body = json!({"provider": "basic", "username": "ada", "password": password}).to_string();
     eventually("the provider answers", SOON, || {
-        let status = Browser::default().post(&dashboard.url("/auth/password-login"), &body).status;
+        let status = Browser::default()
+            .post(&dashboard.url("/auth/password-login"), &body)
+            .status;
         (status != 503).then_some(status)
     })
 }
@@ -58,8 +63,10 @@ fn file_takes_precedence_and_variables_fill_what_it_leaves_open() {
 #[test]
 fn issuer_of_the_variables_is_loaded_and_its_secret_printed_nowhere() {
     let canary = "canary-client-secret-7Qx";
-    let variables: Vec<_> =
-        OIDC.into_iter().chain([("HERMES_DASHBOARD_OIDC_CLIENT_SECRET", canary)]).collect();
+    let variables: Vec<_> = OIDC
+        .into_iter()
+        .chain([("HERMES_DASHBOARD_OIDC_CLIENT_SECRET", canary)])
+        .collect();
     let check = Process::run(&Home::new(), &["config", "check"], &variables);
     assert_eq!(check.code, Some(0), "{}", check.stderr);
     assert!(check.stdout.contains("oidc: loaded"), "{}", check.stdout);
@@ -71,7 +78,10 @@ fn half_a_pair_and_unread_variables_are_named_once_and_never_their_values() {
     let canary = "canary-value-of-a-variable";
     let home = Home::with_config("dashboard: {session_key: {env: HERMES_DASHBOARD_SESSION_KEY}}");
     let variables = [
-        ("HERMES_DASHBOARD_OIDC_ISSUER", "https://canary-value-of-a-variable.example"),
+        (
+            "HERMES_DASHBOARD_OIDC_ISSUER",
+            "https://canary-value-of-a-variable.example",
+        ),
         ("HERMES_DASHBOARD_BASIC_AUTH_PASSWORD", canary),
         ("HERMES_DASHBOARD_FILES_ROOT", canary),
         ("HERMES_DASHBOARD_SESSION_KEY", PROCESS_TOKEN),
@@ -79,7 +89,8 @@ fn half_a_pair_and_unread_variables_are_named_once_and_never_their_values() {
     ];
     let check = Process::run(&home, &["config", "check"], &variables);
     assert_eq!(check.code, Some(0), "{}", check.stderr);
-    let half = "HERMES_DASHBOARD_OIDC_ISSUER is not used: set HERMES_DASHBOARD_OIDC_CLIENT_ID as well";
+    let half =
+        "HERMES_DASHBOARD_OIDC_ISSUER is not used: set HERMES_DASHBOARD_OIDC_CLIENT_ID as well";
     let unread = "not read: HERMES_DASHBOARD_BASIC_AUTH_PASSWORD, HERMES_DASHBOARD_FILES_ROOT.";
     let dashboard = home.dashboard_with(&["--port", "0"], &variables);
     for said in [check.stderr, dashboard.log()] {
@@ -94,14 +105,31 @@ fn half_a_pair_and_unread_variables_are_named_once_and_never_their_values() {
 fn secrets_of_the_environment_pass_the_gate_or_stop_the_start() {
     let all_a = "a".repeat(40);
     for (variable, value) in [
-        ("HERMES_DASHBOARD_SESSION_TOKEN", "${DASHBOARD_SESSION_TOKEN_OF_PRODUCTION}"),
+        (
+            "HERMES_DASHBOARD_SESSION_TOKEN",
+            "${DASHBOARD_SESSION_TOKEN_OF_PRODUCTION}",
+        ),
         ("HERMES_DASHBOARD_BASIC_AUTH_SECRET", all_a.as_str()),
-        ("HERMES_DASHBOARD_OIDC_CLIENT_SECRET", "{{ oidc.client_secret }}"),
+        (
+            "HERMES_DASHBOARD_OIDC_CLIENT_SECRET",
+            "{{ oidc.client_secret }}",
+        ),
     ] {
         for command in [&["config", "check"][..], &["serve", "--port", "0"]] {
             let refused = Process::run(&Home::new(), command, &[(variable, value)]);
-            assert_eq!(refused.code, Some(64), "{variable} {command:?}: {}", refused.stderr);
-            assert!(refused.stderr.contains(&format!("{variable} is refused: it")), "{}", refused.stderr);
+            assert_eq!(
+                refused.code,
+                Some(64),
+                "{variable} {command:?}: {}",
+                refused.stderr
+            );
+            assert!(
+                refused
+                    .stderr
+                    .contains(&format!("{variable} is refused: it")),
+                "{}",
+                refused.stderr
+            );
             assert!(!refused.stderr.contains(value), "{}", refused.stderr);
         }
     }
@@ -110,12 +138,27 @@ fn secrets_of_the_environment_pass_the_gate_or_stop_the_start() {
 #[test]
 fn weak_session_token_is_a_warning() {
     let home = Home::new();
-    let checked =
-        Process::run(&home, &["config", "check"], &[("HERMES_DASHBOARD_SESSION_TOKEN", "aaaaaaaa")]);
+    let checked = Process::run(
+        &home,
+        &["config", "check"],
+        &[("HERMES_DASHBOARD_SESSION_TOKEN", "aaaaaaaa")],
+    );
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
     let said = format!("{}{}", checked.stdout, checked.stderr);
-    assert!(said.contains("HERMES_DASHBOARD_SESSION_TOKEN is weak: it is too short"), "{said}");
+    assert!(
+        said.contains("HERMES_DASHBOARD_SESSION_TOKEN is weak: it is too short"),
+        "{said}"
+    );
     assert!(!said.contains("aaaaaaaa"), "{said}");
-    let dashboard = home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", "aaaaaaaa")]);
-    assert!(dashboard.log().contains("HERMES_DASHBOARD_SESSION_TOKEN is weak"), "{}", dashboard.log());
+    let dashboard = home.dashboard_with(
+        &["--port", "0"],
+        &[("HERMES_DASHBOARD_SESSION_TOKEN", "aaaaaaaa")],
+    );
+    assert!(
+        dashboard
+            .log()
+            .contains("HERMES_DASHBOARD_SESSION_TOKEN is weak"),
+        "{}",
+        dashboard.log()
+    );
 }

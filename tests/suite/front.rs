@@ -1,4 +1,5 @@
-//! By which name, origin, proxy and connection a request reaches the dashboard, and what it gets for that.
+//! By which name, origin, proxy and connection a request reaches the dashboard, and what it gets
+//! for that.
 
 use crate::people::{gated, password};
 use portcullis_tests::{Home, Process, Reply, SOON, eventually, get, post, request};
@@ -10,33 +11,50 @@ use std::time::{Duration, Instant};
 const TOKEN: &str = "the-page's-token";
 
 fn start(home: &Home) -> Process {
-    home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", TOKEN)])
+    home.dashboard_with(
+        &["--port", "0"],
+        &[("HERMES_DASHBOARD_SESSION_TOKEN", TOKEN)],
+    )
 }
 
 fn connect(dashboard: &Process) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", dashboard.port())).expect("the dashboard listens");
+    let stream =
+        TcpStream::connect(("127.0.0.1", dashboard.port())).expect("the dashboard listens");
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
     stream
 }
 
-/// Sends a request as it stands and reads to the end of the connection: the status and everything that came.
+/// Sends a request as it stands and reads to the end of the connection: the status and everything
+/// that came.
 fn raw(dashboard: &Process, request: &[u8]) -> (u16, String) {
     let mut stream = connect(dashboard);
     stream.write_all(request).expect("the dashboard reads");
     let mut reply = Vec::new();
     let _ = stream.read_to_end(&mut reply);
     let reply = String::from_utf8_lossy(&reply).into_owned();
-    (reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default(), reply)
+    (
+        reply
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_default(),
+        reply,
+    )
 }
 
 fn ask(dashboard: &Process, line: &str, headers: &str) -> (u16, String) {
-    raw(dashboard, format!("{line}\r\n{headers}Connection: close\r\n\r\n").as_bytes())
+    raw(
+        dashboard,
+        format!("{line}\r\n{headers}Connection: close\r\n\r\n").as_bytes(),
+    )
 }
 
 fn audited_ip(home: &Home, place: usize) -> Value {
     eventually("the refusal is audited", SOON, || {
         let lines = home.audit();
-        let mut refusals = lines.iter().filter(|line| line["event"] == "token_auth_failure");
+        let mut refusals = lines
+            .iter()
+            .filter(|line| line["event"] == "token_auth_failure");
         refusals.nth(place).map(|line| line["ip"].clone())
     })
 }
@@ -71,23 +89,48 @@ fn name_that_is_not_loopback_turns_the_gate_on() {
             &[][..],
             "allowed_hosts names box.tail1234.ts.net",
         ),
-        ("dashboard: {allowed_hosts: [127.0.0.2]}", &[], "allowed_hosts names 127.0.0.2"),
-        ("dashboard: {public_url: 'https://agent.example.com'}", &[], "public_url names agent.example.com"),
-        ("", &["--host", "LOCALHOST"], "LOCALHOST is not a loopback address"),
+        (
+            "dashboard: {allowed_hosts: [127.0.0.2]}",
+            &[],
+            "allowed_hosts names 127.0.0.2",
+        ),
+        (
+            "dashboard: {public_url: 'https://agent.example.com'}",
+            &[],
+            "public_url names agent.example.com",
+        ),
+        (
+            "",
+            &["--host", "LOCALHOST"],
+            "LOCALHOST is not a loopback address",
+        ),
     ] {
         let home = Home::with_config(config);
-        let arguments: Vec<_> = ["serve", "--port", "0"].iter().chain(flags).copied().collect();
+        let arguments: Vec<_> = ["serve", "--port", "0"]
+            .iter()
+            .chain(flags)
+            .copied()
+            .collect();
         let finished = Process::run(&home, &arguments, &[]);
         assert_eq!(finished.code, Some(64), "{}", finished.stderr);
         assert!(finished.stderr.contains(reason), "{}", finished.stderr);
-        assert!(finished.stderr.contains("Add a password or redirect provider"), "{}", finished.stderr);
+        assert!(
+            finished
+                .stderr
+                .contains("Add a password or redirect provider"),
+            "{}",
+            finished.stderr
+        );
         if flags.is_empty() {
             let checked = Process::run(&home, &["config", "check"], &[]);
             assert_eq!(checked.code, Some(64), "{}", checked.stderr);
             assert!(checked.stderr.contains(reason), "{}", checked.stderr);
         }
     }
-    let home = gated("http://localhost", "  allowed_hosts: [agent.tailnet.example]\n");
+    let home = gated(
+        "http://localhost",
+        "  allowed_hosts: [agent.tailnet.example]\n",
+    );
     let dashboard = start(&home);
     for host in ["agent.tailnet.example", "127.0.0.1"] {
         let (status, reply) = ask(&dashboard, "GET / HTTP/1.1", &format!("Host: {host}\r\n"));
@@ -95,7 +138,13 @@ fn name_that_is_not_loopback_turns_the_gate_on() {
         assert!(!reply.contains(TOKEN), "{reply}");
     }
     let checked = Process::run(&home, &["config", "check"], &[]);
-    assert!(checked.stdout.contains("people must sign in: dashboard.allowed_hosts"), "{}", checked.stdout);
+    assert!(
+        checked
+            .stdout
+            .contains("people must sign in: dashboard.allowed_hosts"),
+        "{}",
+        checked.stdout
+    );
 }
 
 #[test]
@@ -109,21 +158,52 @@ fn process_token_works_for_no_request_that_shows_a_sign_of_a_proxy() {
     for sign in SIGNS {
         let forwarded = (*sign, "100.64.0.77");
         let page = get(&dashboard.url("/"), &[forwarded]);
-        assert!(page.status == 200 && !page.body.contains("SESSION_TOKEN"), "{sign}: {}", page.body);
+        assert!(
+            page.status == 200 && !page.body.contains("SESSION_TOKEN"),
+            "{sign}: {}",
+            page.body
+        );
         let name = sign.to_ascii_lowercase();
-        let says = [name.as_str(), "dashboard.public_url", "dashboard.allowed_hosts"];
-        assert!(says.iter().all(|what| page.body.contains(what)), "{sign}: {}", page.body);
+        let says = [
+            name.as_str(),
+            "dashboard.public_url",
+            "dashboard.allowed_hosts",
+        ];
+        assert!(
+            says.iter().all(|what| page.body.contains(what)),
+            "{sign}: {}",
+            page.body
+        );
 
-        let refused = |reply: &Reply| (reply.status, reply.json()["error"] == "not_local") == (403, true);
-        assert!(refused(&get(&dashboard.url("/metrics"), &[token, forwarded])), "{sign}");
+        let refused =
+            |reply: &Reply| (reply.status, reply.json()["error"] == "not_local") == (403, true);
+        assert!(
+            refused(&get(&dashboard.url("/metrics"), &[token, forwarded])),
+            "{sign}"
+        );
         let with_bearer = [("authorization", bearer.as_str()), forwarded];
-        assert!(refused(&post(&dashboard.url("/api/drain"), &with_bearer, "{}")), "{sign}");
-        let ticket = post(&dashboard.url("/api/auth/ws-ticket"), &[token], "").json()["ticket"].clone();
-        let socket = dashboard.url(&format!("/api/ws?ticket={}", ticket.as_str().expect("a ticket")));
+        assert!(
+            refused(&post(&dashboard.url("/api/drain"), &with_bearer, "{}")),
+            "{sign}"
+        );
+        let ticket =
+            post(&dashboard.url("/api/auth/ws-ticket"), &[token], "").json()["ticket"].clone();
+        let socket = dashboard.url(&format!(
+            "/api/ws?ticket={}",
+            ticket.as_str().expect("a ticket")
+        ));
         assert!(refused(&get(&socket, &[forwarded])), "{sign}");
-        assert_eq!(get(&dashboard.url("/metrics"), &[forwarded]).status, 401, "{sign}");
+        assert_eq!(
+            get(&dashboard.url("/metrics"), &[forwarded]).status,
+            401,
+            "{sign}"
+        );
         let ready = get(&dashboard.url("/readyz"), &[forwarded]);
-        assert!(ready.json()["providers"]["detail"].is_null(), "{sign}: {}", ready.body);
+        assert!(
+            ready.json()["providers"]["detail"].is_null(),
+            "{sign}: {}",
+            ready.body
+        );
     }
     assert!(!home.file(".drain_request.json").exists());
     assert_eq!(get(&dashboard.url("/metrics"), &[token]).status, 200);
@@ -134,7 +214,10 @@ fn process_token_works_for_no_request_that_shows_a_sign_of_a_proxy() {
 
 #[test]
 fn pages_on_another_port_or_scheme_change_nothing() {
-    let home = gated("https://agent.test", "  allowed_hosts: [agent.tailnet.example]\n");
+    let home = gated(
+        "https://agent.test",
+        "  allowed_hosts: [agent.tailnet.example]\n",
+    );
     let dashboard = home.dashboard();
     let sign_in = |host: &str, origin: &str, site: &str| {
         let body = password("ada", "good");
@@ -149,8 +232,18 @@ fn pages_on_another_port_or_scheme_change_nothing() {
     let port = dashboard.port();
     let local = format!("127.0.0.1:{port}");
     assert_eq!(sign_in("agent.test", "https://agent.test", ""), 200);
-    assert_eq!(sign_in(&local, "https://agent.test", "Sec-Fetch-Site: same-origin\r\n"), 200);
-    assert_eq!(sign_in(&local, &format!("http://localhost:{port}"), ""), 200);
+    assert_eq!(
+        sign_in(
+            &local,
+            "https://agent.test",
+            "Sec-Fetch-Site: same-origin\r\n"
+        ),
+        200
+    );
+    assert_eq!(
+        sign_in(&local, &format!("http://localhost:{port}"), ""),
+        200
+    );
     for (host, origin) in [
         ("agent.test", "http://agent.test"),
         ("agent.test", "http://agent.test:31337"),
@@ -162,10 +255,28 @@ fn pages_on_another_port_or_scheme_change_nothing() {
         (local.as_str(), "http://127.0.0.1:1"),
         (local.as_str(), "null"),
     ] {
-        assert_eq!(sign_in(host, origin, ""), 403, "Host {host}, Origin {origin}");
+        assert_eq!(
+            sign_in(host, origin, ""),
+            403,
+            "Host {host}, Origin {origin}"
+        );
     }
-    assert_eq!(sign_in("agent.test", "https://agent.test", "Sec-Fetch-Site: same-site\r\n"), 403);
-    assert_eq!(sign_in("agent.test", "https://agent.test", "Sec-Fetch-Site: cross-site\r\n"), 403);
+    assert_eq!(
+        sign_in(
+            "agent.test",
+            "https://agent.test",
+            "Sec-Fetch-Site: same-site\r\n"
+        ),
+        403
+    );
+    assert_eq!(
+        sign_in(
+            "agent.test",
+            "https://agent.test",
+            "Sec-Fetch-Site: cross-site\r\n"
+        ),
+        403
+    );
 }
 
 #[test]
@@ -182,11 +293,23 @@ fn probes_need_no_host_and_learn_no_names() {
             let (status, reply) = ask(&dashboard, &format!("GET {path} HTTP/{version}"), headers);
             assert_eq!(status, 200, "{path} {headers:?}: {reply}");
             let is_known = headers.contains("localhost");
-            assert_eq!(reply.contains("known-0"), is_known && path == "/readyz", "{headers:?}: {reply}");
+            assert_eq!(
+                reply.contains("known-0"),
+                is_known && path == "/readyz",
+                "{headers:?}: {reply}"
+            );
         }
     }
     assert_eq!(ask(&dashboard, "GET /api/status HTTP/1.0", "").0, 400);
-    assert_eq!(ask(&dashboard, "GET /api/status HTTP/1.1", "Host: LOCALHOST.\r\n").0, 200);
+    assert_eq!(
+        ask(
+            &dashboard,
+            "GET /api/status HTTP/1.1",
+            "Host: LOCALHOST.\r\n"
+        )
+        .0,
+        200
+    );
 }
 
 #[test]
@@ -201,7 +324,9 @@ fn refused_host_is_named_with_the_setting() {
         let (status, reply) = ask(&dashboard, "GET / HTTP/1.1", &format!("Host: {host}\r\n"));
         assert_eq!(status, 400, "{reply}");
         assert!(reply.contains(shown), "{reply}");
-        eventually("the log names it", SOON, || dashboard.log().contains(shown).then_some(()));
+        eventually("the log names it", SOON, || {
+            dashboard.log().contains(shown).then_some(())
+        });
     }
     let (_, reply) = ask(&dashboard, "GET / HTTP/1.1", "Host: evil.example\r\n");
     assert!(reply.contains("dashboard.allowed_hosts"), "{reply}");
@@ -225,18 +350,33 @@ fn client_is_read_in_every_form_that_proxies_write() {
         (b"X-Forwarded-For: unknown", unknown),
         (b"X-Forwarded-For: _hidden", unknown),
         (b"X-Forwarded-For: 203.0.113.010", unknown),
-        (b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: \xff", unknown),
+        (
+            b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: \xff",
+            unknown,
+        ),
         (b"X-Forwarded-For: \xff, 203.0.113.13", "203.0.113.13"),
-        (b"Forwarded: for=\"[2001:db8::4]:4711\";proto=https", "2001:db8::4"),
+        (
+            b"Forwarded: for=\"[2001:db8::4]:4711\";proto=https",
+            "2001:db8::4",
+        ),
         (b"Forwarded: for=\"6.6.6.6, for=203.0.113.14", unknown),
     ];
     for (place, (header, expected)) in forms.into_iter().enumerate() {
-        let start: &[u8] = b"GET /api/auth/whoami HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+        let start: &[u8] =
+            b"GET /api/auth/whoami HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
         let (status, reply) = raw(&dashboard, &[start, header, b"\r\n\r\n"].concat());
         assert_eq!(status, 401, "{reply}");
-        assert_eq!(audited_ip(&home, place), expected, "{}", header.escape_ascii());
+        assert_eq!(
+            audited_ip(&home, place),
+            expected,
+            "{}",
+            header.escape_ascii()
+        );
     }
-    let warnings = dashboard.log().matches("client address that cannot be read").count();
+    let warnings = dashboard
+        .log()
+        .matches("client address that cannot be read")
+        .count();
     assert_eq!(warnings, 1, "{}", dashboard.log());
 }
 
@@ -245,16 +385,30 @@ fn people_behind_a_proxy_that_writes_ports_share_no_allowance() {
     let home = gated("http://agent.test", "  trusted_proxies: [127.0.0.1]\n");
     let dashboard = home.dashboard();
     let sign_in = |client: &str, user: &str, word: &str| {
-        let headers = [("content-type", "application/json"), ("x-forwarded-for", client)];
-        request("POST", &dashboard.url("/auth/password-login"), &headers, &password(user, word)).status
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", client),
+        ];
+        request(
+            "POST",
+            &dashboard.url("/auth/password-login"),
+            &headers,
+            &password(user, word),
+        )
+        .status
     };
     for place in 0..14 {
         let client = format!("203.0.113.{place}:51008");
-        assert_eq!(sign_in(&client, &format!("user-{place}"), "wrong"), 401, "{client}");
+        assert_eq!(
+            sign_in(&client, &format!("user-{place}"), "wrong"),
+            401,
+            "{client}"
+        );
     }
     // What cannot be read has one allowance, which is not the proxy's.
-    let unknown: Vec<_> =
-        (0..61).map(|place| sign_in("unknown", &format!("other-{place}"), "wrong")).collect();
+    let unknown: Vec<_> = (0..61)
+        .map(|place| sign_in("unknown", &format!("other-{place}"), "wrong"))
+        .collect();
     assert_eq!((unknown[59], unknown[60]), (401, 429));
     assert_eq!(sign_in("", "ada", "good"), 200);
 }
@@ -267,24 +421,53 @@ fn scheme_host_and_prefix_come_from_trusted_proxies() {
     );
     // Without `public_url` what a proxy says counts.
     let config = std::fs::read_to_string(home.file("portcullis.yaml")).expect("the configuration");
-    home.write("portcullis.yaml", &config.replace("  public_url: http://localhost\n", ""));
+    home.write(
+        "portcullis.yaml",
+        &config.replace("  public_url: http://localhost\n", ""),
+    );
     let dashboard = home.dashboard();
     let sign_in = |headers: &[(&str, &str)]| {
         let kind = [("content-type", "application/json")];
         let headers: Vec<_> = headers.iter().chain(&kind).copied().collect();
-        request("POST", &dashboard.url("/auth/password-login"), &headers, &password("ada", "good"))
+        request(
+            "POST",
+            &dashboard.url("/auth/password-login"),
+            &headers,
+            &password("ada", "good"),
+        )
     };
     for (headers, cookie) in [
-        (&[("x-forwarded-proto", "https, http")][..], "__Host-hermes_session_at="),
         (
-            &[("forwarded", "for=192.0.2.7;proto=https;host=agent.tailnet.example")],
+            &[("x-forwarded-proto", "https, http")][..],
             "__Host-hermes_session_at=",
         ),
-        (&[("x-forwarded-proto", "https"), ("x-forwarded-prefix", "hermes")], "__Secure-hermes_session_at="),
-        (&[("x-forwarded-proto", "http, https")], "hermes_session_at="),
+        (
+            &[(
+                "forwarded",
+                "for=192.0.2.7;proto=https;host=agent.tailnet.example",
+            )],
+            "__Host-hermes_session_at=",
+        ),
+        (
+            &[
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-prefix", "hermes"),
+            ],
+            "__Secure-hermes_session_at=",
+        ),
+        (
+            &[("x-forwarded-proto", "http, https")],
+            "hermes_session_at=",
+        ),
     ] {
         let reply = sign_in(headers);
-        assert!(reply.set_cookies().iter().any(|found| found.starts_with(cookie)), "{headers:?}: {reply:?}");
+        assert!(
+            reply
+                .set_cookies()
+                .iter()
+                .any(|found| found.starts_with(cookie)),
+            "{headers:?}: {reply:?}"
+        );
     }
     for (host, status) in [("agent.tailnet.example", 200), ("evil.example", 403)] {
         let origin = format!("https://{host}");
@@ -295,9 +478,15 @@ fn scheme_host_and_prefix_come_from_trusted_proxies() {
         ]);
         assert_eq!(reply.status, status, "{reply:?}");
     }
-    let asked = [("x-forwarded-prefix", "hermes"), ("x-original-uri", "/hermes/app?x=1")];
+    let asked = [
+        ("x-forwarded-prefix", "hermes"),
+        ("x-original-uri", "/hermes/app?x=1"),
+    ];
     let reply = get(&dashboard.url("/auth/verify"), &asked);
-    assert_eq!(reply.header("x-portcullis-login"), Some("/hermes/login?next=%2Fapp%3Fx%3D1"));
+    assert_eq!(
+        reply.header("x-portcullis-login"),
+        Some("/hermes/login?next=%2Fapp%3Fx%3D1")
+    );
 }
 
 #[test]
@@ -307,7 +496,11 @@ fn verify_answers_below_its_path_and_keeps_its_head_small() {
     let login = |path: &str, headers: &[(&str, &str)]| {
         let reply = get(&dashboard.url(path), headers);
         assert_eq!(reply.status, 401, "{path}: {reply:?}");
-        let head: usize = reply.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let head: usize = reply
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
         assert!(head < 4_000, "{path}: {head}");
         reply.header("x-portcullis-login").map(str::to_owned)
     };
@@ -321,9 +514,15 @@ fn verify_answers_below_its_path_and_keeps_its_head_small() {
     }
     let query = "/app?q=10%5C%5C.0%0A%E9";
     let expected = "/login?next=%2Fapp%3Fq%3D10%255C%255C.0%250A%25E9";
-    assert_eq!(login("/auth/verify/x", &[("x-original-uri", query)]).as_deref(), Some(expected));
+    assert_eq!(
+        login("/auth/verify/x", &[("x-original-uri", query)]).as_deref(),
+        Some(expected)
+    );
     let long = format!("/app?q={}", "x".repeat(5_000));
-    assert_eq!(login("/auth/verify", &[("x-original-uri", &long)]).as_deref(), Some("/login?next=%2Fapp"));
+    assert_eq!(
+        login("/auth/verify", &[("x-original-uri", &long)]).as_deref(),
+        Some("/login?next=%2Fapp")
+    );
     assert_eq!(get(&dashboard.url("/auth/verifyx"), &[]).status, 302);
 }
 
@@ -331,8 +530,12 @@ fn verify_answers_below_its_path_and_keeps_its_head_small() {
 fn connections_that_only_wait_do_not_delay_a_probe() {
     let home = Home::new();
     // 64 connections and as many files.
-    let dashboard =
-        Process::start_by(&["prlimit", "--nofile=128:128"], &home, &["serve", "--port", "0"], &[]);
+    let dashboard = Process::start_by(
+        &["prlimit", "--nofile=128:128"],
+        &home,
+        &["serve", "--port", "0"],
+        &[],
+    );
     let dashboard = dashboard.ready("dashboard");
     let head = b"POST /auth/password-login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                  Content-Length: 100\r\n\r\n";
@@ -346,7 +549,11 @@ fn connections_that_only_wait_do_not_delay_a_probe() {
         .collect();
     let began = Instant::now();
     assert_eq!(get(&dashboard.url("/healthz"), &[]).status, 200);
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
     drop(waiting);
 }
 
@@ -356,8 +563,12 @@ fn idle_connection_outlasts_the_time_for_a_head() {
     let dashboard = home.dashboard();
     let mut stream = connect(&dashboard);
     let mut ask = |patience: u64| {
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is open");
-        stream.set_read_timeout(Some(Duration::from_secs(patience))).expect("a timeout");
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .expect("it is open");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(patience)))
+            .expect("a timeout");
         let (mut reply, mut buffer) = (Vec::new(), [0; 4096]);
         while !reply.ends_with(b"ok\n") {
             let read = stream.read(&mut buffer).expect("an answer");
@@ -369,7 +580,10 @@ fn idle_connection_outlasts_the_time_for_a_head() {
     };
     let silence = ask(12).expect_err("nothing comes");
     assert!(
-        matches!(silence.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+        matches!(
+            silence.kind(),
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+        ),
         "{silence}"
     );
     assert!(ask(1).is_err());
@@ -384,14 +598,48 @@ fn lost_schemes_and_plain_http_are_warned_of() {
         &config.replace("  public_url: http://agent.test\n", "  host: 127.0.0.2\n"),
     );
     let dashboard = home.dashboard();
-    assert!(dashboard.log().contains("plain http"), "{}", dashboard.log());
+    assert!(
+        dashboard.log().contains("plain http"),
+        "{}",
+        dashboard.log()
+    );
     let url = dashboard.url("/login").replace("127.0.0.1", "127.0.0.2");
     for _ in 0..3 {
         assert_eq!(get(&url, &[("x-forwarded-proto", "https")]).status, 200);
     }
-    let warnings = || dashboard.log().matches("not in dashboard.trusted_proxies").count();
-    eventually("the warning is logged", SOON, || (warnings() > 0).then_some(()));
+    let warnings = || {
+        dashboard
+            .log()
+            .matches("not in dashboard.trusted_proxies")
+            .count()
+    };
+    eventually("the warning is logged", SOON, || {
+        (warnings() > 0).then_some(())
+    });
     assert_eq!(warnings(), 1, "{}", dashboard.log());
+}
+
+#[test]
+fn dashboard_that_takes_its_name_from_every_host_is_warned_of() {
+    let home = gated("http://agent.test", "");
+    let config = std::fs::read_to_string(home.file("portcullis.yaml")).expect("the configuration");
+    for (place, is_warned_of) in [
+        ("  host: 0.0.0.0\n", true),
+        ("  host: 0.0.0.0\n  public_url: http://agent.test\n", false),
+        ("  host: 127.0.0.2\n", false),
+    ] {
+        home.write(
+            "portcullis.yaml",
+            &config.replace("  public_url: http://agent.test\n", place),
+        );
+        let dashboard = home.dashboard();
+        let log = dashboard.log();
+        assert_eq!(
+            log.contains("answers to every name"),
+            is_warned_of,
+            "{place}: {log}"
+        );
+    }
 }
 
 #[test]

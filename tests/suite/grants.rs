@@ -1,4 +1,4 @@
-//! Powers need two keys: the component imports them, the operator grants them.
+//! Capabilities need two keys: the component imports them, the operator grants them.
 
 use portcullis_tests::{Home, Process, SOON, eventually, get, guest};
 use std::io::{BufRead, BufReader, Write};
@@ -17,13 +17,18 @@ fn home(guest_name: &str, more: &str) -> Home {
 
 #[test]
 fn what_is_not_granted_is_named_with_the_grant_that_is_missing() {
-    for (name, import, grant) in
-        [("counts", "wasi:keyvalue/", "grants.keyvalue: true"), ("asks", "wasi:http/", "grants.http")]
-    {
+    for (name, import, grant) in [
+        ("counts", "wasi:keyvalue/", "grants.keyvalue: true"),
+        ("asks", "wasi:http/", "grants.http"),
+    ] {
         let home = home(name, "grants: {}");
         let checked = Process::run(&home, &["config", "check"], &[]);
         assert_eq!(checked.code, Some(64));
-        assert!(checked.stderr.contains(import) && checked.stderr.contains(grant), "{}", checked.stderr);
+        assert!(
+            checked.stderr.contains(import) && checked.stderr.contains(grant),
+            "{}",
+            checked.stderr
+        );
     }
 }
 
@@ -31,21 +36,34 @@ fn what_is_not_granted_is_named_with_the_grant_that_is_missing() {
 fn bucket_outlives_calls_and_restarts() {
     let home = home("counts", "grants: {keyvalue: true}");
     let principal = |dashboard: &Process| {
-        get(&dashboard.url("/api/auth/whoami"), GOOD).json()["principal"].as_str().map(str::to_owned)
+        get(&dashboard.url("/api/auth/whoami"), GOOD).json()["principal"]
+            .as_str()
+            .map(str::to_owned)
     };
     let mut dashboard = home.dashboard();
     assert_eq!(principal(&dashboard).as_deref(), Some("call-1"));
     assert_eq!(principal(&dashboard).as_deref(), Some("call-2"));
     eventually("the log line is there", SOON, || {
-        dashboard.log().contains("info counts: call 1").then_some(())
+        dashboard
+            .log()
+            .contains("info counts: call 1")
+            .then_some(())
     });
     assert!(dashboard.terminate().success());
     let dashboard = home.dashboard();
     assert_eq!(principal(&dashboard).as_deref(), Some("call-3"));
     // Another process has the file: said, not waited for.
-    let second = Process::run(&home, &["provider", "call", "counts", "--token", "good-token"], &[]);
+    let second = Process::run(
+        &home,
+        &["provider", "call", "counts", "--token", "good-token"],
+        &[],
+    );
     assert_eq!(second.code, Some(1));
-    assert!(second.stdout.contains("in use by another process"), "{}", second.stdout);
+    assert!(
+        second.stdout.contains("in use by another process"),
+        "{}",
+        second.stdout
+    );
 }
 
 /// A directory that knows one token, and passes on the head of every request.
@@ -58,8 +76,13 @@ fn directory() -> (String, Receiver<String>) {
             let mut reader = BufReader::new(stream);
             let mut head = String::new();
             while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
-            let status = if head.starts_with("GET /tokens/good-token ") { "200 OK" } else { "404 Not Found" };
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let status = if head.starts_with("GET /tokens/good-token ") {
+                "200 OK"
+            } else {
+                "404 Not Found"
+            };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = reader.get_mut().write_all(answer.as_bytes());
             if heads.send(head).is_err() {
                 return;
@@ -81,10 +104,19 @@ fn granted_origin_is_called_with_the_hosts_own_header() {
     );
     home.write("client-secret", "s3cret-of-the-client\n");
     let dashboard = home.dashboard();
-    assert_eq!(get(&dashboard.url("/api/auth/whoami"), GOOD).json()["principal"], "directory-bot");
+    assert_eq!(
+        get(&dashboard.url("/api/auth/whoami"), GOOD).json()["principal"],
+        "directory-bot"
+    );
     let head = seen.recv_timeout(SOON).expect("the directory was asked");
-    assert!(head.contains("x-client-secret: s3cret-of-the-client"), "{head}");
-    let unknown = get(&dashboard.url("/api/auth/whoami"), &[("authorization", "Bearer other")]);
+    assert!(
+        head.contains("x-client-secret: s3cret-of-the-client"),
+        "{head}"
+    );
+    let unknown = get(
+        &dashboard.url("/api/auth/whoami"),
+        &[("authorization", "Bearer other")],
+    );
     assert_eq!(unknown.status, 401);
     assert!(!dashboard.log().contains("s3cret-of-the-client"));
 }
@@ -93,12 +125,17 @@ fn granted_origin_is_called_with_the_hosts_own_header() {
 fn origin_that_is_not_granted_is_never_reached() {
     let (origin, seen) = directory();
     // The same host, another port.
-    let home =
-        home("asks", &format!("config: {{directory: '{origin}'}}, grants: {{http: ['http://127.0.0.1:1']}}"));
+    let home = home(
+        "asks",
+        &format!("config: {{directory: '{origin}'}}, grants: {{http: ['http://127.0.0.1:1']}}"),
+    );
     let dashboard = home.dashboard();
     assert_eq!(get(&dashboard.url("/api/auth/whoami"), GOOD).status, 503);
     eventually("the refusal is logged", SOON, || {
-        dashboard.log().contains("its origin is not among grants.http").then_some(())
+        dashboard
+            .log()
+            .contains("its origin is not among grants.http")
+            .then_some(())
     });
     assert!(seen.try_recv().is_err());
 }

@@ -22,18 +22,26 @@ struct Person {
 
 impl Person {
     fn jar(&mut self, host: &str) -> &mut Browser {
-        if host == "a.example" { &mut self.a } else { &mut self.b }
+        if host == "a.example" {
+            &mut self.a
+        } else {
+            &mut self.b
+        }
     }
 
     fn ask(&mut self, dashboard: &Process, method: &str, url: &str) -> Reply {
         let (host, path) = parts(url);
-        self.jar(host).request(method, &dashboard.url(path), &[("host", host)], "")
+        self.jar(host)
+            .request(method, &dashboard.url(path), &[("host", host)], "")
     }
 
     /// Follows redirects from this address, and returns where they end: outside, or at a page.
     fn follow(&mut self, dashboard: &Process, url: &str) -> Vec<String> {
         let mut way = vec![url.to_owned()];
-        while let Some(last) = way.last().filter(|last| last.contains(".example/") && way.len() < 10).cloned()
+        while let Some(last) = way
+            .last()
+            .filter(|last| last.contains(".example/") && way.len() < 10)
+            .cloned()
         {
             let (host, _) = parts(&last);
             let reply = self.ask(dashboard, "GET", &last);
@@ -46,7 +54,8 @@ impl Person {
         way
     }
 
-    /// Begins a sign-in, and completes it as `user` if the identity provider has to be asked. Returns where that ends.
+    /// Begins a sign-in, and completes it as `user` if the identity provider has to be asked.
+    /// Returns where that ends.
     fn sign_in(&mut self, dashboard: &Process, host: &str, user: &str) -> String {
         let begun = format!("https://{host}/auth/login?provider=corp&next=%2Fpage%3Fq%3D1");
         let way = self.follow(dashboard, &begun);
@@ -54,15 +63,19 @@ impl Person {
         let Some((_, state)) = last.split_once("idp.example.test/authorize?state=") else {
             return last.clone();
         };
-        let way =
-            self.follow(dashboard, &format!("https://a.example/auth/callback?code={user}&state={state}"));
+        let way = self.follow(
+            dashboard,
+            &format!("https://a.example/auth/callback?code={user}&state={state}"),
+        );
         way.last().expect("a way").clone()
     }
 
     /// The user of the session at a host.
     fn user(&self, dashboard: &Process, host: &str) -> Option<String> {
         // By a copy: an answer of 401 deletes the cookies.
-        let reply = self.clone().ask(dashboard, "GET", &format!("https://{host}/api/auth/me"));
+        let reply = self
+            .clone()
+            .ask(dashboard, "GET", &format!("https://{host}/api/auth/me"));
         reply.json()["user_id"].as_str().map(str::to_owned)
     }
 }
@@ -75,11 +88,24 @@ fn parts(url: &str) -> (&str, &str) {
 
 /// Where a person who asks for a session at `b.example` is sent with the ticket.
 fn ticket(dashboard: &Process, person: &mut Person) -> String {
-    let asked = person.ask(dashboard, "GET", "https://b.example/auth/login?provider=corp");
-    let errand = asked.header("location").expect("the public host").to_owned();
+    let asked = person.ask(
+        dashboard,
+        "GET",
+        "https://b.example/auth/login?provider=corp",
+    );
+    let errand = asked
+        .header("location")
+        .expect("the public host")
+        .to_owned();
     let handed = person.ask(dashboard, "GET", &errand);
-    let back = handed.header("location").expect("the other host").to_owned();
-    assert!(back.starts_with("https://b.example/auth/handover?next=%2F&ticket="), "{back}");
+    let back = handed
+        .header("location")
+        .expect("the other host")
+        .to_owned();
+    assert!(
+        back.starts_with("https://b.example/auth/handover?next=%2F&ticket="),
+        "{back}"
+    );
     back
 }
 
@@ -88,13 +114,23 @@ fn sign_in_that_begins_at_another_host_ends_there() {
     let home = two_hosts();
     let dashboard = home.dashboard();
     let mut ada = Person::default();
-    assert_eq!(ada.sign_in(&dashboard, "b.example", "ada"), "https://b.example/page?q=1");
+    assert_eq!(
+        ada.sign_in(&dashboard, "b.example", "ada"),
+        "https://b.example/page?q=1"
+    );
     assert_eq!(ada.user(&dashboard, "b.example").as_deref(), Some("ada"));
-    assert_eq!(ada.user(&dashboard, "a.example").as_deref(), Some("ada"), "one sign-in");
+    assert_eq!(
+        ada.user(&dashboard, "a.example").as_deref(),
+        Some("ada"),
+        "one sign-in"
+    );
     assert!(ada.a.cookies.contains_key(SESSION) && ada.b.cookies.contains_key(SESSION));
 
     let mut bob = Person::default();
-    assert_eq!(bob.sign_in(&dashboard, "a.example", "bob"), "https://a.example/page?q=1");
+    assert_eq!(
+        bob.sign_in(&dashboard, "a.example", "bob"),
+        "https://a.example/page?q=1"
+    );
     assert_eq!(bob.user(&dashboard, "b.example"), None);
     assert_eq!(
         bob.sign_in(&dashboard, "b.example", "nobody"),
@@ -103,7 +139,8 @@ fn sign_in_that_begins_at_another_host_ends_there() {
     );
     assert_eq!(bob.user(&dashboard, "b.example").as_deref(), Some("bob"));
     eventually("it is audited", SOON, || {
-        let is_it = |line: &Value| line["event"] == "session_handed_over" && line["user_id"] == "bob";
+        let is_it =
+            |line: &Value| line["event"] == "session_handed_over" && line["user_id"] == "bob";
         home.audit().iter().any(is_it).then_some(())
     });
 }
@@ -116,8 +153,18 @@ fn ticket_is_good_once_in_the_browser_and_at_the_host_that_asked() {
     ada.sign_in(&dashboard, "a.example", "ada");
     let refused = |person: &mut Person, url: &str| {
         let reply = person.ask(&dashboard, "GET", url);
-        assert_eq!(reply.header("location"), Some("/login?next=%2F&failed=expired"), "{reply:?}");
-        assert!(!reply.set_cookies().iter().any(|cookie| cookie.contains("session_at")), "{reply:?}");
+        assert_eq!(
+            reply.header("location"),
+            Some("/login?next=%2F&failed=expired"),
+            "{reply:?}"
+        );
+        assert!(
+            !reply
+                .set_cookies()
+                .iter()
+                .any(|cookie| cookie.contains("session_at")),
+            "{reply:?}"
+        );
     };
 
     let stolen = ticket(&dashboard, &mut ada);
@@ -127,7 +174,11 @@ fn ticket_is_good_once_in_the_browser_and_at_the_host_that_asked() {
     refused(&mut ada, &stolen);
 
     // A browser that has asked for a session itself has another nonce.
-    victim.ask(&dashboard, "GET", "https://b.example/auth/login?provider=corp");
+    victim.ask(
+        &dashboard,
+        "GET",
+        "https://b.example/auth/login?provider=corp",
+    );
     let stolen = ticket(&dashboard, &mut ada);
     refused(&mut victim, &stolen);
 
@@ -137,11 +188,17 @@ fn ticket_is_good_once_in_the_browser_and_at_the_host_that_asked() {
     refused(&mut ada, "https://b.example/auth/handover");
 
     let good = ticket(&dashboard, &mut ada);
-    assert_eq!(ada.ask(&dashboard, "GET", &good).header("location"), Some("/"));
+    assert_eq!(
+        ada.ask(&dashboard, "GET", &good).header("location"),
+        Some("/")
+    );
     assert_eq!(ada.user(&dashboard, "b.example").as_deref(), Some("ada"));
     refused(&mut ada, &good);
     eventually("it is audited", SOON, || {
-        home.audit().iter().any(|line| line["reason"] == "bad_handover").then_some(())
+        home.audit()
+            .iter()
+            .any(|line| line["reason"] == "bad_handover")
+            .then_some(())
     });
 }
 
@@ -158,7 +215,10 @@ fn sign_out_at_one_host_is_a_sign_out_at_all() {
         assert_eq!(ada.user(&dashboard, "b.example"), None, "{host}");
         let way = ada.follow(&dashboard, "https://b.example/page");
         let last = way.last().expect("a way");
-        assert!(last.starts_with("https://b.example/login?next=%2Fpage"), "no sign-in by itself: {way:?}");
+        assert!(
+            last.starts_with("https://b.example/login?next=%2Fpage"),
+            "no sign-in by itself: {way:?}"
+        );
     }
 }
 
@@ -170,7 +230,11 @@ fn next_access_token_is_fetched_without_asking() {
     ada.sign_in(&dashboard, "b.example", "ada");
     ada.b.cookies.remove(SESSION);
     let way = ada.follow(&dashboard, "https://b.example/");
-    assert_eq!(way.last().map(String::as_str), Some("https://b.example/"), "{way:?}");
+    assert_eq!(
+        way.last().map(String::as_str),
+        Some("https://b.example/"),
+        "{way:?}"
+    );
     assert_eq!(ada.user(&dashboard, "b.example").as_deref(), Some("ada"));
 }
 
@@ -180,11 +244,20 @@ fn what_this_dashboard_did_not_seal_hands_nothing_over() {
     let dashboard = home.dashboard();
     let mut ada = Person::default();
     ada.sign_in(&dashboard, "a.example", "ada");
-    let forged = "https://a.example/auth/login?provider=corp&handover=eyJvcmlnaW4iOiJodHRwczovL2V2aWwifQ";
+    let forged =
+        "https://a.example/auth/login?provider=corp&handover=eyJvcmlnaW4iOiJodHRwczovL2V2aWwifQ";
     let reply = ada.ask(&dashboard, "GET", forged);
     let location = reply.header("location").expect("a sign-in as any other");
-    assert!(location.starts_with("https://idp.example.test/authorize?state="), "{location}");
-    let unknown = Browser::default().request("GET", &dashboard.url("/login"), &[("host", "c.example")], "");
+    assert!(
+        location.starts_with("https://idp.example.test/authorize?state="),
+        "{location}"
+    );
+    let unknown = Browser::default().request(
+        "GET",
+        &dashboard.url("/login"),
+        &[("host", "c.example")],
+        "",
+    );
     assert_eq!(unknown.status, 400);
 }
 
@@ -194,13 +267,23 @@ fn proxy_that_names_one_host_for_all_makes_no_loop() {
     let dashboard = home.dashboard();
     let mut browser = Browser::default();
     let rewritten = [("host", "b.example")];
-    let asked = browser.request("GET", &dashboard.url("/auth/login?provider=corp"), &rewritten, "");
+    let asked = browser.request(
+        "GET",
+        &dashboard.url("/auth/login?provider=corp"),
+        &rewritten,
+        "",
+    );
     let (_, path) = parts(asked.header("location").expect("the public host"));
     let begun = browser.request("GET", &dashboard.url(path), &rewritten, "");
     let location = begun.header("location").expect("the identity provider");
     let (_, state) = location.split_once("state=").expect("a state");
     let callback = dashboard.url(&format!("/auth/callback?code=ada&state={state}"));
-    assert_eq!(browser.request("GET", &callback, &rewritten, "").header("location"), Some("/"));
+    assert_eq!(
+        browser
+            .request("GET", &callback, &rewritten, "")
+            .header("location"),
+        Some("/")
+    );
     let me = browser.request("GET", &dashboard.url("/api/auth/me"), &rewritten, "");
     assert_eq!(me.json()["user_id"], "ada");
 }

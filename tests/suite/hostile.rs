@@ -9,8 +9,14 @@ fn fault_of(guest: &str) -> (Home, serde_json::Value) {
     let home = Home::with_guests(&[guest]);
     let dashboard = home.dashboard();
     let start = Instant::now();
-    assert!(matches!(get(&dashboard.url("/metrics"), GOOD).status, 401 | 503), "{guest}");
-    assert!(start.elapsed() < Duration::from_secs(5), "{guest} was cut off");
+    assert!(
+        matches!(get(&dashboard.url("/metrics"), GOOD).status, 401 | 503),
+        "{guest}"
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{guest} was cut off"
+    );
     let fault = eventually("the fault is audited", SOON, || {
         let is_fault = |line: &serde_json::Value| line["event"] == "provider_fault";
         let fault = home.audit().into_iter().rfind(is_fault)?;
@@ -32,7 +38,11 @@ fn each_is_caught_by_its_limit() {
         ("hoards", "out_of_memory", "limit 16777216"),
         ("shouts", "malformed", "more than 131072 bytes"),
         ("traps", "trapped", "unreachable"),
-        ("unreachable", "unavailable", "the directory does not answer"),
+        (
+            "unreachable",
+            "unavailable",
+            "the directory does not answer",
+        ),
     ] {
         let (_home, fault) = fault_of(guest);
         assert_eq!(
@@ -40,7 +50,12 @@ fn each_is_caught_by_its_limit() {
             (&kind.into(), &format!("{guest}-0").into()),
             "{fault}"
         );
-        assert!(fault["reason"].as_str().is_some_and(|found| found.contains(reason)), "{guest}: {fault}");
+        assert!(
+            fault["reason"]
+                .as_str()
+                .is_some_and(|found| found.contains(reason)),
+            "{guest}: {fault}"
+        );
     }
 }
 
@@ -54,7 +69,11 @@ fn what_a_guest_prints_is_one_escaped_field() {
         log.contains("a provider printed").then_some(log)
     });
     assert!(!log.contains('\u{1b}'), "{log}");
-    assert!(log.lines().all(|line| !line.starts_with("2026-01-01T00:00:00Z")), "{log}");
+    assert!(
+        log.lines()
+            .all(|line| !line.starts_with("2026-01-01T00:00:00Z")),
+        "{log}"
+    );
     assert!(log.contains("kaboom"));
 }
 
@@ -69,14 +88,25 @@ fn full_provider_answers_at_once_and_recovers() {
             std::thread::spawn(move || get(&url, GOOD).status)
         })
         .collect();
-    assert!(calls.into_iter().all(|call| call.join().expect("an answer") == 503));
+    assert!(
+        calls
+            .into_iter()
+            .all(|call| call.join().expect("an answer") == 503)
+    );
     let kinds: Vec<_> = eventually("both faults are audited", SOON, || {
-        let kinds: Vec<_> =
-            home.audit().into_iter().filter_map(|l| l["fault"].as_str().map(str::to_owned)).collect();
-        (kinds.iter().any(|kind| kind == "saturated") && kinds.iter().any(|kind| kind == "deadline_exceeded"))
-            .then_some(kinds)
+        let kinds: Vec<_> = home
+            .audit()
+            .into_iter()
+            .filter_map(|l| l["fault"].as_str().map(str::to_owned))
+            .collect();
+        (kinds.iter().any(|kind| kind == "saturated")
+            && kinds.iter().any(|kind| kind == "deadline_exceeded"))
+        .then_some(kinds)
     });
-    assert!(kinds.len() < 40, "faults are told once a second: {kinds:?}");
+    assert!(
+        kinds.len() < 40,
+        "faults are logged once per second: {kinds:?}"
+    );
     // The slots are given back: the next call runs into its deadline again, not into a full house.
     eventually("a slot is free", SOON, || {
         let before = Instant::now();
@@ -100,8 +130,12 @@ fn host_routes_answer_while_guests_burn() {
         assert_eq!(get(&dashboard.url(path), &[]).status, 200);
     }
     assert_eq!(get(&dashboard.url("/api/gateway/drain"), &[]).status, 401);
-    let statuses: Vec<_> = burning.into_iter().map(|call| call.join().expect("an answer")).collect();
-    // No caller is refused as unknown: the next provider knows the token, or was itself full for a moment.
+    let statuses: Vec<_> = burning
+        .into_iter()
+        .map(|call| call.join().expect("an answer"))
+        .collect();
+    // No caller is refused as unknown: the next provider knows the token, or was itself full for a
+    // moment.
     assert!(
         statuses.iter().all(|status| matches!(status, 200 | 503)) && statuses.contains(&200),
         "{statuses:?}"

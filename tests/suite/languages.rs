@@ -1,6 +1,7 @@
-//! The same provider in every language: built by its own tools, asked the same questions, the same answers.
+//! The same provider in every language: built by its own tools, asked the same questions, the same
+//! answers.
 
-use portcullis::scaffold::{Kind, Language};
+use portcullis_author::scaffold::{Language, ProviderKind};
 use portcullis_tests::languages::{Scaffold, example, missing};
 use portcullis_tests::{Home, Process, SOON, eventually, get};
 use std::io::{BufRead, BufReader, Write};
@@ -24,7 +25,11 @@ impl LookUp {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let look_up = Self { origin, asked: Arc::default(), is_cut_off: Arc::default() };
+        let look_up = Self {
+            origin,
+            asked: Arc::default(),
+            is_cut_off: Arc::default(),
+        };
         let (asked, is_cut_off) = (look_up.asked.clone(), look_up.is_cut_off.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -71,8 +76,13 @@ fn status(dashboard: &Process, token: &str) -> u16 {
 
 /// Loud, and no failure: a machine need not have every language.
 fn is_skipped(language: Language) -> bool {
-    let Some(command) = missing(language) else { return false };
-    eprintln!("SKIPPED: {} needs `{command}`, which does not work on this machine", language.title());
+    let Some(command) = missing(language) else {
+        return false;
+    };
+    eprintln!(
+        "SKIPPED: {} needs `{command}`, which does not work on this machine",
+        language.title()
+    );
     true
 }
 
@@ -87,19 +97,46 @@ fn behaves_like_the_others(language: Language) {
 
     assert_eq!(status(&dashboard, "good-token-1"), 200);
     let bearer = [("authorization", "Bearer good-token-1")];
-    assert_eq!(get(&dashboard.url("/api/auth/whoami"), &bearer).json()["principal"], "alice");
-    assert_eq!(status(&dashboard, "good-token-3"), 403, "carol has no scope");
-    for wrong in ["good-token", "good-token-11", "good-token-5", "GOOD-TOKEN-1", "people", "alice", "g"] {
+    assert_eq!(
+        get(&dashboard.url("/api/auth/whoami"), &bearer).json()["principal"],
+        "alice"
+    );
+    assert_eq!(
+        status(&dashboard, "good-token-3"),
+        403,
+        "carol has no scope"
+    );
+    for wrong in [
+        "good-token",
+        "good-token-11",
+        "good-token-5",
+        "GOOD-TOKEN-1",
+        "people",
+        "alice",
+        "g",
+    ] {
         assert_eq!(status(&dashboard, wrong), 401, "{wrong}");
     }
 
-    assert_eq!(status(&dashboard, "good-token-4"), 503, "the look-up answered 500");
+    assert_eq!(
+        status(&dashboard, "good-token-4"),
+        503,
+        "the look-up answered 500"
+    );
     let asked = look_up.asked.load(Ordering::SeqCst);
     assert_eq!(status(&dashboard, "good-token-2"), 401, "bob is gone");
     assert_eq!(status(&dashboard, "good-token-2"), 401);
-    assert_eq!(look_up.asked.load(Ordering::SeqCst), asked + 1, "the bucket remembers");
+    assert_eq!(
+        look_up.asked.load(Ordering::SeqCst),
+        asked + 1,
+        "the bucket remembers"
+    );
     look_up.is_cut_off.store(true, Ordering::SeqCst);
-    assert_eq!(status(&dashboard, "good-token-1"), 503, "the look-up is out of reach");
+    assert_eq!(
+        status(&dashboard, "good-token-1"),
+        503,
+        "the look-up is out of reach"
+    );
     assert_eq!(status(&dashboard, "good-token-2"), 401, "bob stays revoked");
     assert!(dashboard.terminate().success());
 
@@ -107,29 +144,51 @@ fn behaves_like_the_others(language: Language) {
     let mut dashboard = home.dashboard();
     assert_eq!(status(&dashboard, "good-token-2"), 401);
     eventually("why there was a 503 is audited", SOON, || {
-        let faults = home.audit().into_iter().filter(|line| line["event"] == "provider_fault");
-        faults.map(|line| line.to_string()).find(|line| line.contains("the look-up answered 500"))
+        let faults = home
+            .audit()
+            .into_iter()
+            .filter(|line| line["event"] == "provider_fault");
+        faults
+            .map(|line| line.to_string())
+            .find(|line| line.contains("the look-up answered 500"))
     });
     assert!(dashboard.terminate().success());
 
     for (table, complaint) in [
-        ("secret-of-nobody\\n", "`tokens`, line 1: it needs a token and a principal"),
-        ("# c\\na b\\n\\n  secret-of-nobody", "`tokens`, line 4: it needs a token and a principal"),
+        (
+            "secret-of-nobody\\n",
+            "`tokens`, line 1: it needs a token and a principal",
+        ),
+        (
+            "# c\\na b\\n\\n  secret-of-nobody",
+            "`tokens`, line 4: it needs a token and a principal",
+        ),
     ] {
         home.write("portcullis.yaml", &config(&component, table, &look_up));
         let checked = Process::run(&home, &["config", "check"], &[]);
         assert_eq!(checked.code, Some(64));
         assert!(checked.stderr.contains(complaint), "{}", checked.stderr);
-        assert!(!checked.stderr.contains("secret-of-nobody"), "{}", checked.stderr);
+        assert!(
+            !checked.stderr.contains("secret-of-nobody"),
+            "{}",
+            checked.stderr
+        );
     }
     let without = config(&component, TABLE, &look_up).replace("tokens:", "other:");
     home.write("portcullis.yaml", &without);
     let checked = Process::run(&home, &["config", "check"], &[]);
-    assert!(checked.stderr.contains("`tokens` is missing: one line a token"), "{}", checked.stderr);
+    assert!(
+        checked
+            .stderr
+            .contains("`tokens` is missing: one line a token"),
+        "{}",
+        checked.stderr
+    );
 }
 
-/// Of every kind, as `provider new` writes it: it builds, its own tests pass, and so does `provider check`.
-fn begins_well(language: Language, kinds: &[Kind]) {
+/// Of every kind, as `provider new` writes it: it builds, its own tests pass, and so does
+/// `provider check`.
+fn begins_well(language: Language, kinds: &[ProviderKind]) {
     if is_skipped(language) {
         return;
     }
@@ -140,19 +199,38 @@ fn begins_well(language: Language, kinds: &[Kind]) {
         scaffold.build();
         scaffold.run(&scaffold.steps.test);
         let component = scaffold.component();
-        scaffold.run(&format!("$PORTCULLIS provider check {} {}", component.display(), scaffold.steps.check));
+        scaffold.run(&format!(
+            "$PORTCULLIS provider check {} {}",
+            component.display(),
+            scaffold.steps.check
+        ));
+        if is_linked(language) {
+            let again = format!(
+                "$PORTCULLIS provider link {} -o again.wasm",
+                component.display()
+            );
+            scaffold.run(&format!("{again} | grep 'nothing to link'"));
+        }
     }
 }
 
-/// A whole engine in every component takes half a minute to build and to compile: what `first_steps` tries is not tried
-/// again.
-fn kinds(language: Language) -> &'static [Kind] {
+/// Whether the build of a scaffold ends with `provider link`.
+fn is_linked(language: Language) -> bool {
+    matches!(
+        language,
+        Language::Python | Language::JavaScript | Language::TypeScript
+    )
+}
+
+/// A whole engine in every component takes half a minute to build and to compile: what
+/// `first_steps` tries is not tried again.
+fn kinds(language: Language) -> &'static [ProviderKind] {
     match language {
-        Language::Python => &[Kind::Password, Kind::Redirect],
+        Language::Python => &[ProviderKind::Password, ProviderKind::Redirect],
         // The same engine and the same tools: each of the two tries one of the kinds.
-        Language::JavaScript => &[Kind::Password],
-        Language::TypeScript => &[Kind::Redirect],
-        _ => &Kind::ALL,
+        Language::JavaScript => &[ProviderKind::Password],
+        Language::TypeScript => &[ProviderKind::Redirect],
+        _ => &ProviderKind::ALL,
     }
 }
 
@@ -186,11 +264,19 @@ languages! {
 #[test]
 fn every_language_is_tried() {
     assert_eq!(LISTED, &Language::ALL[..]);
-    let missing: Vec<_> =
-        LISTED.iter().filter_map(|language| Some((language.name(), missing(*language)?))).collect();
+    let missing: Vec<_> = LISTED
+        .iter()
+        .filter_map(|language| Some((language.name(), missing(*language)?)))
+        .collect();
     let there = LISTED.len() - missing.len();
-    eprintln!("{there} of {} languages are on this machine; missing: {missing:?}", LISTED.len());
-    #[expect(clippy::disallowed_methods, reason = "where everything is checked, CI says so")]
+    eprintln!(
+        "{there} of {} languages are on this machine; missing: {missing:?}",
+        LISTED.len()
+    );
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where everything is checked, CI says so"
+    )]
     let is_ci = std::env::var_os("CI").is_some();
     assert!(!is_ci || there >= AT_LEAST, "{missing:?}");
 }

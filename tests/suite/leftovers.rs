@@ -16,36 +16,55 @@ use std::process::Command;
 const SCRIPT: &str =
     "sleep 661 & first=$!; setsid sleep 662 & echo $PPID $$ $first $! > $0/pids; wait; echo end";
 
-/// Runs a turn in the home and kills its guard and its gateway, neither of which gets to end the turn. Returns the turn's
-/// processes.
+/// Runs a turn in the home and kills its guard and its gateway, neither of which gets to end the
+/// turn. Returns the turn's processes.
 pub(crate) fn leave_work(home: &Home) -> Vec<u32> {
     let folder = home.path().display();
-    home.write("portcullis.yaml", &format!("gateway: {{command: [sh, -c, '{SCRIPT}', '{folder}']}}"));
+    home.write(
+        "portcullis.yaml",
+        &format!("gateway: {{command: [sh, -c, '{SCRIPT}', '{folder}']}}"),
+    );
     let mut gateway = home.gateway();
     let turn = start_turn_in_background(&gateway, "s");
     let mut processes = pids(&home.file("pids"), 4);
     let guard = processes.remove(0);
 
-    // Stopped, the gateway does not see the guard die. The other way round, the kernel wakes a stopped guard when its
-    // process group is orphaned.
+    // Stopped, the gateway does not see the guard die. The other way round, the kernel wakes a
+    // stopped guard when its process group is orphaned.
     gateway.signal(Signal::STOP);
-    eventually("the gateway is stopped", SOON, || is_stopped(gateway.pid()).then_some(()));
+    eventually("the gateway is stopped", SOON, || {
+        is_stopped(gateway.pid()).then_some(())
+    });
     send(guard, Signal::KILL);
     eventually("the guard is gone", SOON, || is_gone(guard).then_some(()));
     gateway.kill();
-    assert!(turn.join().is_err(), "a gateway that was killed does not answer");
+    assert!(
+        turn.join().is_err(),
+        "a gateway that was killed does not answer"
+    );
     processes
 }
 
 fn is_stopped(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
-    let mut stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("it runs")
+        .flatten();
+    let mut stats =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
     stats.all(|stat| stat.contains(") T "))
 }
 
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).expect("the folder is there");
-    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect()
 }
 
 #[test]
@@ -55,21 +74,41 @@ fn work_that_outlives_gateway_and_guard_is_unknown_until_the_next_gateway_kills_
     let dashboard = home.dashboard();
     let now = status(&dashboard);
     assert_eq!(
-        (&now["gateway_state"], &now["gateway_running"], &now["quiesced"]),
+        (
+            &now["gateway_state"],
+            &now["gateway_running"],
+            &now["quiesced"]
+        ),
         (&json!("unknown"), &json!(null), &json!(false)),
         "{now}"
     );
     assert_eq!(begin(&dashboard), 200);
     assert_eq!(wait(&home, &dashboard, 2), Some(2));
-    assert!(!work.iter().any(|pid| is_gone(*pid)), "it is work that is left");
+    assert!(
+        !work.iter().any(|pid| is_gone(*pid)),
+        "it is work that is left"
+    );
 
     let mut gateway = home.gateway();
-    eventually("the work is gone", SOON, || work.iter().all(|pid| is_gone(*pid)).then_some(()));
-    assert!(gateway.log().contains("killed what an earlier run of the gateway left"), "{}", gateway.log());
-    eventually("drained", SOON, || (status(&dashboard)["drained"] == true).then_some(()));
+    eventually("the work is gone", SOON, || {
+        work.iter().all(|pid| is_gone(*pid)).then_some(())
+    });
+    assert!(
+        gateway
+            .log()
+            .contains("killed what an earlier run of the gateway left"),
+        "{}",
+        gateway.log()
+    );
+    eventually("drained", SOON, || {
+        (status(&dashboard)["drained"] == true).then_some(())
+    });
 
     let folder = home.file("turns");
-    let mode = fs::metadata(&folder).expect("it was made").permissions().mode();
+    let mode = fs::metadata(&folder)
+        .expect("it was made")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
     assert_eq!(names(&folder).len(), 1, "only the lock of this run is left");
     assert!(gateway.terminate().success());
@@ -82,7 +121,15 @@ fn start_removes_free_lock_files_and_leaves_other_files_alone() {
     let home = Home::with_config("gateway: {command: [cat]}");
     let folder = home.file("turns");
     fs::create_dir(&folder).expect("a folder in the home");
-    let others = ["notes.txt", "1-2.lock.bak", "+1-2.lock", "01-2.lock", "-1-2.lock", "1-2-3.lock", ".lock"];
+    let others = [
+        "notes.txt",
+        "1-2.lock.bak",
+        "+1-2.lock",
+        "01-2.lock",
+        "-1-2.lock",
+        "1-2-3.lock",
+        ".lock",
+    ];
     for name in others {
         home.write(&format!("turns/{name}"), "");
     }
@@ -93,7 +140,10 @@ fn start_removes_free_lock_files_and_leaves_other_files_alone() {
 
     let mut gateway = home.gateway();
     let own = format!("{}-{}.lock", gateway.pid(), start_time(gateway.pid()));
-    let mode = fs::metadata(folder.join(&own)).expect("the lock of this run").permissions().mode();
+    let mode = fs::metadata(folder.join(&own))
+        .expect("the lock of this run")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     expected.insert(own.clone());
     assert_eq!(names(&folder), expected);
@@ -108,14 +158,26 @@ fn process_that_only_reads_a_lock_file_is_not_killed() {
     let home = Home::new();
     let work = leave_work(&home);
     let folder = home.file("turns");
-    let lock = names(&folder).into_iter().next().expect("the lock of the killed run");
+    let lock = names(&folder)
+        .into_iter()
+        .next()
+        .expect("the lock of the killed run");
     let lock = File::open(folder.join(lock)).expect("it is readable");
-    let mut reader = Command::new("sleep").arg("663").stdin(lock).spawn().expect("sleep starts");
+    let mut reader = Command::new("sleep")
+        .arg("663")
+        .stdin(lock)
+        .spawn()
+        .expect("sleep starts");
 
     let _gateway = home.gateway();
-    eventually("the work is gone", SOON, || work.iter().all(|pid| is_gone(*pid)).then_some(()));
+    eventually("the work is gone", SOON, || {
+        work.iter().all(|pid| is_gone(*pid)).then_some(())
+    });
     let ended = reader.try_wait().expect("our own child");
-    reader.kill().and_then(|()| reader.wait()).expect("our own child");
+    reader
+        .kill()
+        .and_then(|()| reader.wait())
+        .expect("our own child");
     assert_eq!(ended, None);
 }
 
@@ -133,16 +195,34 @@ fn work_that_cannot_be_found_counts_as_a_turn_until_it_ends() {
     held.lock().expect("the lock is free");
     let (dashboard, gateway) = (home.dashboard(), namespaced(&home));
     let now = status(&dashboard);
-    assert_eq!((&now["gateway_state"], &now["active_agents"]), (&json!("running"), &json!(1)), "{now}");
+    assert_eq!(
+        (&now["gateway_state"], &now["active_agents"]),
+        (&json!("running"), &json!(1)),
+        "{now}"
+    );
     assert_eq!(get(&gateway.url("/health"), &[]).json()["active_agents"], 1);
-    assert!(get(&gateway.url("/metrics"), &[]).body.contains("portcullis_turns_in_flight 1\n"));
-    let reply = post(&gateway.url("/v1/turns"), &[], r#"{"session":"s","text":"hi"}"#);
-    assert_eq!((reply.status, reply.body.as_str()), (200, "hi"), "turns are admitted as usual");
+    assert!(
+        get(&gateway.url("/metrics"), &[])
+            .body
+            .contains("portcullis_turns_in_flight 1\n")
+    );
+    let reply = post(
+        &gateway.url("/v1/turns"),
+        &[],
+        r#"{"session":"s","text":"hi"}"#,
+    );
+    assert_eq!(
+        (reply.status, reply.body.as_str()),
+        (200, "hi"),
+        "turns are admitted as usual"
+    );
 
     assert_eq!(begin(&dashboard), 200);
     assert_eq!(wait(&home, &dashboard, 2), Some(2));
     assert_eq!(status(&dashboard)["drained"], false);
     drop(held);
-    eventually("drained", SOON, || (status(&dashboard)["drained"] == true).then_some(()));
+    eventually("drained", SOON, || {
+        (status(&dashboard)["drained"] == true).then_some(())
+    });
     assert!(!lock.exists());
 }

@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 
 fn drain(dashboard: &Process, body: &str) -> Reply {
     let authorization = format!("Bearer {DRAIN_SECRET}");
-    post(&dashboard.url("/api/gateway/drain"), &[("authorization", &authorization)], body)
+    post(
+        &dashboard.url("/api/gateway/drain"),
+        &[("authorization", &authorization)],
+        body,
+    )
 }
 
 fn status(dashboard: &Process) -> Value {
@@ -16,7 +20,11 @@ fn status(dashboard: &Process) -> Value {
 }
 
 fn turn(gateway: &Process, session: &str) -> Reply {
-    post(&gateway.url("/v1/turns"), &[], &json!({"session": session, "text": "hi"}).to_string())
+    post(
+        &gateway.url("/v1/turns"),
+        &[],
+        &json!({"session": session, "text": "hi"}).to_string(),
+    )
 }
 
 fn wait_for_state(dashboard: &Process, state: &str) -> Value {
@@ -34,27 +42,44 @@ fn drain_refuses_new_turns_lets_one_finish_and_cancels() {
     wait_for_state(&dashboard, "running");
     let pid = home.json("gateway_state.json")["pid"].clone();
     let in_flight = start_turn_in_background(&gateway, "long");
-    eventually("the turn is counted", SOON, || (status(&dashboard)["active_agents"] == 1).then_some(()));
+    eventually("the turn is counted", SOON, || {
+        (status(&dashboard)["active_agents"] == 1).then_some(())
+    });
     assert_eq!(status(&dashboard)["gateway_busy"], true);
 
     // (a) The marker is observed and the state flips.
     let begun = Instant::now();
     let reply = drain(&dashboard, r#"{"action":"drain"}"#);
-    assert_eq!((reply.status, &reply.json()["draining"]), (200, &json!(true)));
+    assert_eq!(
+        (reply.status, &reply.json()["draining"]),
+        (200, &json!(true))
+    );
     let draining = wait_for_state(&dashboard, "draining");
-    assert!(begun.elapsed() < Duration::from_secs(5), "file events and the floor of a second make it fast");
-    assert_eq!((&draining["drained"], &draining["active_agents"]), (&json!(false), &json!(1)));
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "file events and the floor of a second make it fast"
+    );
+    assert_eq!(
+        (&draining["drained"], &draining["active_agents"]),
+        (&json!(false), &json!(1))
+    );
     assert_eq!(draining["drain"]["active"], true);
 
     // (b) A new turn is refused.
     let refused = turn(&gateway, "new");
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("1"))
+    );
     assert_eq!(refused.json()["code"], "gateway_draining");
 
     // (c) The turn in flight finishes with its whole output.
     gate.open();
     let finished = in_flight.join().expect("the turn answers");
-    assert_eq!((finished.status, finished.body.as_str()), (200, "begin\nhi\nend\n"));
+    assert_eq!(
+        (finished.status, finished.body.as_str()),
+        (200, "begin\nhi\nend\n")
+    );
 
     // (d) Nothing is in flight, and the process is the same.
     let drained = eventually("drained", SOON, || {
@@ -65,10 +90,16 @@ fn drain_refuses_new_turns_lets_one_finish_and_cancels() {
     assert_eq!(home.json("gateway_state.json")["pid"], pid);
 
     // (e) A cancel lets turns in again.
-    assert_eq!(drain(&dashboard, r#"{"action":"cancel"}"#).json()["was_draining"], true);
+    assert_eq!(
+        drain(&dashboard, r#"{"action":"cancel"}"#).json()["was_draining"],
+        true
+    );
     wait_for_state(&dashboard, "running");
     assert_eq!(turn(&gateway, "after").status, 200);
-    assert_eq!(drain(&dashboard, r#"{"action":"cancel"}"#).json()["was_draining"], false);
+    assert_eq!(
+        drain(&dashboard, r#"{"action":"cancel"}"#).json()["was_draining"],
+        false
+    );
 }
 
 #[test]
@@ -78,7 +109,11 @@ fn marker_that_survives_a_restart_is_honoured_before_any_turn() {
     assert_eq!(drain(&dashboard, "").status, 200);
     for _ in 0..3 {
         let mut gateway = home.gateway();
-        assert_eq!(turn(&gateway, "s").status, 503, "the very first turn is refused");
+        assert_eq!(
+            turn(&gateway, "s").status,
+            503,
+            "the very first turn is refused"
+        );
         gateway.terminate();
     }
 }
@@ -94,7 +129,14 @@ fn marker_of_another_epoch_or_past_its_time_drains_nothing() {
         home.write(".drain_request.json", marker);
         let gateway = home.gateway();
         assert_eq!(turn(&gateway, "s").status, 200, "{marker}");
-        assert_eq!(gateway.log().matches("ignoring a stale drain marker").count(), 1, "{marker}");
+        assert_eq!(
+            gateway
+                .log()
+                .matches("ignoring a stale drain marker")
+                .count(),
+            1,
+            "{marker}"
+        );
     }
 }
 
@@ -106,7 +148,8 @@ fn damaged_marker_drains() {
         assert_eq!(turn(&home.gateway(), "s").status, 503, "{marker}");
     }
     let home = Home::with_config("gateway: {command: [cat]}");
-    std::os::unix::fs::symlink("nowhere", home.file(".drain_request.json")).expect("a link in the home");
+    std::os::unix::fs::symlink("nowhere", home.file(".drain_request.json"))
+        .expect("a link in the home");
     assert_eq!(turn(&home.gateway(), "s").status, 503);
 }
 
@@ -126,12 +169,17 @@ fn shutdown_wins_over_a_drain_and_its_end() {
     let home = Home::with_config(&gate.config());
     let (dashboard, mut gateway) = (home.dashboard(), home.gateway());
     let in_flight = start_turn_in_background(&gateway, "long");
-    eventually("the turn is counted", SOON, || (status(&dashboard)["active_agents"] == 1).then_some(()));
+    eventually("the turn is counted", SOON, || {
+        (status(&dashboard)["active_agents"] == 1).then_some(())
+    });
     drain(&dashboard, "");
     wait_for_state(&dashboard, "draining");
     gateway.signal(Signal::TERM);
     wait_for_state(&dashboard, "stopping");
-    assert_eq!(drain(&dashboard, r#"{"action":"cancel"}"#).json()["was_draining"], true);
+    assert_eq!(
+        drain(&dashboard, r#"{"action":"cancel"}"#).json()["was_draining"],
+        true
+    );
     // The cancel is seen within a second; the state must not move, and no turn may start.
     let end = Instant::now() + Duration::from_millis(1_500);
     eventually("the watcher has looked", SOON, || {
@@ -140,7 +188,10 @@ fn shutdown_wins_over_a_drain_and_its_end() {
         (Instant::now() > end).then_some(())
     });
     gate.open();
-    assert_eq!(in_flight.join().expect("the turn answers").body, "begin\nhi\nend\n");
+    assert_eq!(
+        in_flight.join().expect("the turn answers").body,
+        "begin\nhi\nend\n"
+    );
     assert!(gateway.wait().success());
     assert_eq!(home.json("gateway_state.json")["gateway_state"], "stopped");
 }
@@ -160,7 +211,12 @@ fn killed_dashboard_leaves_a_whole_marker_or_none() {
                     let url = url.clone();
                     move || {
                         std::panic::catch_unwind(|| {
-                            post(&url, &[("authorization", &format!("Bearer {DRAIN_SECRET}"))], "").status
+                            post(
+                                &url,
+                                &[("authorization", &format!("Bearer {DRAIN_SECRET}"))],
+                                "",
+                            )
+                            .status
                         })
                     }
                 })
@@ -172,14 +228,20 @@ fn killed_dashboard_leaves_a_whole_marker_or_none() {
             std::hint::spin_loop();
         }
         dashboard.kill();
-        let answered = begins.into_iter().filter_map(|begin| begin.join().ok()?.ok()).count();
+        let answered = begins
+            .into_iter()
+            .filter_map(|begin| begin.join().ok()?.ok())
+            .count();
         match std::fs::read(home.file(".drain_request.json")) {
             Ok(text) => {
                 let marker: Value = serde_json::from_slice(&text).expect("a whole marker");
                 assert_eq!(marker["action"], "drain");
                 survived += 1;
             }
-            Err(_) => assert_eq!(answered, 0, "round {round}: a caller was told that it drains"),
+            Err(_) => assert_eq!(
+                answered, 0,
+                "round {round}: a caller was told that it drains"
+            ),
         }
         let _ = std::fs::remove_file(home.file(".drain_request.json"));
     }
@@ -187,9 +249,17 @@ fn killed_dashboard_leaves_a_whole_marker_or_none() {
     // What the killed ones left half-written is swept by the next.
     let _dashboard = home.dashboard();
     eventually("leftovers are swept", SOON, || {
-        let names = std::fs::read_dir(home.path()).expect("the home is there").flatten();
-        let left =
-            names.filter(|entry| entry.file_name().to_string_lossy().starts_with(".drain_request")).count();
+        let names = std::fs::read_dir(home.path())
+            .expect("the home is there")
+            .flatten();
+        let left = names
+            .filter(|entry| {
+                entry
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with(".drain_request")
+            })
+            .count();
         (left == 0).then_some(())
     });
 }

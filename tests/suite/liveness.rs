@@ -1,16 +1,33 @@
-//! What the status, a drain and its client say of a gateway in every situation. `docs/liveness.md` is made of these cases.
+//! What the status, a drain and its client say of a gateway in every situation. `docs/liveness.md`
+//! is made of these cases.
 
 use crate::leftovers::leave_work;
 use crate::turns::{Gate, start_turn_in_background};
-use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, eventually, get, post};
+use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, binary, eventually, get, post};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
 const SECRET: (&str, &str) = ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET);
 const NEW_NAMESPACE: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+/// The user, and the group, of a gateway that is not of the dashboard's user.
+const GATEWAY_USER: u32 = 65_533;
+const AS_GATEWAY_USER: [&str; 4] = [
+    "setpriv",
+    "--reuid=65533",
+    "--regid=65533",
+    "--clear-groups",
+];
+const AS_DASHBOARD_USER: [&str; 4] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65533",
+    "--clear-groups",
+];
 
 pub(crate) fn status(dashboard: &Process) -> Value {
     get(&dashboard.url("/api/status"), &[]).json()
@@ -18,28 +35,40 @@ pub(crate) fn status(dashboard: &Process) -> Value {
 
 pub(crate) fn begin(dashboard: &Process) -> u16 {
     let authorization = format!("Bearer {DRAIN_SECRET}");
-    post(&dashboard.url("/api/gateway/drain"), &[("authorization", &authorization)], "").status
+    post(
+        &dashboard.url("/api/gateway/drain"),
+        &[("authorization", &authorization)],
+        "",
+    )
+    .status
 }
 
 /// How `drain wait` ends, with a time that is enough for the end that is expected.
 pub(crate) fn wait(home: &Home, dashboard: &Process, expected: i32) -> Option<i32> {
     let url = dashboard.url("");
     let timeout = if expected == 0 { "60" } else { "4" };
-    Process::run(home, &["drain", "wait", "--timeout", timeout, "--url", &url], &[SECRET]).code
+    Process::run(
+        home,
+        &["drain", "wait", "--timeout", timeout, "--url", &url],
+        &[SECRET],
+    )
+    .code
 }
 
 pub(crate) fn start_time(pid: u32) -> u64 {
-    portcullis::drain::process_start_time(pid).expect("it runs")
+    portcullis_home::process_start_time(pid).expect("it runs")
 }
 
 /// One situation: what is done, and what is said of it.
 struct Situation {
     says: &'static str,
-    /// Whether it needs rights that only root has.
-    needs_root: bool,
+    /// Whether this machine and user can make it.
+    possible: fn() -> bool,
     make: fn(&Home) -> Vec<Process>,
     /// By way of which program the dashboard runs.
     by: fn(&Home) -> Vec<String>,
+    /// What happens to the dashboard before the status is read.
+    befalls: fn(&Process),
     /// The status of a begin.
     begin: u16,
     state: &'static str,
@@ -56,9 +85,10 @@ struct Situation {
 
 const PLAIN: Situation = Situation {
     says: "",
-    needs_root: false,
+    possible: || true,
     make: |_| Vec::new(),
     by: |_| Vec::new(),
+    befalls: |_| {},
     begin: 200,
     state: "stopped",
     running: "false",
@@ -68,14 +98,33 @@ const PLAIN: Situation = Situation {
     starts: true,
 };
 
-const UNKNOWN: Situation = Situation { state: "unknown", running: "null", quiesced: false, wait: 2, ..PLAIN };
+const UNKNOWN: Situation = Situation {
+    state: "unknown",
+    running: "null",
+    quiesced: false,
+    wait: 2,
+    ..PLAIN
+};
 
-const RUNS: Situation =
-    Situation { state: "running", running: "true", drained: true, wait: 0, starts: false, ..PLAIN };
+const RUNS: Situation = Situation {
+    state: "running",
+    running: "true",
+    drained: true,
+    wait: 0,
+    starts: false,
+    ..PLAIN
+};
 
 const SITUATIONS: &[Situation] = &[
-    Situation { says: "no gateway was ever here", ..PLAIN },
-    Situation { says: "it runs", make: |home| vec![home.gateway()], ..RUNS },
+    Situation {
+        says: "no gateway was ever here",
+        ..PLAIN
+    },
+    Situation {
+        says: "it runs",
+        make: |home| vec![home.gateway()],
+        ..RUNS
+    },
     Situation {
         says: "it has stopped",
         make: |home| {
@@ -102,16 +151,18 @@ const SITUATIONS: &[Situation] = &[
     },
     Situation {
         says: "it runs in another pid namespace",
-        needs_root: true,
+        possible: can_unshare,
         make: |home| vec![namespaced(home)],
         ..RUNS
     },
     Situation {
         says: "it was killed in another pid namespace",
-        needs_root: true,
+        possible: can_unshare,
         make: |home| {
             namespaced(home).kill();
-            eventually("the lock is released", SOON, || (!is_held(home)).then_some(()));
+            eventually("the lock is released", SOON, || {
+                (!is_held(home)).then_some(())
+            });
             Vec::new()
         },
         ..PLAIN
@@ -179,7 +230,7 @@ const SITUATIONS: &[Situation] = &[
     },
     Situation {
         says: "it runs, and the dashboard cannot write: the home is read-only",
-        needs_root: true,
+        possible: can_unshare,
         make: |home| vec![home.gateway()],
         by: read_only,
         begin: 500,
@@ -190,7 +241,7 @@ const SITUATIONS: &[Situation] = &[
     },
     Situation {
         says: "it has stopped, and the home is read-only",
-        needs_root: true,
+        possible: can_unshare,
         make: |home| {
             home.gateway().terminate();
             Vec::new()
@@ -198,6 +249,22 @@ const SITUATIONS: &[Situation] = &[
         by: read_only,
         begin: 500,
         ..PLAIN
+    },
+    Situation {
+        says: "it runs as another user, and the dashboard cannot read its files",
+        possible: can_be_another_user,
+        make: |home| vec![of_another_user(home)],
+        by: |_| AS_DASHBOARD_USER.map(str::to_owned).to_vec(),
+        starts: false,
+        ..UNKNOWN
+    },
+    Situation {
+        says: "it runs, and the dashboard has no descriptors left",
+        make: |home| vec![home.gateway()],
+        befalls: leave_one_descriptor,
+        begin: 500,
+        starts: false,
+        ..UNKNOWN
     },
     Situation {
         says: "the status file is damaged",
@@ -262,16 +329,69 @@ fn pretend_original(home: &Home) {
     home.write("gateway.lock", &record.to_string());
 }
 
+/// The gateway of a user who shares the home with the dashboard's, and whose files are for that
+/// user alone.
+fn of_another_user(home: &Home) -> Process {
+    // The folder behind it belongs to the user of the tests.
+    fs::remove_file(home.file("cache")).expect("a link in the home");
+    chown(home.path(), Some(GATEWAY_USER), Some(GATEWAY_USER)).expect("root may do that");
+    let shared = fs::Permissions::from_mode(0o770);
+    fs::set_permissions(home.path(), shared).expect("root may do that");
+    Process::start_by(
+        &AS_GATEWAY_USER,
+        home,
+        &["gateway", "--listen", "127.0.0.1:0"],
+        &[],
+    )
+    .ready("gateway")
+}
+
+/// Lowers the limit of open files until a connection can be accepted, and a file cannot be opened
+/// meanwhile. What the dashboard still opens or closes after its start changes what is left, so the
+/// limit is set until it holds.
+fn leave_one_descriptor(dashboard: &Process) {
+    eventually("a file cannot be opened", SOON, || {
+        let pid = dashboard.pid();
+        let open = fs::read_dir(format!("/proc/{pid}/fd"))
+            .expect("it runs")
+            .flatten();
+        let open: HashSet<u64> = open
+            .filter_map(|file| file.file_name().to_str()?.parse().ok())
+            .collect();
+        let spare = (0..)
+            .find(|number| !open.contains(number))
+            .expect("there are more numbers than files");
+        let lowered = Command::new("prlimit")
+            .args([
+                "--pid",
+                &pid.to_string(),
+                &format!("--nofile={}:", spare + 1),
+            ])
+            .status();
+        assert!(lowered.expect("prlimit is installed").success());
+        (status(dashboard)["gateway_state"] == "unknown").then_some(())
+    });
+}
+
 /// Runs a program for which the home is on a file system that is read-only.
 fn read_only(home: &Home) -> Vec<String> {
     let home = home.path().display();
-    let script =
-        format!("mount --bind {home} {home} && mount -o remount,bind,ro {home} && exec \"$0\" \"$@\"");
-    ["unshare", "--mount", "sh", "-c", &script].map(str::to_owned).to_vec()
+    let script = format!(
+        "mount --bind {home} {home} && mount -o remount,bind,ro {home} && exec \"$0\" \"$@\""
+    );
+    ["unshare", "--mount", "sh", "-c", &script]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 pub(crate) fn namespaced(home: &Home) -> Process {
-    Process::start_by(NEW_NAMESPACE, home, &["gateway", "--listen", "127.0.0.1:0"], &[]).ready("gateway")
+    Process::start_by(
+        NEW_NAMESPACE,
+        home,
+        &["gateway", "--listen", "127.0.0.1:0"],
+        &[],
+    )
+    .ready("gateway")
 }
 
 fn fifo(path: &Path) {
@@ -299,17 +419,31 @@ fn write_status(home: &Home, pid: u32, start_time: &str, state: &str) {
 }
 
 pub(crate) fn can_unshare() -> bool {
-    let tried = Command::new("unshare").args(&NEW_NAMESPACE[1..]).arg("true").status();
+    let tried = Command::new("unshare")
+        .args(&NEW_NAMESPACE[1..])
+        .arg("true")
+        .status();
     tried.is_ok_and(|status| status.success())
+}
+
+/// Whether the binary can be run as another user: that user may not reach the folder in which it
+/// lies.
+fn can_be_another_user() -> bool {
+    let [program, arguments @ ..] = AS_DASHBOARD_USER;
+    let tried = Command::new(program)
+        .args(arguments)
+        .arg(binary())
+        .arg("--version")
+        .output();
+    tried.is_ok_and(|output| output.status.success())
 }
 
 #[test]
 fn every_situation_is_told_as_it_is() {
-    let is_root = can_unshare();
     std::thread::scope(|scope| {
         for situation in SITUATIONS {
-            if situation.needs_root && !is_root {
-                eprintln!("SKIPPED: {}: no pid namespace can be made here", situation.says);
+            if !(situation.possible)() {
+                eprintln!("SKIPPED: {}: this cannot be made here", situation.says);
                 continue;
             }
             scope.spawn(|| check(situation));
@@ -326,9 +460,14 @@ fn check(situation: &Situation) {
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let arguments = ["serve", "--port", "0"];
     let dashboard = Process::start_by(&by, &home, &arguments, &[SECRET]).ready("dashboard");
+    (situation.befalls)(&dashboard);
     let before = status(&dashboard);
     assert_eq!(before["gateway_state"], situation.state, "{says}: {before}");
-    assert_eq!(before["gateway_running"].to_string(), situation.running, "{says}: {before}");
+    assert_eq!(
+        before["gateway_running"].to_string(),
+        situation.running,
+        "{says}: {before}"
+    );
 
     assert_eq!(begin(&dashboard), situation.begin, "{says}");
     if situation.drained {
@@ -342,10 +481,16 @@ fn check(situation: &Situation) {
         (&json!(situation.drained), &json!(situation.quiesced)),
         "{says}: {after}"
     );
-    assert_eq!(wait(&home, &dashboard, situation.wait), Some(situation.wait), "{says}");
+    assert_eq!(
+        wait(&home, &dashboard, situation.wait),
+        Some(situation.wait),
+        "{says}"
+    );
     if situation.state == "unknown" {
         assert!(
-            dashboard.log().contains("the state of the gateway is unknown"),
+            dashboard
+                .log()
+                .contains("the state of the gateway is unknown"),
             "{says}: {}",
             dashboard.log()
         );
@@ -353,15 +498,25 @@ fn check(situation: &Situation) {
 
     let content = || {
         let path = home.file("gateway_state.json");
-        path.is_file().then(|| fs::read(path).expect("it can be read"))
+        path.is_file()
+            .then(|| fs::read(path).expect("it can be read"))
     };
     let written = content();
     let mut second = Process::start(&home, &["gateway", "--listen", "127.0.0.1:0"], &[]);
     let line = second.line();
-    assert_eq!(line.starts_with("PORTCULLIS_READY"), situation.starts, "{says}: {}", second.log());
+    assert_eq!(
+        line.starts_with("PORTCULLIS_READY"),
+        situation.starts,
+        "{says}: {}",
+        second.log()
+    );
     if !situation.starts {
         assert_eq!(second.wait().code(), Some(1), "{says}");
-        assert!(second.log().contains("another gateway runs over"), "{says}: {}", second.log());
+        assert!(
+            second.log().contains("another gateway runs over"),
+            "{says}: {}",
+            second.log()
+        );
         if processes.is_empty() {
             assert_eq!(content(), written, "{says}: its file is left alone");
         }
@@ -387,7 +542,18 @@ fn document() -> String {
          | situation | `gateway_state` | `gateway_running` | begin | `drained` | `quiesced` | `drain wait` | another gateway |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
-    for Situation { says, state, running, begin, drained, quiesced, wait, starts, .. } in SITUATIONS {
+    for Situation {
+        says,
+        state,
+        running,
+        begin,
+        drained,
+        quiesced,
+        wait,
+        starts,
+        ..
+    } in SITUATIONS
+    {
         let starts = if *starts { "starts" } else { "exit 1" };
         writeln!(
             text,
@@ -408,16 +574,22 @@ fn drain_holds_across_pid_namespaces_while_a_turn_runs() {
     let home = Home::with_config(&gate.config());
     let (dashboard, gateway) = (home.dashboard(), namespaced(&home));
     let turn = start_turn_in_background(&gateway, "long");
-    eventually("the turn is counted", SOON, || (status(&dashboard)["active_agents"] == 1).then_some(()));
+    eventually("the turn is counted", SOON, || {
+        (status(&dashboard)["active_agents"] == 1).then_some(())
+    });
     assert_eq!(begin(&dashboard), 200);
-    eventually("draining", SOON, || (status(&dashboard)["gateway_state"] == "draining").then_some(()));
+    eventually("draining", SOON, || {
+        (status(&dashboard)["gateway_state"] == "draining").then_some(())
+    });
     assert_eq!(status(&dashboard)["quiesced"], false);
     assert_eq!(wait(&home, &dashboard, 2), Some(2));
     let body = json!({"session": "new", "text": "hi"}).to_string();
     assert_eq!(post(&gateway.url("/v1/turns"), &[], &body).status, 503);
     gate.open();
     assert_eq!(turn.join().expect("an answer").status, 200);
-    eventually("drained", SOON, || (status(&dashboard)["drained"] == true).then_some(()));
+    eventually("drained", SOON, || {
+        (status(&dashboard)["drained"] == true).then_some(())
+    });
 }
 
 #[test]
@@ -435,7 +607,9 @@ fn status_file_that_was_removed_is_written_again() {
     let home = Home::new();
     let (dashboard, _gateway) = (home.dashboard(), home.gateway());
     fs::remove_file(home.file("gateway_state.json")).expect("it is there");
-    eventually("running", SOON, || (status(&dashboard)["gateway_state"] == "running").then_some(()));
+    eventually("running", SOON, || {
+        (status(&dashboard)["gateway_state"] == "running").then_some(())
+    });
 }
 
 #[test]
@@ -444,12 +618,23 @@ fn one_process_of_each_kind_runs_over_a_home() {
     let (_dashboard, _gateway) = (home.dashboard(), home.gateway());
     for (arguments, says) in [
         (&["serve", "--port", "0"][..], "another dashboard runs over"),
-        (&["gateway", "--listen", "127.0.0.1:0"], "another gateway runs over"),
-        (&["up", "--port", "0", "--listen", "127.0.0.1:0"], "another gateway runs over"),
+        (
+            &["gateway", "--listen", "127.0.0.1:0"],
+            "another gateway runs over",
+        ),
+        (
+            &["up", "--port", "0", "--listen", "127.0.0.1:0"],
+            "another gateway runs over",
+        ),
     ] {
         let refused = Process::run(&home, arguments, &[SECRET]);
         assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.stderr);
-        assert_eq!(refused.stderr.matches(says).count(), 1, "{arguments:?}: {}", refused.stderr);
+        assert_eq!(
+            refused.stderr.matches(says).count(),
+            1,
+            "{arguments:?}: {}",
+            refused.stderr
+        );
         assert!(!refused.stdout.contains("READY"), "{arguments:?}");
     }
 }
@@ -462,8 +647,9 @@ fn status_is_told_while_strangers_use_up_the_connections() {
     let arguments = ["serve", "--port", "0"];
     let dashboard = Process::start_by(&wrapper, &home, &arguments, &[SECRET]).ready("dashboard");
     assert_eq!(status(&dashboard)["gateway_state"], "running");
-    let silent: Vec<_> =
-        (0..300).map_while(|_| std::net::TcpStream::connect(("127.0.0.1", dashboard.port())).ok()).collect();
+    let silent: Vec<_> = (0..300)
+        .map_while(|_| std::net::TcpStream::connect(("127.0.0.1", dashboard.port())).ok())
+        .collect();
     assert!(silent.len() > 200);
     // The slots of silent connections are given back after their time, so an answer comes.
     let told = status(&dashboard);

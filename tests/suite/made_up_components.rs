@@ -1,8 +1,9 @@
-//! Components that a machine made up, ten thousand of them: none crashes the host, and none is believed.
+//! Components that a machine made up, ten thousand of them: none crashes the host, and none is
+//! believed.
 
-use portcullis::auth::{BearerToken, ProviderFault, ProviderName, TokenVerdict};
-use portcullis::sandbox::{
-    ComponentSource, Limits, LoadError, Powers, ProviderSpec, Sandbox, SandboxSettings,
+use portcullis_auth::{BearerToken, ProviderFault, ProviderName, TokenVerdict};
+use portcullis_sandbox::{
+    Capabilities, ComponentSource, Limits, LoadError, ProviderSpec, Sandbox, SandboxSettings,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +20,9 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     let word = |_| {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb).to_le_bytes()
+        (mixed ^ (mixed >> 27))
+            .wrapping_mul(0x94d0_49bb_1331_11eb)
+            .to_le_bytes()
     };
     (0..length / 8).flat_map(word).collect()
 }
@@ -42,9 +45,15 @@ struct Tally {
 
 fn run_all(components: impl Iterator<Item = Vec<u8>>) -> Tally {
     let sandbox = Sandbox::start(&SandboxSettings::default()).expect("a sandbox");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let token = BearerToken::by_hand("a-token-that-nobody-issued".into());
-    let limits = Limits { deadline: Duration::from_millis(20), ..Limits::default() };
+    let limits = Limits {
+        deadline: Duration::from_millis(20),
+        ..Limits::default()
+    };
     let mut tally = Tally::default();
     for component in components {
         let spec = ProviderSpec {
@@ -52,20 +61,29 @@ fn run_all(components: impl Iterator<Item = Vec<u8>>) -> Tally {
             source: source(component),
             sha256: None,
             settings: BTreeMap::new(),
-            powers: Powers::default(),
+            capabilities: Capabilities::default(),
             limits,
+            link_modules: false,
         };
         runtime.block_on(async {
             let loaded = match sandbox.load(spec).await {
                 Ok(loaded) => loaded,
-                Err(LoadError::Faulted(_) | LoadError::Useless) => return tally.failed_at_load += 1,
+                Err(LoadError::Faulted(_) | LoadError::Useless) => {
+                    return tally.failed_at_load += 1;
+                }
                 Err(_) => return tally.refused += 1,
             };
             tally.asked += 1;
-            let observed = loaded.provider.observe(&token, Instant::now() + limits.deadline).await;
+            let observed = loaded
+                .provider
+                .observe(&token, Instant::now() + limits.deadline)
+                .await;
             match observed.verdict {
                 // By chance, one vouches for a caller without a name.
-                Ok(verdict) => assert!(!matches!(verdict, TokenVerdict::Recognized(_)), "{verdict:?}"),
+                Ok(verdict) => assert!(
+                    !matches!(verdict, TokenVerdict::Recognized(_)),
+                    "{verdict:?}"
+                ),
                 Err(fault) => assert!(!matches!(fault.fault, ProviderFault::Host(_)), "{fault}"),
             }
         });
@@ -83,7 +101,11 @@ fn made_up_components_are_refused() {
             .unwrap_or_default()
     };
     let tally = run_all((0..COUNT).map(component));
-    assert_eq!(tally.refused, usize::try_from(COUNT).expect("a count"), "{tally:?}");
+    assert_eq!(
+        tally.refused,
+        usize::try_from(COUNT).expect("a count"),
+        "{tally:?}"
+    );
 }
 
 #[test]
@@ -91,9 +113,14 @@ fn made_up_providers_are_called_and_never_believed() {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
     let (package, _) = resolve.push_dir(wit).expect("the contract");
-    let world = resolve.select_world(&[package], Some("auth-provider")).expect("the world");
+    let world = resolve
+        .select_world(&[package], Some("auth-provider"))
+        .expect("the world");
     let tally = run_all((0..COUNT).map(|seed| provider(seed, &resolve, world)));
-    assert!(tally.failed_at_load > 1_000 && tally.asked > 200, "{tally:?}");
+    assert!(
+        tally.failed_at_load > 1_000 && tally.asked > 200,
+        "{tally:?}"
+    );
 }
 
 /// A module with the contract's exports, and random content beside them.
@@ -125,10 +152,14 @@ fn provider(seed: u64, resolve: &Resolve, world: WorldId) -> Vec<u8> {
     };
     let noise = noise(seed, 4096);
     let mut noise = arbitrary::Unstructured::new(&noise);
-    let Ok(module) = Module::new(config, &mut noise) else { return Vec::new() };
+    let Ok(module) = Module::new(config, &mut noise) else {
+        return Vec::new();
+    };
     let mut module = module.to_bytes();
     embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)
         .expect("a module takes metadata");
     let encoder = ComponentEncoder::default().validate(false).module(&module);
-    encoder.and_then(|mut encoder| encoder.encode()).unwrap_or_default()
+    encoder
+        .and_then(|mut encoder| encoder.encode())
+        .unwrap_or_default()
 }

@@ -1,6 +1,8 @@
-//! Metrics of the real binary, and what is made of them: the table in `docs/observe.md`, the alerts, the dashboard.
+//! Metrics of the real binary, and what is made of them: `docs/reference/metrics.md`, the alerts,
+//! the dashboard.
 
 use crate::people::{gated, password, signed_in};
+use crate::reference::check_page;
 use portcullis_tests::{Browser, Home, PROCESS_TOKEN, Process, Reply, get, guest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -16,7 +18,10 @@ fn project(path: &str) -> PathBuf {
 }
 
 fn start(home: &Home) -> Process {
-    home.dashboard_with(&["--port", "0"], &[("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)])
+    home.dashboard_with(
+        &["--port", "0"],
+        &[("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN)],
+    )
 }
 
 /// A dashboard with a provider that works and one whose file is missing.
@@ -40,12 +45,18 @@ fn has(text: &str, line: &str) -> bool {
 /// `(type, help)` of every metric in the text.
 fn described(text: &str) -> BTreeMap<String, (String, String)> {
     let of = |start: &str| -> BTreeMap<String, String> {
-        let lines = text.lines().filter_map(|line| line.strip_prefix(start)?.split_once(' '));
-        lines.map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect()
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(start)?.split_once(' '));
+        lines
+            .map(|(name, rest)| (name.to_owned(), rest.to_owned()))
+            .collect()
     };
     let helps = of("# HELP ");
     let kinds = of("# TYPE ").into_iter();
-    kinds.map(|(name, kind)| (name.clone(), (kind, helps[&name].clone()))).collect()
+    kinds
+        .map(|(name, kind)| (name.clone(), (kind, helps[&name].clone())))
+        .collect()
 }
 
 /// The text of the dashboard and that of the gateway.
@@ -60,14 +71,30 @@ fn format_is_the_one_that_accept_asks_for() {
     let home = Home::new();
     for process in [start(&home), home.gateway()] {
         let older = metrics(&process, &[]);
-        assert_eq!(older.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(
+            older.header("content-type"),
+            Some("text/plain; version=0.0.4; charset=utf-8")
+        );
         assert!(!older.body.contains("# EOF"));
-        let open_metrics = metrics(&process, &[("accept", "application/openmetrics-text;version=1.0.0")]);
+        let open_metrics = metrics(
+            &process,
+            &[("accept", "application/openmetrics-text;version=1.0.0")],
+        );
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         assert_eq!(open_metrics.header("content-type"), Some(kind));
-        assert!(open_metrics.body.ends_with("\n# EOF\n"), "{}", open_metrics.body);
-        assert!(has(&open_metrics.body, "# TYPE portcullis_gateway_restarts counter"));
-        assert!(has(&older.body, "# TYPE portcullis_gateway_restarts_total counter"));
+        assert!(
+            open_metrics.body.ends_with("\n# EOF\n"),
+            "{}",
+            open_metrics.body
+        );
+        assert!(has(
+            &open_metrics.body,
+            "# TYPE portcullis_gateway_restarts counter"
+        ));
+        assert!(has(
+            &older.body,
+            "# TYPE portcullis_gateway_restarts_total counter"
+        ));
     }
 }
 
@@ -79,12 +106,19 @@ fn state_of_every_provider_is_one_of_four() {
     for (provider, present) in [("good", "serving"), ("gone", "refused")] {
         for state in ["serving", "quarantined", "loading", "refused"] {
             let value = u8::from(state == present);
-            let line =
-                format!(r#"portcullis_provider_state{{provider="{provider}",state="{state}"}} {value}"#);
+            let line = format!(
+                r#"portcullis_provider_state{{provider="{provider}",state="{state}"}} {value}"#
+            );
             assert!(has(&text, &line), "{line} is not in:\n{text}");
         }
     }
-    assert!(has(&text, r#"portcullis_providers_refused{reason="unreadable"} 1"#), "{text}");
+    assert!(
+        has(
+            &text,
+            r#"portcullis_providers_refused{reason="unreadable"} 1"#
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -100,7 +134,12 @@ fn quarantine_is_a_state() {
     };
     assert!(state("serving") && !state("quarantined"));
     let whoami = dashboard.url("/api/auth/whoami");
-    (0..5).for_each(|_| assert_eq!(get(&whoami, &[("authorization", "Bearer trap-token")]).status, 401));
+    (0..5).for_each(|_| {
+        assert_eq!(
+            get(&whoami, &[("authorization", "Bearer trap-token")]).status,
+            401
+        );
+    });
     assert!(state("quarantined") && !state("serving"));
 }
 
@@ -110,7 +149,10 @@ fn requests_are_timed_by_pattern_method_and_class() {
     let dashboard = start(&home);
     get(&dashboard.url("/healthz"), &[]);
     get(&dashboard.url("/a-path-of-a-stranger/81723"), &[TOKEN]);
-    get(&dashboard.url("/auth/verify/a-path-of-a-stranger"), &[TOKEN]);
+    get(
+        &dashboard.url("/auth/verify/a-path-of-a-stranger"),
+        &[TOKEN],
+    );
     let text = metrics(&dashboard, &[]).body;
     let count = "portcullis_http_request_duration_seconds_count";
     for line in [
@@ -154,12 +196,24 @@ fn figures_of_the_process_and_the_build_are_known_on_both() {
             "process_open_fds",
             "process_max_fds",
         ] {
-            let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
             let value = value.unwrap_or_else(|| panic!("no {name} in:\n{text}"));
-            assert!(value > 0.0 || name == "process_cpu_seconds_total", "{name}: {value}");
+            assert!(
+                value > 0.0 || name == "process_cpu_seconds_total",
+                "{name}: {value}"
+            );
         }
-        let build = format!(r#"portcullis_build_info{{version="{}",wasmtime=""#, env!("CARGO_PKG_VERSION"));
-        assert!(text.lines().any(|line| line.starts_with(&build) && line.ends_with(" 1")), "{text}");
+        let build = format!(
+            r#"portcullis_build_info{{version="{}",wasmtime=""#,
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with(&build) && line.ends_with(" 1")),
+            "{text}"
+        );
     }
 }
 
@@ -180,7 +234,12 @@ fn promtool(arguments: &[&str], stdin: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool");
-    child.stdin.take().expect("a pipe").write_all(stdin.as_bytes()).expect("promtool reads");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(stdin.as_bytes())
+        .expect("promtool reads");
     let output = child.wait_with_output().expect("promtool ends");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {said}\n{stdin}");
@@ -189,7 +248,9 @@ fn promtool(arguments: &[&str], stdin: &str) {
 #[test]
 fn promtool_has_no_complaint_about_names_and_types() {
     if has_promtool() {
-        both_texts().iter().for_each(|text| promtool(&["check", "metrics"], text));
+        both_texts()
+            .iter()
+            .for_each(|text| promtool(&["check", "metrics"], text));
     }
 }
 
@@ -197,7 +258,10 @@ fn promtool_has_no_complaint_about_names_and_types() {
 fn alerting_rules_fire_when_they_should() {
     if has_promtool() {
         let file = project("deploy/prometheus/alerts.test.yaml");
-        promtool(&["test", "rules", file.to_str().expect("a path of text")], "");
+        promtool(
+            &["test", "rules", file.to_str().expect("a path of text")],
+            "",
+        );
     }
 }
 
@@ -205,38 +269,58 @@ fn alerting_rules_fire_when_they_should() {
 fn mentioned(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let is_metric = |word: &&str| word.starts_with("portcullis_") || word.starts_with("process_");
-    words.filter(is_metric).map(|word| word.trim_end_matches("_bucket").to_owned()).collect()
+    words
+        .filter(is_metric)
+        .map(|word| word.trim_end_matches("_bucket").to_owned())
+        .collect()
 }
 
 #[test]
 fn rules_and_dashboard_name_metrics_that_exist() {
-    let known: BTreeSet<_> = both_texts().iter().flat_map(|text| described(text).into_keys()).collect();
-    for path in ["deploy/prometheus/alerts.yaml", "deploy/grafana/portcullis.json"] {
+    let known: BTreeSet<_> = both_texts()
+        .iter()
+        .flat_map(|text| described(text).into_keys())
+        .collect();
+    for path in [
+        "deploy/prometheus/alerts.yaml",
+        "deploy/grafana/portcullis.json",
+    ] {
         let text = fs::read_to_string(project(path)).expect(path);
         let named = mentioned(&text);
         assert!(named.len() > 5, "{path}: {named:?}");
         let unknown: Vec<_> = named.difference(&known).collect();
         assert!(unknown.is_empty(), "{path} names {unknown:?}");
     }
-    let panels = fs::read_to_string(project("deploy/grafana/portcullis.json")).expect("the dashboard");
+    let panels =
+        fs::read_to_string(project("deploy/grafana/portcullis.json")).expect("the dashboard");
     assert!(serde_json::from_str::<serde_json::Value>(&panels).is_ok());
 }
 
-const BEGIN: &str = "<!-- Made by tests/suite/observe.rs from the running binary. -->\n";
-const END: &str = "<!-- The end of what is made. -->\n";
+#[test]
+fn every_alert_is_explained() {
+    let read = |path: &str| fs::read_to_string(project(path)).expect(path);
+    let (rules, page) = (
+        read("deploy/prometheus/alerts.yaml"),
+        read("docs/observe.md"),
+    );
+    let names: Vec<_> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        assert!(
+            page.contains(&format!("`{name}`")),
+            "docs/observe.md does not explain {name}"
+        );
+    }
+}
 
 #[test]
-fn table_in_the_docs_is_made_of_the_running_binary() {
-    let path = project("docs/observe.md");
-    let page = fs::read_to_string(&path).expect("docs/observe.md");
-    let (before, rest) = page.split_once(BEGIN).expect("a place for the table");
-    let (_, after) = rest.split_once(END).expect("an end of that place");
-    let made = format!("{before}{BEGIN}{}{END}{after}", table());
-    if made == page {
-        return;
-    }
-    fs::write(&path, made).expect("docs/ can be written");
-    panic!("docs/observe.md did not have the metrics of the binary; it does now: commit it");
+fn metrics_page_is_made_of_the_running_binary() {
+    let intro = "# Metrics\n\nMade from the answers of both processes to `GET /metrics` by `tests/suite/observe.rs`; \
+                 [observe.md](../observe.md) has their labels.\n\n";
+    check_page("metrics.md", &format!("{intro}{}", table()));
 }
 
 fn table() -> String {
@@ -248,7 +332,12 @@ fn table() -> String {
     }
     let mut table = String::from("| metric | type | of | |\n|---|---|---|---|\n");
     for ((name, kind, help), origins) in rows {
-        writeln!(table, "| `{name}` | {kind} | {} | {help} |", origins.join(", ")).expect("a string");
+        writeln!(
+            table,
+            "| `{name}` | {kind} | {} | {help} |",
+            origins.join(", ")
+        )
+        .expect("a string");
     }
     table
 }

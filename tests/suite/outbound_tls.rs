@@ -1,4 +1,5 @@
-//! Requests of providers and of the drain client over TLS: which authorities are trusted, and what a failure is called.
+//! Requests of providers and of the drain client over TLS: which authorities are trusted, and what
+//! a failure is called.
 
 use portcullis_tests::{Finished, Home, Process, SOON, eventually, get};
 use rustls::pki_types::pem::PemObject;
@@ -15,7 +16,9 @@ const TOKEN: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.e30.AAAA";
 
 /// A file of `tests/certificates`.
 fn certificate(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("certificates").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("certificates")
+        .join(name)
 }
 
 /// What a server does with a request that it has read.
@@ -40,7 +43,9 @@ fn serve(name: &str, answer: Answer) -> u16 {
     let chain = CertificateDer::pem_file_iter(certificate(name)).expect("the certificate is there");
     let chain = chain.collect::<Result<Vec<_>, _>>().expect("it is PEM");
     let key = PrivateKeyDer::from_pem_file(certificate("server.key")).expect("the key is there");
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
     let config = Arc::new(config.expect("the key is the certificate's"));
     listen(move |stream| {
         let connection = ServerConnection::new(config.clone()).expect("a connection");
@@ -68,9 +73,14 @@ fn respond(stream: impl Read + Write, answer: Answer) {
     if !head.ends_with("\r\n\r\n") {
         return;
     }
-    let flood = format!("HTTP/1.1 200 OK\r\nContent-Length: 2097152\r\n\r\n{}", " ".repeat(2_097_152));
+    let flood = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2097152\r\n\r\n{}",
+        " ".repeat(2_097_152)
+    );
     let text = match answer {
-        Answer::Keys => "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\n{\"keys\":[]}",
+        Answer::Keys => {
+            "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\n{\"keys\":[]}"
+        }
         Answer::Part | Answer::PartAndWait => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
         Answer::Nothing => "",
         Answer::Flood => flood.as_str(),
@@ -95,42 +105,84 @@ fn home(origin: &str, grant: &str) -> Home {
 
 /// The grant of an origin with the authorities of a file of `tests/certificates`.
 fn with_ca(origin: &str, ca: &str) -> String {
-    format!("{{origin: '{origin}', ca: {{file: '{}'}}}}", certificate(ca).display())
+    format!(
+        "{{origin: '{origin}', ca: {{file: '{}'}}}}",
+        certificate(ca).display()
+    )
 }
 
 fn call(home: &Home, variables: &[(&str, &str)]) -> Finished {
-    Process::run(home, &["provider", "call", "corp", "--token", TOKEN], variables)
+    Process::run(
+        home,
+        &["provider", "call", "corp", "--token", TOKEN],
+        variables,
+    )
 }
 
 fn assert_answered(called: &Finished) {
-    assert!(called.stdout.contains("not recognized"), "{}{}", called.stdout, called.stderr);
-    assert!(!called.stderr.contains("provider corp: "), "{}", called.stderr);
+    assert!(
+        called.stdout.contains("not recognized"),
+        "{}{}",
+        called.stdout,
+        called.stderr
+    );
+    assert!(
+        !called.stderr.contains("provider corp: "),
+        "{}",
+        called.stderr
+    );
 }
 
 /// The provider says `said` of the address, and the operator reads `logged` of the origin.
 fn assert_failed(called: &Finished, origin: &str, said: &str, logged: &str) {
     let said = format!("unavailable: {origin}/jwks: {said}");
-    assert!(called.stdout.contains(&said), "{said}\n{}{}", called.stdout, called.stderr);
+    assert!(
+        called.stdout.contains(&said),
+        "{said}\n{}{}",
+        called.stdout,
+        called.stderr
+    );
     let logged = format!("provider corp: {origin}: {logged}");
-    assert_eq!(called.stderr.matches(&logged).count(), 1, "{logged}\n{}", called.stderr);
+    assert_eq!(
+        called.stderr.matches(&logged).count(),
+        1,
+        "{logged}\n{}",
+        called.stderr
+    );
     assert!(called.stderr.contains("WARN"), "{}", called.stderr);
 }
 
 #[test]
 fn private_authority_is_trusted_for_the_origin_that_names_it() {
     let origin = format!("https://127.0.0.1:{}", serve("good.pem", Answer::Keys));
-    assert_answered(&call(&home(&origin, &with_ca(&origin, "authority.pem")), &[]));
+    assert_answered(&call(
+        &home(&origin, &with_ca(&origin, "authority.pem")),
+        &[],
+    ));
     let unknown = call(&home(&origin, &format!("'{origin}'")), &[]);
-    let logged = "the certificate is not signed by a known authority: give its PEM with grants.http[].ca";
+    let logged =
+        "the certificate is not signed by a known authority: give its PEM with grants.http[].ca";
     assert_failed(&unknown, &origin, "the certificate is not accepted", logged);
 }
 
 #[test]
 fn self_signed_certificate_is_trusted_unless_it_is_an_authoritys() {
-    let origin = format!("https://127.0.0.1:{}", serve("self-signed.pem", Answer::Keys));
-    assert_answered(&call(&home(&origin, &with_ca(&origin, "self-signed.pem")), &[]));
-    let origin = format!("https://127.0.0.1:{}", serve("self-signed-authority.pem", Answer::Keys));
-    let called = call(&home(&origin, &with_ca(&origin, "self-signed-authority.pem")), &[]);
+    let origin = format!(
+        "https://127.0.0.1:{}",
+        serve("self-signed.pem", Answer::Keys)
+    );
+    assert_answered(&call(
+        &home(&origin, &with_ca(&origin, "self-signed.pem")),
+        &[],
+    ));
+    let origin = format!(
+        "https://127.0.0.1:{}",
+        serve("self-signed-authority.pem", Answer::Keys)
+    );
+    let called = call(
+        &home(&origin, &with_ca(&origin, "self-signed-authority.pem")),
+        &[],
+    );
     let logged = "the server's certificate is an authority's (CA:TRUE)";
     assert_failed(&called, &origin, "the certificate is not accepted", logged);
 }
@@ -141,7 +193,10 @@ fn authorities_of_an_origin_take_the_place_of_the_systems() {
     let authority = certificate("authority.pem").display().to_string();
     let system = [("SSL_CERT_FILE", authority.as_str())];
     assert_answered(&call(&home(&origin, &format!("'{origin}'")), &system));
-    let other = call(&home(&origin, &with_ca(&origin, "other-authority.pem")), &system);
+    let other = call(
+        &home(&origin, &with_ca(&origin, "other-authority.pem")),
+        &system,
+    );
     let logged = "the certificate is not signed by an authority in the file of grants.http[].ca";
     assert_failed(&other, &origin, "the certificate is not accepted", logged);
 }
@@ -159,7 +214,10 @@ fn folders_of_the_system_are_read_and_damaged_files_are_left_out_with_one_warnin
     }
     let called = call(&home, &[("SSL_CERT_DIR", &folder.display().to_string())]);
     assert_answered(&called);
-    let warnings = called.stderr.matches("certificate authorities cannot be read").count();
+    let warnings = called
+        .stderr
+        .matches("certificate authorities cannot be read")
+        .count();
     assert_eq!(warnings, 1, "{}", called.stderr);
     assert!(called.stderr.contains("left_out=2"), "{}", called.stderr);
 }
@@ -167,8 +225,14 @@ fn folders_of_the_system_are_read_and_damaged_files_are_left_out_with_one_warnin
 #[test]
 fn what_is_wrong_with_a_certificate_is_named() {
     for (name, logged) in [
-        ("expired.pem", "the certificate expired at 2011-01-01T00:00:00Z"),
-        ("wrong-name.pem", "the certificate is for other names than this one (other.test)"),
+        (
+            "expired.pem",
+            "the certificate expired at 2011-01-01T00:00:00Z",
+        ),
+        (
+            "wrong-name.pem",
+            "the certificate is for other names than this one (other.test)",
+        ),
     ] {
         let origin = format!("https://127.0.0.1:{}", serve(name, Answer::Keys));
         let called = call(&home(&origin, &with_ca(&origin, "authority.pem")), &[]);
@@ -179,9 +243,21 @@ fn what_is_wrong_with_a_certificate_is_named() {
 #[test]
 fn answers_that_break_off_are_named() {
     for (answer, said, logged) in [
-        (Answer::Part, "the answer broke off", "the connection was cut off before the answer was complete"),
-        (Answer::Flood, "the answer broke off", "the answer is larger than 1048576 bytes"),
-        (Answer::Noise, "the answer is not HTTP that is understood", "the answer is not HTTP/1.1"),
+        (
+            Answer::Part,
+            "the answer broke off",
+            "the connection was cut off before the answer was complete",
+        ),
+        (
+            Answer::Flood,
+            "the answer broke off",
+            "the answer is larger than 1048576 bytes",
+        ),
+        (
+            Answer::Noise,
+            "the answer is not HTTP that is understood",
+            "the answer is not HTTP/1.1",
+        ),
     ] {
         let origin = format!("https://127.0.0.1:{}", serve("good.pem", answer));
         let called = call(&home(&origin, &with_ca(&origin, "authority.pem")), &[]);
@@ -198,7 +274,12 @@ fn server_without_tls_is_named() {
     });
     let origin = format!("https://127.0.0.1:{port}");
     let called = call(&home(&origin, &format!("'{origin}'")), &[]);
-    assert_failed(&called, &origin, "TLS failed", "no TLS that is accepted is spoken there");
+    assert_failed(
+        &called,
+        &origin,
+        "TLS failed",
+        "no TLS that is accepted is spoken there",
+    );
 }
 
 #[test]
@@ -217,7 +298,12 @@ fn origins_that_cannot_be_reached_are_named() {
     // Longer than a label may be, so that no name server has to be asked.
     let nameless = format!("http://{}.invalid", "a".repeat(64));
     let called = call(&home(&nameless, &format!("'{nameless}'")), &[]);
-    assert_failed(&called, &nameless, "the name is not found", "the name is not found (");
+    assert_failed(
+        &called,
+        &nameless,
+        "the name is not found",
+        "the name is not found (",
+    );
 }
 
 #[test]
@@ -236,29 +322,50 @@ fn server_that_is_too_slow_is_named_once_for_many_calls() {
         let dashboard = home.dashboard();
         let bearer = format!("Bearer {TOKEN}");
         for _ in 0..2 {
-            let who = get(&dashboard.url("/api/auth/whoami"), &[("authorization", &bearer)]);
+            let who = get(
+                &dashboard.url("/api/auth/whoami"),
+                &[("authorization", &bearer)],
+            );
             assert_eq!(who.status, 503, "{}", who.body);
         }
         let logged = format!("provider corp: {origin}: too slow: no answer in ");
-        eventually("the slow server is named", SOON, || dashboard.log().contains(&logged).then_some(()));
-        assert_eq!(dashboard.log().matches(&logged).count(), 1, "{}", dashboard.log());
+        eventually("the slow server is named", SOON, || {
+            dashboard.log().contains(&logged).then_some(())
+        });
+        assert_eq!(
+            dashboard.log().matches(&logged).count(),
+            1,
+            "{}",
+            dashboard.log()
+        );
     }
 }
 
 #[test]
 fn changed_file_of_authorities_is_taken_over() {
     let origin = format!("https://127.0.0.1:{}", serve("good.pem", Answer::Keys));
-    let home = home(&origin, &format!("{{origin: '{origin}', ca: {{file: ca.pem}}}}"));
+    let home = home(
+        &origin,
+        &format!("{{origin: '{origin}', ca: {{file: ca.pem}}}}"),
+    );
     let put = |name: &str| {
         fs::copy(certificate(name), home.file("ca.pem")).expect("a file in the home");
     };
     put("other-authority.pem");
     let dashboard = home.dashboard();
     let bearer = format!("Bearer {TOKEN}");
-    let status = || get(&dashboard.url("/api/auth/whoami"), &[("authorization", &bearer)]).status;
+    let status = || {
+        get(
+            &dashboard.url("/api/auth/whoami"),
+            &[("authorization", &bearer)],
+        )
+        .status
+    };
     assert_eq!(status(), 503);
     put("authority.pem");
-    eventually("the new authority is trusted", SOON, || (status() == 401).then_some(()));
+    eventually("the new authority is trusted", SOON, || {
+        (status() == 401).then_some(())
+    });
 }
 
 #[test]
@@ -275,7 +382,8 @@ fn mistakes_in_a_file_of_authorities_are_named_with_their_place() {
     home.write("text.pem", "not a certificate\n");
     let key = fs::read_to_string(certificate("server.key")).expect("the key is there");
     home.write("key.pem", &key);
-    let authority = fs::read_to_string(certificate("authority.pem")).expect("the certificate is there");
+    let authority =
+        fs::read_to_string(certificate("authority.pem")).expect("the certificate is there");
     home.write("both.pem", &format!("{authority}{key}"));
     let checked = Process::run(&home, &["config", "check"], &[]);
     assert_eq!(checked.code, Some(64), "{}", checked.stderr);
@@ -286,13 +394,16 @@ fn mistakes_in_a_file_of_authorities_are_named_with_their_place() {
         (13, "must be `{file: PATH}`"),
         (14, "has no effect on http://plain.test, which is not https"),
     ] {
-        let found = checked
-            .stderr
-            .lines()
-            .any(|text| text.contains(&format!("portcullis.yaml:{line}:")) && text.contains(mistake));
+        let found = checked.stderr.lines().any(|text| {
+            text.contains(&format!("portcullis.yaml:{line}:")) && text.contains(mistake)
+        });
         assert!(found, "{line}: {mistake}\n{}", checked.stderr);
     }
-    assert!(checked.stderr.contains("the file has a private key in it"), "{}", checked.stderr);
+    assert!(
+        checked.stderr.contains("the file has a private key in it"),
+        "{}",
+        checked.stderr
+    );
     let secret = key.lines().nth(1).expect("a key of some lines");
     assert!(!checked.stderr.contains(secret), "a key is never shown");
 }
@@ -308,10 +419,16 @@ fn drain_client_trusts_the_file_of_its_flag_and_the_systems() {
     // What the client says of the empty set of keys, once it trusts the server.
     let answered = "the answer has no `gateway_state`";
     let authority = path("authority.pem");
-    for said in [status(&["--cacert", &authority], &[]), status(&[], &[("SSL_CERT_FILE", &authority)])] {
+    for said in [
+        status(&["--cacert", &authority], &[]),
+        status(&[], &[("SSL_CERT_FILE", &authority)]),
+    ] {
         assert!(said.contains(answered), "{said}");
     }
-    for said in [status(&["--cacert", &path("other-authority.pem")], &[]), status(&[], &[])] {
+    for said in [
+        status(&["--cacert", &path("other-authority.pem")], &[]),
+        status(&[], &[]),
+    ] {
         assert!(!said.contains(answered), "{said}");
     }
     let said = status(&["--cacert", &path("server.key")], &[]);

@@ -1,10 +1,12 @@
-//! People at the door: the sign-in page, passwords, cookies, the throttle, and where one comes back to.
+//! People at the door: the sign-in page, passwords, cookies, the throttle, and where one comes back
+//! to.
 
 use portcullis_tests::{Browser, Home, Process, SOON, eventually, get, guest, request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A dashboard that is gated, since its public address is no loopback name, and that can be reached here.
+/// A dashboard that is gated, since its public address is no loopback name, and that can be reached
+/// here.
 pub(crate) fn gated(public_url: &str, more: &str) -> Home {
     let people = guest("people");
     Home::with_config(&format!(
@@ -23,7 +25,10 @@ pub(crate) fn password(user: &str, password: &str) -> String {
 /// Returns the browser of a person who is signed in.
 pub(crate) fn signed_in(dashboard: &Process, user: &str) -> Browser {
     let mut browser = Browser::default();
-    let reply = browser.post(&dashboard.url("/auth/password-login"), &password(user, "good"));
+    let reply = browser.post(
+        &dashboard.url("/auth/password-login"),
+        &password(user, "good"),
+    );
     assert_eq!(reply.status, 200, "{reply:?}");
     browser
 }
@@ -41,15 +46,29 @@ fn without_a_session_programs_get_a_sentence_and_browsers_the_sign_in_page() {
     }
     for (path, location) in [
         ("/", "/login?next=%2F"),
-        ("/sessions?tab=2&q=a", "/login?next=%2Fsessions%3Ftab%3D2%26q%3Da"),
+        (
+            "/sessions?tab=2&q=a",
+            "/login?next=%2Fsessions%3Ftab%3D2%26q%3Da",
+        ),
         ("/metrics", "/login?next=%2Fmetrics"),
         ("/loginx", "/login?next=%2Floginx"),
         ("/assets", "/login?next=%2Fassets"),
     ] {
         let reply = get(&dashboard.url(path), &[]);
-        assert_eq!((reply.status, reply.header("location")), (302, Some(location)), "{path}");
+        assert_eq!(
+            (reply.status, reply.header("location")),
+            (302, Some(location)),
+            "{path}"
+        );
     }
-    for path in ["/login", "/api/auth/providers", "/api/status", "/healthz", "/readyz", "/favicon.ico"] {
+    for path in [
+        "/login",
+        "/api/auth/providers",
+        "/api/status",
+        "/healthz",
+        "/readyz",
+        "/favicon.ico",
+    ] {
         assert_eq!(get(&dashboard.url(path), &[]).status, 200, "{path}");
     }
 }
@@ -59,10 +78,14 @@ fn providers_are_those_that_sign_people_in() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     let providers = get(&dashboard.url("/api/auth/providers"), &[]).json();
-    let expected = json!([{"name": "people", "display_name": "Pe<o>ple", "supports_password": true}]);
+    let expected =
+        json!([{"name": "people", "display_name": "Pe<o>ple", "supports_password": true}]);
     assert_eq!(providers["providers"], expected);
     let page = get(&dashboard.url("/login"), &[]).body;
-    assert!(page.contains("Pe&lt;o&gt;ple") && !page.contains("Pe<o>ple"), "{page}");
+    assert!(
+        page.contains("Pe&lt;o&gt;ple") && !page.contains("Pe<o>ple"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -71,18 +94,36 @@ fn password_opens_a_session() {
     let dashboard = home.dashboard();
     let mut browser = Browser::default();
     let body =
-        json!({"provider": "people", "username": "ada", "password": "good", "next": "/x?y=1"}).to_string();
+        json!({"provider": "people", "username": "ada", "password": "good", "next": "/x?y=1"})
+            .to_string();
     let reply = browser.post(&dashboard.url("/auth/password-login"), &body);
-    assert_eq!((reply.status, reply.json()), (200, json!({"ok": true, "next": "/x?y=1"})));
+    assert_eq!(
+        (reply.status, reply.json()),
+        (200, json!({"ok": true, "next": "/x?y=1"}))
+    );
     let me = browser.get(&dashboard.url("/api/auth/me")).json();
-    assert_eq!((&me["user_id"], &me["provider"]), (&"ada".into(), &"people".into()));
+    assert_eq!(
+        (&me["user_id"], &me["provider"]),
+        (&"ada".into(), &"people".into())
+    );
     let page = browser.get(&dashboard.url("/")).body;
-    assert!(page.contains("&lt;b&gt;Ada&lt;/b&gt;") && !page.contains("<b>Ada"), "claims are text");
-    assert!(!page.contains("__HERMES_SESSION_TOKEN__="), "the process token is for loopback alone");
+    assert!(
+        page.contains("&lt;b&gt;Ada&lt;/b&gt;") && !page.contains("<b>Ada"),
+        "claims are text"
+    );
+    assert!(
+        !page.contains("__HERMES_SESSION_TOKEN__="),
+        "the process token is for loopback alone"
+    );
     let verified = browser.get(&dashboard.url("/auth/verify"));
-    assert_eq!(verified.header("x-auth-email"), Some("a%C3%A4@example.test"));
+    assert_eq!(
+        verified.header("x-auth-email"),
+        Some("a%C3%A4@example.test")
+    );
     let success = eventually("the sign-in is audited", SOON, || {
-        home.audit().into_iter().find(|line| line["event"] == "login_success")
+        home.audit()
+            .into_iter()
+            .find(|line| line["event"] == "login_success")
     });
     assert_eq!(
         (&success["user_id"], &success["provider"], &success["ip"]),
@@ -96,20 +137,29 @@ fn refusals_tell_nothing_apart_that_should_not_be() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     let sign_in = |body: &Value| {
-        let reply = Browser::default().post(&dashboard.url("/auth/password-login"), &body.to_string());
+        let reply =
+            Browser::default().post(&dashboard.url("/auth/password-login"), &body.to_string());
         assert!(reply.set_cookies().is_empty(), "{reply:?}");
         (reply.status, reply.body)
     };
     let attempt = |provider: &str, user: &str, password: &str| {
         sign_in(&json!({"provider": provider, "username": user, "password": password}))
     };
-    assert_eq!(attempt("people", "ada", "wrong"), attempt("people", "who-is-that", "good-not"));
+    assert_eq!(
+        attempt("people", "ada", "wrong"),
+        attempt("people", "who-is-that", "good-not")
+    );
     assert_eq!(attempt("people", "ada", "wrong").0, 401);
-    assert_eq!(attempt("nope", "ada", "good"), attempt("drain-secret", "ada", "good"));
+    assert_eq!(
+        attempt("nope", "ada", "good"),
+        attempt("drain-secret", "ada", "good")
+    );
     assert_eq!(attempt("nope", "ada", "good").0, 404);
     assert_eq!(sign_in(&json!({"provider": "people"})).0, 400);
     assert_eq!(sign_in(&json!([])).0, 400);
-    let Value::String(long) = Value::from("x".repeat(2_000)) else { unreachable!("a string") };
+    let Value::String(long) = Value::from("x".repeat(2_000)) else {
+        unreachable!("a string")
+    };
     assert_eq!(attempt("people", "ada", &long).0, 401);
 }
 
@@ -127,15 +177,35 @@ fn provider_that_fails_signs_nobody_in() {
         ("for-ever", 403),
     ] {
         let mut browser = Browser::default();
-        let reply = browser.post(&dashboard.url("/auth/password-login"), &password(user, "good"));
-        assert_eq!((reply.status, browser.cookies.len()), (status, 0), "{user}: {reply:?}");
+        let reply = browser.post(
+            &dashboard.url("/auth/password-login"),
+            &password(user, "good"),
+        );
+        assert_eq!(
+            (reply.status, browser.cookies.len()),
+            (status, 0),
+            "{user}: {reply:?}"
+        );
     }
-    let expected = ["session_too_large", "trapped", "unavailable", "unusable_claim"];
+    let expected = [
+        "session_too_large",
+        "trapped",
+        "unavailable",
+        "unusable_claim",
+    ];
     eventually("each is audited with its reason", SOON, || {
-        let lines = home.audit().into_iter().filter(|line| line["event"] == "login_failure");
-        let reasons: BTreeSet<_> =
-            lines.filter_map(|line| Some(line["reason"].as_str()?.to_owned())).collect();
-        reasons.iter().map(String::as_str).eq(expected).then_some(())
+        let lines = home
+            .audit()
+            .into_iter()
+            .filter(|line| line["event"] == "login_failure");
+        let reasons: BTreeSet<_> = lines
+            .filter_map(|line| Some(line["reason"].as_str()?.to_owned()))
+            .collect();
+        reasons
+            .iter()
+            .map(String::as_str)
+            .eq(expected)
+            .then_some(())
     });
 }
 
@@ -144,15 +214,27 @@ fn eleventh_attempt_waits_whatever_it_is() {
     let home = gated(PLAIN, "  trusted_proxies: [127.0.0.0/8]\n");
     let dashboard = home.dashboard();
     let attempt = |address: &str, user: &str| {
-        let headers = [("content-type", "application/json"), ("x-forwarded-for", address)];
-        request("POST", &dashboard.url("/auth/password-login"), &headers, &password(user, "wrong"))
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", address),
+        ];
+        request(
+            "POST",
+            &dashboard.url("/auth/password-login"),
+            &headers,
+            &password(user, "wrong"),
+        )
     };
     for number in 0..10 {
         assert_eq!(attempt("192.0.2.1", &format!("user-{number}")).status, 401);
     }
     let reply = attempt("192.0.2.1", "ada");
     assert_eq!(reply.status, 429, "{reply:?}");
-    let wait: u64 = reply.header("retry-after").expect("a header").parse().expect("seconds");
+    let wait: u64 = reply
+        .header("retry-after")
+        .expect("a header")
+        .parse()
+        .expect("seconds");
     assert!((1..=6).contains(&wait), "{wait}");
     // By account, from addresses that have each tried once.
     for host in 10..20 {
@@ -163,10 +245,16 @@ fn eleventh_attempt_waits_whatever_it_is() {
     let form = request(
         "POST",
         &dashboard.url("/auth/password-login"),
-        &[("content-type", "application/x-www-form-urlencoded"), ("x-forwarded-for", "192.0.2.1")],
+        &[
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("x-forwarded-for", "192.0.2.1"),
+        ],
         "provider=people&username=ada&password=good",
     );
-    assert_eq!((form.status, form.header("content-type")), (429, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (form.status, form.header("content-type")),
+        (429, Some("text/html; charset=utf-8"))
+    );
 }
 
 #[test]
@@ -174,11 +262,22 @@ fn owner_of_an_account_is_not_locked_out_by_strangers() {
     let home = gated(PLAIN, "  trusted_proxies: [127.0.0.0/8]\n");
     let dashboard = home.dashboard();
     let attempt = |address: &str, word: &str| {
-        let headers = [("content-type", "application/json"), ("x-forwarded-for", address)];
-        request("POST", &dashboard.url("/auth/password-login"), &headers, &password("ada", word)).status
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", address),
+        ];
+        request(
+            "POST",
+            &dashboard.url("/auth/password-login"),
+            &headers,
+            &password("ada", word),
+        )
+        .status
     };
     assert_eq!(attempt("198.51.100.7", "good"), 200);
-    let strangers: Vec<_> = (0..12).map(|host| attempt(&format!("192.0.2.{host}"), "wrong")).collect();
+    let strangers: Vec<_> = (0..12)
+        .map(|host| attempt(&format!("192.0.2.{host}"), "wrong"))
+        .collect();
     assert!(strangers.contains(&429), "{strangers:?}");
     assert_eq!(attempt("198.51.100.7", "good"), 200);
 }
@@ -189,11 +288,23 @@ fn form_works_without_a_script() {
     let dashboard = home.dashboard();
     let mut browser = Browser::default();
     let url = dashboard.url("/auth/password-login");
-    let refused = browser.form(&url, "provider=people&username=ada&password=wrong&next=%2Fx");
+    let refused = browser.form(
+        &url,
+        "provider=people&username=ada&password=wrong&next=%2Fx",
+    );
     assert_eq!(refused.status, 401);
-    assert!(refused.body.contains("Invalid username or password.") && refused.body.contains("value=\"/x\""));
-    let done = browser.form(&url, "provider=people&username=ada&password=good&next=%2Fx%3Fa%3D1");
-    assert_eq!((done.status, done.header("location")), (303, Some("/x?a=1")));
+    assert!(
+        refused.body.contains("Invalid username or password.")
+            && refused.body.contains("value=\"/x\"")
+    );
+    let done = browser.form(
+        &url,
+        "provider=people&username=ada&password=good&next=%2Fx%3Fa%3D1",
+    );
+    assert_eq!(
+        (done.status, done.header("location")),
+        (303, Some("/x?a=1"))
+    );
     assert_eq!(browser.get(&dashboard.url("/api/auth/me")).status, 200);
 }
 
@@ -226,8 +337,16 @@ fn next_never_leads_elsewhere() {
     {
         let body = json!({"provider": "people", "username": format!("user-{host}"), "password": "good", "next": next});
         let address = format!("192.0.2.{host}");
-        let headers = [("content-type", "application/json"), ("x-forwarded-for", address.as_str())];
-        let reply = request("POST", &dashboard.url("/auth/password-login"), &headers, &body.to_string());
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", address.as_str()),
+        ];
+        let reply = request(
+            "POST",
+            &dashboard.url("/auth/password-login"),
+            &headers,
+            &body.to_string(),
+        );
         assert_eq!(reply.json()["next"], "/", "{next}");
         let encoded: String = next.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let page = get(&dashboard.url(&format!("/login?next={encoded}")), &[]);
@@ -238,7 +357,11 @@ fn next_never_leads_elsewhere() {
 #[test]
 fn cookies_carry_the_names_and_attributes_of_their_site() {
     for (public_url, name, attributes) in [
-        (PLAIN, "hermes_session_at", "HttpOnly; SameSite=Lax; Path=/; Max-Age="),
+        (
+            PLAIN,
+            "hermes_session_at",
+            "HttpOnly; SameSite=Lax; Path=/; Max-Age=",
+        ),
         (
             "https://agent.test",
             "__Host-hermes_session_at",
@@ -253,7 +376,10 @@ fn cookies_carry_the_names_and_attributes_of_their_site() {
         let home = gated(public_url, "");
         let dashboard = home.dashboard();
         let mut browser = Browser::default();
-        let made = browser.post(&dashboard.url("/auth/password-login"), &password("ada", "good"));
+        let made = browser.post(
+            &dashboard.url("/auth/password-login"),
+            &password("ada", "good"),
+        );
         let cookie = made
             .set_cookies()
             .into_iter()
@@ -268,19 +394,32 @@ fn cookies_carry_the_names_and_attributes_of_their_site() {
             .find(|cookie| cookie.starts_with(&format!("{name}=;")))
             .expect(name);
         assert!(deleted.contains(&format!("{attributes}0")), "{deleted}");
-        assert_eq!(out.header("strict-transport-security").is_some(), public_url.starts_with("https"));
+        assert_eq!(
+            out.header("strict-transport-security").is_some(),
+            public_url.starts_with("https")
+        );
         let prefix = if public_url.ends_with("/a") { "/a" } else { "" };
-        assert_eq!(out.header("location"), Some(format!("{prefix}/login").as_str()));
+        assert_eq!(
+            out.header("location"),
+            Some(format!("{prefix}/login").as_str())
+        );
         let page = get(&dashboard.url("/"), &[]);
-        assert_eq!(page.header("location"), Some(format!("{prefix}/login?next=%2F").as_str()));
+        assert_eq!(
+            page.header("location"),
+            Some(format!("{prefix}/login?next=%2F").as_str())
+        );
     }
 }
 
 #[test]
 fn forwarded_scheme_and_prefix_are_believed_of_trusted_proxies_alone() {
-    for (trusted, name) in
-        [("", "hermes_session_at"), ("  trusted_proxies: [127.0.0.1]\n", "__Secure-hermes_session_at")]
-    {
+    for (trusted, name) in [
+        ("", "hermes_session_at"),
+        (
+            "  trusted_proxies: [127.0.0.1]\n",
+            "__Secure-hermes_session_at",
+        ),
+    ] {
         let home = Home::with_config(&format!(
             "dashboard:\n  host: 0.0.0.0\n{trusted}  providers: [{{name: people, component: {}}}]\n",
             guest("people").display()
@@ -291,9 +430,16 @@ fn forwarded_scheme_and_prefix_are_believed_of_trusted_proxies_alone() {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-prefix", "/agent"),
         ];
-        let reply =
-            request("POST", &dashboard.url("/auth/password-login"), &headers, &password("ada", "good"));
-        assert!(reply.set_cookies()[0].starts_with(&format!("{name}=")), "{reply:?}");
+        let reply = request(
+            "POST",
+            &dashboard.url("/auth/password-login"),
+            &headers,
+            &password("ada", "good"),
+        );
+        assert!(
+            reply.set_cookies()[0].starts_with(&format!("{name}=")),
+            "{reply:?}"
+        );
     }
 }
 
@@ -302,7 +448,10 @@ fn refresh_token_that_is_empty_writes_no_cookie() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     let browser = signed_in(&dashboard, "no-refresh");
-    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["hermes_session_at", "hermes_session_device"]);
+    assert_eq!(
+        browser.cookies.keys().collect::<Vec<_>>(),
+        ["hermes_session_at", "hermes_session_device"]
+    );
 }
 
 #[test]
@@ -310,17 +459,35 @@ fn sign_out_always_deletes_and_always_leads_to_the_sign_in_page() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     let mut garbage = Browser::default();
-    garbage.cookies.insert("hermes_session_at".into(), "garbage".into());
-    for mut browser in
-        [Browser::default(), garbage, signed_in(&dashboard, "ada"), signed_in(&dashboard, "traps")]
-    {
+    garbage
+        .cookies
+        .insert("hermes_session_at".into(), "garbage".into());
+    for mut browser in [
+        Browser::default(),
+        garbage,
+        signed_in(&dashboard, "ada"),
+        signed_in(&dashboard, "traps"),
+    ] {
         let reply = browser.post(&dashboard.url("/auth/logout"), "");
-        assert_eq!((reply.status, reply.header("location")), (302, Some("/login")));
-        for name in ["hermes_session_at", "hermes_session_pkce", "hermes_session_rt"] {
+        assert_eq!(
+            (reply.status, reply.header("location")),
+            (302, Some("/login"))
+        );
+        for name in [
+            "hermes_session_at",
+            "hermes_session_pkce",
+            "hermes_session_rt",
+        ] {
             let is_deleted = |cookie: &&str| cookie.starts_with(&format!("{name}=;"));
-            assert!(reply.set_cookies().iter().any(is_deleted), "{name}: {reply:?}");
+            assert!(
+                reply.set_cookies().iter().any(is_deleted),
+                "{name}: {reply:?}"
+            );
         }
-        assert!(browser.cookies.keys().all(|name| name.ends_with("_device")), "{browser:?}");
+        assert!(
+            browser.cookies.keys().all(|name| name.ends_with("_device")),
+            "{browser:?}"
+        );
     }
     assert_eq!(get(&dashboard.url("/auth/logout"), &[]).status, 405);
 }
@@ -330,10 +497,18 @@ fn password_and_tokens_are_in_no_log() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     let canary = "canary-password-93b1";
-    Browser::default().post(&dashboard.url("/auth/password-login"), &password("ada", canary));
-    Browser::default().post(&dashboard.url("/auth/password-login"), &password("login-traps", canary));
+    Browser::default().post(
+        &dashboard.url("/auth/password-login"),
+        &password("ada", canary),
+    );
+    Browser::default().post(
+        &dashboard.url("/auth/password-login"),
+        &password("login-traps", canary),
+    );
     let mut browser = signed_in(&dashboard, "ada");
-    let ticket = browser.post(&dashboard.url("/api/auth/ws-ticket"), "").json()["ticket"]
+    let ticket = browser
+        .post(&dashboard.url("/api/auth/ws-ticket"), "")
+        .json()["ticket"]
         .as_str()
         .expect("a ticket")
         .to_owned();

@@ -1,4 +1,4 @@
-//! What reads the outside, given thousands of things that nobody meant to write; and components that a machine
+//! What reads the outside, given thousands of malformed inputs; and components that a machine
 //! made up.
 
 use portcullis_tests::READERS;
@@ -11,16 +11,23 @@ use std::path::Path;
 
 /// The fuzzer's seeds for one reader.
 fn seeds(reader: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(reader);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/seeds")
+        .join(reader);
     let files = fs::read_dir(folder).expect("the seeds are there");
-    let seeds: Vec<_> = files.map(|file| fs::read(file.expect("a seed").path()).expect("a seed")).collect();
+    let seeds: Vec<_> = files
+        .map(|file| fs::read(file.expect("a seed").path()).expect("a seed"))
+        .collect();
     assert!(!seeds.is_empty(), "{reader} has no seeds");
     seeds
 }
 
 /// A seed with some of its bytes replaced, or bytes alone.
 fn inputs(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let splices = vec((any::<Index>(), any::<Index>(), vec(any::<u8>(), 0..6)), 0..4);
+    let splices = vec(
+        (any::<Index>(), any::<Index>(), vec(any::<u8>(), 0..6)),
+        0..4,
+    );
     let mutated = (select(seeds), splices).prop_map(|(mut seed, splices)| {
         for (from, to, bytes) in splices {
             let (from, to) = (from.index(seed.len() + 1), to.index(seed.len() + 1));
@@ -32,10 +39,18 @@ fn inputs(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn try_reader(name: &str) {
-    let read = READERS.iter().find(|(known, _)| *known == name).expect("a reader").1;
+    let read = READERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a reader")
+        .1;
     let seeds = seeds(name);
     seeds.iter().for_each(|seed| read(seed));
-    let config = Config { cases: 4_000, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 4_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let outcome = TestRunner::new(config).run(&inputs(seeds), |input| {
         read(&input);
         Ok(())
@@ -79,8 +94,22 @@ fn claims_are_read_safely() {
 }
 
 #[test]
+fn trace_of_a_caller_is_read_safely() {
+    try_reader("trace");
+}
+
+#[test]
+fn component_is_linked_safely() {
+    try_reader("link");
+}
+
+#[test]
 fn every_reader_has_a_target_for_the_fuzzer() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/Cargo.toml");
     let manifest = fs::read_to_string(manifest).expect("the fuzzer's manifest");
-    assert!(READERS.iter().all(|(name, _)| manifest.contains(&format!("name = \"{name}\""))));
+    assert!(
+        READERS
+            .iter()
+            .all(|(name, _)| manifest.contains(&format!("name = \"{name}\"")))
+    );
 }

@@ -1,4 +1,5 @@
-//! No secret gets out: a canary of each kind is looked for in all that is printed, logged, answered and shown.
+//! No secret gets out: a canary of each kind is looked for in all that is printed, logged, answered
+//! and shown.
 
 use portcullis_tests::{Home, get, post};
 use std::fs;
@@ -24,12 +25,36 @@ fn canaries_are_seen_nowhere() {
     );
     let mut answers = String::new();
     for (path, header, value) in [
-        ("/api/gateway/drain", "authorization", format!("Bearer {DRAIN}")),
-        ("/api/gateway/drain", "authorization", format!("Bearer {DRAIN}x")),
-        ("/api/auth/whoami", "authorization", format!("Bearer {DRAIN}")),
-        ("/metrics", "x-hermes-session-token", SESSION_TOKEN.to_owned()),
-        ("/metrics", "authorization", format!("Bearer {SESSION_TOKEN}")),
-        ("/api/auth/whoami", "authorization", "Bearer canary-wrong-token".to_owned()),
+        (
+            "/api/gateway/drain",
+            "authorization",
+            format!("Bearer {DRAIN}"),
+        ),
+        (
+            "/api/gateway/drain",
+            "authorization",
+            format!("Bearer {DRAIN}x"),
+        ),
+        (
+            "/api/auth/whoami",
+            "authorization",
+            format!("Bearer {DRAIN}"),
+        ),
+        (
+            "/metrics",
+            "x-hermes-session-token",
+            SESSION_TOKEN.to_owned(),
+        ),
+        (
+            "/metrics",
+            "authorization",
+            format!("Bearer {SESSION_TOKEN}"),
+        ),
+        (
+            "/api/auth/whoami",
+            "authorization",
+            "Bearer canary-wrong-token".to_owned(),
+        ),
     ] {
         for reply in [
             get(&dashboard.url(path), &[(header, &value)]),
@@ -44,13 +69,25 @@ fn canaries_are_seen_nowhere() {
     let mut dashboard = dashboard;
     dashboard.terminate();
     let log = dashboard.log();
-    assert!(log.lines().all(|line| line.starts_with('{')), "JSON lines: {log:.2000}");
+    assert!(
+        log.lines().all(|line| line.starts_with('{')),
+        "JSON lines: {log:.2000}"
+    );
     assert!(
         !log.contains("canary"),
         "{}",
-        log.lines().find(|line| line.contains("canary")).unwrap_or_default()
+        log.lines()
+            .find(|line| line.contains("canary"))
+            .unwrap_or_default()
     );
     let audit = fs::read_to_string(home.file("logs/dashboard-auth.log")).expect("the audit log");
-    assert!(audit.contains("token_auth_success") && !audit.contains("canary"), "{audit}");
-    assert!(!fs::read_to_string(home.file(".drain_request.json")).expect("the marker").contains("canary"));
+    assert!(
+        audit.contains("token_auth_success") && !audit.contains("canary"),
+        "{audit}"
+    );
+    assert!(
+        !fs::read_to_string(home.file(".drain_request.json"))
+            .expect("the marker")
+            .contains("canary")
+    );
 }

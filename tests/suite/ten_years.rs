@@ -1,4 +1,5 @@
-//! A home after ten years: each file that the product keeps is as full as it gets, or as broken as a disk leaves it.
+//! A home after ten years: each file that the product keeps is as full as it gets, or as broken as
+//! a disk leaves it.
 
 use super::people::password;
 use portcullis_tests::{Browser, DRAIN_SECRET, Home, Process, SOON, eventually, get, post};
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const HASH: &str = "scrypt$16384$8$1$30313233343536373839616263646566$803f085d71e969b8d600c2f22c9867b86d14dbd64338e7e433dc07c4a80dad87";
 /// From the start of the process until it accepts requests.
 const START: Duration = Duration::from_secs(20);
-/// Resident memory of the dashboard. One that has just been set up takes some 80 MB; 131,072 keys of a bucket, 100,000
-/// ended sessions and what the build with debug assertions adds make up the rest.
+/// Resident memory of the dashboard. One that has just been set up takes some 80 MB; 131,072 keys
+/// of a bucket, 100,000 ended sessions and what the build with debug assertions adds make up the
+/// rest.
 const MAX_RESIDENT_KIB: u64 = 350 * 1024;
 /// What `serve` keeps of compiled components.
 const MAX_ARTIFACTS: usize = 256;
@@ -29,13 +31,18 @@ fn home() -> Home {
 }
 
 fn private_folder(home: &Home, name: &str) {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(home.file(name));
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home.file(name));
     made.expect("a folder in the home");
 }
 
 /// Ten years of two sign-outs per hour and some more: 100,000.
 fn fill_ended_sessions(home: &Home) {
-    let lines: String = (0..100_000).map(|number| format!("{number:032x}\n")).collect();
+    let lines: String = (0..100_000)
+        .map(|number| format!("{number:032x}\n"))
+        .collect();
     home.write("ended_sessions", &lines);
 }
 
@@ -52,18 +59,30 @@ fn fill_audit_log(home: &Home) {
     }
 }
 
-/// All 131,072 keys: 100,000 sessions of this week, and sessions of the weeks before that make room.
+/// All 131,072 keys: 100,000 sessions of this week, and sessions of the weeks before that make
+/// room.
 fn fill_bucket(home: &Home) {
     private_folder(home, "keyvalue");
     let database = Database::create(home.file("keyvalue/people.redb")).expect("a database");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time")
+        .as_secs();
     let transaction = database.begin_write().expect("a transaction");
     {
         let mut table = transaction.open_table(ENTRIES).expect("a table");
         for number in 0..131_072_u64 {
-            let until = if number < 100_000 { now + 6 * 24 * 3600 } else { now - 1 };
+            let until = if number < 100_000 {
+                now + 6 * 24 * 3600
+            } else {
+                now - 1
+            };
             let key = format!("s:{number:022}");
-            drop(table.insert(key.as_str(), (until, &b"over"[..])).expect("an entry"));
+            drop(
+                table
+                    .insert(key.as_str(), (until, &b"over"[..]))
+                    .expect("an entry"),
+            );
         }
     }
     transaction.commit().expect("a full bucket");
@@ -73,14 +92,22 @@ fn fill_cache(home: &Home) {
     fs::remove_file(home.file("cache")).expect("the link to the shared cache");
     private_folder(home, "cache/components");
     for number in 0..500 {
-        home.write(&format!("cache/components/{number:064x}-{number:016x}.cwasm"), &"x".repeat(10_000));
+        home.write(
+            &format!("cache/components/{number:064x}-{number:016x}.cwasm"),
+            &"x".repeat(10_000),
+        );
     }
 }
 
 /// What processes left that were killed while they wrote.
 fn leave_temporary_files(home: &Home) {
     for number in 0..1_000 {
-        for name in [".drain_request.json", "gateway_state.json", "ended_sessions", "session_key"] {
+        for name in [
+            ".drain_request.json",
+            "gateway_state.json",
+            "ended_sessions",
+            "session_key",
+        ] {
             home.write(&format!("{name}.{number:06}.tmp"), "half of a file");
         }
     }
@@ -88,8 +115,14 @@ fn leave_temporary_files(home: &Home) {
 
 fn resident_kib(dashboard: &Process) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", dashboard.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a size");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number")
 }
 
 /// Starts a dashboard, and waits until its providers are loaded.
@@ -105,7 +138,10 @@ fn started(home: &Home) -> Process {
 
 fn sign_in(dashboard: &Process) -> Browser {
     let mut browser = Browser::default();
-    let reply = browser.post(&dashboard.url("/auth/password-login"), &password("ada", "lovelace"));
+    let reply = browser.post(
+        &dashboard.url("/auth/password-login"),
+        &password("ada", "lovelace"),
+    );
     assert_eq!(reply.status, 200, "{reply:?}\n{}", dashboard.log());
     browser
 }
@@ -144,21 +180,37 @@ fn everything_works_in_a_home_that_is_full() {
     assert_eq!(me(&dashboard, &before), 401);
     eventually("all of it is audited", SOON, || {
         let is_audited = |event: &str| home.audit().iter().any(|line| line["event"] == event);
-        ["login_success", "drain_begin", "drain_cancel", "logout", "revoke"]
-            .into_iter()
-            .all(is_audited)
-            .then_some(())
+        [
+            "login_success",
+            "drain_begin",
+            "drain_cancel",
+            "logout",
+            "revoke",
+        ]
+        .into_iter()
+        .all(is_audited)
+        .then_some(())
     });
-    assert!(!dashboard.log().contains("the bucket is full"), "{}", dashboard.log());
+    assert!(
+        !dashboard.log().contains("the bucket is full"),
+        "{}",
+        dashboard.log()
+    );
 
     let resident = resident_kib(&dashboard);
     assert!(resident < MAX_RESIDENT_KIB, "{resident} KiB");
-    let artifacts = fs::read_dir(home.file("cache/components")).expect("the cache").count();
+    let artifacts = fs::read_dir(home.file("cache/components"))
+        .expect("the cache")
+        .count();
     assert!(artifacts <= MAX_ARTIFACTS, "{artifacts} artifacts");
 
     drop(dashboard);
     let dashboard = started(&home);
-    assert_eq!(me(&dashboard, &before), 401, "a restart brings no session back");
+    assert_eq!(
+        me(&dashboard, &before),
+        401,
+        "a restart brings no session back"
+    );
     assert_eq!(me(&dashboard, &sign_in(&dashboard)), 200);
 }
 
@@ -171,14 +223,25 @@ fn serves_or_names(home: &Home, file: &str, what: &str) {
         return;
     }
     let finished = dashboard.finish();
-    assert!(finished.code.is_some_and(|code| code != 0), "{what}: {finished:?}");
+    assert!(
+        finished.code.is_some_and(|code| code != 0),
+        "{what}: {finished:?}"
+    );
     assert!(finished.stderr.contains(file), "{what}: {finished:?}");
 }
 
 #[test]
 fn broken_list_of_ended_sessions_stops_nothing_or_is_named() {
     let file = "ended_sessions";
-    for what in ["garbage", "no text", "50 MB", "unreadable", "folder", "FIFO", "dangling link"] {
+    for what in [
+        "garbage",
+        "no text",
+        "50 MB",
+        "unreadable",
+        "folder",
+        "FIFO",
+        "dangling link",
+    ] {
         let home = home();
         let path = home.file(file);
         match what {
@@ -192,8 +255,14 @@ fn broken_list_of_ended_sessions_stops_nothing_or_is_named() {
             }
             "folder" => fs::create_dir(&path).expect("a folder in the home"),
             "FIFO" => {
-                rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)
-                    .expect("a FIFO");
+                rustix::fs::mknodat(
+                    rustix::fs::CWD,
+                    &path,
+                    rustix::fs::FileType::Fifo,
+                    0o600.into(),
+                    0,
+                )
+                .expect("a FIFO");
             }
             _ => std::os::unix::fs::symlink(home.file("nowhere"), &path).expect("a link"),
         }

@@ -1,4 +1,4 @@
-//! The processes of a turn: whatever they do to each other, the turn is counted until none is left.
+//! The processes of a turn: the turn is counted until none is left, also when they end each other.
 
 use crate::turns::{in_flight, is_gone, start_turn_in_background, wait_for_turns};
 use portcullis_tests::{Home, Process, Reply, SOON, eventually, get, post};
@@ -30,7 +30,10 @@ fn run_turn(gateway: &Process) -> Reply {
 pub(crate) fn pids(file: &Path, count: usize) -> Vec<u32> {
     eventually("the turn wrote its process ids", SOON, || {
         let text = fs::read_to_string(file).ok()?;
-        let pids: Vec<u32> = text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        let pids: Vec<u32> = text
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect();
         (pids.len() == count).then_some(pids)
     })
 }
@@ -42,7 +45,8 @@ pub(crate) fn send(pid: u32, signal: Signal) {
 
 #[test]
 fn kill_0_reaches_the_turn_and_not_its_guard() {
-    // By itself such a script ends by its own SIGTERM, with code 143; the second one takes that signal.
+    // By itself such a script ends by its own SIGTERM, with code 143; the second one takes that
+    // signal.
     for (trap, status) in [("kill 0", 502), ("trap : TERM; kill 0", 200)] {
         let script = format!(r#"trap "{trap}" EXIT; sleep 50 & echo $! > $0/pids; echo done"#);
         let (_home, folder, gateway) = gateway_with(&script, "");
@@ -57,18 +61,32 @@ fn kill_0_reaches_the_turn_and_not_its_guard() {
                 (&json!(143), &json!("done\n"))
             ),
         }
-        assert!(pids(&folder.path().join("pids"), 1).into_iter().all(is_gone), "{trap}: sleep is left");
+        assert!(
+            pids(&folder.path().join("pids"), 1)
+                .into_iter()
+                .all(is_gone),
+            "{trap}: sleep is left"
+        );
         assert_eq!(in_flight(&gateway), 0);
     }
 }
 
 #[test]
 fn process_in_a_session_of_its_own_ends_with_a_turn_that_kills_its_group() {
-    let (_home, folder, gateway) =
-        gateway_with("setsid sleep 777 & echo $! > $0/pids; sleep 0.1; kill 0; sleep 1", "");
+    let (_home, folder, gateway) = gateway_with(
+        "setsid sleep 777 & echo $! > $0/pids; sleep 0.1; kill 0; sleep 1",
+        "",
+    );
     let reply = run_turn(&gateway);
-    assert_eq!((reply.status, &reply.json()["exit_code"]), (502, &json!(143)));
-    assert!(pids(&folder.path().join("pids"), 1).into_iter().all(is_gone));
+    assert_eq!(
+        (reply.status, &reply.json()["exit_code"]),
+        (502, &json!(143))
+    );
+    assert!(
+        pids(&folder.path().join("pids"), 1)
+            .into_iter()
+            .all(is_gone)
+    );
 }
 
 #[test]
@@ -81,15 +99,32 @@ fn turn_that_kills_its_guard_is_counted_until_it_is_gone() {
     for _ in 0..5 {
         let _ = fs::remove_file(folder.path().join("pids"));
         let reply = run_turn(&gateway);
-        assert_eq!((reply.status, reply.json()["code"].as_str()), (502, Some("turn_failed")), "{reply:?}");
-        assert!(reply.json()["detail"].as_str().is_some_and(|detail| detail.contains("guards the turn")));
-        assert!(pids(&folder.path().join("pids"), 2).into_iter().all(is_gone), "a process escaped");
+        assert_eq!(
+            (reply.status, reply.json()["code"].as_str()),
+            (502, Some("turn_failed")),
+            "{reply:?}"
+        );
+        assert!(
+            reply.json()["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("guards the turn"))
+        );
+        assert!(
+            pids(&folder.path().join("pids"), 2)
+                .into_iter()
+                .all(is_gone),
+            "a process escaped"
+        );
         assert_eq!(in_flight(&gateway), 1, "the other turn is in flight");
     }
     assert!(!folder.path().join("escaped").exists());
     fs::write(folder.path().join("open"), "").expect("a file in the folder");
     let other = other.join().expect("an answer");
-    assert_eq!((other.status, other.body.as_str()), (200, "fine\n"), "other turns go on");
+    assert_eq!(
+        (other.status, other.body.as_str()),
+        (200, "fine\n"),
+        "other turns go on"
+    );
 }
 
 #[test]
@@ -97,11 +132,21 @@ fn guard_that_is_killed_from_outside_takes_its_turn_along() {
     let (_home, folder, gateway) = gateway_with("sleep 600 & echo $PPID $! $$ > $0/pids; wait", "");
     let turn = start_turn_in_background(&gateway, "s");
     let processes = pids(&folder.path().join("pids"), 3);
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR2, Signal::ALARM] {
+    for signal in [
+        Signal::TERM,
+        Signal::INT,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR2,
+        Signal::ALARM,
+    ] {
         send(processes[0], signal);
     }
     assert_eq!(in_flight(&gateway), 1);
-    assert!(!processes.iter().any(|pid| is_gone(*pid)), "signals do not end the guard");
+    assert!(
+        !processes.iter().any(|pid| is_gone(*pid)),
+        "signals do not end the guard"
+    );
     send(processes[0], Signal::KILL);
     assert_eq!(turn.join().expect("an answer").status, 502);
     assert!(processes.into_iter().all(is_gone));
@@ -109,8 +154,7 @@ fn guard_that_is_killed_from_outside_takes_its_turn_along() {
 }
 
 /// Ignores SIGTERM, and answers once the file `open` is there.
-const STUBBORN: &str =
-    r#"trap "" TERM; echo $$ $PPID > $0/pids; while [ ! -e $0/open ]; do sleep 0.02; done; echo done"#;
+const STUBBORN: &str = r#"trap "" TERM; echo $$ $PPID > $0/pids; while [ ! -e $0/open ]; do sleep 0.02; done; echo done"#;
 
 #[test]
 fn sigterm_to_the_whole_control_group_lets_a_turn_finish() {
@@ -120,7 +164,9 @@ fn sigterm_to_the_whole_control_group_lets_a_turn_finish() {
         send(pid, Signal::TERM);
     }
     gateway.signal(Signal::TERM);
-    eventually("the gateway is ending", SOON, || gateway.log().contains("to=stopping").then_some(()));
+    eventually("the gateway is ending", SOON, || {
+        gateway.log().contains("to=stopping").then_some(())
+    });
     assert_eq!(in_flight(&gateway), 1);
     fs::write(folder.path().join("open"), "").expect("a file in the folder");
     let reply = turn.join().expect("an answer");
@@ -135,7 +181,11 @@ fn gateway_below_up_takes_a_second_sigterm_for_the_first() {
         "gateway: {{command: [sh, -c, '{STUBBORN}', '{}']}}",
         folder.path().display()
     ));
-    let mut up = Process::start(&home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], &[]);
+    let mut up = Process::start(
+        &home,
+        &["up", "--port", "0", "--listen", "127.0.0.1:0"],
+        &[],
+    );
     let port: u16 = loop {
         let line = up.line();
         assert!(!line.is_empty(), "it ended: {}", up.log());
@@ -150,13 +200,20 @@ fn gateway_below_up_takes_a_second_sigterm_for_the_first() {
         move || post(&turns, &[], TURN)
     });
     pids(&folder.path().join("pids"), 2);
-    let gateway = home.json("gateway_state.json")["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    let gateway = home.json("gateway_state.json")["pid"]
+        .as_u64()
+        .and_then(|pid| u32::try_from(pid).ok());
     let gateway = gateway.expect("the gateway wrote its process id");
     send(gateway, Signal::TERM);
     up.signal(Signal::TERM);
-    eventually("the gateway is ending", SOON, || up.log().contains("to=stopping").then_some(()));
+    eventually("the gateway is ending", SOON, || {
+        up.log().contains("to=stopping").then_some(())
+    });
     send(gateway, Signal::TERM);
-    assert_eq!(get(&turns, &[]).json()["turns"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        get(&turns, &[]).json()["turns"].as_array().map(Vec::len),
+        Some(1)
+    );
     fs::write(folder.path().join("open"), "").expect("a file in the folder");
     assert_eq!(turn.join().expect("an answer").body, "done\n");
     assert!(up.wait().success());
@@ -178,13 +235,28 @@ fn turn_that_is_over_its_time_is_ended_and_says_so() {
     let script = r#"trap "" TERM; echo $$ > $0/pids; echo partly; sleep 600 & wait; wait"#;
     let (_home, folder, gateway) = gateway_with(script, ", turn_timeout_seconds: 4");
     let reply = run_turn(&gateway);
-    assert_eq!((reply.status, reply.json()["code"].as_str()), (504, Some("turn_timeout")), "{reply:?}");
+    assert_eq!(
+        (reply.status, reply.json()["code"].as_str()),
+        (504, Some("turn_timeout")),
+        "{reply:?}"
+    );
     assert_eq!(reply.json()["output"], "partly\n");
-    assert!(pids(&folder.path().join("pids"), 1).into_iter().all(is_gone));
+    assert!(
+        pids(&folder.path().join("pids"), 1)
+            .into_iter()
+            .all(is_gone)
+    );
 
     let (_home, _folder, gateway) = gateway_with("sleep 600", ", turn_timeout_seconds: 4");
-    let stream = post(&gateway.url("/v1/turns"), &[("accept", "text/event-stream")], TURN);
-    assert!(stream.body.contains("event: end") && stream.body.contains("turn_timeout_seconds"), "{stream:?}");
+    let stream = post(
+        &gateway.url("/v1/turns"),
+        &[("accept", "text/event-stream")],
+        TURN,
+    );
+    assert!(
+        stream.body.contains("event: end") && stream.body.contains("turn_timeout_seconds"),
+        "{stream:?}"
+    );
 }
 
 #[test]
@@ -204,17 +276,25 @@ fn turn_has_neither_a_secret_nor_a_descriptor_of_the_gateway() {
         ("HERMES_DASHBOARD_BASIC_AUTH_SECRET", "canary-basic-auth"),
         ("PLAIN", "a variable of no secret"),
     ];
-    let gateway = Process::start(&home, &["gateway", "--listen", "127.0.0.1:0"], &variables).ready("gateway");
+    let gateway =
+        Process::start(&home, &["gateway", "--listen", "127.0.0.1:0"], &variables).ready("gateway");
     let authorization = format!("Bearer {key}");
-    let reply = post(&gateway.url("/v1/turns"), &[("authorization", &authorization)], TURN);
+    let reply = post(
+        &gateway.url("/v1/turns"),
+        &[("authorization", &authorization)],
+        TURN,
+    );
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert!(reply.body.contains("HERMES_SESSION=s") && reply.body.contains("a variable of no secret"));
+    assert!(
+        reply.body.contains("HERMES_SESSION=s") && reply.body.contains("a variable of no secret")
+    );
     assert!(!reply.body.contains("canary"), "{}", reply.body);
     let home_path = home.path().display().to_string();
     // The lock of the run is inherited on purpose: it shows that a process of a turn is left.
     let run_locks = format!("{home_path}/turns/");
-    let is_of_the_gateway =
-        |line: &&str| line.contains("->") && line.contains(&home_path) && !line.contains(&run_locks);
+    let is_of_the_gateway = |line: &&str| {
+        line.contains("->") && line.contains(&home_path) && !line.contains(&run_locks)
+    };
     assert_eq!(reply.body.lines().find(is_of_the_gateway), None);
     assert!(!gateway.log().contains("canary"), "{}", gateway.log());
 }
@@ -228,8 +308,14 @@ fn what_a_command_writes_on_stderr_is_escaped_and_bounded_in_the_log() {
     assert_eq!(run_turn(&gateway).status, 200);
     wait_for_turns(&gateway, 0);
     let log = gateway.log();
-    assert!(log.contains("[2Jcolour") && !log.contains('\u{1b}'), "{log}");
-    assert!(log.contains("line 198") && !log.contains("line 199"), "the first 200 lines are logged");
+    assert!(
+        log.contains("[2Jcolour") && !log.contains('\u{1b}'),
+        "{log}"
+    );
+    assert!(
+        log.contains("line 198") && !log.contains("line 199"),
+        "the first 200 lines are logged"
+    );
     assert!(log.contains("left_out=101"), "{log}");
 }
 
@@ -238,10 +324,17 @@ fn many_turns_at_once_that_kill_their_guards_leave_nothing() {
     const TURNS: usize = 12;
     let script = "setsid sleep 777 & echo $! $$ > $0/$HERMES_SESSION; kill -9 $PPID; sleep 777";
     let (_home, folder, gateway) = gateway_with(script, "");
-    let turns: Vec<_> =
-        (0..TURNS).map(|turn| start_turn_in_background(&gateway, &format!("s{turn}"))).collect();
-    let files: Vec<PathBuf> = (0..TURNS).map(|turn| folder.path().join(format!("s{turn}"))).collect();
-    assert!(turns.into_iter().all(|turn| turn.join().expect("an answer").status == 502));
+    let turns: Vec<_> = (0..TURNS)
+        .map(|turn| start_turn_in_background(&gateway, &format!("s{turn}")))
+        .collect();
+    let files: Vec<PathBuf> = (0..TURNS)
+        .map(|turn| folder.path().join(format!("s{turn}")))
+        .collect();
+    assert!(
+        turns
+            .into_iter()
+            .all(|turn| turn.join().expect("an answer").status == 502)
+    );
     assert_eq!(in_flight(&gateway), 0);
     assert!(files.iter().flat_map(|file| pids(file, 2)).all(is_gone));
 }

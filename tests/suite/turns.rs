@@ -17,7 +17,9 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     fn file(&self) -> PathBuf {
@@ -43,41 +45,16 @@ pub(crate) fn start_turn_in_background(gateway: &Process, session: &str) -> Join
     std::thread::spawn(move || post(&url, &[], &body))
 }
 
-pub(crate) fn in_flight(gateway: &Process) -> usize {
-    get(&gateway.url("/v1/turns"), &[]).json()["turns"].as_array().map_or(0, Vec::len)
+/// Runs a turn to its end.
+pub(crate) fn post_turn(gateway: &Process, session: &str, text: &str) -> Reply {
+    let body = json!({"session": session, "text": text}).to_string();
+    post(&gateway.url("/v1/turns"), &[], &body)
 }
 
-pub(crate) fn wait_for_turns(gateway: &Process, count: usize) {
-    eventually(&format!("{count} turns in flight"), SOON, || (in_flight(gateway) == count).then_some(()));
-}
-
-#[test]
-fn second_turn_of_a_session_and_one_too_many_are_refused() {
-    let gate = Gate::new();
-    let home = Home::with_config(&gate.config());
-    let gateway = home.gateway();
-    let running: Vec<_> = ["a", "b", "c"].map(|session| start_turn_in_background(&gateway, session)).into();
-    wait_for_turns(&gateway, 3);
-    let busy = post(&gateway.url("/v1/turns"), &[], r#"{"session":"a","text":"x"}"#);
-    assert_eq!((busy.status, busy.json()["code"].as_str()), (409, Some("session_busy")));
-    let full = post(&gateway.url("/v1/turns"), &[], r#"{"session":"d","text":"x"}"#);
-    assert_eq!((full.status, full.json()["code"].as_str()), (429, Some("max_turns")));
-    let listed = get(&gateway.url("/v1/turns"), &[]).json();
-    assert_eq!(listed["turns"][0]["internal"], false);
-    assert!(listed["turns"][0]["since"].is_string());
-    gate.open();
-    assert!(running.into_iter().all(|turn| turn.join().expect("an answer").status == 200));
-    wait_for_turns(&gateway, 0);
-    assert_eq!(post(&gateway.url("/v1/turns"), &[], r#"{"session":"a","text":"x"}"#).status, 200);
-}
-
-#[test]
-fn output_is_streamed_as_it_comes() {
-    let gate = Gate::new();
-    let home = Home::with_config(&gate.config());
-    let gateway = home.gateway();
-    let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).expect("the gateway listens");
-    let body = r#"{"session":"s","text":"h\u20ac"}"#;
+/// Begins a turn whose output comes as events.
+fn begin_streamed_turn(gateway: &Process, body: &str) -> TcpStream {
+    let mut stream =
+        TcpStream::connect(("127.0.0.1", gateway.port())).expect("the gateway listens");
     write!(
         stream,
         "POST /v1/turns HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: text/event-stream\r\n\
@@ -85,6 +62,59 @@ fn output_is_streamed_as_it_comes() {
         body.len()
     )
     .expect("the gateway reads");
+    stream
+}
+
+pub(crate) fn in_flight(gateway: &Process) -> usize {
+    get(&gateway.url("/v1/turns"), &[]).json()["turns"]
+        .as_array()
+        .map_or(0, Vec::len)
+}
+
+pub(crate) fn wait_for_turns(gateway: &Process, count: usize) {
+    eventually(&format!("{count} turns in flight"), SOON, || {
+        (in_flight(gateway) == count).then_some(())
+    });
+}
+
+#[test]
+fn second_turn_of_a_session_and_one_too_many_are_refused() {
+    let gate = Gate::new();
+    let home = Home::with_config(&gate.config());
+    let gateway = home.gateway();
+    let running: Vec<_> = ["a", "b", "c"]
+        .map(|session| start_turn_in_background(&gateway, session))
+        .into();
+    wait_for_turns(&gateway, 3);
+    let busy = post_turn(&gateway, "a", "x");
+    assert_eq!(
+        (busy.status, busy.json()["code"].as_str()),
+        (409, Some("session_busy"))
+    );
+    let full = post_turn(&gateway, "d", "x");
+    assert_eq!(
+        (full.status, full.json()["code"].as_str()),
+        (429, Some("max_turns"))
+    );
+    let listed = get(&gateway.url("/v1/turns"), &[]).json();
+    assert_eq!(listed["turns"][0]["internal"], false);
+    assert!(listed["turns"][0]["since"].is_string());
+    gate.open();
+    assert!(
+        running
+            .into_iter()
+            .all(|turn| turn.join().expect("an answer").status == 200)
+    );
+    wait_for_turns(&gateway, 0);
+    assert_eq!(post_turn(&gateway, "a", "x").status, 200);
+}
+
+#[test]
+fn output_is_streamed_as_it_comes() {
+    let gate = Gate::new();
+    let home = Home::with_config(&gate.config());
+    let gateway = home.gateway();
+    let mut stream = begin_streamed_turn(&gateway, r#"{"session":"s","text":"h\u20ac"}"#);
     let mut seen = String::new();
     let mut buffer = [0; 4096];
     while !seen.contains("begin") {
@@ -92,7 +122,10 @@ fn output_is_streamed_as_it_comes() {
         assert!(read > 0, "the stream ended: {seen}");
         seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
-    assert!(!seen.contains("end\\n"), "the command has not ended: {seen}");
+    assert!(
+        !seen.contains("end\\n"),
+        "the command has not ended: {seen}"
+    );
     gate.open();
     stream.read_to_string(&mut seen).expect("the stream ends");
     assert!(
@@ -109,23 +142,22 @@ fn slow_reader_gets_all_that_a_quick_command_said() {
         "gateway: {{command: [sh, -c, 'head -c {BYTES} /dev/zero | tr \\\\0 x']}}"
     ));
     let gateway = home.gateway();
-    let body = r#"{"session":"s","text":""}"#;
-    let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).expect("the gateway listens");
-    write!(
-        stream,
-        "POST /v1/turns HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: text/event-stream\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("the gateway reads");
-    // Longer than an ended turn's empty pipe is looked at: what is left in it must not be given up.
+    let mut stream = begin_streamed_turn(&gateway, r#"{"session":"s","text":""}"#);
+    // Longer than the gateway reads the empty pipe of an ended turn: it must not discard what is
+    // still in the pipe.
     let end = std::time::Instant::now() + std::time::Duration::from_millis(1_500);
-    eventually("the reader is slow", SOON, || (std::time::Instant::now() > end).then_some(()));
+    eventually("the reader is slow", SOON, || {
+        (std::time::Instant::now() > end).then_some(())
+    });
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the stream ends");
     assert!(answer.contains("event: end"), "the stream is whole");
     let said = |line: &str| line.matches('x').count() - line.matches("text").count();
-    let said: usize = answer.lines().filter(|line| line.starts_with(r#"data: {"text"#)).map(said).sum();
+    let said: usize = answer
+        .lines()
+        .filter(|line| line.starts_with(r#"data: {"text"#))
+        .map(said)
+        .sum();
     assert_eq!(said, BYTES);
 }
 
@@ -135,7 +167,8 @@ fn turn_whose_client_goes_away_runs_to_its_end() {
     let home = Home::with_config(&gate.config());
     let gateway = home.gateway();
     let body = r#"{"session":"s","text":"x"}"#;
-    let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).expect("the gateway listens");
+    let mut stream =
+        TcpStream::connect(("127.0.0.1", gateway.port())).expect("the gateway listens");
     write!(
         stream,
         "POST /v1/turns HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
@@ -148,24 +181,39 @@ fn turn_whose_client_goes_away_runs_to_its_end() {
     assert_eq!(busy.status, 409, "the turn is still in flight");
     gate.open();
     wait_for_turns(&gateway, 0);
-    assert!(gateway.log().contains("end=exit code 0"), "{}", gateway.log());
+    assert!(
+        gateway.log().contains("end=exit code 0"),
+        "{}",
+        gateway.log()
+    );
 }
 
 #[test]
 fn failing_and_missing_commands_are_told() {
     let home = Home::with_config("gateway: {command: [sh, -c, 'echo partly; exit 3']}");
-    let reply = post(&home.gateway().url("/v1/turns"), &[], r#"{"session":"s","text":""}"#);
+    let reply = post_turn(&home.gateway(), "s", "");
     assert_eq!(
-        (reply.status, &reply.json()["exit_code"], &reply.json()["output"]),
+        (
+            reply.status,
+            &reply.json()["exit_code"],
+            &reply.json()["output"]
+        ),
         (502, &json!(3), &json!("partly\n"))
     );
     let home = Home::with_config("gateway: {command: [/no/such/agent]}");
-    let reply = post(&home.gateway().url("/v1/turns"), &[], r#"{"session":"s","text":""}"#);
-    assert_eq!((reply.status, reply.json()["code"].as_str()), (502, Some("turn_failed")));
+    let reply = post_turn(&home.gateway(), "s", "");
+    assert_eq!(
+        (reply.status, reply.json()["code"].as_str()),
+        (502, Some("turn_failed"))
+    );
     let home = Home::with_config("");
-    let reply = post(&home.gateway().url("/v1/turns"), &[], r#"{"session":"s","text":""}"#);
+    let reply = post_turn(&home.gateway(), "s", "");
     assert_eq!(reply.status, 501);
-    assert!(reply.json()["detail"].as_str().is_some_and(|detail| detail.contains("gateway.command")));
+    assert!(
+        reply.json()["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("gateway.command"))
+    );
 }
 
 #[test]
@@ -177,30 +225,55 @@ fn bad_turn_requests_are_told_why() {
         ("", "session"),
         ("{", "body"),
         ("[]", "body"),
+        (r#" ["s", ""]"#, "list"),
         (r#"{"session":"s"}"#, "text"),
         (r#"{"session":7,"text":""}"#, "session"),
         (r#"{"session":"s","text":"","internal":true}"#, "internal"),
-        (&format!(r#"{{"session":"{}","text":""}}"#, "s".repeat(300)), "session"),
+        (
+            &format!(r#"{{"session":"{}","text":""}}"#, "s".repeat(300)),
+            "session",
+        ),
     ] {
         let reply = post(&url, &[], body);
         assert_eq!(reply.status, 400, "{body}");
         assert!(
-            reply.json()["detail"].as_str().is_some_and(|detail| detail.contains(field)),
+            reply.json()["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains(field)),
             "{body}: {}",
             reply.body
         );
     }
     // One byte too many, so that nothing is left unread when the refusal is sent.
     let envelope = r#"{"session":"s","text":""}"#;
-    let long = envelope.replace(r#""""#, &format!(r#""{}""#, "x".repeat((1 << 20) + 1 - envelope.len())));
+    let long = envelope.replace(
+        r#""""#,
+        &format!(r#""{}""#, "x".repeat((1 << 20) + 1 - envelope.len())),
+    );
     assert_eq!(post(&url, &[], &long).status, 413);
     assert_eq!(request("DELETE", &url, &[], "").status, 405);
     assert_eq!(get(&gateway.url("/nowhere"), &[]).status, 404);
-    let foreign = post(&url, &[("origin", "http://evil.example")], r#"{"session":"s","text":""}"#);
+    let foreign = post(
+        &url,
+        &[("origin", "http://evil.example")],
+        r#"{"session":"s","text":""}"#,
+    );
     assert_eq!(foreign.status, 403);
-    let rebound = post(&url, &[("host", "evil.example")], r#"{"session":"s","text":""}"#);
+    let rebound = post(
+        &url,
+        &[("host", "evil.example")],
+        r#"{"session":"s","text":""}"#,
+    );
     assert_eq!(rebound.status, 400);
-    assert_eq!(post(&url, &[("host", "localhost:1")], r#"{"session":"s","text":""}"#).status, 200);
+    assert_eq!(
+        post(
+            &url,
+            &[("host", "localhost:1")],
+            r#"{"session":"s","text":""}"#
+        )
+        .status,
+        200
+    );
     assert_eq!(get(&gateway.url("/health"), &[]).json()["ok"], true);
 }
 
@@ -210,9 +283,12 @@ fn internal_channel_passes_a_drain_and_is_private() {
     let home = Home::with_config("gateway: {command: [cat]}");
     home.write(".drain_request.json", "{}");
     let gateway = home.gateway();
-    assert_eq!(post(&gateway.url("/v1/turns"), &[], r#"{"session":"s","text":"x"}"#).status, 503);
+    assert_eq!(post_turn(&gateway, "s", "x").status, 503);
     let socket = home.file("gateway.sock");
-    let mode = std::fs::metadata(&socket).expect("the socket is there").permissions().mode();
+    let mode = std::fs::metadata(&socket)
+        .expect("the socket is there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     let body = r#"{"session":"s","text":"replayed"}"#;
     let mut stream = UnixStream::connect(&socket).expect("the gateway listens");
@@ -223,13 +299,21 @@ fn internal_channel_passes_a_drain_and_is_private() {
     )
     .expect("the gateway reads");
     let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("the gateway answers");
-    assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with("replayed"), "{reply}");
+    stream
+        .read_to_string(&mut reply)
+        .expect("the gateway answers");
+    assert!(
+        reply.starts_with("HTTP/1.1 200") && reply.ends_with("replayed"),
+        "{reply}"
+    );
 }
 
 #[test]
 fn turn_dies_whole_when_the_gateway_is_killed_or_told_twice() {
-    for (signals, name) in [(&[Signal::KILL][..], "killed"), (&[Signal::TERM, Signal::TERM], "told twice")] {
+    for (signals, name) in [
+        (&[Signal::KILL][..], "killed"),
+        (&[Signal::TERM, Signal::TERM], "told twice"),
+    ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let pids = folder.path().join("pids");
         // A grandchild in the background, as an agent's tools are.
@@ -242,7 +326,10 @@ fn turn_dies_whole_when_the_gateway_is_killed_or_told_twice() {
         });
         let pids: Vec<u32> = eventually("the turn runs", SOON, || {
             let text = std::fs::read_to_string(&pids).ok()?;
-            let pids: Vec<u32> = text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+            let pids: Vec<u32> = text
+                .split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect();
             (pids.len() == 2).then_some(pids)
         });
         for signal in signals {
@@ -253,7 +340,9 @@ fn turn_dies_whole_when_the_gateway_is_killed_or_told_twice() {
         }
         gateway.wait();
         for pid in pids {
-            eventually(&format!("{name}: process {pid} is gone"), SOON, || is_gone(pid).then_some(()));
+            eventually(&format!("{name}: process {pid} is gone"), SOON, || {
+                is_gone(pid).then_some(())
+            });
         }
     }
 }
@@ -269,10 +358,16 @@ fn background_work_of_a_turn_ends_with_it() {
     let pid = folder.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}; echo done", pid.display());
     let home = Home::with_config(&format!("gateway: {{command: [sh, -c, '{script}']}}"));
-    let reply = post(&home.gateway().url("/v1/turns"), &[], r#"{"session":"s","text":""}"#);
+    let reply = post_turn(&home.gateway(), "s", "");
     assert_eq!((reply.status, reply.body.as_str()), (200, "done\n"));
-    let pid = std::fs::read_to_string(pid).expect("the turn ran").trim().parse().expect("a pid");
-    eventually("the background process is gone", SOON, || is_gone(pid).then_some(()));
+    let pid = std::fs::read_to_string(pid)
+        .expect("the turn ran")
+        .trim()
+        .parse()
+        .expect("a pid");
+    eventually("the background process is gone", SOON, || {
+        is_gone(pid).then_some(())
+    });
 }
 
 #[test]
@@ -281,6 +376,10 @@ fn two_gateways_do_not_share_a_home() {
     let _first = home.gateway();
     let second = Process::run(&home, &["gateway", "--listen", "127.0.0.1:0"], &[]);
     assert_eq!(second.code, Some(1));
-    assert!(second.stderr.contains("another gateway runs over"), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("another gateway runs over"),
+        "{}",
+        second.stderr
+    );
     assert_eq!(home.json("gateway_state.json")["gateway_state"], "running");
 }

@@ -13,13 +13,20 @@ fn up(home: &Home) -> (Process, u16, u16, String) {
 
 /// The same with these variables.
 pub(crate) fn up_with(home: &Home, variables: &[(&str, &str)]) -> (Process, u16, u16, String) {
-    let mut up = Process::start(home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], variables);
+    let mut up = Process::start(
+        home,
+        &["up", "--port", "0", "--listen", "127.0.0.1:0"],
+        variables,
+    );
     let mut ports = (None, None);
     let mut text = String::new();
     loop {
         let line = up.line();
         assert!(!line.is_empty(), "it ended: {}\n{text}", up.log());
-        let port = |prefix: &str| line.strip_prefix(prefix).and_then(|port| port.trim().parse().ok());
+        let port = |prefix: &str| {
+            line.strip_prefix(prefix)
+                .and_then(|port| port.trim().parse().ok())
+        };
         ports.0 = ports.0.or(port("PORTCULLIS_READY dashboard port="));
         ports.1 = ports.1.or(port("PORTCULLIS_READY gateway port="));
         text += &line;
@@ -33,11 +40,21 @@ pub(crate) fn up_with(home: &Home, variables: &[(&str, &str)]) -> (Process, u16,
 fn empty_home_becomes_a_running_system() {
     let home = Home::new();
     let (mut up, dashboard, gateway, greeting) = up(&home);
-    let read = |name: &str| fs::read_to_string(home.file(name)).expect(name).trim().to_owned();
+    let read = |name: &str| {
+        fs::read_to_string(home.file(name))
+            .expect(name)
+            .trim()
+            .to_owned()
+    };
     let (secret, key) = (read("drain-secret"), read("service-key"));
     for name in ["drain-secret", "service-key", "portcullis.yaml"] {
-        let mode = fs::metadata(home.file(name)).expect("it was made").permissions().mode();
+        let mode = fs::metadata(home.file(name))
+            .expect("it was made")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
+        let made = format!("made {}\n", home.file(name).display());
+        assert!(greeting.contains(&made), "{made}\n{greeting}");
     }
     assert!(
         greeting.contains("curl") && !greeting.contains(&secret) && !greeting.contains(&key),
@@ -46,11 +63,20 @@ fn empty_home_becomes_a_running_system() {
 
     let dashboard = format!("http://127.0.0.1:{dashboard}");
     let turns = format!("http://127.0.0.1:{gateway}/v1/turns");
-    let whoami = get(&format!("{dashboard}/api/auth/whoami"), &[("authorization", &format!("Bearer {key}"))]);
+    let whoami = get(
+        &format!("{dashboard}/api/auth/whoami"),
+        &[("authorization", &format!("Bearer {key}"))],
+    );
     assert_eq!(whoami.json()["provider"], "service-keys", "{whoami:?}");
-    let metrics = get(&format!("{dashboard}/metrics"), &[("authorization", &format!("Bearer {key}"))]);
+    let metrics = get(
+        &format!("{dashboard}/metrics"),
+        &[("authorization", &format!("Bearer {key}"))],
+    );
     assert_eq!(metrics.status, 200);
-    assert_eq!(post(&turns, &[], r#"{"session":"s","text":"hello"}"#).body, "hello");
+    assert_eq!(
+        post(&turns, &[], r#"{"session":"s","text":"hello"}"#).body,
+        "hello"
+    );
     let drain = |body: &str| {
         post(
             &format!("{dashboard}/api/gateway/drain"),
@@ -73,14 +99,24 @@ fn process_that_dies_is_started_again_and_nothing_is_made_twice() {
     let (_up, dashboard, _, _) = up(&home);
     let made = fs::read_to_string(home.file("portcullis.yaml")).expect("it was made");
     let state = || get(&format!("http://127.0.0.1:{dashboard}/api/status"), &[]).json();
-    eventually("running", SOON, || (state()["gateway_state"] == "running").then_some(()));
-    let pid = || home.json("gateway_state.json")["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    eventually("running", SOON, || {
+        (state()["gateway_state"] == "running").then_some(())
+    });
+    let pid = || {
+        home.json("gateway_state.json")["pid"]
+            .as_i64()
+            .and_then(|pid| i32::try_from(pid).ok())
+    };
     let first = pid().expect("the gateway told its pid");
     kill_process(Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("it is ours");
     eventually("another one runs", SOON, || {
-        (pid().is_some_and(|now| now != first) && state()["gateway_state"] == "running").then_some(())
+        (pid().is_some_and(|now| now != first) && state()["gateway_state"] == "running")
+            .then_some(())
     });
-    assert_eq!(fs::read_to_string(home.file("portcullis.yaml")).expect("it is there"), made);
+    assert_eq!(
+        fs::read_to_string(home.file("portcullis.yaml")).expect("it is there"),
+        made
+    );
 }
 
 #[test]
@@ -91,7 +127,9 @@ fn killed_supervisor_leaves_nothing_running() {
     assert_eq!(get(&url, &[]).status, 200);
     up.kill();
     eventually("the dashboard is gone", SOON, || {
-        std::panic::catch_unwind(|| get(&url, &[])).is_err().then_some(())
+        std::panic::catch_unwind(|| get(&url, &[]))
+            .is_err()
+            .then_some(())
     });
     eventually("the gateway is gone", SOON, || {
         (home.json("gateway_state.json")["gateway_state"] == "stopped").then_some(())
@@ -104,9 +142,19 @@ fn wrong_configuration_ends_it() {
     let finished = Process::run(&home, &["up", "--port", "0"], &[]);
     assert_eq!(finished.code, Some(64), "{}", finished.stderr);
     let home = Home::with_config("dashboard: {host: 0.0.0.0}");
-    let finished = Process::run(&home, &["up", "--port", "0", "--listen", "127.0.0.1:0"], &[]);
+    let finished = Process::run(
+        &home,
+        &["up", "--port", "0", "--listen", "127.0.0.1:0"],
+        &[],
+    );
     assert_eq!(finished.code, Some(64), "{}", finished.stderr);
-    assert!(finished.stderr.contains("Add a password or redirect provider"), "{}", finished.stderr);
+    assert!(
+        finished
+            .stderr
+            .contains("Add a password or redirect provider"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -118,15 +166,22 @@ fn dashboard_outlives_the_gateway_and_is_not_ready_meanwhile() {
     let status = || get(&format!("{dashboard}/api/status"), &[]).json();
     let turns = format!("http://127.0.0.1:{gateway}/v1/turns");
     let turn = std::thread::spawn(move || post(&turns, &[], r#"{"session":"long","text":"hi"}"#));
-    eventually("the turn is counted", SOON, || (status()["active_agents"] == 1).then_some(()));
+    eventually("the turn is counted", SOON, || {
+        (status()["active_agents"] == 1).then_some(())
+    });
     assert_eq!(get(&format!("{dashboard}/readyz"), &[]).status, 200);
 
     up.signal(Signal::TERM);
     eventually("it is not ready", SOON, || {
         (get(&format!("{dashboard}/readyz"), &[]).status == 503).then_some(())
     });
-    eventually("the gateway is stopping", SOON, || (status()["gateway_state"] == "stopping").then_some(()));
-    assert_eq!((&status()["active_agents"], &status()["quiesced"]), (&1.into(), &false.into()));
+    eventually("the gateway is stopping", SOON, || {
+        (status()["gateway_state"] == "stopping").then_some(())
+    });
+    assert_eq!(
+        (&status()["active_agents"], &status()["quiesced"]),
+        (&1.into(), &false.into())
+    );
     gate.open();
     assert_eq!(turn.join().expect("an answer").status, 200);
     assert!(up.wait().success());

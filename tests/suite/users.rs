@@ -35,13 +35,22 @@ fn run(arguments: &[&str], input: &[u8]) -> Finished {
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Finished {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 /// `portcullis user VERB ... --file users.yaml` over a home, with a password.
 fn user(home: &Home, arguments: &[&str], password: &str) -> Finished {
     let file = home.file("users.yaml").display().to_string();
-    let arguments: Vec<&str> = ["user"].iter().chain(arguments).copied().chain(["--file", &file]).collect();
+    let arguments: Vec<&str> = ["user"]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .chain(["--file", &file])
+        .collect();
     run(&arguments, format!("{password}\n").as_bytes())
 }
 
@@ -51,7 +60,9 @@ fn changed(home: &Home, dashboard: &Process, arguments: &[&str], password: &str)
     let before = reloads();
     let finished = user(home, arguments, password);
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    eventually("the users are read again", SOON, || (reloads() > before).then_some(()));
+    eventually("the users are read again", SOON, || {
+        (reloads() > before).then_some(())
+    });
 }
 
 fn sign_in(dashboard: &Process, name: &str, password: &str) -> (u16, Browser) {
@@ -72,7 +83,16 @@ fn users_are_added_changed_and_removed_at_a_running_dashboard() {
     let dashboard = home.dashboard();
     assert_eq!(sign_in(&dashboard, "ada", "lovelace").0, 401);
 
-    let more = ["add", "ada", "--user-id", "u-1", "--email", "ada@example.test", "--display-name", "Ada L."];
+    let more = [
+        "add",
+        "ada",
+        "--user-id",
+        "u-1",
+        "--email",
+        "ada@example.test",
+        "--display-name",
+        "Ada L.",
+    ];
     changed(&home, &dashboard, &more, "lovelace");
     let (status, mut browser) = sign_in(&dashboard, "ada", "lovelace");
     assert_eq!(status, 200);
@@ -83,10 +103,16 @@ fn users_are_added_changed_and_removed_at_a_running_dashboard() {
     );
 
     changed(&home, &dashboard, &["add", "bob"], "another");
-    assert!(is_signed_in(&dashboard, &mut browser), "another user's arrival ends no session");
+    assert!(
+        is_signed_in(&dashboard, &mut browser),
+        "another user's arrival ends no session"
+    );
 
     changed(&home, &dashboard, &["passwd", "ada"], "analytical");
-    assert!(!is_signed_in(&dashboard, &mut browser), "the session ends with the password");
+    assert!(
+        !is_signed_in(&dashboard, &mut browser),
+        "the session ends with the password"
+    );
     assert_eq!(sign_in(&dashboard, "ada", "lovelace").0, 401);
     let (status, mut browser) = sign_in(&dashboard, "ada", "analytical");
     assert_eq!(status, 200);
@@ -102,12 +128,20 @@ fn broken_file_keeps_the_users_of_before() {
     let home = home("");
     assert_eq!(user(&home, &["add", "ada"], "lovelace").code, Some(0));
     let dashboard = home.dashboard();
-    for broken in ["users: []\n", "- {username: ada\n", "- {username: ada, password_hash: plain}\n"] {
+    for broken in [
+        "users: []\n",
+        "- {username: ada\n",
+        "- {username: ada, password_hash: plain}\n",
+    ] {
         let refusals = || dashboard.log().matches("reload refused").count();
         let before = refusals();
         home.write("users.yaml", broken);
         eventually(broken, SOON, || (refusals() > before).then_some(()));
-        assert!(dashboard.log().contains("users_file"), "{}", dashboard.log());
+        assert!(
+            dashboard.log().contains("users_file"),
+            "{}",
+            dashboard.log()
+        );
     }
     assert_eq!(sign_in(&dashboard, "ada", "lovelace").0, 200);
 }
@@ -116,16 +150,31 @@ fn broken_file_keeps_the_users_of_before() {
 fn names_and_passwords_are_the_same_however_they_are_typed() {
     for (stored, typed) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)] {
         let home = home("");
-        assert_eq!(user(&home, &["add", stored], &format!("{stored} br\u{fb}l\u{e9}e")).code, Some(0));
+        assert_eq!(
+            user(
+                &home,
+                &["add", stored],
+                &format!("{stored} br\u{fb}l\u{e9}e")
+            )
+            .code,
+            Some(0)
+        );
         let again = user(&home, &["add", typed], "another");
         assert_eq!(again.code, Some(64), "{again:?}");
         let dashboard = home.dashboard();
         for (name, password) in [(stored, typed), (typed, stored), (typed, typed)] {
             let password = format!("{password} bru\u{302}le\u{301}e");
-            assert_eq!(sign_in(&dashboard, name, &password).0, 200, "{name:?} {password:?}");
+            assert_eq!(
+                sign_in(&dashboard, name, &password).0,
+                200,
+                "{name:?} {password:?}"
+            );
         }
         let (_, mut browser) = sign_in(&dashboard, typed, &format!("{typed} br\u{fb}l\u{e9}e"));
-        assert_eq!(browser.get(&dashboard.url("/api/auth/me")).json()["user_id"], COMPOSED);
+        assert_eq!(
+            browser.get(&dashboard.url("/api/auth/me")).json()["user_id"],
+            COMPOSED
+        );
         assert_eq!(user(&home, &["remove", typed], "").code, Some(0));
     }
 }
@@ -136,27 +185,55 @@ fn password_that_can_be_set_can_be_typed() {
     // 1,024 bytes in its normalised form, 1,536 as it is typed.
     let longest = "\u{e9}".repeat(512);
     assert_eq!(user(&home, &["add", "ada"], &longest).code, Some(0));
-    assert_eq!(user(&home, &["add", "bob"], &format!("\u{feff} {} ", "x".repeat(1_022))).code, Some(0));
+    assert_eq!(
+        user(
+            &home,
+            &["add", "bob"],
+            &format!("\u{feff} {} ", "x".repeat(1_022))
+        )
+        .code,
+        Some(0)
+    );
     let dashboard = home.dashboard();
     assert_eq!(sign_in(&dashboard, "ada", &longest).0, 200);
     assert_eq!(sign_in(&dashboard, "ada", &"e\u{301}".repeat(512)).0, 200);
     assert_eq!(sign_in(&dashboard, "ada", &format!("{longest}x")).0, 401);
-    assert_eq!(sign_in(&dashboard, "bob", &format!(" {} ", "x".repeat(1_022))).0, 200);
+    assert_eq!(
+        sign_in(&dashboard, "bob", &format!(" {} ", "x".repeat(1_022))).0,
+        200
+    );
 
     let page = request("GET", &dashboard.url("/login"), &[], "").body;
-    let (_, rest) = page.split_once("type=\"password\"").expect("a field for the password");
+    let (_, rest) = page
+        .split_once("type=\"password\"")
+        .expect("a field for the password");
     let (_, rest) = rest.split_once("maxlength=\"").expect("a limit");
-    let limit: usize = rest.split('"').next().unwrap_or_default().parse().expect("a number");
+    let limit: usize = rest
+        .split('"')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .expect("a number");
     assert!(limit >= 1_024, "the page cuts off what can be set: {limit}");
 
-    for too_long in ["x".repeat(1_025), "\u{1f600}".repeat(300), "x".repeat(20_000)] {
-        for arguments in [&["provider", "hash-password"][..], &["user", "passwd", "ada", "--file"]] {
+    for too_long in [
+        "x".repeat(1_025),
+        "\u{1f600}".repeat(300),
+        "x".repeat(20_000),
+    ] {
+        for arguments in [
+            &["provider", "hash-password"][..],
+            &["user", "passwd", "ada", "--file"],
+        ] {
             let file = home.file("users.yaml").display().to_string();
             let file = Some(file.as_str()).filter(|_| arguments.contains(&"user"));
             let arguments: Vec<&str> = arguments.iter().copied().chain(file).collect();
             let finished = run(&arguments, too_long.as_bytes());
             assert_eq!(finished.code, Some(64), "{finished:?}");
-            assert!(finished.stdout.is_empty() && finished.stderr.contains("password"), "{finished:?}");
+            assert!(
+                finished.stdout.is_empty() && finished.stderr.contains("password"),
+                "{finished:?}"
+            );
         }
     }
 }
@@ -167,8 +244,15 @@ fn hashed_password_is_what_was_typed_and_no_more() {
         let finished = run(&["provider", "hash-password"], input.as_bytes());
         assert_eq!(finished.code, Some(64), "{input:?}: {finished:?}");
     }
-    assert_eq!(run(&["provider", "hash-password"], b"\xff\xfe").code, Some(64));
-    assert!(run(&["provider", "hash-password"], b"lovelace\r\n").stdout.starts_with("$argon2id$"));
+    assert_eq!(
+        run(&["provider", "hash-password"], b"\xff\xfe").code,
+        Some(64)
+    );
+    assert!(
+        run(&["provider", "hash-password"], b"lovelace\r\n")
+            .stdout
+            .starts_with("$argon2id$")
+    );
 }
 
 #[test]
@@ -176,24 +260,52 @@ fn mistakes_change_nothing_and_say_what_is_wrong() {
     let home = home("");
     assert_eq!(user(&home, &["add", "ada"], "lovelace").code, Some(0));
     let before = fs::read(home.file("users.yaml")).expect("the file");
-    assert_eq!(fs::metadata(home.file("users.yaml")).expect("the file").permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(home.file("users.yaml"))
+            .expect("the file")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
     let too_long = "x".repeat(257);
     for (arguments, complaint) in [
         (&["add", "ada"][..], "already has a user \"ada\""),
-        (&["add", "bob", "--user-id", "ada"], "already has a user with the identifier \"ada\""),
+        (
+            &["add", "bob", "--user-id", "ada"],
+            "already has a user with the identifier \"ada\"",
+        ),
         (&["add", ""], "the user name must not be empty"),
-        (&["add", " ada"], "the user name must not begin or end with a space"),
-        (&["add", "a\u{200b}da"], "the user name must not have control, invisible"),
-        (&["add", &too_long], "the user name must have at most 256 bytes"),
-        (&["add", "bob", "--email", "a\tb"], "--email must not have control"),
+        (
+            &["add", " ada"],
+            "the user name must not begin or end with a space",
+        ),
+        (
+            &["add", "a\u{200b}da"],
+            "the user name must not have control, invisible",
+        ),
+        (
+            &["add", &too_long],
+            "the user name must have at most 256 bytes",
+        ),
+        (
+            &["add", "bob", "--email", "a\tb"],
+            "--email must not have control",
+        ),
         (&["passwd", "bob"], "has no user \"bob\""),
         (&["remove", "bob"], "has no user \"bob\""),
     ] {
         let finished = user(&home, arguments, "lovelace");
         assert_eq!(finished.code, Some(64), "{arguments:?}: {finished:?}");
-        assert!(finished.stderr.contains(complaint), "{arguments:?}: {finished:?}");
+        assert!(
+            finished.stderr.contains(complaint),
+            "{arguments:?}: {finished:?}"
+        );
     }
-    assert_eq!(run(&["user", "list", "--file", "/no/such/file"], b"").code, Some(1));
+    assert_eq!(
+        run(&["user", "list", "--file", "/no/such/file"], b"").code,
+        Some(1)
+    );
     assert_eq!(run(&["user", "list"], b"").code, Some(64));
     assert_eq!(fs::read(home.file("users.yaml")).expect("the file"), before);
 }
@@ -201,12 +313,26 @@ fn mistakes_change_nothing_and_say_what_is_wrong() {
 #[test]
 fn list_shows_users_and_no_hash() {
     let home = home("");
-    assert_eq!(user(&home, &["add", "ada", "--email", "ada@example.test"], "lovelace").code, Some(0));
+    assert_eq!(
+        user(
+            &home,
+            &["add", "ada", "--email", "ada@example.test"],
+            "lovelace"
+        )
+        .code,
+        Some(0)
+    );
     let shown = user(&home, &["list"], "").stdout;
-    assert!(shown.contains("ada@example.test") && !shown.contains("argon2"), "{shown}");
+    assert!(
+        shown.contains("ada@example.test") && !shown.contains("argon2"),
+        "{shown}"
+    );
     let listed = user(&home, &["list", "--format", "json"], "").stdout;
     let listed: Value = serde_json::from_str(&listed).expect("JSON");
-    assert_eq!(listed, json!([{"username": "ada", "email": "ada@example.test"}]));
+    assert_eq!(
+        listed,
+        json!([{"username": "ada", "email": "ada@example.test"}])
+    );
 }
 
 #[test]
@@ -221,7 +347,10 @@ fn commands_at_the_same_time_lose_no_user() {
     });
     let listed = user(&home, &["list", "--format", "json"], "").stdout;
     let listed: Vec<Value> = serde_json::from_str(&listed).expect("a list");
-    let mut found: Vec<&str> = listed.iter().filter_map(|user| user["username"].as_str()).collect();
+    let mut found: Vec<&str> = listed
+        .iter()
+        .filter_map(|user| user["username"].as_str())
+        .collect();
     found.sort_unstable();
     assert_eq!(found, names);
 }
@@ -253,13 +382,25 @@ fn what_strangers_type_is_no_fault_of_the_provider() {
     assert_eq!(user(&home, &["add", "ada"], "lovelace").code, Some(0));
     let dashboard = home.dashboard();
     let long = "x".repeat(300);
-    for name in [long.as_str(), "\u{390}\u{390}", "a\tb", " ada", "a\u{202e}b", "", "\u{feff}ada"] {
+    for name in [
+        long.as_str(),
+        "\u{390}\u{390}",
+        "a\tb",
+        " ada",
+        "a\u{202e}b",
+        "",
+        "\u{feff}ada",
+    ] {
         assert_eq!(sign_in(&dashboard, name, "lovelace").0, 401, "{name:?}");
     }
     assert_eq!(sign_in(&dashboard, "ada", "lovelace").0, 200);
     eventually("every failure is audited", SOON, || {
-        let lines = home.audit().into_iter().filter(|line| line["event"] == "login_failure");
+        let lines = home
+            .audit()
+            .into_iter()
+            .filter(|line| line["event"] == "login_failure");
         let reasons: Vec<Value> = lines.map(|line| line["reason"].clone()).collect();
-        (reasons.len() == 7 && reasons.iter().all(|reason| reason == "invalid_credentials")).then_some(())
+        (reasons.len() == 7 && reasons.iter().all(|reason| reason == "invalid_credentials"))
+            .then_some(())
     });
 }

@@ -6,7 +6,10 @@ use std::path::Path;
 use wit_parser::{Docs, Function, Interface, Resolve, Type, TypeDefKind};
 
 /// As WIT writes a type.
-#[expect(clippy::panic, reason = "a type that the reference cannot write must be seen")]
+#[expect(
+    clippy::panic,
+    reason = "a type that the reference cannot write must be seen"
+)]
 fn type_name(resolve: &Resolve, of: &Type) -> String {
     let name = |of: &Type| type_name(resolve, of);
     let optional = |of: &Option<Type>| of.as_ref().map_or_else(|| "_".to_owned(), name);
@@ -20,7 +23,11 @@ fn type_name(resolve: &Resolve, of: &Type) -> String {
                 TypeDefKind::Option(inner) => format!("option<{}>", name(inner)),
                 TypeDefKind::List(inner) => format!("list<{}>", name(inner)),
                 TypeDefKind::Result(result) => {
-                    format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
+                    format!(
+                        "result<{}, {}>",
+                        optional(&result.ok),
+                        optional(&result.err)
+                    )
                 }
                 other => panic!("the reference cannot write {other:?}"),
             },
@@ -30,7 +37,11 @@ fn type_name(resolve: &Resolve, of: &Type) -> String {
 }
 
 fn words(docs: &Docs) -> String {
-    docs.contents.as_deref().unwrap_or_default().trim().replace('\n', " ")
+    docs.contents
+        .as_deref()
+        .unwrap_or_default()
+        .trim()
+        .replace('\n', " ")
 }
 
 fn paragraph(docs: &Docs, text: &mut String) {
@@ -45,8 +56,16 @@ fn signature(resolve: &Resolve, function: &Function) -> String {
     let parameters: Vec<_> = parameters
         .map(|parameter| format!("{}: {}", parameter.name, type_name(resolve, &parameter.ty)))
         .collect();
-    let answer = function.result.as_ref().map(|of| format!(" -> {}", type_name(resolve, of)));
-    format!("{}({}){}", function.name, parameters.join(", "), answer.unwrap_or_default())
+    let answer = function
+        .result
+        .as_ref()
+        .map(|of| format!(" -> {}", type_name(resolve, of)));
+    format!(
+        "{}({}){}",
+        function.name,
+        parameters.join(", "),
+        answer.unwrap_or_default()
+    )
 }
 
 fn types(resolve: &Resolve, interface: &Interface, text: &mut String) {
@@ -55,14 +74,26 @@ fn types(resolve: &Resolve, interface: &Interface, text: &mut String) {
         let (kind, parts) = match &found.kind {
             TypeDefKind::Record(record) => {
                 let field = |field: &wit_parser::Field| {
-                    (format!("`{}: {}`", field.name, type_name(resolve, &field.ty)), words(&field.docs))
+                    (
+                        format!("`{}: {}`", field.name, type_name(resolve, &field.ty)),
+                        words(&field.docs),
+                    )
                 };
-                ("record", record.fields.iter().map(field).collect::<Vec<_>>())
+                (
+                    "record",
+                    record.fields.iter().map(field).collect::<Vec<_>>(),
+                )
             }
             TypeDefKind::Variant(variant) => {
                 let case = |case: &wit_parser::Case| {
-                    let inner = case.ty.as_ref().map(|of| format!("({})", type_name(resolve, of)));
-                    (format!("`{}{}`", case.name, inner.unwrap_or_default()), words(&case.docs))
+                    let inner = case
+                        .ty
+                        .as_ref()
+                        .map(|of| format!("({})", type_name(resolve, of)));
+                    (
+                        format!("`{}{}`", case.name, inner.unwrap_or_default()),
+                        words(&case.docs),
+                    )
                 };
                 ("variant", variant.cases.iter().map(case).collect())
             }
@@ -97,8 +128,13 @@ fn document() -> String {
         }
         writeln!(text, "\n| function | |\n|---|---|").expect("a string");
         for function in interface.functions.values() {
-            writeln!(text, "| `{}` | {} |", signature(&resolve, function), words(&function.docs))
-                .expect("a string");
+            writeln!(
+                text,
+                "| `{}` | {} |",
+                signature(&resolve, function),
+                words(&function.docs)
+            )
+            .expect("a string");
         }
     }
     writeln!(text, "\n## worlds\n\n| world | |\n|---|---|").expect("a string");

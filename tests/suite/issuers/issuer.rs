@@ -51,30 +51,53 @@ impl State {
 
 /// Scheme, host and port of an address.
 fn origin(url: &str) -> &str {
-    let end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+    let end = url
+        .match_indices('/')
+        .nth(2)
+        .map_or(url.len(), |(at, _)| at);
     &url[..end]
 }
 
 impl Issuer {
     /// Listens in place of every origin of the preset.
     pub(super) fn start(preset: &'static Preset) -> Arc<Self> {
-        let needed = [preset.issuer, preset.authorization, preset.token, preset.userinfo];
-        let optional = [preset.keys, preset.revocation, preset.end_session].into_iter().flatten();
+        let needed = [
+            preset.issuer,
+            preset.authorization,
+            preset.token,
+            preset.userinfo,
+        ];
+        let optional = [preset.keys, preset.revocation, preset.end_session]
+            .into_iter()
+            .flatten();
         let real: BTreeSet<_> = needed.into_iter().chain(optional).map(origin).collect();
         let bound: Vec<_> = real.into_iter().map(|real| (real, bind())).collect();
-        let origins = bound.iter().map(|(real, (_, local))| ((*real).to_owned(), local.clone())).collect();
+        let origins = bound
+            .iter()
+            .map(|(real, (_, local))| ((*real).to_owned(), local.clone()))
+            .collect();
 
-        let issuer = Arc::new(Self { preset, origins, state: Mutex::default() });
+        let issuer = Arc::new(Self {
+            preset,
+            origins,
+            state: Mutex::default(),
+        });
         for (real, (listener, _)) in bound {
             let issuer = issuer.clone();
-            serve(listener, move |asked| issuer.answer(&format!("{real}{}", asked.path), asked));
+            serve(listener, move |asked| {
+                issuer.answer(&format!("{real}{}", asked.path), asked)
+            });
         }
         issuer
     }
 
     /// A text in which the origins of this machine stand in place of the real ones.
     pub(super) fn local(&self, text: &str) -> String {
-        self.origins.iter().fold(text.to_owned(), |text, (real, local)| text.replace(real, local))
+        self.origins
+            .iter()
+            .fold(text.to_owned(), |text, (real, local)| {
+                text.replace(real, local)
+            })
     }
 
     /// How often the userinfo endpoint answered.
@@ -87,7 +110,8 @@ impl Issuer {
         self.with(|state| state.sign_outs)
     }
 
-    /// The token by which it tells the client that Ada signed out (OpenID Connect Back-Channel Logout 1.0, section 2.4).
+    /// The token that notifies the client that Ada signed out (OpenID Connect Back-Channel Logout
+    /// 1.0, section 2.4).
     pub(super) fn logout_token(&self) -> String {
         let now = jiff::Timestamp::now().as_second();
         let client_id = self.with(|state| state.client_id.clone());
@@ -157,10 +181,18 @@ impl Issuer {
         }
         document.insert("issuer".to_owned(), self.local(preset.issuer).into());
         document.insert("token_endpoint_auth_methods_supported".to_owned(), methods);
-        document
-            .insert("authorization_response_iss_parameter_supported".to_owned(), preset.names_itself.into());
-        document.insert("backchannel_logout_supported".to_owned(), preset.has_back_channel.into());
-        document.insert("id_token_signing_alg_values_supported".to_owned(), json!(["RS256"]));
+        document.insert(
+            "authorization_response_iss_parameter_supported".to_owned(),
+            preset.names_itself.into(),
+        );
+        document.insert(
+            "backchannel_logout_supported".to_owned(),
+            preset.has_back_channel.into(),
+        );
+        document.insert(
+            "id_token_signing_alg_values_supported".to_owned(),
+            json!(["RS256"]),
+        );
         Value::Object(document)
     }
 
@@ -173,7 +205,9 @@ impl Issuer {
             return Answer::redirect(format!("{redirect_uri}?error=invalid_scope&state={state}"));
         }
         if parameter("response_type") != "code" || parameter("code_challenge_method") != "S256" {
-            return Answer::redirect(format!("{redirect_uri}?error=invalid_request&state={state}"));
+            return Answer::redirect(format!(
+                "{redirect_uri}?error=invalid_request&state={state}"
+            ));
         }
         let grant = Grant {
             client_id: parameter("client_id"),
@@ -210,7 +244,8 @@ impl Issuer {
                 let grant = self.with(|state| state.codes.remove(asked.parameter("code")));
                 let challenge = base64url(&Sha256::digest(asked.parameter("code_verifier"))[..]);
                 let is_for = |grant: &Grant| {
-                    grant.redirect_uri == asked.parameter("redirect_uri") && grant.challenge == challenge
+                    grant.redirect_uri == asked.parameter("redirect_uri")
+                        && grant.challenge == challenge
                 };
                 grant.filter(is_for)
             }
@@ -231,7 +266,8 @@ impl Issuer {
         Answer::redirect(asked.parameter("post_logout_redirect_uri").to_owned())
     }
 
-    /// What a refresh token is good for. Google's can be used again; the others come with a new one.
+    /// What a refresh token is good for. Google's can be used again; the others come with a new
+    /// one.
     fn spend(&self, refresh_token: &str) -> Option<Grant> {
         let stays = self.preset.refresh == Refresh::AccessType;
         self.with(|state| match stays {
@@ -242,9 +278,16 @@ impl Issuer {
 
     fn knows_client(&self, asked: &Asked) -> bool {
         let client_id = asked.parameter("client_id");
-        let encoded = asked.header("authorization").strip_prefix("Basic ").unwrap_or_default();
-        let encoded = encoded.trim_end_matches('=').replace('+', "-").replace('/', "_");
-        let is_basic = from_base64url(&encoded) == Some(format!("{client_id}:{SECRET}").into_bytes());
+        let encoded = asked
+            .header("authorization")
+            .strip_prefix("Basic ")
+            .unwrap_or_default();
+        let encoded = encoded
+            .trim_end_matches('=')
+            .replace('+', "-")
+            .replace('/', "_");
+        let is_basic =
+            from_base64url(&encoded) == Some(format!("{client_id}:{SECRET}").into_bytes());
         let is_post = asked.parameter("client_secret") == SECRET;
         match self.preset.token_auth {
             TokenAuth::Basic => is_basic,
@@ -254,7 +297,8 @@ impl Issuer {
     }
 
     fn tokens(&self, asked: &Asked, grant: &Grant) -> Answer {
-        let stays = self.preset.refresh == Refresh::AccessType && asked.parameter("code").is_empty();
+        let stays =
+            self.preset.refresh == Refresh::AccessType && asked.parameter("code").is_empty();
         let (access_token, refresh_token) = self.with(|state| {
             let access_token = state.make("access");
             state.access_tokens.insert(access_token.clone());
@@ -268,9 +312,12 @@ impl Issuer {
             // GitHub answers a form unless JSON is asked for.
             return match asked.header("accept").contains("application/json") {
                 true => Answer::ok(
-                    json!({"access_token": access_token, "token_type": "bearer", "scope": ""}).to_string(),
+                    json!({"access_token": access_token, "token_type": "bearer", "scope": ""})
+                        .to_string(),
                 ),
-                false => Answer::ok(format!("access_token={access_token}&scope=&token_type=bearer")),
+                false => Answer::ok(format!(
+                    "access_token={access_token}&scope=&token_type=bearer"
+                )),
             };
         }
         let mut answer = json!({
@@ -321,7 +368,10 @@ impl Issuer {
         if self.preset.keys.is_none() && asked.header("user-agent").is_empty() {
             return Answer::error(403, "Request forbidden by administrative rules.");
         }
-        let token = asked.header("authorization").strip_prefix("Bearer ").unwrap_or_default();
+        let token = asked
+            .header("authorization")
+            .strip_prefix("Bearer ")
+            .unwrap_or_default();
         let is_known = self.with(|state| {
             let is_known = state.access_tokens.contains(token);
             state.userinfo_asked += usize::from(is_known);
@@ -336,5 +386,8 @@ impl Issuer {
 
 /// Where the discovery document is (OpenID Connect Discovery 1.0, section 4).
 fn discovery_of(preset: &Preset) -> String {
-    format!("{}/.well-known/openid-configuration", preset.issuer.trim_end_matches('/'))
+    format!(
+        "{}/.well-known/openid-configuration",
+        preset.issuer.trim_end_matches('/')
+    )
 }

@@ -41,7 +41,9 @@ pub(crate) fn header() -> Value {
 
 /// Signs with RS256.
 pub(crate) fn signature(message: &str) -> Vec<u8> {
-    let signer = KEY.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]).expect("an RSA key");
+    let signer = KEY
+        .choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])
+        .expect("an RSA key");
     signer.sign(message.as_bytes()).expect("a signature")
 }
 

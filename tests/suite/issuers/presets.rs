@@ -1,5 +1,5 @@
-//! What issuers do, by their documentation: where their endpoints and claims are, how a client proves who it is, and when
-//! there is a refresh token.
+//! What issuers do, by their documentation: where their endpoints and claims are, how a client
+//! proves who it is, and when there is a refresh token.
 
 /// An issuer.
 pub(super) struct Preset {
@@ -19,7 +19,7 @@ pub(super) struct Preset {
     pub(super) end_session: Option<&'static str>,
     /// Whether a sign-out there needs the ID token of the sign-in.
     pub(super) needs_id_token_hint: bool,
-    /// Whether it tells clients of sign-outs (OpenID Connect Back-Channel Logout 1.0).
+    /// Whether it notifies clients of sign-outs (OpenID Connect Back-Channel Logout 1.0).
     pub(super) has_back_channel: bool,
     /// Whether its answers name it (RFC 9207).
     pub(super) names_itself: bool,
@@ -79,7 +79,13 @@ const NOTHING: Preset = Preset {
 };
 
 const PROFILE: &[&str] = &["name", "preferred_username", "email", "email_verified"];
-const PROFILE_AND_GROUPS: &[&str] = &["name", "preferred_username", "email", "email_verified", "groups"];
+const PROFILE_AND_GROUPS: &[&str] = &[
+    "name",
+    "preferred_username",
+    "email",
+    "email_verified",
+    "groups",
+];
 
 pub(super) const PRESETS: &[Preset] = &[
     Preset {

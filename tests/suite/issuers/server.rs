@@ -32,16 +32,28 @@ impl Answer {
 
     /// Another status with this body.
     pub(crate) fn error(status: u16, body: impl Into<String>) -> Self {
-        Self { status, location: None, body: body.into() }
+        Self {
+            status,
+            location: None,
+            body: body.into(),
+        }
     }
 
     /// 302 to this address.
     pub(crate) fn redirect(location: String) -> Self {
-        Self { status: 302, location: Some(location), body: String::new() }
+        Self {
+            status: 302,
+            location: Some(location),
+            body: String::new(),
+        }
     }
 
     fn text(&self) -> String {
-        let location = self.location.as_ref().map(|to| format!("Location: {to}\r\n")).unwrap_or_default();
+        let location = self
+            .location
+            .as_ref()
+            .map(|to| format!("Location: {to}\r\n"))
+            .unwrap_or_default();
         let Self { status, body, .. } = self;
         let length = body.len();
         format!(
@@ -54,12 +66,18 @@ impl Answer {
 impl Asked {
     /// A parameter; empty where it is missing.
     pub(crate) fn parameter(&self, name: &str) -> &str {
-        self.parameters.get(name).map(String::as_str).unwrap_or_default()
+        self.parameters
+            .get(name)
+            .map(String::as_str)
+            .unwrap_or_default()
     }
 
     /// A header, by its name in lower case; empty where it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(String::as_str).unwrap_or_default()
+        self.headers
+            .get(name)
+            .map(String::as_str)
+            .unwrap_or_default()
     }
 
     /// `None` at the end of the connection, or if it is no request.
@@ -77,7 +95,11 @@ impl Asked {
         }
         let body = String::from_utf8(read_body(reader, &headers)?).ok()?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        Some(Self { path: path.to_owned(), parameters: parameters(&format!("{query}&{body}")), headers })
+        Some(Self {
+            path: path.to_owned(),
+            parameters: parameters(&format!("{query}&{body}")),
+            headers,
+        })
     }
 }
 
@@ -90,9 +112,13 @@ fn read_line(reader: &mut impl BufRead) -> Option<String> {
 
 /// A body with a length, or in chunks (RFC 9112, section 7.1).
 fn read_body(reader: &mut impl BufRead, headers: &BTreeMap<String, String>) -> Option<Vec<u8>> {
-    let is_chunked = headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked");
+    let is_chunked = headers
+        .get("transfer-encoding")
+        .is_some_and(|coding| coding == "chunked");
     if !is_chunked {
-        let length = headers.get("content-length").and_then(|length| length.parse().ok());
+        let length = headers
+            .get("content-length")
+            .and_then(|length| length.parse().ok());
         return read_bytes(reader, length.unwrap_or_default());
     }
     let mut body = Vec::new();
@@ -114,10 +140,16 @@ fn read_bytes(reader: &mut impl BufRead, length: usize) -> Option<Vec<u8>> {
 
 /// The parameters of a query or a form.
 pub(crate) fn parameters(text: &str) -> BTreeMap<String, String> {
-    let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let decoded = |text: &str| {
+        percent_decode_str(&text.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.map(|(name, value)| (decoded(name), decoded(value))).collect()
+    pairs
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
 }
 
 /// A port of this machine, and its address as an origin.
@@ -128,7 +160,10 @@ pub(crate) fn bind() -> (TcpListener, String) {
 }
 
 /// Answers every request, each connection on a thread of its own, until the process ends.
-pub(crate) fn serve(listener: TcpListener, answer: impl Fn(&Asked) -> Answer + Clone + Send + 'static) {
+pub(crate) fn serve(
+    listener: TcpListener,
+    answer: impl Fn(&Asked) -> Answer + Clone + Send + 'static,
+) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let answer = answer.clone();

@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 
 /// Characters that parsers trip over, among ordinary ones.
 const LETTERS: &[char] = &[
-    'a', 'Z', '0', '-', '_', '.', ' ', '\t', '\n', '\0', '"', '\'', '\\', '/', '<', '&', '%', '=', ',', 'é',
-    '\u{202e}', '😀',
+    'a', 'Z', '0', '-', '_', '.', ' ', '\t', '\n', '\0', '"', '\'', '\\', '/', '<', '&', '%', '=',
+    ',', 'é', '\u{202e}', '😀',
 ];
 
 /// Random numbers (xorshift64*).
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Other numbers for every seed.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
@@ -25,27 +25,29 @@ impl Dice {
     }
 
     /// From 0 to below the end, which is not 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.number() >> 33).unwrap_or_default() % end
     }
 
     /// One of these, of which there is at least one.
-    pub(super) fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())].clone()
     }
 
-    pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.number().to_le_bytes()[3]).collect()
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length)
+            .map(|_| self.number().to_le_bytes()[3])
+            .collect()
     }
 
     /// Up to 24 characters.
-    pub(super) fn text(&mut self) -> String {
+    pub(crate) fn text(&mut self) -> String {
         let length = self.below(25);
         (0..length).map(|_| self.pick(LETTERS)).collect()
     }
 
     /// Any JSON, at most so deep.
-    pub(super) fn value(&mut self, depth: usize) -> Value {
+    pub(crate) fn value(&mut self, depth: usize) -> Value {
         let kinds = if depth == 0 { 8 } else { 10 };
         match self.below(kinds) {
             0 => Value::Null,
@@ -57,12 +59,14 @@ impl Dice {
             6 => json!("x".repeat(300)),
             7 => json!(self.text()),
             8 => (0..self.below(4)).map(|_| self.value(depth - 1)).collect(),
-            _ => (0..self.below(4)).map(|_| (self.text(), self.value(depth - 1))).collect(),
+            _ => (0..self.below(4))
+                .map(|_| (self.text(), self.value(depth - 1)))
+                .collect(),
         }
     }
 
     /// A document that is damaged as a whole.
-    pub(super) fn damaged(&mut self, document: &Value) -> String {
+    pub(crate) fn damaged(&mut self, document: &Value) -> String {
         let text = document.to_string();
         match self.below(6) {
             0 => text.chars().take(self.below(text.len())).collect(),

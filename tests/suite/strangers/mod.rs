@@ -1,10 +1,10 @@
-//! Ten thousand things that strangers send, or have an issuer send: ID tokens, discovery documents, key sets, and headers of
-//! proxies.
+//! Ten thousand things that strangers send, or have an issuer send: ID tokens, discovery documents,
+//! key sets, and headers of proxies.
 //!
-//! Nothing that was not verified opens a session. No input is a fault of a provider, but for an issuer that is out of order, which
-//! is `unavailable`. A person who is signed in stays so.
+//! Nothing that was not verified opens a session. No input is a fault of a provider, but for an
+//! issuer that is out of order, which is `unavailable`. A person who is signed in stays so.
 
-mod dice;
+pub(crate) mod dice;
 mod scene;
 
 use super::issuers::keys;
@@ -41,7 +41,10 @@ fn visit(
             })
         };
         let visits: Vec<_> = (0..VISITORS).map(visit).collect();
-        visits.into_iter().map(|visit| visit.join().expect("no input breaks a promise")).collect()
+        visits
+            .into_iter()
+            .map(|visit| visit.join().expect("no input breaks a promise"))
+            .collect()
     })
 }
 
@@ -52,7 +55,10 @@ struct Sent {
 }
 
 fn refused(token: impl Into<Value>) -> Sent {
-    Sent { token: token.into(), may_enter: false }
+    Sent {
+        token: token.into(),
+        may_enter: false,
+    }
 }
 
 /// Claims that no verified sign-in needs, with any value.
@@ -74,19 +80,63 @@ const OPTIONAL: &[&str] = &[
 /// A claim that has to be right, and a value that it must not have. `null` is as good as nothing.
 fn wrong_claim(dice: &mut Dice, issuer: &str, nonce: &str) -> (&'static str, Value) {
     let wrong = [
-        ("iss", vec![json!(format!("{issuer}/")), json!([issuer]), json!(issuer.to_uppercase()), json!("")]),
-        ("aud", vec![json!("other"), json!(["other"]), json!("portcullis "), json!([]), json!({"a": 1})]),
+        (
+            "iss",
+            vec![
+                json!(format!("{issuer}/")),
+                json!([issuer]),
+                json!(issuer.to_uppercase()),
+                json!(""),
+            ],
+        ),
+        (
+            "aud",
+            vec![
+                json!("other"),
+                json!(["other"]),
+                json!("portcullis "),
+                json!([]),
+                json!({"a": 1}),
+            ],
+        ),
         (
             "exp",
-            vec![json!(0), json!(-1), json!(1_000_000_000), json!("4102444800"), json!([4_102_444_800_u64])],
+            vec![
+                json!(0),
+                json!(-1),
+                json!(1_000_000_000),
+                json!("4102444800"),
+                json!([4_102_444_800_u64]),
+            ],
         ),
-        ("nonce", vec![json!(""), json!([nonce]), json!(nonce.to_uppercase()), json!(format!("{nonce} "))]),
+        (
+            "nonce",
+            vec![
+                json!(""),
+                json!([nonce]),
+                json!(nonce.to_uppercase()),
+                json!(format!("{nonce} ")),
+            ],
+        ),
         (
             "sub",
-            vec![json!(""), json!([]), json!({}), json!("x".repeat(300)), json!("a\tb"), json!("\u{202e}")],
+            vec![
+                json!(""),
+                json!([]),
+                json!({}),
+                json!("x".repeat(300)),
+                json!("a\tb"),
+                json!("\u{202e}"),
+            ],
         ),
-        ("iat", vec![json!(4_102_444_800_u64), json!("tomorrow"), json!([])]),
-        ("nbf", vec![json!(4_102_444_800_u64), json!("tomorrow"), json!({})]),
+        (
+            "iat",
+            vec![json!(4_102_444_800_u64), json!("tomorrow"), json!([])],
+        ),
+        (
+            "nbf",
+            vec![json!(4_102_444_800_u64), json!("tomorrow"), json!({})],
+        ),
         ("azp", vec![json!("other"), json!(7), json!(["portcullis"])]),
     ];
     let (name, mut values) = dice.pick(&wrong);
@@ -101,12 +151,20 @@ fn wrong_header(dice: &mut Dice) -> Value {
     let mut header = keys::header();
     match dice.below(3) {
         0 => {
-            let names =
-                ["none", "None", "", "HS256", "RS384", "RS512", "PS256", "ES256", "EdDSA", "rs256", "RS256 "];
+            let names = [
+                "none", "None", "", "HS256", "RS384", "RS512", "PS256", "ES256", "EdDSA", "rs256",
+                "RS256 ",
+            ];
             header["alg"] = dice.pick(&names).into();
         }
         1 => {
-            header["alg"] = dice.pick(&[Value::Null, json!(256), json!(["RS256"]), json!({}), json!(true)]);
+            header["alg"] = dice.pick(&[
+                Value::Null,
+                json!(256),
+                json!(["RS256"]),
+                json!({}),
+                json!(true),
+            ]);
         }
         _ => header["crit"] = dice.value(2),
     }
@@ -116,7 +174,9 @@ fn wrong_header(dice: &mut Dice) -> Value {
 /// A header with more than is needed, which must not be followed; or without the name of the key.
 fn odd_header(dice: &mut Dice) -> Value {
     let mut header = keys::header();
-    let name = dice.pick(&["typ", "cty", "jku", "x5u", "jwk", "x5c", "x5t", "kid", "b64", "zip", "x"]);
+    let name = dice.pick(&[
+        "typ", "cty", "jku", "x5u", "jwk", "x5c", "x5t", "kid", "b64", "zip", "x",
+    ]);
     header[name] = match name {
         "jku" | "x5u" => "http://127.0.0.1:1/keys".into(),
         _ => dice.value(2),
@@ -164,8 +224,9 @@ fn garbage(dice: &mut Dice) -> Value {
         1 => json!(dice.text()),
         2 => json!(base64url(&dice.bytes(60))),
         _ => {
-            let parts: Vec<_> =
-                (0..dice.below(5)).map(|_| base64url(dice.value(2).to_string().as_bytes())).collect();
+            let parts: Vec<_> = (0..dice.below(5))
+                .map(|_| base64url(dice.value(2).to_string().as_bytes()))
+                .collect();
             json!(parts.join("."))
         }
     }
@@ -177,7 +238,10 @@ fn id_token(dice: &mut Dice, issuer: &str, mut claims: Value) -> Sent {
         0 => {
             let name = dice.pick(OPTIONAL);
             claims[name] = dice.value(2);
-            Sent { token: keys::token(&keys::header(), &claims).into(), may_enter: true }
+            Sent {
+                token: keys::token(&keys::header(), &claims).into(),
+                may_enter: true,
+            }
         }
         1 => {
             let (name, value) = wrong_claim(dice, issuer, &nonce);
@@ -185,17 +249,24 @@ fn id_token(dice: &mut Dice, issuer: &str, mut claims: Value) -> Sent {
             refused(keys::token(&keys::header(), &claims))
         }
         2 => refused(keys::token(&wrong_header(dice), &claims)),
-        3 => Sent { token: keys::token(&odd_header(dice), &claims).into(), may_enter: true },
+        3 => Sent {
+            token: keys::token(&odd_header(dice), &claims).into(),
+            may_enter: true,
+        },
         4 => refused(wrongly_signed(dice, &claims)),
         _ => refused(garbage(dice)),
     }
 }
 
-/// No session, and a word that says that the issuer or the person is at fault, and not the provider.
+/// No session, and a word that says that the issuer or the person is at fault, and not the
+/// provider.
 fn assert_refused(reply: &Reply, words: &[&str], input: &dyn std::fmt::Debug) {
     assert_eq!(session_of(reply), None, "a session for {input:?}");
     let word = refusal_of(reply);
-    assert!(word.is_some_and(|word| words.contains(&word)), "{input:?}: {reply:?}");
+    assert!(
+        word.is_some_and(|word| words.contains(&word)),
+        "{input:?}: {reply:?}"
+    );
 }
 
 #[test]
@@ -211,7 +282,12 @@ fn id_tokens_that_are_not_verified_open_no_session() {
             let reply = visitor.come_back(&begun, &sent.token);
             match session_of(&reply).filter(|_| sent.may_enter) {
                 Some(cookie) => {
-                    assert_eq!(visitor.me(&cookie)["user_id"], subject.as_str(), "{}", sent.token);
+                    assert_eq!(
+                        visitor.me(&cookie)["user_id"],
+                        subject.as_str(),
+                        "{}",
+                        sent.token
+                    );
                     entered += 1;
                 }
                 None => assert_refused(&reply, &["1", "unusable"], &sent.token),
@@ -222,7 +298,10 @@ fn id_tokens_that_are_not_verified_open_no_session() {
         }
         entered
     });
-    assert!(entered.iter().all(|entered| *entered > 0), "verified tokens open sessions: {entered:?}");
+    assert!(
+        entered.iter().all(|entered| *entered > 0),
+        "verified tokens open sessions: {entered:?}"
+    );
     scene.assert_unharmed(&[]);
 }
 
@@ -278,28 +357,40 @@ fn of_an_unknown_key(dice: &mut Dice, index: usize, claims: &Value) -> Value {
         ("EdDSA", 64),
     ]);
     let header = json!({"alg": algorithm, "kid": format!("unknown-{index}")});
-    json!(format!("{}.{}", keys::message(&header, claims), base64url(&dice.bytes(length))))
+    json!(format!(
+        "{}.{}",
+        keys::message(&header, claims),
+        base64url(&dice.bytes(length))
+    ))
 }
 
 #[test]
 fn discovery_documents_open_no_session_and_are_no_fault() {
     let scene = Scene::start(VISITORS);
-    visit(&scene, DISCOVERY_DOCUMENTS, 2, |visitor, mut dice, inputs| {
-        for index in 0..inputs {
-            let begun = visitor.begin(index);
-            let document = odd_discovery(&mut dice, scene.discovery(visitor.number));
-            scene.set_discovery(visitor.number, document.clone());
-            let claims = scene.claims(visitor.number, &begun.nonce, "stranger");
-            let token = of_an_unknown_key(&mut dice, index, &claims);
-            let reply = visitor.come_back(&begun, &token);
-            assert_refused(&reply, &["1", "unanswered"], &document);
-            if index % LOOK_EVERY == 0 {
-                scene.assert_unharmed(&["unavailable"]);
+    visit(
+        &scene,
+        DISCOVERY_DOCUMENTS,
+        2,
+        |visitor, mut dice, inputs| {
+            for index in 0..inputs {
+                let begun = visitor.begin(index);
+                let document = odd_discovery(&mut dice, scene.discovery(visitor.number));
+                scene.set_discovery(visitor.number, document.clone());
+                let claims = scene.claims(visitor.number, &begun.nonce, "stranger");
+                let token = of_an_unknown_key(&mut dice, index, &claims);
+                let reply = visitor.come_back(&begun, &token);
+                assert_refused(&reply, &["1", "unanswered"], &document);
+                if index % LOOK_EVERY == 0 {
+                    scene.assert_unharmed(&["unavailable"]);
+                }
             }
-        }
-        assert!(scene.discoveries(visitor.number) > inputs, "every document was read");
-        inputs
-    });
+            assert!(
+                scene.discoveries(visitor.number) > inputs,
+                "every document was read"
+            );
+            inputs
+        },
+    );
     scene.assert_unharmed(&["unavailable"]);
 }
 
@@ -315,7 +406,9 @@ fn odd_key(dice: &mut Dice) -> Value {
         json!({"kty": "oct", "k": point}),
     ]);
     for _ in 0..dice.below(4) {
-        let name = dice.pick(&["kty", "crv", "n", "e", "x", "y", "k", "use", "alg", "kid", "key_ops"]);
+        let name = dice.pick(&[
+            "kty", "crv", "n", "e", "x", "y", "k", "use", "alg", "kid", "key_ops",
+        ]);
         key[name] = match dice.below(3) {
             0 => dice.value(2),
             1 => {
@@ -346,7 +439,10 @@ fn key_sets_open_no_session_and_are_no_fault() {
     visit(&scene, KEY_SETS, 3, |visitor, mut dice, inputs| {
         for index in 0..inputs {
             let begun = visitor.begin(index);
-            let (path, set) = (format!("/idp-{}/keys-{index}", visitor.number), odd_key_set(&mut dice));
+            let (path, set) = (
+                format!("/idp-{}/keys-{index}", visitor.number),
+                odd_key_set(&mut dice),
+            );
             scene.set(&path, set.clone());
             // A key set at a new address is read at once.
             let mut document = scene.discovery(visitor.number);
@@ -431,15 +527,27 @@ fn forwarding(dice: &mut Dice) -> (&'static str, Vec<u8>) {
 fn assert_stranger(path: &str, issuer: &str, reply: &Reply, input: &dyn std::fmt::Debug) {
     let row = format!("{path} with {input:?}: {reply:?}");
     let is_page = path == "/login";
-    assert!(matches!(reply.status, 302 | 400 | 401 | 403 | 429) || is_page && reply.status == 200, "{row}");
+    assert!(
+        matches!(reply.status, 302 | 400 | 401 | 403 | 429) || is_page && reply.status == 200,
+        "{row}"
+    );
     assert_eq!(session_of(reply), None, "{row}");
     assert_eq!(reply.header("x-auth-user"), None, "{row}");
     let login = reply.header("x-portcullis-login");
-    assert!(login.is_none_or(|login| login.starts_with("/login")), "{row}");
+    assert!(
+        login.is_none_or(|login| login.starts_with("/login")),
+        "{row}"
+    );
 
-    let Some(to) = reply.header("location") else { return };
+    let Some(to) = reply.header("location") else {
+        return;
+    };
     if to.starts_with(&format!("{issuer}/authorize?")) {
-        assert_eq!(parameters_of(to).get("redirect_uri"), Some(&callback()), "{row}");
+        assert_eq!(
+            parameters_of(to).get("redirect_uri"),
+            Some(&callback()),
+            "{row}"
+        );
         return;
     }
     assert!(to.starts_with("/login"), "{row}");
@@ -450,10 +558,19 @@ fn headers_of_proxies_let_no_stranger_in_and_lead_nowhere_else() {
     let scene = Scene::start(VISITORS);
     visit(&scene, FORWARDED, 4, |visitor, mut dice, inputs| {
         let begin = format!("/auth/login?provider=idp-{}", visitor.number);
-        let paths = ["/", "/login", "/api/auth/me", "/auth/verify", begin.as_str()];
+        let paths = [
+            "/",
+            "/login",
+            "/api/auth/me",
+            "/auth/verify",
+            begin.as_str(),
+        ];
         for index in 0..inputs {
             let headers: Vec<_> = (0..=dice.below(4)).map(|_| forwarding(&mut dice)).collect();
-            let sent: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
+            let sent: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_slice()))
+                .collect();
             let path = dice.pick(&paths);
             let reply = visitor.ask(path, &sent);
             assert_stranger(path, &scene.issuer(visitor.number), &reply, &headers);

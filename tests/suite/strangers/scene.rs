@@ -1,4 +1,5 @@
-//! A dashboard with an issuer whose every answer a test decides, and a person who is signed in all the while.
+//! A dashboard with an issuer whose every answer a test decides, and a person who is signed in all
+//! the while.
 
 use super::super::issuers::keys;
 use super::super::issuers::server::{Answer, Asked, bind, parameters, serve};
@@ -30,7 +31,11 @@ impl Stage {
 
     fn answer(&self, asked: &Asked) -> Answer {
         let code = asked.parameter("code");
-        let name = if code.is_empty() { asked.path.clone() } else { code_name(code) };
+        let name = if code.is_empty() {
+            asked.path.clone()
+        } else {
+            code_name(code)
+        };
         self.with(|answers| {
             *answers.asked.entry(asked.path.clone()).or_default() += 1;
             match answers.bodies.get(&name) {
@@ -93,7 +98,14 @@ impl Scene {
         ));
         let dashboard = home.dashboard();
 
-        let mut scene = Self { stage, origin, dashboard, providers, bystander: String::new(), _home: home };
+        let mut scene = Self {
+            stage,
+            origin,
+            dashboard,
+            providers,
+            bystander: String::new(),
+            _home: home,
+        };
         for number in 0..providers {
             scene.set_discovery(number, scene.discovery(number).to_string());
             scene.set(&format!("/idp-{number}/keys"), keys::key_set().to_string());
@@ -117,7 +129,11 @@ impl Scene {
             .timeout_global(Some(Duration::from_secs(60)))
             .build()
             .into();
-        Visitor { scene: self, agent, number }
+        Visitor {
+            scene: self,
+            agent,
+            number,
+        }
     }
 
     pub(super) fn issuer(&self, number: usize) -> String {
@@ -151,12 +167,14 @@ impl Scene {
     }
 
     pub(super) fn set_discovery(&self, number: usize, document: String) {
-        self.stage.with(|answers| answers.bodies.insert(discovery_path(number), document));
+        self.stage
+            .with(|answers| answers.bodies.insert(discovery_path(number), document));
     }
 
     /// Sets what a path answers.
     pub(super) fn set(&self, path: &str, body: String) {
-        self.stage.with(|answers| answers.bodies.insert(path.to_owned(), body));
+        self.stage
+            .with(|answers| answers.bodies.insert(path.to_owned(), body));
     }
 
     /// How often the discovery document of an issuer was asked for.
@@ -166,25 +184,44 @@ impl Scene {
 
     /// How often a path was asked for.
     pub(super) fn asked(&self, path: &str) -> usize {
-        self.stage.with(|answers| answers.asked.get(path).copied().unwrap_or_default())
+        self.stage
+            .with(|answers| answers.asked.get(path).copied().unwrap_or_default())
     }
 
-    /// The bystander is signed in, every provider serves, and no call of one failed in another way than these.
+    /// The bystander is signed in, every provider serves, and no call of one failed in another way
+    /// than these.
     pub(super) fn assert_unharmed(&self, expected_faults: &[&str]) {
         let visitor = self.visitor(0);
-        assert_eq!(visitor.me(&self.bystander)["user_id"], "ada", "the session of another person");
+        assert_eq!(
+            visitor.me(&self.bystander)["user_id"],
+            "ada",
+            "the session of another person"
+        );
         let metrics = visitor.ask("/metrics", &[("cookie", self.bystander.as_bytes())]);
         assert_eq!(metrics.status, 200, "{}", metrics.body);
 
-        let of = |name: &'static str| metrics.body.lines().filter(move |line| line.starts_with(name));
+        let of = |name: &'static str| {
+            metrics
+                .body
+                .lines()
+                .filter(move |line| line.starts_with(name))
+        };
         let serves = |line: &&str| {
-            line.contains("provider=\"idp-") && line.contains("state=\"serving\"") && line.ends_with(" 1")
+            line.contains("provider=\"idp-")
+                && line.contains("state=\"serving\"")
+                && line.ends_with(" 1")
         };
         let serving = of("portcullis_provider_state{").filter(serves).count();
         assert_eq!(serving, self.providers, "{}", metrics.body);
-        assert!(of("# TYPE portcullis_provider_faults").next().is_some(), "faults are counted");
-        let is_expected =
-            |line: &str| expected_faults.iter().any(|kind| line.contains(&format!("\"{kind}\"")));
+        assert!(
+            of("# TYPE portcullis_provider_faults").next().is_some(),
+            "faults are counted"
+        );
+        let is_expected = |line: &str| {
+            expected_faults
+                .iter()
+                .any(|kind| line.contains(&format!("\"{kind}\"")))
+        };
         let unexpected: Vec<_> = of("portcullis_provider_faults_total{")
             .filter(|line| !line.ends_with(" 0") && !is_expected(line))
             .collect();
@@ -201,16 +238,25 @@ impl Visitor<'_> {
     pub(super) fn ask(&self, path: &str, headers: &[(&str, &[u8])]) -> Reply {
         let url = self.scene.dashboard.url(path);
         let request = ureq::http::Request::get(url);
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
         let request = request.body(()).expect("headers that can be sent");
         let mut response = self.agent.run(request).expect("an answer");
         let header = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
-            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
         };
         let headers = response.headers().iter().map(header).collect();
         let status = response.status().as_u16();
         let body = response.body_mut().read_to_string().expect("text");
-        Reply { status, headers, body }
+        Reply {
+            status,
+            headers,
+            body,
+        }
     }
 
     /// Begins a sign-in. Each comes from an address of its own, since one address may begin few.
@@ -221,35 +267,57 @@ impl Visitor<'_> {
         let mut given = parameters_of(reply.header("location").unwrap_or_default());
         let mut take = |name: &str| given.remove(name).expect("a sign-in begins");
         let (state, nonce) = (take("state"), take("nonce"));
-        let cookies: Vec<_> =
-            reply.set_cookies().into_iter().filter_map(|line| line.split(';').next()).collect();
-        Begun { nonce, state, cookie: cookies.join("; "), address }
+        let cookies: Vec<_> = reply
+            .set_cookies()
+            .into_iter()
+            .filter_map(|line| line.split(';').next())
+            .collect();
+        Begun {
+            nonce,
+            state,
+            cookie: cookies.join("; "),
+            address,
+        }
     }
 
     /// Comes back from the issuer, whose token endpoint sends this ID token.
     pub(super) fn come_back(&self, begun: &Begun, id_token: &Value) -> Reply {
-        let tokens = json!({"access_token": "theirs", "token_type": "Bearer", "id_token": id_token});
+        let tokens =
+            json!({"access_token": "theirs", "token_type": "Bearer", "id_token": id_token});
         // The state is as good a code as any.
         let code = code_name(&begun.state);
         self.scene.set(&code, tokens.to_string());
         let issuer = self.scene.issuer(self.number);
-        let path = format!("/auth/callback?code={}&state={}&iss={issuer}", begun.state, begun.state);
-        let sent = [("x-forwarded-for", begun.address.as_bytes()), ("cookie", begun.cookie.as_bytes())];
+        let path = format!(
+            "/auth/callback?code={}&state={}&iss={issuer}",
+            begun.state, begun.state
+        );
+        let sent = [
+            ("x-forwarded-for", begun.address.as_bytes()),
+            ("cookie", begun.cookie.as_bytes()),
+        ];
         let reply = self.ask(&path, &sent);
-        self.scene.stage.with(|answers| answers.bodies.remove(&code));
+        self.scene
+            .stage
+            .with(|answers| answers.bodies.remove(&code));
         reply
     }
 
     /// What the dashboard says of the person of this cookie.
     pub(super) fn me(&self, cookie: &str) -> Value {
-        self.ask("/api/auth/me", &[("cookie", cookie.as_bytes())]).json()
+        self.ask("/api/auth/me", &[("cookie", cookie.as_bytes())])
+            .json()
     }
 }
 
 /// The cookie of the session that this answer opens.
 pub(super) fn session_of(reply: &Reply) -> Option<String> {
-    let mut opened = reply.set_cookies().into_iter().filter(|line| !line.contains("Max-Age=0"));
-    let line = opened.find(|line| line.contains("_session_at=") || line.contains("_session_rt="))?;
+    let mut opened = reply
+        .set_cookies()
+        .into_iter()
+        .filter(|line| !line.contains("Max-Age=0"));
+    let line =
+        opened.find(|line| line.contains("_session_at=") || line.contains("_session_rt="))?;
     line.split(';').next().map(str::to_owned)
 }
 
@@ -266,5 +334,9 @@ pub(super) fn callback() -> String {
 
 /// The parameters of an address.
 pub(super) fn parameters_of(url: &str) -> BTreeMap<String, String> {
-    parameters(url.split_once('?').map(|(_, query)| query).unwrap_or_default())
+    parameters(
+        url.split_once('?')
+            .map(|(_, query)| query)
+            .unwrap_or_default(),
+    )
 }

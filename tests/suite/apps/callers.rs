@@ -1,0 +1,268 @@
+//! Who reaches an application, and what it learns of its caller.
+
+use super::upstream::{OK, Upstream};
+use super::{PLAIN, home};
+use crate::people::{gated, signed_in};
+use portcullis_tests::{Home, get, request};
+use sha2::{Digest, Sha256};
+
+#[test]
+fn application_learns_who_calls_and_nothing_from_outside() {
+    let upstream = Upstream::answering(OK);
+    let home = home(&upstream, ", headers: {X-Api-Key: 'of-the-operator'}");
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "grouped");
+    let outside = [
+        ("x-auth-user", "eve"),
+        ("x-auth-user", "eve-again"),
+        ("X-AUTH-EMAIL", "eve@evil.test"),
+        ("x_auth_user", "eve"),
+        ("x_auth-groups", "admins"),
+        ("x.auth.scopes", "all"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-host", "evil.test"),
+        ("x_forwarded_proto", "https"),
+        ("forwarded", "for=6.6.6.6"),
+        ("x-api-key", "of-eve"),
+        ("x_api_key", "of-eve"),
+        ("connection", "x-private"),
+        ("x-private", "1"),
+        ("te", "trailers"),
+        ("cookie", "theme=dark; hermes_session_9120_at=x"),
+        ("referer", "http://agent.test/page?q"),
+        ("x-of-the-client", "stays"),
+    ];
+    let reply = browser.request("GET", &dashboard.url("/page?q=1"), &outside, "");
+    assert_eq!(
+        (reply.status, reply.body.as_str()),
+        (200, "ok"),
+        "{reply:?}"
+    );
+
+    let received = upstream.last();
+    assert_eq!(received.line, "GET /page?q=1");
+    let host = format!("127.0.0.1:{}", upstream.port);
+    let referer = format!("http://{host}/page?q");
+    for (name, value) in [
+        ("x-auth-user", "grouped"),
+        ("x-auth-provider", "people"),
+        ("x-auth-email", "a%C3%A4@example.test"),
+        ("x-auth-groups", "admins,cn=ops%2Cdc=b %C3%A4 100%25"),
+        ("x-auth-scopes", ""),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", "agent.test"),
+        ("x-forwarded-proto", "http"),
+        ("forwarded", "for=127.0.0.1;host=\"agent.test\";proto=http"),
+        ("x-api-key", "of-the-operator"),
+        ("cookie", "theme=dark"),
+        ("host", host.as_str()),
+        ("referer", referer.as_str()),
+        ("x-of-the-client", "stays"),
+    ] {
+        assert_eq!(received.all(name), [value], "{name}: {received:?}");
+    }
+    for name in [
+        "x_auth_user",
+        "x_auth-groups",
+        "x.auth.scopes",
+        "x_forwarded_proto",
+        "x_api_key",
+        "x-private",
+        "te",
+    ] {
+        assert!(!received.has(name), "{name}: {received:?}");
+    }
+}
+
+#[test]
+fn callers_without_a_session_are_sent_to_sign_in_or_told_where() {
+    let upstream = Upstream::answering(OK);
+    let home = home(&upstream, ", public_paths: [/hook]");
+    let dashboard = home.dashboard();
+    let page = [("accept", "text/html,*/*;q=0.8")];
+    let reply = get(&dashboard.url("/page?q=1"), &page);
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (302, Some("/login?next=%2Fpage%3Fq%3D1"))
+    );
+    let fetch = [
+        ("accept", "text/html"),
+        ("sec-fetch-mode", "cors"),
+        ("sec-fetch-dest", "empty"),
+    ];
+    let xhr = [
+        ("accept", "text/html"),
+        ("x-requested-with", "XMLHttpRequest"),
+    ];
+    for (method, path, headers) in [
+        ("GET", "/api/x", &page[..]),
+        ("GET", "/page", &[("accept", "application/json")][..]),
+        ("GET", "/page", &fetch[..]),
+        ("GET", "/page", &xhr[..]),
+        ("POST", "/page", &page[..]),
+    ] {
+        let reply = request(method, &dashboard.url(path), headers, "");
+        assert_eq!(reply.status, 401, "{method} {path}: {reply:?}");
+        assert!(
+            reply.json()["login_url"]
+                .as_str()
+                .is_some_and(|url| url.starts_with("/login")),
+            "{reply:?}"
+        );
+    }
+    assert!(upstream.received().is_empty());
+
+    let reply = get(&dashboard.url("/hook"), &[("x-auth-user", "eve")]);
+    assert_eq!(
+        (reply.status, upstream.last().has("x-auth-user")),
+        (200, false)
+    );
+    for path in ["/hook/", "/hook/x", "/%68ook", "//hook"] {
+        assert_eq!(get(&dashboard.url(path), &page).status, 302, "{path}");
+    }
+    let foreign = [("origin", "http://evil.test")];
+    assert_eq!(
+        request("POST", &dashboard.url("/hook"), &foreign, "x").status,
+        403
+    );
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn allow_says_who_passes() {
+    let upstream = Upstream::answering(OK);
+    let app = |name: &str, allow: &str| {
+        format!(
+            "    - {{name: {name}, path: /{name}, upstream: 'http://127.0.0.1:{}', allow: {allow}}}\n",
+            upstream.port
+        )
+    };
+    let apps = [
+        app("everyone", "public"),
+        app("people", "people"),
+        app("operators", "{role: operator}"),
+        app("viewers", "{role: viewer}"),
+        app("admins", "{groups: [admins]}"),
+        app("others", "{groups: [of-no-one-here]}"),
+    ];
+    let roles = "  access: [{role: operator, users: [ada]}, {role: viewer, users: [grouped]}]\n";
+    let home = gated(PLAIN, &format!("{roles}  apps:\n{}", apps.concat()));
+    let dashboard = home.dashboard();
+    for (user, passes) in [
+        ("ada", [true, true, true, true, false, false]),
+        ("grouped", [true, true, false, true, true, false]),
+    ] {
+        let mut browser = signed_in(&dashboard, user);
+        for (path, passes) in [
+            "/everyone",
+            "/people",
+            "/operators",
+            "/viewers",
+            "/admins",
+            "/others",
+        ]
+        .iter()
+        .zip(passes)
+        {
+            let reply = browser.get(&dashboard.url(path));
+            assert_eq!(
+                reply.status,
+                if passes { 200 } else { 403 },
+                "{user} {path}: {reply:?}"
+            );
+        }
+        let page = browser.request(
+            "GET",
+            &dashboard.url("/others"),
+            &[("accept", "text/html")],
+            "",
+        );
+        assert!(
+            page.status == 403 && page.body.contains("may not use the application others"),
+            "{page:?}"
+        );
+        for path in ["/%6fthers", "//others", "/others;x/y"] {
+            assert_eq!(browser.get(&dashboard.url(path)).status, 403, "{path}");
+        }
+    }
+}
+
+#[test]
+fn host_of_an_application_has_no_page_of_the_dashboard() {
+    let upstream = Upstream::answering(OK);
+    let app = format!(
+        "  allowed_hosts: [tools.test]\n  apps:\n    - {{name: app, path: /, host: tools.test, upstream: 'http://127.0.0.1:{}'}}\n",
+        upstream.port
+    );
+    let home = gated(PLAIN, &app);
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    for (method, path, at_the_public_host, at_its_own) in [
+        ("GET", "/_portcullis/api/sessions", 200, 404),
+        ("GET", "/_portcullis/", 200, 404),
+        ("POST", "/api/auth/ws-ticket", 200, 404),
+        ("GET", "/api/auth/me", 200, 200),
+    ] {
+        for (host, status) in [
+            ("agent.test", at_the_public_host),
+            ("tools.test", at_its_own),
+        ] {
+            let origin = format!("http://{host}");
+            let headers = [("host", host), ("origin", origin.as_str())];
+            let reply = browser.request(method, &dashboard.url(path), &headers, "");
+            assert_eq!(reply.status, status, "{method} {path} at {host}: {reply:?}");
+        }
+    }
+    assert_eq!(
+        browser
+            .request("GET", &dashboard.url("/"), &[("host", "tools.test")], "")
+            .body,
+        "ok"
+    );
+}
+
+#[test]
+fn service_passes_with_the_scope_and_its_key_stays_with_the_host() {
+    let upstream = Upstream::answering(OK);
+    let digest = |key: &str| hex::encode(Sha256::digest(key));
+    let home = Home::with_config(&format!(
+        "dashboard:\n  public_url: {PLAIN}\n  apps:\n    - {{name: app, path: /, upstream: 'http://127.0.0.1:{}', \
+         allow: [people, {{scope: app.use}}]}}\n  providers:\n    - name: keys\n      component: builtin:service-keys\n      \
+         config: {{keys: [{{sha256: '{}', principal: ci, scopes: [app.use]}}, {{sha256: '{}', principal: other, scopes: [metrics.read]}}]}}\n      \
+         grants: {{scopes: [app.use, metrics.read]}}\n    - {{name: people, component: {}}}\n",
+        upstream.port,
+        digest("the-key-of-ci"),
+        digest("the-key-of-another"),
+        portcullis_tests::guest("people").display(),
+    ));
+    let dashboard = home.dashboard();
+    let bearer = |key: &str| {
+        get(
+            &dashboard.url("/api/x"),
+            &[("authorization", &format!("Bearer {key}"))],
+        )
+    };
+    assert_eq!(bearer("the-key-of-ci").status, 200);
+    let received = upstream.last();
+    assert_eq!(
+        (received.all("x-auth-user"), received.all("x-auth-scopes")),
+        (vec!["ci"], vec!["app.use"])
+    );
+    assert!(!received.has("authorization"), "{received:?}");
+    assert_eq!(bearer("the-key-of-another").status, 403);
+    assert_eq!(bearer("made-up").status, 401);
+    assert_eq!(bearer(portcullis_tests::DRAIN_SECRET).status, 403);
+
+    // With a session, another `Authorization` is the application's own.
+    let mut browser = signed_in(&dashboard, "ada");
+    let reply = browser.request(
+        "GET",
+        &dashboard.url("/api/x"),
+        &[("authorization", "Basic eDp5")],
+        "",
+    );
+    assert_eq!(
+        (reply.status, upstream.last().all("authorization")),
+        (200, vec!["Basic eDp5"])
+    );
+}
