@@ -1,6 +1,7 @@
 """What the interop tests share: the released Hermes agent in a virtual environment, our binary, a stub model, and
 one interface over both gateways and both dashboards, so that a check is written once and driven both ways."""
 import atexit
+import fcntl
 import itertools
 import json
 import os
@@ -31,29 +32,37 @@ SOON = 20.0
 MARKER = ".drain_request.json"
 
 
-# ---- the released package ----
+# ---- released packages ----
 
 def skip(reason):
     print(f"\nSKIPPED: {reason}\n", file=sys.stderr, flush=True)
     raise unittest.SkipTest(reason)
 
 
-def install_hermes():
-    """Makes the virtual environment once. No PyPI: a loud skip. Any other failure is a failure."""
-    done = VENV / "interop-packages"
-    if done.exists() and done.read_text() == "\n".join(PACKAGES):
+def install(venv, packages, untested):
+    """Makes a virtual environment once. No PyPI: a loud skip, which says what was not tested. Any other failure is one."""
+    done = venv / "interop-packages"
+    if done.exists() and done.read_text() == "\n".join(packages):
         return
-    VENV.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
     pip = subprocess.run(
-        [VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1",
-         "--timeout", "15", *PACKAGES], capture_output=True, text=True)
+        [venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1",
+         "--timeout", "15", *packages], capture_output=True, text=True)
     if pip.returncode:
         network = re.search(r"NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|NameResolution|Max retries|SSLError", pip.stderr)
         if network:
-            skip(f"PyPI cannot be reached, so nothing was tested beside the released Hermes agent ({network[0]})")
+            skip(f"PyPI cannot be reached, so {untested} ({network[0]})")
         raise RuntimeError(f"pip install failed:\n{pip.stderr}")
-    done.write_text("\n".join(PACKAGES))
+    done.write_text("\n".join(packages))
+
+
+def install_hermes():
+    """Of these tests and those of `tests/people`, which run at the same time, one installs it and the others wait."""
+    VENV.parent.mkdir(parents=True, exist_ok=True)
+    with open(VENV.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        install(VENV, PACKAGES, "nothing was tested beside the released Hermes agent")
 
 
 # ---- small tools ----
@@ -424,3 +433,11 @@ class OurDashboard(Dashboard):
     def start(self, _wait=True):
         self.launch([BINARY, "--home", self.home.path, "serve", "--port", "0"])
         self.port_said("PORTCULLIS_READY dashboard")
+
+
+if __name__ == "__main__":  # installs alone; exit code 75 (EX_TEMPFAIL of sysexits.h): skipped
+    try:
+        install_hermes()
+    except unittest.SkipTest:
+        sys.exit(75)
+    print(VENV)
