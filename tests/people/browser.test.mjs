@@ -39,6 +39,21 @@ async function signInAt(page, url) {
   await page.waitForURL(`${url}/`);
 }
 
+/** Begins a drain by the page's dialog. */
+async function beginDrain(page, reason = '') {
+  await page.getByRole('button', { name: 'Begin a drain' }).click();
+  await page.locator('#drain-reason').fill(reason);
+  await page.getByRole('button', { name: 'Begin the drain' }).click();
+  await page.locator('#drain-notice').waitFor();
+}
+
+/** Ends every drain by the page's dialog. */
+async function endDrain(page) {
+  await page.getByRole('button', { name: 'End the drain…' }).click();
+  await page.locator('#end-dialog').getByRole('button', { name: 'End the drain' }).click();
+  await page.locator('#drain-notice').waitFor({ state: 'hidden' });
+}
+
 /** A context that is signed in by password. */
 async function signedIn(options = {}) {
   const context = await watched(browser, options);
@@ -116,9 +131,12 @@ test('sign-in works without any script', async () => {
   await page.goto(`${dashboard.url}/`);
   await passwordForm(page, 'lovelace');
   await page.waitForURL(`${dashboard.url}/`);
-  await page.getByRole('button', { name: 'Begin a drain' }).click();
-  await page.getByRole('button', { name: 'Cancel the drain' }).click();
-  await page.getByRole('button', { name: 'Begin a drain' }).waitFor();
+  await page.locator('#drain-reason').fill('a disk is swapped');
+  await page.getByRole('button', { name: 'Begin the drain' }).click();
+  await page.locator('#holders').getByText('a disk is swapped').waitFor();
+  assert.equal(await page.locator('[data-opens]').first().isVisible(), false, 'what needs the script is not there');
+  await page.locator('#end-dialog').getByRole('button', { name: 'End the drain' }).click();
+  await page.locator('#drain-notice').waitFor({ state: 'hidden' });
   await context.close();
 });
 
@@ -252,10 +270,8 @@ test('a dashboard below a path: sign-in, the live page, a drain and the sign-out
   await page.getByText('live', { exact: true }).waitFor();
   const paths = (await context.cookies(url)).filter(({ name }) => name.startsWith('hermes_')).map(({ path }) => path);
   assert.deepEqual([...new Set(paths)], ['/agent'], 'no cookie is for the rest of the host');
-  await page.getByRole('button', { name: 'Begin a drain' }).click();
-  await eventually('the page shows the drain', async () => (await page.locator('#drain').textContent()) === 'on');
-  await page.getByRole('button', { name: 'Cancel the drain' }).click();
-  await eventually('the drain is over', async () => (await page.locator('#drain').textContent()) !== 'on');
+  await beginDrain(page);
+  await endDrain(page);
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.waitForURL(new RegExp(`^${url}/login`));
   await page.goto(`${url}/`);
@@ -273,24 +289,24 @@ test('the live page follows turns and a drain, and begins and cancels one', asyn
   await page.getByRole('cell', { name: 'a-long-turn' }).waitFor();
   const bearer = { authorization: `Bearer ${DRAIN_SECRET}`, 'content-type': 'application/json' };
   await fetch(`${dashboard.url}/api/gateway/drain`, { method: 'POST', headers: bearer, body: '{"action":"drain"}' });
-  await eventually('the page shows the drain', async () => (await page.locator('#drain').textContent()) === 'on');
-  assert.equal(await page.locator('#drain-by').textContent(), 'drain-control');
+  await page.locator('#drain-notice').waitFor();
+  assert.equal(await page.locator('#holders b').textContent(), 'drain-control');
   await eventually('the page shows the gateway', async () => (await page.locator('#state').textContent()) === 'draining');
   for (const [name, options] of [['light', { colorScheme: 'light' }], ['dark', { colorScheme: 'dark' }]]) {
     await page.emulateMedia(options);
     await page.screenshot({ path: join(SHOTS, `live-${name}.png`), fullPage: true });
     assert.deepEqual((await axe(page)).violations, [], name);
   }
-  await page.getByRole('button', { name: 'Cancel the drain' }).click();
+  await endDrain(page);
   await eventually('the drain is over', async () => (await page.locator('#state').textContent()) === 'running');
-  await page.getByRole('button', { name: 'Begin a drain' }).click();
-  await eventually('the page shows who drains', async () => (await page.locator('#drain-by').textContent()) === 'ada');
-  const begun = (await home.audited('drain_begin')).at(-1);
-  assert.equal(begun.principal, 'ada');
-  await page.getByRole('button', { name: 'Cancel the drain' }).click();
+  await beginDrain(page, 'the kernel is updated');
+  await eventually('the page shows who drains', async () => (await page.locator('#holders b').textContent()) === 'ada');
+  await eventually('it is audited', () => home.audit().some(({ event, principal, reason }) =>
+    event === 'drain_begin' && principal === 'ada' && reason === 'the kernel is updated'));
+  await endDrain(page);
   await page.getByLabel('Filter').fill('drain_cancel');
   await eventually('the filter holds', async () => {
-    const events = await page.locator('#audit tr td:nth-child(2)').allTextContents();
+    const events = await page.locator('#audit [data-is=event]').allTextContents();
     return events.length > 0 && events.every((event) => event === 'drain_cancel');
   });
   assert.deepEqual(unexpected(context), []);
@@ -321,7 +337,7 @@ test('keyboard alone is enough to sign in', async () => {
   const context = await watched(browser);
   const page = await context.newPage();
   await page.goto(`${dashboard.url}/login`);
-  await page.keyboard.press('Tab');
+  await page.locator('#basic-username:focus').waitFor();
   await page.keyboard.type('ada');
   await page.keyboard.press('Tab');
   await page.keyboard.type('lovelace');

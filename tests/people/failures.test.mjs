@@ -33,7 +33,7 @@ async function assertFailed(client, answer, reason) {
   assert.ok(answer.headers.getSetCookie().every((line) => /Max-Age=0/.test(line)), 'only deletions');
   assert.equal((await me(client, dashboard)).status, 401);
   const page = await (await client.fetch(new URL(answer.headers.get('location'), dashboard.url))).text();
-  const [, alert] = /<p class="alert" role="alert">([^<]*)<\/p>/.exec(page) ?? [];
+  const [, alert] = /<p class="alert" role="alert">.*?<span>([^<]*)<\/span><\/p>/.exec(page) ?? [];
   assert.ok(word === 'denied' ? alert?.endsWith(sentence) : alert === sentence, page);
   const failures = await home.audited('login_failure', ++failed);
   assert.equal(failures.length, failed, 'one line each');

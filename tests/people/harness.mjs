@@ -1,5 +1,6 @@
 // What the suites share: the real binary over a home of its own, identity providers, and a client that keeps cookies.
 import { spawn } from 'node:child_process';
+import net from 'node:net';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -27,10 +28,16 @@ export async function eventually(what, look, timeout = SOON) {
 const leftovers = [];
 after(async () => { for (const end of leftovers.reverse()) await end(); });
 
+/** A port of loopback that was free a moment ago. */
+export const freePort = () => new Promise((resolve) => {
+  const server = net.createServer().listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => resolve(port)); });
+});
+
 /** A folder that is gone when the test file ends. */
 export function folder(name) {
   const path = mkdtempSync(join(tmpdir(), `portcullis-${name}-`));
-  leftovers.push(() => rmSync(path, { recursive: true, force: true }));
+  // The children of a program that has ended may write for a moment longer.
+  leftovers.push(() => rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
   return path;
 }
 
@@ -40,7 +47,14 @@ export async function start(command, args, { env = {}, ready, stream = 'stdout' 
   const said = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr']) child[name].on('data', (text) => { said[name] += text; });
   const ended = new Promise((resolve) => child.on('exit', resolve));
-  const stop = async () => { if (child.exitCode === null && child.signalCode === null) { child.kill('SIGTERM'); await ended; } };
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGTERM');
+    // Some wait for connections that a failed test has left open.
+    const late = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    await ended;
+    clearTimeout(late);
+  };
   leftovers.push(stop);
   const match = await eventually(`${[command, ...args].join(' ')} is ready`, () => {
     const end = child.exitCode ?? child.signalCode;
@@ -78,8 +92,9 @@ export class Home {
       return lines.length >= count && lines;
     });
   }
-  async dashboard(env = {}) {
-    const args = ['serve', '--home', this.path, '--port', '0'];
+  /** On a port of its own, or again on that of an earlier one. */
+  async dashboard(env = {}, port = 0) {
+    const args = ['serve', '--home', this.path, '--port', String(port)];
     const secret = { HERMES_DASHBOARD_DRAIN_SECRET: DRAIN_SECRET };
     const process = await start(BINARY, args, { env: { ...secret, ...env }, ready: /PORTCULLIS_READY dashboard port=(\d+)/ });
     return Object.assign(process, { url: `http://127.0.0.2:${process.port}` });

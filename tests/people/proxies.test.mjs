@@ -1,20 +1,16 @@
-// nginx and Caddy ask the dashboard who calls, for an application that knows nothing of sign-in; and nginx, Caddy and HAProxy
-// stand before the dashboard itself. The configurations are those that the documentation shows.
+// nginx, Caddy and HAProxy ask the dashboard who calls, for an application that knows nothing of sign-in; and they stand before
+// the dashboard itself. The configurations are the blocks of docs/proxies.
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import net from 'node:net';
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
-import { Client, DRAIN_SECRET, Home, basic, eventually, folder, gated, start } from './harness.mjs';
+import { Client, DRAIN_SECRET, Home, basic, eventually, folder, freePort, gated, start } from './harness.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const KEY = 'a-service-key-of-forty-three-characters-long';
-const freePort = () => new Promise((resolve) => {
-  const server = net.createServer().listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => resolve(port)); });
-});
 
 /** Says back what reached it. */
 async function application() {
@@ -35,19 +31,78 @@ const RUN = {
   haproxy: (_, file) => start('haproxy', ['-db', '-f', file], {}),
 };
 
-/** Starts a proxy with one of `proxies/`. `values` take the place of what the file has as `@NAME@`. */
-async function proxy(kind, file, dashboard, values = {}) {
-  const [dir, port] = [folder(kind), await freePort()];
-  const all = { DIR: dir, PORT: port, DASH: `127.0.0.2:${dashboard.port}`, ...values };
-  const text = readFileSync(join(HERE, 'proxies', file), 'utf8').replace(/@([A-Z]+)@/g, (whole, name) => all[name] ?? whole);
-  writeFileSync(join(dir, file), text);
-  const process = await RUN[kind](dir, join(dir, file));
-  const url = `http://127.0.0.1:${port}`;
-  await eventually(`${kind} answers`, () => fetch(`${url}/login`).then(({ ok }) => ok, () => false));
-  return Object.assign(process, { url });
+/**
+ * Each proxy's page, what the tests put around its configuration, what they put in place of the page's names and addresses, and the
+ * languages of the files that lie beside the configuration.
+ */
+const PAGES = {
+  nginx: {
+    page: 'nginx.md',
+    around: 'nginx.conf',
+    replace: ({ PORT }) => [
+      ['listen 443 ssl;', `listen 127.0.0.1:${PORT};`],
+      ['server_name agent.example.com;', 'server_name _;'],
+      ['ssl_certificate     /etc/ssl/agent.pem;', ''],
+      ['ssl_certificate_key /etc/ssl/agent.key;', ''],
+    ],
+  },
+  caddy: {
+    page: 'caddy.md',
+    around: 'Caddyfile',
+    replace: ({ PORT }) => [['agent.example.com {', `http://127.0.0.1:${PORT}, http://localhost:${PORT} {\n\tbind 127.0.0.1`]],
+  },
+  haproxy: {
+    page: 'haproxy.md',
+    around: 'haproxy.cfg',
+    replace: ({ PORT }) => [['bind :443 ssl crt /etc/haproxy/agent.pem', `bind 127.0.0.1:${PORT}`]],
+    beside: { 'portcullis.lua': 'lua' },
+  },
+};
+
+/** Health checks come sooner in the tests. */
+const INTERVALS = [['health_interval 10s', 'health_interval 200ms'], ['inter 5s', 'inter 200ms']];
+
+/** The blocks below a heading of a page of `docs/proxies`, by language. */
+function blocks(page, heading) {
+  const text = readFileSync(join(HERE, '../../docs/proxies', page), 'utf8');
+  const [, below] = text.split(`\n## ${heading}\n`);
+  assert.ok(below, `${page} has no heading "${heading}"`);
+  const [section] = below.split('\n## ');
+  return Object.fromEntries([...section.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].map(([, language, block]) => [language, block]));
 }
 
-for (const [kind, file] of [['nginx', 'nginx.conf'], ['caddy', 'Caddyfile']]) {
+/** The files of a page's configuration by name, the one to run first, with ports of this machine. `values` has the ports and addresses. */
+function configuration(kind, heading, values) {
+  const { page, around, replace, beside = {} } = PAGES[kind];
+  const { DIR, DASH, UP } = values;
+  const found = blocks(page, heading);
+  const own = [['127.0.0.1:9119', DASH], ['127.0.0.1:8080', UP], ['/etc/haproxy', DIR], ...INTERVALS];
+  const here = (text) => own.reduce((text, [from, to]) => text.replaceAll(from, () => to), text);
+
+  let main = found[kind];
+  for (const [from, to] of replace(values)) {
+    assert.ok(main.includes(from), `${page}: ${from}`);
+    main = main.replaceAll(from, () => to);
+  }
+  const all = { ...values, BLOCK: here(main) };
+  const whole = readFileSync(join(HERE, 'proxies', around), 'utf8').replace(/@([A-Z]+)@/g, (whole, name) => all[name] ?? whole);
+  const others = Object.entries(beside).filter(([, language]) => found[language]).map(([name, language]) => [name, here(found[language])]);
+  return [[around, whole], ...others];
+}
+
+/** Starts a proxy with the configuration below a heading of its page. */
+async function proxy(kind, heading, dashboard, more = {}) {
+  const [dir, port] = [folder(kind), await freePort()];
+  const values = { DIR: dir, PORT: port, STATS: await freePort(), DASH: `127.0.0.2:${dashboard.port}`, ...more };
+  const files = configuration(kind, heading, values);
+  for (const [name, text] of files) writeFileSync(join(dir, name), text);
+  const process = await RUN[kind](dir, join(dir, files[0][0]));
+  const url = `http://127.0.0.1:${port}`;
+  await eventually(`${kind} answers`, () => fetch(`${url}/login`).then(({ ok }) => ok, () => false));
+  return Object.assign(process, { url, statistics: `http://127.0.0.1:${values.STATS}` });
+}
+
+for (const kind of ['nginx', 'caddy', 'haproxy']) {
   test(`${kind}: an application behind the gate`, async (t) => {
     const app = await application();
     t.after(() => app.server.close());
@@ -55,12 +110,12 @@ for (const [kind, file] of [['nginx', 'nginx.conf'], ['caddy', 'Caddyfile']]) {
     const service = { name: 'service-keys', component: 'builtin:service-keys', config: { keys }, grants: { scopes: ['deploy'] } };
     const home = new Home(gated([await basic({ session_ttl_seconds: 5 }), service], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.0/8'] }));
     const dashboard = await home.dashboard();
-    const front = await proxy(kind, file, dashboard, { UP: app.address });
+    const front = await proxy(kind, 'An application behind the gate', dashboard, { UP: app.address });
     const client = new Client();
     const target = '/app/x?a=1&b=2%26c';
     const ask = (path, options) => client.fetch(front.url + path, options);
 
-    await t.test('nobody: to the sign-in page, and back to the very page', async () => {
+    await t.test('without a session: to the sign-in page, and back to the same page', async () => {
       const answer = await ask(target, { headers: { accept: 'text/html' } });
       assert.equal(answer.status, 302);
       const login = new URL(answer.headers.get('location'), front.url);
@@ -71,16 +126,20 @@ for (const [kind, file] of [['nginx', 'nginx.conf'], ['caddy', 'Caddyfile']]) {
       assert.equal(signedIn.headers.get('location'), target);
     });
 
-    await t.test('a person: the application is told who', async () => {
-      const forged = { 'x-auth-user': 'root', 'X-Auth-Scopes': 'admin', 'X-Auth-Groups': 'admins', 'X-Auth-Provider': 'forged', X_Auth_User: 'root', 'x-forwarded-for': '6.6.6.6', 'x-original-uri': '/public' };
+    await t.test('a person: the application reads who, and nothing that the client claims', async () => {
+      const identity = { 'x-auth-user': 'root', 'X-Auth-Scopes': 'admin', 'X-Auth-Groups': 'admins', 'X-Auth-Provider': 'forged', X_Auth_User: 'root', 'X-Auth_Email': 'root', 'x.auth.groups': 'root' };
+      const way = { 'x-forwarded-for': '6.6.6.6', 'x-forwarded-host': 'six.example', 'x-forwarded-prefix': '/six', forwarded: 'for=6.6.6.6', 'x-original-uri': '/six' };
       client.jar(front.url).set('theme', 'dark');
-      const answer = await ask(target, { headers: forged });
+      const answer = await ask(target, { headers: { ...identity, ...way } });
       assert.equal(answer.status, 200);
       const { url, headers } = await answer.json();
       assert.equal(url, target);
       assert.equal(headers.cookie?.replace(/; *$/, ''), 'theme=dark', 'its own cookies, and no session');
       const told = Object.fromEntries(Object.entries(headers).filter(([name, value]) => /^x.auth/.test(name) && value !== ''));
       assert.deepEqual(told, { 'x-auth-user': 'ada', 'x-auth-email': 'ada@example.test', 'x-auth-provider': 'basic' });
+      const claimed = Object.entries(headers).filter(([name]) => name in way).filter(([, value]) => /6\.6\.6\.6|six/.test(value));
+      assert.deepEqual(claimed, []);
+      assert.equal(headers['x-forwarded-for'], '127.0.0.1');
     });
 
     await t.test('a large body arrives whole, though the gate sees none', async () => {
@@ -108,7 +167,7 @@ for (const [kind, file] of [['nginx', 'nginx.conf'], ['caddy', 'Caddyfile']]) {
       assert.equal((await own.json()).headers['x-auth-user'], 'ada', 'a token that is the application\'s own');
     });
 
-    await t.test('the question itself is not for the outside, and nothing is open when nobody answers it', async () => {
+    await t.test('the question itself is not for the outside, and a dashboard that is down opens nothing', async () => {
       for (const path of ['/auth/verify', '/auth/verify?x=1', '/auth/verify/', '/auth/verify/app/x']) {
         assert.equal((await client.follow(await ask(path), front.url)).answer.headers.get('x-auth-user'), null, path);
       }
@@ -146,12 +205,11 @@ async function haproxyServers(url) {
   return rows.map((row) => Object.fromEntries(row.map((value, column) => [head[column], value]))).filter(({ svname }) => svname === 'dash');
 }
 
-for (const [kind, file] of [['nginx', 'nginx-plain.conf'], ['caddy', 'Caddyfile.plain'], ['haproxy', 'haproxy.cfg']]) {
+for (const kind of ['nginx', 'caddy', 'haproxy']) {
   test(`${kind}: the dashboard itself, with the headers that the proxy sends by itself`, async () => {
     const home = new Home(gated([await basic()], { allowed_hosts: ['127.0.0.1'], trusted_proxies: ['127.0.0.1'] }));
     const dashboard = await home.dashboard();
-    const stats = await freePort();
-    const front = await proxy(kind, file, dashboard, { STATS: stats });
+    const front = await proxy(kind, 'The dashboard itself', dashboard);
 
     const body = new URLSearchParams({ provider: 'basic', username: 'ada', password: 'lovelace', next: '/?tab=2' }).toString();
     // What the client claims of its address is not believed.
@@ -175,7 +233,7 @@ for (const [kind, file] of [['nginx', 'nginx-plain.conf'], ['caddy', 'Caddyfile.
     }
     if (kind === 'haproxy') {
       const servers = await eventually('HAProxy has checked', async () => {
-        const found = await haproxyServers(`http://127.0.0.1:${stats}`);
+        const found = await haproxyServers(front.statistics);
         return found[0]?.check_status === 'L7OK' && found;
       });
       assert.deepEqual(servers.map(({ status, check_code }) => [status, check_code]), [['UP', '200']]);
