@@ -1,12 +1,13 @@
-//! What bystanders feel while eight of the worst providers are called without pause, after `cargo build --release`:
-//! `cargo bench --package portcullis-tests --bench bystanders`.
+//! What bystanders feel while eight of the worst providers are called without pause, after
+//! `cargo build --release`: `cargo bench --package portcullis-tests --bench bystanders`.
 //!
-//! Fifty callers ask with a token that only the bad providers are asked about. Meanwhile host routes and the callers
-//! of a good provider are timed from outside, all at once: before, until every bad provider is in quarantine, and
-//! from two seconds after that. Printed, never asserted: the machine is shared.
+//! Fifty callers ask with a token that only the bad providers are asked about. Meanwhile host
+//! routes and the callers of a good provider are timed from outside, all at once: before, until
+//! every bad provider is in quarantine, and from two seconds after that. Printed, never asserted:
+//! the machine is shared.
 
-use portcullis::torture::ATTACKS;
-use portcullis_tests::{Home, Process, get, guest};
+use portcullis_author::torture::ATTACKS;
+use portcullis_tests::{Home, Process, get, linked_guest};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -36,8 +37,14 @@ const BURNING: [&str; BAD] = [
 const SLEEPING: [&str; BAD] = ["sleeps_in_poll"; BAD];
 
 const REQUESTS: [(&str, &str); 4] = [
-    ("/api/status", "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("/healthz", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    (
+        "/api/status",
+        "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ),
+    (
+        "/healthz",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ),
     (
         "refused drain",
         "POST /api/gateway/drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nAuthorization: Basic x\r\n\r\n",
@@ -48,11 +55,14 @@ const REQUESTS: [(&str, &str); 4] = [
     ),
 ];
 const BURN: &str =
-    "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nobody-knows-this\r\n\r\n";
+    "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer unknown-token\r\n\r\n";
 
 fn main() {
     println!("{CALLERS} callers without pause; milliseconds p50 / p99 (samples)");
-    let names: String = REQUESTS.iter().map(|(name, _)| format!("{name:>26}")).collect();
+    let names: String = REQUESTS
+        .iter()
+        .map(|(name, _)| format!("{name:>26}"))
+        .collect();
     println!("{:<34}{names}", "");
     for (title, bad) in [("eight that burn", BURNING), ("eight that sleep", SLEEPING)] {
         run(title, bad);
@@ -72,21 +82,39 @@ fn run(title: &str, bad: [&str; BAD]) {
     let dashboard = home.dashboard();
     let done = AtomicBool::new(false);
     let (phases, samples) = std::thread::scope(|scope| {
-        let samplers = REQUESTS.map(|(_, request)| scope.spawn(|| sample(&dashboard, request, &done)));
+        let samplers =
+            REQUESTS.map(|(_, request)| scope.spawn(|| sample(&dashboard, request, &done)));
         std::thread::park_timeout(QUIET);
         for _ in 0..CALLERS {
             scope.spawn(|| burn(&dashboard, &done));
         }
         let phases = go_through(&dashboard);
         done.store(true, Ordering::Relaxed);
-        (phases, samplers.map(|sampler| sampler.join().expect("a sampler")))
+        (
+            phases,
+            samplers.map(|sampler| sampler.join().expect("a sampler")),
+        )
     });
-    let Phases { burn, quarantined, end } = phases;
+    let Phases {
+        burn,
+        quarantined,
+        end,
+    } = phases;
     let start = burn - QUIET;
     row(&format!("{title}: quiet"), &samples, start, burn);
     let took = (quarantined - burn).as_secs_f64();
-    row(&format!("{title}: {took:.1} s to quarantine"), &samples, burn, quarantined);
-    row(&format!("{title}: from 2 s after"), &samples, quarantined + SETTLE, end);
+    row(
+        &format!("{title}: {took:.1} s to quarantine"),
+        &samples,
+        burn,
+        quarantined,
+    );
+    row(
+        &format!("{title}: from 2 s after"),
+        &samples,
+        quarantined + SETTLE,
+        end,
+    );
 }
 
 /// Burns until every bad provider has been shut out once, and for a while after.
@@ -103,17 +131,25 @@ fn go_through(dashboard: &Process) -> Phases {
     }
     let quarantined = Instant::now();
     std::thread::park_timeout(SETTLE + AFTER);
-    Phases { burn, quarantined, end: Instant::now() }
+    Phases {
+        burn,
+        quarantined,
+        end: Instant::now(),
+    }
 }
 
 fn config(home: &Home, bad: [&str; BAD]) -> String {
     let mut text = format!(
         "dashboard:\n  token_routes: [{{path: /metrics, scope: metrics.read}}]\n  providers:\n    - {{name: good, component: {}}}\n",
-        guest("known").display()
+        linked_guest("known").display()
     );
     for (index, name) in bad.into_iter().enumerate() {
-        let attack = ATTACKS.iter().find(|attack| attack.name == name).expect("a hostile guest");
-        fs::write(home.file(&format!("{name}.wasm")), attack.component).expect("a file in the home");
+        let attack = ATTACKS
+            .iter()
+            .find(|attack| attack.name == name)
+            .expect("a hostile guest");
+        fs::write(home.file(&format!("{name}.wasm")), attack.component)
+            .expect("a file in the home");
         writeln!(text, "    - {{name: bad-{index}, component: {name}.wasm}}").expect("a string");
     }
     text
@@ -142,17 +178,24 @@ fn sample(dashboard: &Process, request: &str, done: &AtomicBool) -> Vec<(Instant
 }
 
 fn row(name: &str, samples: &[Vec<(Instant, Duration)>; 4], from: Instant, to: Instant) {
-    let cells: String =
-        samples.iter().map(|samples| format!("{:>26}", percentiles(samples, from, to))).collect();
+    let cells: String = samples
+        .iter()
+        .map(|samples| format!("{:>26}", percentiles(samples, from, to)))
+        .collect();
     println!("{name:<34}{cells}");
 }
 
 fn percentiles(samples: &[(Instant, Duration)], from: Instant, to: Instant) -> String {
-    let mut times: Vec<_> =
-        samples.iter().filter(|(start, _)| (from..to).contains(start)).map(|(_, time)| *time).collect();
+    let mut times: Vec<_> = samples
+        .iter()
+        .filter(|(start, _)| (from..to).contains(start))
+        .map(|(_, time)| *time)
+        .collect();
     times.sort_unstable();
     let at = |percent: usize| {
-        times.get(times.len() * percent / 100).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+        times
+            .get(times.len() * percent / 100)
+            .map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
     };
     format!("{:.3} / {:.3} ({})", at(50), at(99), times.len())
 }
@@ -161,13 +204,17 @@ struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     fn open(dashboard: &Process) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", dashboard.port())).expect("the dashboard listens");
+        let stream =
+            TcpStream::connect(("127.0.0.1", dashboard.port())).expect("the dashboard listens");
         stream.set_nodelay(true).expect("a socket option");
         Self(BufReader::new(stream))
     }
 
     fn ask(&mut self, request: &str) {
-        self.0.get_mut().write_all(request.as_bytes()).expect("the dashboard reads");
+        self.0
+            .get_mut()
+            .write_all(request.as_bytes())
+            .expect("the dashboard reads");
         let mut length = 0;
         loop {
             let mut line = String::new();

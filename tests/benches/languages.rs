@@ -1,13 +1,17 @@
-//! What a language costs: the table of `docs/providers/README.md`, from one run, after `cargo build --release`:
-//! `cargo bench --package portcullis-tests --bench languages`, with names of languages after `--` for those alone.
+//! What a language costs: the table of `docs/providers/README.md`, from one run, after
+//! `cargo build --release`: `cargo bench --package portcullis-tests --bench languages`, with names
+//! of languages after `--` for those alone.
 //!
-//! The same example in every language whose tools are there, each built from clean, precompiled, loaded, and asked about
-//! a token that it knows (settings and the bucket are read, nothing is looked up). The last column is a ratio to Rust.
+//! The same example in every language whose tools are there, each built from clean, precompiled,
+//! loaded, and asked about a token that it knows (settings and the bucket are read, nothing is
+//! looked up). The last column is a ratio to Rust.
 
-use portcullis::auth::{BearerToken, ProviderName, TokenVerdict};
-use portcullis::sandbox::{Buckets, ComponentSource, HttpGrant, Limits, Origin, Powers, ProviderSpec};
-use portcullis::sandbox::{LoadedProvider, Sandbox, SandboxSettings};
-use portcullis::scaffold::Language;
+use portcullis_auth::{BearerToken, ProviderName, TokenVerdict};
+use portcullis_author::scaffold::Language;
+use portcullis_sandbox::{
+    Buckets, Capabilities, ComponentSource, HttpGrant, Limits, Origin, ProviderSpec,
+};
+use portcullis_sandbox::{LoadedProvider, Sandbox, SandboxSettings};
 use portcullis_tests::languages::{clean_example, missing, tool};
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +33,10 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for language in wanted() {
         if let Some(program) = missing(language) {
-            println!("| {} | SKIPPED: `{program}` is missing | | | | | | | | | |", language.title());
+            println!(
+                "| {} | SKIPPED: `{program}` is missing | | | | | | | | | |",
+                language.title()
+            );
             continue;
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -56,7 +63,10 @@ fn main() {
 }
 
 fn wanted() -> Vec<Language> {
-    let named: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let named: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
     let is_wanted =
         |language: &Language| named.is_empty() || named.contains(&language.title().to_lowercase());
     Language::ALL.into_iter().filter(is_wanted).collect()
@@ -103,7 +113,11 @@ async fn measure(component: &Path, folder: &Path) -> Row {
         let observed = provider.observe(&token, provider.own_deadline()).await;
         calls.push(start.elapsed());
         memory = memory.max(observed.used.memory_bytes);
-        assert!(matches!(observed.verdict, Ok(TokenVerdict::Recognized(_))), "{:?}", observed.verdict);
+        assert!(
+            matches!(observed.verdict, Ok(TokenVerdict::Recognized(_))),
+            "{:?}",
+            observed.verdict
+        );
     }
     calls.sort();
     Row {
@@ -119,17 +133,24 @@ async fn measure(component: &Path, folder: &Path) -> Row {
 
 /// Reading, compiling (or finding compiled), linking, and the two questions that are asked at load.
 async fn load(component: &Path, cache: &Path) -> (Duration, LoadedProvider) {
-    let settings = SandboxSettings { cache: Some(cache.to_owned()), ..SandboxSettings::default() };
+    let settings = SandboxSettings {
+        cache: Some(cache.to_owned()),
+        ..SandboxSettings::default()
+    };
     let sandbox: Arc<Sandbox> = Sandbox::start(&settings).expect("a sandbox");
     let name = ProviderName::new("example").expect("a name");
     let nowhere = Origin::parse("https://nowhere.invalid").expect("an origin");
     let spec = ProviderSpec {
-        powers: Powers { http: vec![HttpGrant::of(nowhere)], bucket: Some(Buckets::in_memory().of(&name)) },
+        capabilities: Capabilities {
+            http: vec![HttpGrant::of(nowhere)],
+            bucket: Some(Buckets::in_memory().of(&name)),
+        },
         name,
         source: ComponentSource::File(PathBuf::from(component)),
         sha256: None,
         settings: BTreeMap::from([("tokens".to_owned(), format!("{TOKEN} alice metrics.read\n"))]),
         limits: Limits::default(),
+        link_modules: false,
     };
     let start = Instant::now();
     let loaded = sandbox.load(spec).await.expect("the example loads");
@@ -140,6 +161,12 @@ fn files(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).expect("the folder");
     entries
         .map(|entry| entry.expect("an entry").path())
-        .map(|path| if path.is_dir() { files(&path) } else { fs::metadata(path).expect("a file").len() })
+        .map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                fs::metadata(path).expect("a file").len()
+            }
+        })
         .sum()
 }

@@ -1,10 +1,11 @@
 //! A reload every 100 ms under load, after `cargo build --release`:
 //! `cargo bench --package portcullis-tests --bench reloads -- --seconds 600`.
 //!
-//! Four callers with a good token and one with a wrong one ask without pause. Every answer is looked at; memory and
-//! open files are printed as they go. Ends with 1 when an answer was lost or wrong.
+//! Four callers with a good token and one with a wrong one ask without pause. Every answer is
+//! looked at; memory and open files are printed as they go. Ends with 1 when an answer was lost or
+//! wrong.
 
-use portcullis_tests::{Home, Process, get, guest};
+use portcullis_tests::{Home, Process, get, linked_guest};
 use rustix::process::Signal;
 use std::fs;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let seconds = seconds();
     let home = Home::with_config(&format!(
         "dashboard:\n  providers:\n    - {{name: known, component: {}}}\n    - {{name: keys, component: 'builtin:service-keys'}}\n",
-        guest("known").display()
+        linked_guest("known").display()
     ));
     let dashboard = home.dashboard();
     let done = AtomicBool::new(false);
@@ -28,22 +29,45 @@ fn main() -> ExitCode {
         for _ in 0..CALLERS {
             scope.spawn(|| ask(&dashboard, "Bearer good-token", 200, &done, &right, &wrong));
         }
-        scope.spawn(|| ask(&dashboard, "Bearer nobody-knows-this", 401, &done, &right, &wrong));
+        scope.spawn(|| {
+            ask(
+                &dashboard,
+                "Bearer unknown-token",
+                401,
+                &done,
+                &right,
+                &wrong,
+            );
+        });
         reload(&dashboard, Duration::from_secs(seconds), &right, &wrong);
         done.store(true, Ordering::Relaxed);
     });
-    let metrics =
-        get(&dashboard.url("/metrics"), &[("x-hermes-session-token", &process_token(&dashboard))]).body;
-    for line in metrics.lines().filter(|line| line.starts_with("portcullis_reloads_total")) {
+    let metrics = get(
+        &dashboard.url("/metrics"),
+        &[("x-hermes-session-token", &process_token(&dashboard))],
+    )
+    .body;
+    for line in metrics
+        .lines()
+        .filter(|line| line.starts_with("portcullis_reloads_total"))
+    {
         println!("{line}");
     }
-    println!("{} right, {} lost or wrong", right.load(Ordering::Relaxed), wrong.load(Ordering::Relaxed));
+    println!(
+        "{} right, {} lost or wrong",
+        right.load(Ordering::Relaxed),
+        wrong.load(Ordering::Relaxed)
+    );
     ExitCode::from(u8::from(wrong.load(Ordering::Relaxed) > 0))
 }
 
 fn seconds() -> u64 {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--seconds").skip(1);
-    arguments.next().map_or(30, |text| text.parse().expect("--seconds takes a number"))
+    let mut arguments = std::env::args()
+        .skip_while(|argument| argument != "--seconds")
+        .skip(1);
+    arguments
+        .next()
+        .map_or(30, |text| text.parse().expect("--seconds takes a number"))
 }
 
 fn ask(
@@ -83,9 +107,14 @@ fn reload(dashboard: &Process, for_so_long: Duration, right: &AtomicU64, wrong: 
 }
 
 fn resident_kib(dashboard: &Process) -> String {
-    let status = fs::read_to_string(format!("/proc/{}/status", dashboard.pid())).unwrap_or_default();
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", dashboard.pid())).unwrap_or_default();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    resident.unwrap_or("?").trim().trim_end_matches(" kB").to_owned()
+    resident
+        .unwrap_or("?")
+        .trim()
+        .trim_end_matches(" kB")
+        .to_owned()
 }
 
 fn open_files(dashboard: &Process) -> usize {
@@ -95,6 +124,9 @@ fn open_files(dashboard: &Process) -> usize {
 /// The page at `/` carries it.
 fn process_token(dashboard: &Process) -> String {
     let page = get(&dashboard.url("/"), &[]).body;
-    let token = page.split("__HERMES_SESSION_TOKEN__=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let token = page
+        .split("__HERMES_SESSION_TOKEN__=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
     token.expect("the page carries the token").to_owned()
 }

@@ -1,5 +1,6 @@
-//! Tests whether the time of a refused sign-in reveals which users and providers exist. Welch's t between the three refusals,
-//! over 2,000 samples each, interleaved: below 4.5 there is nothing to see (as in TVLA, Goodwill et al., 2011).
+//! Tests whether the time of a refused sign-in reveals which users and providers exist. Welch's t
+//! between the three refusals, over 2,000 samples each, interleaved: below 4.5 there is nothing to
+//! see (as in TVLA, Goodwill et al., 2011).
 //!
 //! `cargo bench --package portcullis-tests --bench sign_in_timing [-- --samples 2000]`
 
@@ -40,20 +41,38 @@ fn main() {
     println!("{samples} samples each, ms");
     for ((name, ..), times) in ATTEMPTS.iter().zip(&times) {
         let (mean, variance) = moments(times);
-        println!("{name:17} mean {mean:.3}, standard deviation {:.3}", variance.sqrt());
+        println!(
+            "{name:17} mean {mean:.3}, standard deviation {:.3}",
+            variance.sqrt()
+        );
     }
     let mut worst: f64 = 0.0;
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         let t = welch(&times[one], &times[other]);
         worst = worst.max(t.abs());
-        println!("Welch's t, {} / {}: {t:.2}", ATTEMPTS[one].0, ATTEMPTS[other].0);
+        println!(
+            "Welch's t, {} / {}: {t:.2}",
+            ATTEMPTS[one].0, ATTEMPTS[other].0
+        );
     }
-    println!("largest |t|: {worst:.2} ({})", if worst < 4.5 { "nothing to see" } else { "IT TELLS" });
+    println!(
+        "largest |t|: {worst:.2} ({})",
+        if worst < 4.5 {
+            "nothing to see"
+        } else {
+            "IT TELLS"
+        }
+    );
 }
 
 fn samples() -> usize {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--samples").skip(1);
-    arguments.next().and_then(|number| number.parse().ok()).unwrap_or(2_000)
+    let mut arguments = std::env::args()
+        .skip_while(|argument| argument != "--samples")
+        .skip(1);
+    arguments
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(2_000)
 }
 
 fn hash_of(password: &str) -> String {
@@ -64,9 +83,17 @@ fn hash_of(password: &str) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    child.stdin.take().expect("piped").write_all(password.as_bytes()).expect("it reads");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(password.as_bytes())
+        .expect("it reads");
     let output = child.wait_with_output().expect("it ends");
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim()
+        .to_owned()
 }
 
 /// Enough users that ten wrong passwords at each suffice, which the throttle permits.
@@ -84,16 +111,32 @@ fn attempt(
     (_, provider, user): (&str, &str, &str),
 ) -> f64 {
     // Known users take turns; unknown ones are new each time.
-    let user = format!("{user}-{}", if user == "user" { number / 3 % USERS } else { number });
-    let body = format!(r#"{{"provider":"{provider}","username":"{user}","password":"not-the-one"}}"#);
-    let address = format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255);
+    let user = format!(
+        "{user}-{}",
+        if user == "user" {
+            number / 3 % USERS
+        } else {
+            number
+        }
+    );
+    let body =
+        format!(r#"{{"provider":"{provider}","username":"{user}","password":"not-the-one"}}"#);
+    let address = format!(
+        "10.{}.{}.{}",
+        number >> 16 & 255,
+        number >> 8 & 255,
+        number & 255
+    );
     let request = format!(
         "POST /auth/password-login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
          X-Forwarded-For: {address}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let start = Instant::now();
-    connection.get_mut().write_all(request.as_bytes()).expect("it is sent");
+    connection
+        .get_mut()
+        .write_all(request.as_bytes())
+        .expect("it is sent");
     let (mut line, mut length) = (String::new(), 0);
     loop {
         line.clear();
@@ -101,7 +144,10 @@ fn attempt(
         if let Some(value) = line.strip_prefix("content-length: ") {
             length = value.trim().parse().expect("a number");
         }
-        assert!(!line.starts_with("HTTP/1.1 429"), "the throttle is in the way");
+        assert!(
+            !line.starts_with("HTTP/1.1 429"),
+            "the throttle is in the way"
+        );
         if line == "\r\n" {
             break;
         }

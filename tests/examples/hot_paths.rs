@@ -1,16 +1,16 @@
-//! What most requests do, a number of times each, for whoever counts instructions: `suite/instructions.rs`.
+//! What most requests do, a number of times each. `suite/instructions.rs` counts the instructions.
 //!
-//! Between two calls of [`mark`] lies one path, by turns with what prepares the next. A folder for compiled components
-//! is the argument: the second run compiles nothing.
+//! Between two calls of [`mark`] lies one path, by turns with what prepares the next. A folder for
+//! compiled components is the argument: the second run compiles nothing.
 
-use portcullis::auth::{BearerToken, ProviderName, TokenVerdict};
-use portcullis::config::{Environment, load_text};
-use portcullis::drain::MarkerFile;
-use portcullis::sandbox::{
-    ComponentSource, Limits, LoadedProvider, Powers, ProviderSpec, Sandbox, SandboxSettings,
+use portcullis_auth::{BearerToken, ProviderName, TokenVerdict};
+use portcullis_dashboard::config::{Environment, load_text};
+use portcullis_dashboard::web::CookieSealer;
+use portcullis_home::MarkerFile;
+use portcullis_sandbox::{
+    Capabilities, ComponentSource, Limits, LoadedProvider, ProviderSpec, Sandbox, SandboxSettings,
 };
-use portcullis::web::CookieSealer;
-use portcullis_tests::{bare_guest, guest};
+use portcullis_tests::{bare_guest, linked_guest};
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
@@ -38,9 +38,18 @@ fn path(name: &str, times: u32, mut run: impl FnMut()) {
 }
 
 fn main() {
-    let home = std::env::args().nth(1).map(PathBuf::from).expect("a folder");
-    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    // Counting is slow: were a call to give way whenever a millisecond is over, it would never be over at once. And the
+    let home = std::env::args()
+        .nth(1)
+        .map(PathBuf::from)
+        .expect("a folder");
+    // Before there is a sandbox: what its threads still do would be counted as the host's.
+    of_the_host(&home);
+
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    // Counting is slow: a call that yields after each millisecond would never end at once. And the
     // counter has no addresses for more than a few calls.
     let settings = SandboxSettings {
         max_calls: 2,
@@ -49,16 +58,25 @@ fn main() {
         ..SandboxSettings::default()
     };
     let sandbox = Sandbox::start(&settings).expect("a sandbox");
-    for (name, component) in [("call, std guest", guest("minimal")), ("call, no WASI imports", bare_guest())]
-    {
+    for (name, component) in [
+        ("call, std guest", linked_guest("minimal")),
+        ("call, no WASI imports", bare_guest()),
+    ] {
         let loaded = load(&runtime, &sandbox, &component);
         let token = BearerToken::by_hand(TOKEN.into());
         path(name, 200, || {
-            let observed = runtime.block_on(loaded.provider.observe(&token, loaded.provider.own_deadline()));
-            assert!(matches!(observed.verdict, Ok(TokenVerdict::Recognized(_))), "{:?}", observed.verdict);
+            let observed = runtime.block_on(
+                loaded
+                    .provider
+                    .observe(&token, loaded.provider.own_deadline()),
+            );
+            assert!(
+                matches!(observed.verdict, Ok(TokenVerdict::Recognized(_))),
+                "{:?}",
+                observed.verdict
+            );
         });
     }
-    of_the_host(&home);
 }
 
 fn load(runtime: &Runtime, sandbox: &Arc<Sandbox>, component: &Path) -> LoadedProvider {
@@ -67,10 +85,16 @@ fn load(runtime: &Runtime, sandbox: &Arc<Sandbox>, component: &Path) -> LoadedPr
         source: ComponentSource::File(component.to_owned()),
         sha256: None,
         settings: BTreeMap::from([("token".to_owned(), TOKEN.to_owned())]),
-        powers: Powers::default(),
-        limits: Limits { deadline: NEVER, ..Limits::default() },
+        capabilities: Capabilities::default(),
+        limits: Limits {
+            deadline: NEVER,
+            ..Limits::default()
+        },
+        link_modules: false,
     };
-    runtime.block_on(sandbox.load(spec)).expect("a provider that loads")
+    runtime
+        .block_on(sandbox.load(spec))
+        .expect("a provider that loads")
 }
 
 fn of_the_host(home: &Path) {
@@ -81,19 +105,37 @@ fn of_the_host(home: &Path) {
     let sealer = CookieSealer::new([b"a secret of the dashboard, at least 32 bytes".as_slice()]);
     let session = "x".repeat(600);
     let sealed = sealer.seal("hermes_session_at", &session);
-    path("cookie, seal", 200, || assert!(!sealer.seal("hermes_session_at", black_box(&session)).is_empty()));
+    path("cookie, seal", 200, || {
+        assert!(
+            !sealer
+                .seal("hermes_session_at", black_box(&session))
+                .is_empty()
+        );
+    });
     path("cookie, open", 200, || {
-        assert!(sealer.open::<String>("hermes_session_at", black_box(&sealed)).is_some());
+        assert!(
+            sealer
+                .open::<String>("hermes_session_at", black_box(&sealed))
+                .is_some()
+        );
     });
     fs::create_dir_all(home).expect("a folder");
     let marker = MarkerFile::new(home);
     let content = portcullis_tests::marker_of_one_lease();
-    path("drain marker, write", 50, || marker.write(black_box(&content)).expect("a folder of ours"));
+    path("drain marker, write", 50, || {
+        marker.write(black_box(&content)).expect("a folder of ours");
+    });
     path("drain marker, read", 200, || drop(black_box(marker.read())));
-    let entries =
-        (1..=100).map(|n| format!("    - {{name: p{n}, component: provider.wasm, config: {{a: b}}}}\n"));
+    let entries = (1..=100)
+        .map(|n| format!("    - {{name: p{n}, component: provider.wasm, config: {{a: b}}}}\n"));
     let text = format!("dashboard:\n  providers:\n{}", entries.collect::<String>());
     path("configuration of 100 providers", 5, || {
-        load_text(home.to_owned(), None, black_box(&text), Environment::default()).expect("no mistake");
+        load_text(
+            home.to_owned(),
+            None,
+            black_box(&text),
+            Environment::default(),
+        )
+        .expect("no mistake");
     });
 }

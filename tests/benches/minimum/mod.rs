@@ -1,12 +1,14 @@
-//! The least that hosts a provider: wasmtime with the settings that were measured best, and nothing of ours. And what
-//! the same call costs without them.
+//! The least that hosts a provider: wasmtime with the settings that were measured best, and nothing
+//! of Portcullis. And what the same call costs without them.
 
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Linker, Lower, ResourceTable,
 };
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 const MEMORY_BYTES: usize = 64 << 20;
@@ -43,7 +45,8 @@ type Answer = (Result<Option<TokenPrincipal>, ProviderError>,);
 /// How a host makes its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// A pool that keeps what instances touch, everything looked up once, WASI's context only when it is asked for.
+    /// A pool that keeps what instances touch, everything looked up once, WASI's context only when
+    /// it is asked for.
     Minimum,
     /// The same without the pool.
     OnDemand,
@@ -60,7 +63,10 @@ struct State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let ctx = self.wasi.get_or_insert_with(|| WasiCtx::builder().build());
-        WasiCtxView { ctx, table: &mut self.table }
+        WasiCtxView {
+            ctx,
+            table: &mut self.table,
+        }
     }
 }
 
@@ -82,17 +88,31 @@ impl Host {
 
     /// One of each kind.
     pub(crate) fn all(component: &Path, token: &str) -> Vec<Self> {
-        [Way::Minimum, Way::OnDemand, Way::Naive].map(|way| Self::new(way, component, token)).into()
+        [Way::Minimum, Way::OnDemand, Way::Naive]
+            .map(|way| Self::new(way, component, token))
+            .into()
     }
 
     fn new(way: Way, component: &Path, token: &str) -> Self {
         let engine = Engine::new(&config(way)).expect("an engine");
         let component = Component::from_file(&engine, component).expect("a component");
-        let linked = linker(&engine).instantiate_pre(&component).expect("a component that fits");
-        let provider =
-            component.get_export_index(None, "portcullis:auth/provider@0.2.0").expect("a provider");
-        let verify_token = component.get_export_index(Some(&provider), "verify-token").expect("its function");
-        Self { way, engine, component, linked, verify_token, token: token.into() }
+        let linked = linker(&engine)
+            .instantiate_pre(&component)
+            .expect("a component that fits");
+        let provider = component
+            .get_export_index(None, "portcullis:auth/provider@0.2.0")
+            .expect("a provider");
+        let verify_token = component
+            .get_export_index(Some(&provider), "verify-token")
+            .expect("its function");
+        Self {
+            way,
+            engine,
+            component,
+            linked,
+            verify_token,
+            token: token.into(),
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -106,17 +126,29 @@ impl Host {
     /// One call in a fresh instance.
     pub(crate) async fn knows(&self, token: &str) -> bool {
         let wasi = (self.way == Way::Naive).then(|| WasiCtx::builder().build());
-        let state = State { token: self.token.clone(), wasi, table: ResourceTable::new() };
+        let state = State {
+            token: self.token.clone(),
+            wasi,
+            table: ResourceTable::new(),
+        };
         let mut store = Store::new(&self.engine, state);
         store.set_epoch_deadline(1_000_000);
         let instance = match self.way {
-            Way::Naive => linker(&self.engine).instantiate_async(&mut store, &self.component).await,
+            Way::Naive => {
+                linker(&self.engine)
+                    .instantiate_async(&mut store, &self.component)
+                    .await
+            }
             Way::Minimum | Way::OnDemand => self.linked.instantiate_async(&mut store).await,
         };
         let instance = instance.expect("an instance");
-        let verify =
-            instance.get_typed_func::<(&str,), Answer>(&mut store, self.verify_token).expect("its type");
-        let (answer,) = verify.call_async(&mut store, (token,)).await.expect("an answer");
+        let verify = instance
+            .get_typed_func::<(&str,), Answer>(&mut store, self.verify_token)
+            .expect("its type");
+        let (answer,) = verify
+            .call_async(&mut store, (token,))
+            .await
+            .expect("an answer");
         match answer {
             Ok(Some(known)) => {
                 !known.principal.is_empty() && !known.scopes.is_empty() && known.groups.is_empty()
@@ -160,9 +192,12 @@ fn linker(engine: &Engine) -> Linker<State> {
     linker
         .instance("wasi:config/store@0.2.0-rc.1")
         .and_then(|mut store| {
-            store.func_wrap("get", |store: wasmtime::StoreContextMut<'_, State>, (_,): (String,)| {
-                Ok((Ok::<_, StoreError>(Some(store.data().token.to_string())),))
-            })?;
+            store.func_wrap(
+                "get",
+                |store: wasmtime::StoreContextMut<'_, State>, (_,): (String,)| {
+                    Ok((Ok::<_, StoreError>(Some(store.data().token.to_string())),))
+                },
+            )?;
             store.func_wrap("get-all", |_: wasmtime::StoreContextMut<'_, State>, ()| {
                 Ok((Ok::<Vec<(String, String)>, StoreError>(Vec::new()),))
             })

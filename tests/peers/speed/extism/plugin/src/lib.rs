@@ -11,7 +11,7 @@ const GOOD: &str = match option_env!("PEER_TOKEN") {
 #[plugin_fn]
 pub fn verify(token: String) -> FnResult<String> {
     let (a, b) = (token.as_bytes(), GOOD.as_bytes());
-    // Every byte is looked at, whichever differs first; only the length shows.
+    // Every byte is compared, so the time shows only the length.
     let good = a.len() == b.len() && a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y)) == 0;
     Ok(if good { "1" } else { "0" }.into())
 }
