@@ -1,5 +1,6 @@
-//! The limits that the dashboard is compared with: one axum handler with no auth before it, and the same behind the same
-//! check done natively, as a layer. No audit, no metrics, no limits: as fast as this stack can be.
+//! The limits that the dashboard is compared with: one axum handler with no auth before it, and the
+//! same behind the same check done natively, as a layer. No audit, no metrics, no limits: as fast
+//! as this stack can be.
 
 use anyhow::Context;
 use axum::extract::{Request, State};
@@ -25,8 +26,12 @@ struct Principal {
     groups: [&'static str; 0],
 }
 
-const PRINCIPAL: Principal =
-    Principal { principal: "demo", provider: "native", scopes: ["metrics.read"], groups: [] };
+const PRINCIPAL: Principal = Principal {
+    principal: "demo",
+    provider: "native",
+    scopes: ["metrics.read"],
+    groups: [],
+};
 
 /// Serves both on a free port, which it prints: `/bare`, and `/native` for callers with the token.
 pub(crate) fn serve(token: String) -> anyhow::Result<()> {
@@ -35,7 +40,9 @@ pub(crate) fn serve(token: String) -> anyhow::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         writeln!(std::io::stdout(), "{}", listener.local_addr()?.port())?;
         let token: Arc<str> = token.into();
-        let guarded = Router::new().route("/native", get(whoami)).layer(from_fn_with_state(token, check));
+        let guarded = Router::new()
+            .route("/native", get(whoami))
+            .layer(from_fn_with_state(token, check));
         let router = Router::new().route("/bare", get(bare)).merge(guarded);
         axum::serve(listener, router).await?;
         Ok(())
@@ -51,7 +58,8 @@ async fn whoami(Extension(principal): Extension<Principal>) -> Json<Principal> {
 }
 
 async fn check(State(token): State<Arc<str>>, mut request: Request, next: Next) -> Response {
-    let is_known = bearer(request.headers()).is_some_and(|given| given.ct_eq(token.as_bytes()).into());
+    let is_known =
+        bearer(request.headers()).is_some_and(|given| given.ct_eq(token.as_bytes()).into());
     if !is_known {
         return StatusCode::UNAUTHORIZED.into_response();
     }

@@ -12,14 +12,15 @@ use tempfile::TempDir;
 /// What the providers here know.
 pub(super) const TOKEN: &str = "c2FuZGJveGVkLWFuZC1mYXN0LTAxMjM0NTY3ODk";
 /// What opens the drain route.
-pub(super) const DRAIN_SECRET: &str = "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7";
+pub(super) const DRAIN_SECRET: &str =
+    "0f8fad5bd9cb469fa16570867728950e7c9e66794c1a4b6f93d2f5a8c0b1e3d7";
 
 pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}")
 }
 
-/// A home with `providers` entries of one provider, of which the last knows the token. `more` is among the settings of
-/// each.
+/// A home with `providers` entries of one provider, of which the last knows the token. `more` is
+/// among the settings of each.
 pub(super) fn home(component: &Path, providers: usize, more: &str) -> anyhow::Result<TempDir> {
     let home = empty_home()?;
     fs::copy(component, home.path().join("provider.wasm"))
@@ -28,13 +29,17 @@ pub(super) fn home(component: &Path, providers: usize, more: &str) -> anyhow::Re
     Ok(home)
 }
 
-/// The same with a component for each, whose bytes are no other's: each is compiled, kept and loaded by itself.
+/// The same with a component for each, whose bytes are no other's: each is compiled, kept and
+/// loaded by itself.
 pub(super) fn home_of_different(component: &Path, providers: usize) -> anyhow::Result<TempDir> {
     let home = empty_home()?;
     let component = fs::read(component).with_context(|| component.display().to_string())?;
     let file = |number| format!("provider-{number}.wasm");
     for number in 1..=providers {
-        fs::write(home.path().join(file(number)), [&*component, &custom_section(number)].concat())?;
+        fs::write(
+            home.path().join(file(number)),
+            [&*component, &custom_section(number)].concat(),
+        )?;
     }
     configure(home.path(), providers, "", file)?;
     Ok(home)
@@ -60,13 +65,18 @@ fn configure(
 ) -> anyhow::Result<()> {
     let mut config = String::from("dashboard:\n  port: 0\n  providers:\n");
     for number in 1..=providers {
-        let token = if number == providers { TOKEN } else { "another" };
+        let token = if number == providers {
+            TOKEN
+        } else {
+            "another"
+        };
         let component = component(number);
         writeln!(
             config,
             "    - {{name: p{number}, component: {component}, config: {{token: {token}}}{more}}}"
         )?;
     }
+
     Ok(fs::write(home.join("portcullis.yaml"), config)?)
 }
 
@@ -78,7 +88,11 @@ pub(super) fn binary() -> PathBuf {
 /// `portcullis serve`, quiet.
 pub(super) fn command(home: &Path) -> Command {
     let mut command = Command::new(binary());
-    command.arg("--home").arg(home).arg("serve").env("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET);
+    command
+        .arg("--home")
+        .arg(home)
+        .arg("serve")
+        .env("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET);
     command.stderr(Stdio::null());
     command
 }

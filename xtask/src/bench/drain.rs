@@ -29,7 +29,10 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     if effort.peers {
         servers.push(("fastapi, one worker", peers::fastapi(1)?));
     }
-    servers.into_iter().map(|(name, server)| measure(name, &server, effort)).collect()
+    servers
+        .into_iter()
+        .map(|(name, server)| measure(name, &server, effort))
+        .collect()
 }
 
 fn measure(name: &str, server: &Server, effort: &Effort) -> anyhow::Result<Row> {
@@ -42,9 +45,17 @@ fn measure(name: &str, server: &Server, effort: &Effort) -> anyhow::Result<Row> 
         body: r#"{"action":"drain"}"#,
         answer: Answer::Good,
     };
-    let poll = Load { connections: 1, time: effort.seconds };
-    let begin_all = Load { connections: BEGINNING, time: effort.seconds };
+
+    let poll = Load {
+        connections: 1,
+        time: effort.seconds,
+    };
+    let begin_all = Load {
+        connections: BEGINNING,
+        time: effort.seconds,
+    };
     let mut rounds = Vec::new();
+
     for _ in 0..effort.rounds {
         let quiet = drive(server, &status, poll)?;
         let (begun, busy) = std::thread::scope(|scope| {
@@ -54,13 +65,16 @@ fn measure(name: &str, server: &Server, effort: &Effort) -> anyhow::Result<Row> 
         });
         rounds.push((quiet, begun?, busy?));
     }
+
     let of = |figure: fn(&(_, _, _)) -> f64| median(rounds.iter().map(figure));
     Ok(Row {
         name: name.to_owned(),
         begins_per_second: of(
-            |(_, begun, _): &(super::wrk::Outcome, super::wrk::Outcome, super::wrk::Outcome)| {
-                begun.requests_per_second
-            },
+            |(_, begun, _): &(
+                super::wrk::Outcome,
+                super::wrk::Outcome,
+                super::wrk::Outcome,
+            )| { begun.requests_per_second },
         ),
         quiet_p99_ms: of(|(quiet, _, _)| quiet.p99_ms),
         busy_p99_ms: of(|(_, _, busy)| busy.p99_ms),
@@ -78,6 +92,7 @@ pub(super) fn table(rows: &[Row]) -> Table {
         "polls/s, quiet",
         "and meanwhile",
     ]);
+
     for row in rows {
         table.row([
             row.name.clone(),
@@ -88,5 +103,6 @@ pub(super) fn table(rows: &[Row]) -> Table {
             format!("{:.0}", row.busy_polls_per_second),
         ]);
     }
+
     table
 }

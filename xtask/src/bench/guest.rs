@@ -6,7 +6,8 @@ use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The provider of the README, for `wasm32-wasip2`: with all that Rust's standard library imports.
+/// The provider of docs/providers/rust.md, for `wasm32-wasip2`: with all that Rust's standard
+/// library imports.
 pub(super) fn std() -> &'static Path {
     Path::new(env!("STD_GUEST"))
 }
@@ -21,18 +22,33 @@ pub(super) fn bare() -> &'static Path {
 /// # Errors
 /// A tool is missing (`.ci/run` installs them), or fails.
 pub(super) fn python(folder: &Path) -> anyhow::Result<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "the tools of the set-up come before those of the machine")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tools of the set-up come before those of the machine"
+    )]
     let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{path}", workspace("target/tools/bin").canonicalize()?.display());
+    let path = format!(
+        "{}:{path}",
+        workspace("target/tools/bin").canonicalize()?.display()
+    );
     let project = folder.join("bench");
-    run(Command::new(binary()).args(["provider", "new", "bench", "--lang", "python"]).current_dir(folder))?;
-    run(Command::new("make").current_dir(&project).env("PATH", path))?;
+    run(Command::new(binary())
+        .args(["provider", "new", "bench", "--lang", "python"])
+        .current_dir(folder))?;
+    run(Command::new("make")
+        .current_dir(&project)
+        .env("PATH", path)
+        .env("PORTCULLIS", binary()))?;
+
     Ok(project.join("bench.wasm"))
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
-    let status = command.stdout(Stdio::null()).status().with_context(|| shown.clone())?;
+    let status = command
+        .stdout(Stdio::null())
+        .status()
+        .with_context(|| shown.clone())?;
     ensure!(status.success(), "{shown} fails");
     Ok(())
 }

@@ -31,7 +31,14 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Point>> {
     let mut points = Vec::new();
     for connections in CONNECTIONS {
         super::progress(&format!("{connections} connections"));
-        let outcome = drive(&server, &question(), Load { connections, time: effort.seconds })?;
+        let outcome = drive(
+            &server,
+            &question(),
+            Load {
+                connections,
+                time: effort.seconds,
+            },
+        )?;
         points.push(Point {
             at: connections.into(),
             requests_per_second: outcome.requests_per_second,
@@ -39,6 +46,7 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Point>> {
             memory_mib: mib(server.memory()),
         });
     }
+
     Ok(points)
 }
 
@@ -46,8 +54,16 @@ pub(super) fn soak(time: Duration) -> anyhow::Result<Vec<Point>> {
     let server = dashboard::start(dashboard::home(guest::std(), 1, "")?)?;
     let start = Instant::now();
     let mut points = Vec::new();
+
     while start.elapsed() < time {
-        let outcome = drive(&server, &question(), Load { connections: 64, time: LOOK })?;
+        let outcome = drive(
+            &server,
+            &question(),
+            Load {
+                connections: 64,
+                time: LOOK,
+            },
+        )?;
         let at = start.elapsed().as_secs_f64();
         let memory_mib = mib(server.memory());
         super::progress(&format!("soak: {at:.0} s, {memory_mib:.1} MiB"));
@@ -58,6 +74,7 @@ pub(super) fn soak(time: Duration) -> anyhow::Result<Vec<Point>> {
             memory_mib,
         });
     }
+
     Ok(points)
 }
 

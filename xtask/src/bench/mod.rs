@@ -46,11 +46,11 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// One question to everybody.
+    /// The same request to each server.
     Throughput,
     /// Beginning drains.
     Drain,
-    /// More and more connections.
+    /// A growing number of connections.
     Load,
     /// Cold starts, and memory.
     Start,
@@ -91,8 +91,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     let report = measure(options, &effort)?;
     let file = options.out.join("report.json");
-    fs::write(&file, serde_json::to_vec_pretty(&report)?).with_context(|| file.display().to_string())?;
+    fs::write(&file, serde_json::to_vec_pretty(&report)?)
+        .with_context(|| file.display().to_string())?;
     progress(&format!("written: {}", file.display()));
+
     Ok(())
 }
 
@@ -109,7 +111,11 @@ fn measure(options: &Options, effort: &Effort) -> anyhow::Result<Report> {
         start: Vec::new(),
         soak: Vec::new(),
     };
-    print(&format!("{}, commit {}, {}\n", report.machine, report.commit, report.rustc))?;
+
+    print(&format!(
+        "{}, commit {}, {}\n",
+        report.machine, report.commit, report.rustc
+    ))?;
     let out = |name: &str| options.out.join(name);
     if options.only.contains(&Part::Throughput) {
         report.throughput = throughput::run(effort)?;
@@ -120,37 +126,46 @@ fn measure(options: &Options, effort: &Effort) -> anyhow::Result<Report> {
             print(&report.extism)?;
         }
     }
+
     if options.only.contains(&Part::Drain) {
         report.drain = drain::run(effort)?;
         print(&drain::table(&report.drain))?;
     }
+
     if options.only.contains(&Part::Load) {
         report.load = load::run(effort)?;
         print(&load::table("connections", &report.load))?;
         picture::lines(&report.load, "connections", &out("load.svg"))?;
     }
+
     if options.only.contains(&Part::Start) {
         report.start = start::run(effort)?;
         print(&start::table(&report.start))?;
     }
+
     if let Some(seconds) = options.soak {
         report.soak = load::soak(Duration::from_secs(seconds))?;
         picture::lines(&report.soak, "seconds", &out("soak.svg"))?;
     }
+
     Ok(report)
 }
 
 /// What a program says on its first line, or nothing.
 fn said_by(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let text = output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
     text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
 fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model =
-        cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, name)| name);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
         "{cores} cores of {}, Linux {}",
@@ -161,8 +176,16 @@ fn machine() -> String {
 
 /// The status of a request with a bearer token.
 fn ask(url: &str, token: &str) -> anyhow::Result<u16> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    Ok(agent.get(url).header("Authorization", format!("Bearer {token}")).call()?.status().as_u16())
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
+    Ok(agent
+        .get(url)
+        .header("Authorization", format!("Bearer {token}"))
+        .call()?
+        .status()
+        .as_u16())
 }
 
 fn print(text: &impl std::fmt::Display) -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! Starting: with everything to compile, and with compiled components kept; and what providers that are loaded weigh.
+//! Starting: with everything to compile, and with compiled components kept; and what providers that
+//! are loaded weigh.
 
 use super::Effort;
 use super::dashboard::{self, TOKEN};
@@ -24,10 +25,14 @@ pub(super) struct Row {
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let nobody = dashboard::home(guest::std(), 0, "")?;
-    fs::write(nobody.path().join("portcullis.yaml"), "dashboard: {port: 0}\n")?;
+    fs::write(
+        nobody.path().join("portcullis.yaml"),
+        "dashboard: {port: 0}\n",
+    )?;
     let one = dashboard::home(guest::std(), 1, "")?;
     let same = dashboard::home(guest::std(), MANY, "")?;
     let different = dashboard::home_of_different(guest::std(), MANY)?;
+
     [
         ("none", nobody, 0),
         ("one std guest", one, 1),
@@ -52,9 +57,13 @@ fn measure(name: &str, home: &TempDir, providers: usize, effort: &Effort) -> any
         }
         Ok((took, mib(server.memory())))
     };
+
     let (first, _) = start()?;
-    let rounds = (0..effort.rounds).map(|_| start()).collect::<Result<Vec<_>, _>>()?;
+    let rounds = (0..effort.rounds)
+        .map(|_| start())
+        .collect::<Result<Vec<_>, _>>()?;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
+
     Ok(Row {
         name: name.to_owned(),
         providers,

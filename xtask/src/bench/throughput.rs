@@ -27,7 +27,12 @@ pub(super) struct Contender {
 }
 
 impl Contender {
-    pub(super) fn new(name: &str, server: &Arc<Server>, path: &'static str, headers: &[String]) -> Self {
+    pub(super) fn new(
+        name: &str,
+        server: &Arc<Server>,
+        path: &'static str,
+        headers: &[String],
+    ) -> Self {
         Self {
             name: name.to_owned(),
             server: server.clone(),
@@ -61,13 +66,16 @@ impl Row {
 }
 
 const WHOAMI: &str = "/api/auth/whoami";
-/// What makes an entry one that is asked once a second.
+/// The end of an entry whose provider is asked once per second.
 const CACHED: &str = ", cache_ttl_ms: 1000";
 
 /// The limit, and ours. The first two are what the others are compared with.
 fn ours() -> anyhow::Result<Vec<Contender>> {
     let itself = std::env::current_exe().context("the path of xtask")?;
-    let limit = Arc::new(Server::start(Command::new(itself).args(["limit", "--token", TOKEN]), None)?);
+    let limit = Arc::new(Server::start(
+        Command::new(itself).args(["limit", "--token", TOKEN]),
+        None,
+    )?);
     let token = [bearer(TOKEN)];
     let secret = [bearer(DRAIN_SECRET)];
     let std = start(guest::std(), 1, "")?;
@@ -77,14 +85,35 @@ fn ours() -> anyhow::Result<Vec<Contender>> {
         Contender::new("portcullis, no auth (/healthz)", &std, "/healthz", &[]),
         Contender::new("portcullis, drain secret (native)", &std, WHOAMI, &secret),
         Contender::new("portcullis, std guest", &std, WHOAMI, &token),
-        Contender::new("portcullis, no WASI imports", &start(guest::bare(), 1, "")?, WHOAMI, &token),
-        Contender::new("portcullis, chain of 10 std guests", &start(guest::std(), 10, "")?, WHOAMI, &token),
-        Contender::new("portcullis, std guest, cached", &start(guest::std(), 1, CACHED)?, WHOAMI, &token),
+        Contender::new(
+            "portcullis, no WASI imports",
+            &start(guest::bare(), 1, "")?,
+            WHOAMI,
+            &token,
+        ),
+        Contender::new(
+            "portcullis, chain of 10 std guests",
+            &start(guest::std(), 10, "")?,
+            WHOAMI,
+            &token,
+        ),
+        Contender::new(
+            "portcullis, std guest, cached",
+            &start(guest::std(), 1, CACHED)?,
+            WHOAMI,
+            &token,
+        ),
     ];
+
     let folder = tempfile::tempdir()?;
     match guest::python(folder.path()) {
         Ok(python) => ours.extend([
-            Contender::new("portcullis, Python, cached", &start(&python, 1, CACHED)?, WHOAMI, &token),
+            Contender::new(
+                "portcullis, Python, cached",
+                &start(&python, 1, CACHED)?,
+                WHOAMI,
+                &token,
+            ),
             Contender {
                 connections: 16,
                 ..Contender::new(
@@ -97,6 +126,7 @@ fn ours() -> anyhow::Result<Vec<Contender>> {
         ]),
         Err(error) => super::progress(&format!("SKIPPED Python: {error:#}")),
     }
+
     Ok(ours)
 }
 
@@ -109,20 +139,35 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     if effort.peers {
         contenders.extend(peers::start()?);
     }
+
     let mut rounds: Vec<Vec<Outcome>> = contenders.iter().map(|_| Vec::new()).collect();
     for round in 1..=effort.rounds {
         for (contender, outcomes) in contenders.iter().zip(&mut rounds) {
-            super::progress(&format!("round {round} of {}: {}", effort.rounds, contender.name));
-            let load = Load { connections: contender.connections, time: effort.seconds };
+            super::progress(&format!(
+                "round {round} of {}: {}",
+                effort.rounds, contender.name
+            ));
+            let load = Load {
+                connections: contender.connections,
+                time: effort.seconds,
+            };
             let outcome = drive(&contender.server, &contender.question, load);
             outcomes.push(outcome.with_context(|| contender.name.clone())?);
         }
     }
+
     let ratio = |outcomes: &[Outcome], to: &[Outcome]| {
-        median(outcomes.iter().zip(to).map(|(it, to)| it.requests_per_second / to.requests_per_second))
+        median(
+            outcomes
+                .iter()
+                .zip(to)
+                .map(|(it, to)| it.requests_per_second / to.requests_per_second),
+        )
     };
-    let compared: Vec<_> =
-        rounds.iter().map(|outcomes| (ratio(outcomes, &rounds[0]), ratio(outcomes, &rounds[1]))).collect();
+    let compared: Vec<_> = rounds
+        .iter()
+        .map(|outcomes| (ratio(outcomes, &rounds[0]), ratio(outcomes, &rounds[1])))
+        .collect();
     let rows = contenders.into_iter().zip(rounds).zip(compared);
     let row = |((contender, rounds), (of_bare, of_native)): ((Contender, _), _)| Row {
         name: contender.name,
@@ -130,6 +175,7 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
         of_bare,
         of_native,
     };
+
     Ok(rows.map(row).collect())
 }
 
@@ -143,6 +189,7 @@ pub(super) fn table(rows: &[Row]) -> Table {
         "p99 ms",
         "server CPU us a request",
     ]);
+
     for row in rows {
         table.row([
             row.name.clone(),
@@ -154,5 +201,6 @@ pub(super) fn table(rows: &[Row]) -> Table {
             format!("{:.1}", row.median(|it| it.server_cpu_us)),
         ]);
     }
+
     table
 }

@@ -32,7 +32,13 @@ pub(super) enum Answer {
 
 impl Question {
     pub(super) fn get(path: &'static str, headers: &[String]) -> Self {
-        Self { method: "GET", path, headers: headers.to_vec(), body: "", answer: Answer::Good }
+        Self {
+            method: "GET",
+            path,
+            headers: headers.to_vec(),
+            body: "",
+            answer: Answer::Good,
+        }
     }
 }
 
@@ -71,32 +77,45 @@ pub(super) fn drive(server: &Server, question: &Question, load: Load) -> anyhow:
     let mut script = NamedTempFile::with_suffix(".lua")?;
     script.write_all(SCRIPT.as_bytes())?;
     let mut wrk = Command::new("wrk");
-    // One thread: the machine's cores are there for the server as well.
+    // One thread, since the server needs the cores as well.
     wrk.args([
         "-t1",
         "--latency",
         &format!("-c{}", load.connections),
         &format!("-d{}s", load.time.as_secs()),
     ]);
+
     for header in &question.headers {
         wrk.args(["-H", header]);
     }
-    wrk.arg("-s").arg(script.path()).arg(server.url(question.path)).args([
-        "--",
-        question.method,
-        question.body,
-    ]);
+
+    wrk.arg("-s")
+        .arg(script.path())
+        .arg(server.url(question.path))
+        .args(["--", question.method, question.body]);
     let before = server.cpu_time();
-    let output = wrk.output().context("wrk cannot be run; on Debian: apt-get install wrk")?;
+    let output = wrk
+        .output()
+        .context("wrk cannot be run; on Debian: apt-get install wrk")?;
     let cpu = server.cpu_time().saturating_sub(before);
     let text = String::from_utf8_lossy(&output.stdout);
-    let json =
-        text.lines().find(|line| line.starts_with('{')).with_context(|| format!("wrk said: {text}"))?;
+    let json = text
+        .lines()
+        .find(|line| line.starts_with('{'))
+        .with_context(|| format!("wrk said: {text}"))?;
     let found: Found = serde_json::from_str(json)?;
-    let refusals = if question.answer == Answer::Refused { found.requests } else { 0 };
+    let refusals = if question.answer == Answer::Refused {
+        found.requests
+    } else {
+        0
+    };
     let is_right = found.requests > 0 && found.refused == refusals && found.failed == 0;
-    ensure!(is_right, "not every request was answered as it should be: {json}");
+    ensure!(
+        is_right,
+        "not every request was answered as it should be: {json}"
+    );
     let requests = found.requests as f64;
+
     Ok(Outcome {
         requests_per_second: requests / (found.duration_us / 1e6),
         p50_ms: found.p50_us / 1e3,
