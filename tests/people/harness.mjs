@@ -1,7 +1,7 @@
 // What the suites share: the real binary over a home of its own, identity providers, and a client that keeps cookies.
 import { spawn } from 'node:child_process';
 import net from 'node:net';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,9 +36,34 @@ export const freePort = () => new Promise((resolve) => {
 /** A folder that is gone when the test file ends. */
 export function folder(name) {
   const path = mkdtempSync(join(tmpdir(), `portcullis-${name}-`));
-  // The children of a program that has ended may write for a moment longer.
-  leftovers.push(() => rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
+  leftovers.push(() => rmSync(path, { recursive: true, force: true }));
   return path;
+}
+
+/** The processes that were started with this variable in their environment. */
+const processesWith = (variable) => readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((pid) => {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(variable);
+  } catch {
+    return false; // It ended meanwhile.
+  }
+}).map(Number);
+
+/**
+ * At the end of the test file, ends what a program with this variable has left behind. A child in a session of its own, such
+ * as a terminal, outlives the program, writes to its home and holds its stdout open.
+ */
+export function endLeftBehind(variable) {
+  leftovers.push(async () => {
+    const end = Date.now() + 5_000;
+    await eventually(`the processes with ${variable} have ended`, () => {
+      const left = processesWith(variable);
+      for (const pid of left) {
+        try { process.kill(pid, Date.now() < end ? 'SIGTERM' : 'SIGKILL'); } catch {}
+      }
+      return left.length === 0;
+    });
+  });
 }
 
 /** Starts a program and waits for the line on its stdout that matches; ended with the test file, by its own pid. */

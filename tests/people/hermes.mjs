@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { folder, start } from './harness.mjs';
+import { endLeftBehind, folder, start } from './harness.mjs';
 
 const INTEROP = join(dirname(fileURLToPath(import.meta.url)), '../interop/harness.py');
 /** The exit code of the installation when PyPI cannot be reached. */
@@ -31,6 +31,7 @@ export async function hermesDashboard(programs) {
     security: { tirith_enabled: false },
   }));
   const env = { HOME: home, HERMES_HOME: home, HTTP_PROXY: nowhere, HTTPS_PROXY: nowhere, ALL_PROXY: nowhere, NO_PROXY: '127.0.0.1,localhost' };
+  endLeftBehind(`HERMES_HOME=${home}`);
   const process = await start(join(programs, 'hermes'), ['dashboard', '--port', '0', '--no-open', '--skip-build'], { env, ready: /HERMES_DASHBOARD_READY port=(\d+)/ });
   return Object.assign(process, { url: `http://127.0.0.1:${process.port}` });
 }
