@@ -45,7 +45,7 @@ pub fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Resul
 }
 
 /// More than any of these files has.
-const MAX_BYTES: u64 = 64 * 1024;
+pub(crate) const MAX_BYTES: u64 = 64 * 1024;
 
 /// Opens a regular file to read. A FIFO or device at its name is an error, and is not waited for.
 ///

@@ -3,7 +3,7 @@
 
 use super::marker::parse_time;
 use super::verdict::expiry_after;
-use super::{MarkerContent, MarkerState};
+use super::{MarkerContent, MarkerState, foreign_text};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,27 +12,30 @@ use std::time::Duration;
 /// Longest life that a caller may ask for, in seconds.
 pub const MAX_TTL_SECONDS: u64 = 86_400;
 
-/// Maximum number of owners. A marker with all of them stays below the size that is read.
+/// Maximum number of owners. A marker with all of them stays below the size that is read, also if
+/// each text is as long as it may be.
 pub const MAX_LEASES: usize = 24;
-/// Longest name of an owner, in characters.
-pub const MAX_OWNER_CHARS: usize = 128;
-/// Longest reason, in characters.
-pub const MAX_REASON_CHARS: usize = 256;
 
 /// Tolerated difference between two clocks. A lease that begins further in the future was written
 /// by a clock that has been corrected since.
 pub(super) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
-/// One owner's share in a drain.
+/// One owner's share in a drain. Texts are read within their bounds, since another program may have
+/// written them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The name under which the owner renews and cancels.
+    #[serde(deserialize_with = "owner")]
     pub owner: String,
     /// Name of the caller's permit.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "principal")]
     pub principal: String,
     /// Why the owner drains, in the owner's words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_reason",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub reason: Option<String>,
     /// When the lease was begun or renewed.
     #[serde(deserialize_with = "time")]
@@ -43,6 +46,23 @@ pub struct Lease {
     /// Whether people get no message about the drain.
     #[serde(default)]
     pub suppress_notification: bool,
+}
+
+fn owner<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let owner = foreign_text::owner(&String::deserialize(from)?);
+    if owner.is_empty() {
+        return Err(D::Error::custom("the owner has no name"));
+    }
+    Ok(owner)
+}
+
+fn principal<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(foreign_text::principal(&String::deserialize(from)?))
+}
+
+fn optional_reason<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let reason = Option::<String>::deserialize(from)?;
+    Ok(reason.map(|reason| foreign_text::reason(&reason)))
 }
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {

@@ -6,6 +6,7 @@
 
 pub mod atomic_file;
 mod epoch;
+mod foreign_text;
 pub mod home_lock;
 mod leases;
 mod marker;
@@ -17,10 +18,9 @@ mod status_file;
 mod verdict;
 
 pub use epoch::{Epoch, has_own_proc, process_start_time};
-pub use leases::{
-    Lease, Leases, MAX_LEASES, MAX_OWNER_CHARS, MAX_REASON_CHARS, MAX_TTL_SECONDS, TooManyLeases,
-};
-pub use marker::{MARKER_FILE, Marker, MarkerContent, MarkerFile, MarkerState};
+pub use foreign_text::{MAX_OWNER_CHARS, MAX_REASON_CHARS};
+pub use leases::{Lease, Leases, MAX_LEASES, MAX_TTL_SECONDS, TooManyLeases};
+pub use marker::{MARKER_FILE, Marker, MarkerContent, MarkerFile, MarkerState, next_generation};
 pub use restart_request::{
     Ignored, MAX_RESTART_GRACE_SECONDS, RESTART_FILE, RestartFile, RestartRequest,
 };

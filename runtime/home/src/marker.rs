@@ -1,4 +1,4 @@
-use super::{Epoch, Lease, Leases, MAX_LEASES};
+use super::{Epoch, Lease, Leases, MAX_LEASES, foreign_text};
 use crate::atomic_file::{self, Durability};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -45,7 +45,8 @@ impl Marker {
 }
 
 /// The content of a marker, which another program may have written. A field of a wrong type counts
-/// as absent, and unknown keys are ignored.
+/// as absent, and unknown keys are ignored. Texts are cut to their bounds; an epoch that is too long
+/// counts as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MarkerContent {
     /// When the drain began.
@@ -58,7 +59,7 @@ pub struct MarkerContent {
     pub principal: Option<String>,
     /// Whether people get no message about the drain.
     pub suppress_notification: bool,
-    /// Its leases; empty in a marker that the original wrote.
+    /// Its leases; empty in a marker that the original wrote, which has its principal alone.
     pub holders: Vec<Lease>,
     /// The generation that it was written as; zero in a marker that the original wrote, or if it is
     /// above 2^52.
@@ -91,9 +92,11 @@ impl MarkerContent {
             expires_at: time("expires_at"),
             // The original writes an empty epoch where it cannot read `/proc`.
             epoch: text("epoch")
-                .filter(|epoch| !epoch.is_empty())
+                .filter(|epoch| foreign_text::is_identifier(epoch))
                 .map(str::to_owned),
-            principal: text("principal").map(str::to_owned),
+            principal: text("principal")
+                .map(foreign_text::principal)
+                .filter(|principal| !principal.is_empty()),
             suppress_notification: fields.get("suppress_notification") == Some(&Value::Bool(true)),
             holders: holders.collect(),
             generation: fields
@@ -182,9 +185,13 @@ impl MarkerFile {
     /// written through, as the original does. A link to anything else, such as a device, is replaced.
     ///
     /// # Errors
-    /// The marker could not be written. The previous one remains.
+    /// The marker could not be written, or is longer than what is read. The previous one remains.
     pub fn write(&self, marker: &Marker) -> io::Result<()> {
         let text = serde_json::to_vec(marker)?;
+        // It would be presence without content, and its leases would be lost.
+        if text.len() as u64 > atomic_file::MAX_BYTES {
+            return Err(io::Error::other("it would be too long to be read again"));
+        }
         atomic_file::replace(&self.target(), &text, Durability::Synced)
     }
 
@@ -227,6 +234,7 @@ impl MarkerFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{MAX_OWNER_CHARS, MAX_REASON_CHARS};
     use serde_json::json;
 
     fn marker_file() -> (tempfile::TempDir, MarkerFile) {
@@ -336,6 +344,78 @@ mod tests {
         for written in [MAX_GENERATION + 1, u64::MAX - 12, u64::MAX] {
             assert_eq!(generation(written), Some(0), "{written}");
         }
+    }
+
+    #[test]
+    fn largest_marker_is_read_again() {
+        let (_home, file) = marker_file();
+        // Four bytes per character, or a backslash before each: what takes the most in JSON.
+        let time: Timestamp = "-009998-06-01T00:00:00.000000001Z".parse().unwrap();
+        let lease = |number: usize| Lease {
+            owner: format!("{number:02}{}", "𝕏".repeat(MAX_OWNER_CHARS - 2)),
+            principal: "\"".repeat(256),
+            reason: Some("𝕏".repeat(MAX_REASON_CHARS)),
+            requested_at: time,
+            expires_at: Some(time),
+            suppress_notification: false,
+        };
+        let mut leases = Leases::default();
+        for number in 0..MAX_LEASES {
+            leases.begin(lease(number)).unwrap();
+        }
+
+        let epoch = Epoch::known("\"".repeat(128));
+        file.write(&Marker::of(&leases, Some(&epoch), MAX_GENERATION).unwrap())
+            .unwrap();
+        let MarkerState::Present { content, .. } = file.read() else {
+            panic!("it is within the bounds")
+        };
+        assert_eq!(content.holders, leases.all());
+        assert_eq!(content.epoch.as_deref(), Some(epoch.as_str()));
+        assert_eq!(content.generation, MAX_GENERATION);
+    }
+
+    #[test]
+    fn marker_that_could_not_be_read_again_is_not_written() {
+        let (_home, file) = marker_file();
+        file.write(&Marker::of(&one_lease(), None, 1).unwrap())
+            .unwrap();
+        let before = file.read();
+        let mut leases = one_lease();
+        let long = Lease {
+            owner: "b".into(),
+            reason: Some("x".repeat(70_000)),
+            ..leases.all()[0].clone()
+        };
+        leases.begin(long).unwrap();
+        assert!(file.write(&Marker::of(&leases, None, 2).unwrap()).is_err());
+        assert_eq!(file.read(), before);
+    }
+
+    #[test]
+    fn texts_of_another_program_are_read_within_their_bounds() {
+        let long = "x".repeat(30_000);
+        let now = "2026-11-27T17:22:40Z";
+        let text = json!({
+            "principal": long,
+            "epoch": &long[..1_000],
+            "holders": [
+                {"owner": &long[..20_000], "reason": "a\u{1b}[2J", "requested_at": now},
+                {"owner": "b", "principal": "\u{7}".repeat(300), "requested_at": now},
+                {"owner": " ", "requested_at": now},
+            ],
+        });
+        let content = MarkerContent::parse(text.to_string().as_bytes()).unwrap();
+        assert_eq!(content.principal, Some("x".repeat(256)));
+        assert_eq!(content.epoch, None, "a cut epoch could be another one");
+        let [first, second] = &content.holders[..] else {
+            panic!("an owner has a name: {:?}", content.holders)
+        };
+        assert_eq!(first.owner, "x".repeat(MAX_OWNER_CHARS));
+        assert_eq!(first.reason.as_deref(), Some("a\u{fffd}[2J"));
+        assert_eq!(second.principal, "\u{fffd}".repeat(256 / 3));
+        let unnamed = MarkerContent::parse(br#"{"principal":" "}"#).unwrap();
+        assert_eq!(unnamed.principal, None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //!
 //! **Invariant:** a request is removed before it is acted on, so it ends one gateway once.
 
-use crate::Epoch;
 use crate::atomic_file::{self, Durability};
+use crate::{Epoch, foreign_text};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -106,6 +106,13 @@ impl RestartRequest {
     fn parse(text: &[u8]) -> Result<Self, Ignored> {
         let request: Self =
             serde_json::from_slice(text).map_err(|error| Ignored::Damaged(error.to_string()))?;
+        // Texts that are compared are refused; those that are shown are cut.
+        let is_bad = |text: &str| !foreign_text::is_identifier(text);
+        if is_bad(&request.id) || request.epoch.as_deref().is_some_and(is_bad) {
+            return Err(Ignored::Damaged(
+                "`id` or `epoch` is too long, empty or not visible".to_owned(),
+            ));
+        }
         if request
             .grace_seconds
             .is_some_and(|seconds| seconds > MAX_FILE_GRACE_SECONDS)
@@ -114,7 +121,12 @@ impl RestartRequest {
                 "`grace_seconds` is over {MAX_FILE_GRACE_SECONDS}"
             )));
         }
-        Ok(request)
+
+        Ok(Self {
+            principal: foreign_text::principal(&request.principal),
+            reason: request.reason.as_deref().map(foreign_text::reason),
+            ..request
+        })
     }
 
     /// Returns the request if a gateway of this epoch that has been up for `uptime` has to act on
@@ -231,6 +243,26 @@ mod tests {
             requested_at: at(1_000),
             epoch: epoch.map(str::to_owned),
             ..request
+        }
+    }
+
+    #[test]
+    fn texts_of_another_program_are_read_within_their_bounds() {
+        let long = "x".repeat(30_000);
+        let parse = |id: &str, epoch: &str| {
+            let request = RestartRequest {
+                id: id.to_owned(),
+                principal: long.clone(),
+                reason: Some(long.clone()),
+                ..request(Some(epoch))
+            };
+            RestartRequest::parse(&serde_json::to_vec(&request).unwrap())
+        };
+        let read = parse("7f", "boot:1").unwrap();
+        assert_eq!((read.principal().len(), read.id()), (256, "7f"));
+        assert_eq!(read.reason().map(str::len), Some(256));
+        for (id, epoch) in [(long.as_str(), "boot:1"), ("", "boot:1"), ("7f", &long)] {
+            assert!(matches!(parse(id, epoch), Err(Ignored::Damaged(_))));
         }
     }
 

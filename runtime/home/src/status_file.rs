@@ -2,6 +2,7 @@ use super::run_lock::{RUN_LOCKS, doubt_of_end};
 use super::{ExitReason, GatewayState};
 use crate::atomic_file::{self, Durability};
 use crate::epoch::{Epoch, ProcessState, pid_namespace, process_start_time, process_state};
+use crate::foreign_text::is_identifier;
 use crate::home_lock::{self, GATEWAY_LOCK, LockState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -469,7 +470,8 @@ impl WrittenBy {
             start_time,
             is_ours: writer
                 .is_some_and(|writer| (Some(writer.pid), writer.start_time) == (pid, start_time)),
-            epoch: text("epoch"),
+            // A marker is written with it, which must stay within its bounds.
+            epoch: text("epoch").filter(|epoch| is_identifier(epoch)),
             pid_namespace: text("pid_namespace"),
         }
     }

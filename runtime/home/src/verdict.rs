@@ -40,7 +40,8 @@ pub struct DrainView {
     pub expires_at: Option<Timestamp>,
     /// Principal of the newest lease, if it is known.
     pub principal: Option<String>,
-    /// Its leases; empty for a marker that the original wrote or that has no content.
+    /// Its leases, at least one of which lives. A marker that the original wrote has one, of its
+    /// principal. There is none if the marker has no content, or names no principal.
     pub holders: Vec<Lease>,
     /// Whether people get no message about the drain.
     pub suppress_notification: bool,
