@@ -66,9 +66,23 @@ pub struct MarkerContent {
     pub generation: u64,
 }
 
-/// The largest generation that is believed. JSON numbers are exact up to 2^53, so this leaves room
-/// for as many changes.
-pub(crate) const MAX_GENERATION: u64 = 1 << 52;
+/// The largest generation that is believed, and so the largest that is written. JSON numbers are
+/// exact up to 2^53.
+const MAX_GENERATION: u64 = 1 << 52;
+
+/// Returns the generation of the next change, after the own count and the generation that a marker
+/// was written as. It differs from `own`, and a restart believes it.
+pub fn next_generation(own: u64, written: u64) -> u64 {
+    let last = own.max(written);
+    if last < MAX_GENERATION {
+        last + 1
+    } else if own < MAX_GENERATION {
+        // Another program wrote the largest one, which nothing can follow.
+        own + 1
+    } else {
+        1
+    }
+}
 
 impl MarkerContent {
     /// Returns `None` if the text is not a JSON object.
@@ -335,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn generation_leaves_room_for_changes() {
+    fn generation_above_the_largest_counts_as_none() {
         let generation = |written: u64| {
             let text = json!({"action": "drain", "generation": written}).to_string();
             MarkerContent::parse(text.as_bytes()).map(|content| content.generation)
@@ -344,6 +358,16 @@ mod tests {
         for written in [MAX_GENERATION + 1, u64::MAX - 12, u64::MAX] {
             assert_eq!(generation(written), Some(0), "{written}");
         }
+    }
+
+    #[test]
+    fn next_generation_is_another_one_that_is_believed() {
+        assert_eq!(next_generation(7, 0), 8);
+        assert_eq!(next_generation(7, 9), 10);
+        assert_eq!(next_generation(7, MAX_GENERATION - 1), MAX_GENERATION);
+        assert_eq!(next_generation(7, MAX_GENERATION), 8);
+        assert_eq!(next_generation(MAX_GENERATION, 7), 1);
+        assert_eq!(next_generation(MAX_GENERATION, MAX_GENERATION), 1);
     }
 
     #[test]

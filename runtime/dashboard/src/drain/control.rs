@@ -2,7 +2,7 @@ use jiff::{Timestamp, Unit};
 use portcullis_auth::OperatorPermit;
 use portcullis_home::{
     DrainVerdict, Epoch, Lease, Leases, MAX_LEASES, Marker, MarkerFile, MarkerState, StaleReason,
-    TooManyLeases, expiry_after, judge,
+    TooManyLeases, expiry_after, judge, next_generation,
 };
 use std::io;
 use std::sync::Arc;
@@ -357,7 +357,7 @@ impl MarkerKeeper {
             MarkerState::Present { content, .. } => content.generation,
             _ => 0,
         };
-        self.generation = self.generation.max(written) + 1;
+        self.generation = next_generation(self.generation, written);
         self.published.send_replace(self.generation);
     }
 
@@ -468,7 +468,8 @@ impl MarkerKeeper {
     /// Writes a marker with exactly these leases, or removes the marker if there are none.
     fn store(&mut self, leases: &Leases) -> Result<(), DrainError> {
         let epoch = (self.epoch)();
-        let stored = match Marker::of(leases, epoch.as_ref(), self.generation + 1) {
+        let next = next_generation(self.generation, 0);
+        let stored = match Marker::of(leases, epoch.as_ref(), next) {
             Some(marker) => self
                 .marker
                 .write(&marker)
@@ -482,7 +483,7 @@ impl MarkerKeeper {
         let found = self.marker.read();
         if found != self.last_seen {
             self.last_seen = found;
-            self.generation += 1;
+            self.generation = next;
             self.published.send_replace(self.generation);
         }
 
@@ -498,6 +499,7 @@ fn answer(reply: Reply, result: Result<Changed, DrainError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_home::MarkerContent;
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -655,6 +657,48 @@ mod tests {
 
     fn epoch_of(number: i64) -> Epoch {
         Epoch::known(format!("boot:{number}"))
+    }
+
+    fn begin(owner: &str, ttl: u64) -> BeginRequest {
+        BeginRequest {
+            owner: Some(owner.to_owned()),
+            ttl: Some(Duration::from_secs(ttl)),
+            ..BeginRequest::default()
+        }
+    }
+
+    /// What the marker on the disk says.
+    fn content_of(marker: &MarkerFile) -> MarkerContent {
+        match marker.read() {
+            MarkerState::Present { content, .. } => content,
+            other => panic!("no content: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn generation_that_is_written_is_believed_after_a_restart() {
+        const LARGEST: u64 = 1 << 52;
+        let home = tempfile::tempdir().unwrap();
+        let mut rig = Rig::new(home.path());
+        for written in [LARGEST - 1, LARGEST] {
+            let foreign = format!(r#"{{"principal":"nas","generation":{written}}}"#);
+            std::fs::write(rig.marker.path(), foreign).unwrap();
+            rig.keeper = Rig::keeper(&rig.marker, &rig.now, &rig.epoch);
+            let mut seen = rig.keeper.generation;
+            // Past the largest.
+            for ttl in 10..13 {
+                let (reply, mut answer) = oneshot::channel();
+                rig.keeper.carry_out(std::iter::once(DrainOperation::Begin {
+                    principal: "drain-control".to_owned(),
+                    request: begin("a", ttl),
+                    reply,
+                }));
+                let changed = answer.try_recv().unwrap().unwrap();
+                assert_ne!(changed.generation, seen, "each change has another number");
+                assert_eq!(content_of(&rig.marker).generation, changed.generation);
+                seen = changed.generation;
+            }
+        }
     }
 
     #[test]
