@@ -5,6 +5,7 @@ use portcullis_home::{
     TooManyLeases, expiry_after, judge, next_generation,
 };
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -67,9 +68,10 @@ pub enum DrainError {
     /// [`MAX_LEASES`] owners hold a lease already.
     #[error("{} owners already hold a lease, which is the maximum", MAX_LEASES)]
     TooManyOwners,
-    /// The process is ending.
-    #[error("the drain control has stopped")]
-    Stopped,
+    /// The thread of the marker panicked in the middle of the change, which is on the disk or is
+    /// not.
+    #[error("the thread of the drain marker failed in the middle of the change")]
+    Interrupted,
 }
 
 /// Returns the epoch of the gateway that will act on the marker. `None`: it is not known, and the
@@ -159,6 +161,12 @@ impl DrainControl {
         self.generation.clone()
     }
 
+    /// Returns whether the thread that owns the marker runs. Without it no drain begins or ends.
+    pub fn is_running(&self) -> bool {
+        // The thread holds the sender.
+        self.generation.has_changed().is_ok()
+    }
+
     /// Begins or renews the caller's lease. Returns when the marker is on the disk.
     ///
     /// # Errors
@@ -181,7 +189,7 @@ impl DrainControl {
     /// Ends the caller's lease, or all leases. The marker is removed with the last lease.
     ///
     /// # Errors
-    /// The marker is unchanged.
+    /// The marker is unchanged, but for [`DrainError::Interrupted`].
     pub async fn cancel(
         &self,
         permit: &OperatorPermit,
@@ -203,8 +211,8 @@ impl DrainControl {
         let (reply, answer) = oneshot::channel();
         self.operations
             .send(operation(reply))
-            .map_err(|_| DrainError::Stopped)?;
-        answer.await.unwrap_or(Err(DrainError::Stopped))
+            .map_err(|_| DrainError::Interrupted)?;
+        answer.await.unwrap_or(Err(DrainError::Interrupted))
     }
 }
 
@@ -247,15 +255,28 @@ impl MarkerKeeper {
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<DrainOperation>) {
-        self.begin();
+        self.survive(Self::begin);
         loop {
-            match inbox.recv_timeout(TICK) {
-                Ok(first) => self.carry_out(std::iter::once(first).chain(inbox.try_iter())),
-                Err(RecvTimeoutError::Timeout) => {}
+            let first = match inbox.recv_timeout(TICK) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Some(first) = first {
+                let operations = std::iter::once(first).chain(inbox.try_iter());
+                self.survive(|keeper| keeper.carry_out(operations));
             }
             // Also after operations: callers that never pause must not keep alive what has ended.
-            self.tidy();
+            self.survive(Self::tidy);
+        }
+    }
+
+    /// Takes one step. A panic in it must not end the thread, without which no drain begins or
+    /// ends. The next step reads the marker again, so it works with what is on the disk. The
+    /// callers of a step that panicked get [`DrainError::Interrupted`].
+    fn survive(&mut self, step: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            tracing::error!("the thread of the drain marker panicked: it continues");
         }
     }
 
@@ -501,7 +522,7 @@ mod tests {
     use super::*;
     use portcullis_home::MarkerContent;
     use std::collections::BTreeMap;
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
     /// What may happen to a drain.
     #[derive(Clone, Copy, Debug)]
@@ -673,6 +694,47 @@ mod tests {
             MarkerState::Present { content, .. } => content,
             other => panic!("no content: {other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn panic_ends_one_change_and_not_the_thread() {
+        let home = tempfile::tempdir().unwrap();
+        let marker = MarkerFile::new(home.path());
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let breaks = is_broken.clone();
+        let epoch = move || {
+            assert!(!breaks.load(Ordering::Relaxed), "a fault of the epoch");
+            Some(epoch_of(1))
+        };
+        let control = DrainControl::start(marker.clone(), MAX_AGE, Box::new(epoch));
+        let change = |ttl: u64| {
+            control.carry_out(move |reply| DrainOperation::Begin {
+                principal: "drain-control".to_owned(),
+                request: begin("a", ttl),
+                reply,
+            })
+        };
+
+        change(600).await.unwrap();
+        is_broken.store(true, Ordering::Relaxed);
+        assert!(matches!(change(700).await, Err(DrainError::Interrupted)));
+        assert!(control.is_running());
+        is_broken.store(false, Ordering::Relaxed);
+        let changed = change(800).await.unwrap();
+        assert_eq!(content_of(&marker).holders, changed.holders);
+    }
+
+    #[test]
+    fn control_without_its_thread_does_not_run() {
+        let (operations, _) = mpsc::channel();
+        let (published, generation) = watch::channel(0);
+        let control = DrainControl {
+            operations,
+            generation,
+        };
+        assert!(control.is_running());
+        drop(published);
+        assert!(!control.is_running());
     }
 
     #[test]

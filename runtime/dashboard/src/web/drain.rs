@@ -350,9 +350,10 @@ fn failed(
                 .to_owned(),
         ),
         DrainError::TooManyOwners => (StatusCode::CONFLICT, format!("Not begun: {error}")),
-        DrainError::Stopped => (
+        DrainError::Interrupted => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            "The dashboard is shutting down".to_owned(),
+            "The dashboard failed in the middle of the change; /api/status shows what stands"
+                .to_owned(),
         ),
     };
 

@@ -166,10 +166,10 @@ fn failed(dashboard: &Dashboard, record: Record, error: &RestartError) -> Respon
             "not_running",
             "Not restarted: no gateway runs over the home",
         ),
-        RestartError::Drain(DrainError::Stopped) => (
+        RestartError::Drain(DrainError::Interrupted) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "restart_failed",
-            "The dashboard is shutting down",
+            "Not restarted: the dashboard failed while it cancelled the drains",
         ),
         RestartError::Drain(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,

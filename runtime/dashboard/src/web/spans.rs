@@ -135,7 +135,7 @@ pub(super) async fn drain(
         Err(DrainError::NotWritten(_)) => span.fail("not_written"),
         Err(DrainError::NotRemoved(_)) => span.fail("not_removed"),
         Err(DrainError::TooManyOwners) => span.fail("too_many_owners"),
-        Err(DrainError::Stopped) => span.fail("stopped"),
+        Err(DrainError::Interrupted) => span.fail("interrupted"),
     }
 
     changed

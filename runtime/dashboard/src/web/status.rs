@@ -217,7 +217,7 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Answers 503 until the dashboard is ready. Every caller gets the counts. Names, limits and faults
+/// Answers 503 until the dashboard is ready, and when no drain can begin or end. Every caller gets the counts. Names, limits and faults
 /// go to callers with a permit, and on a loopback bind to every caller on this machine, since the
 /// page there hands out this process's token.
 pub(super) async fn readyz(
@@ -256,7 +256,7 @@ pub(super) async fn readyz(
             .collect();
     }
 
-    let is_ready = serving.is_ready && !dashboard.live.is_ending();
+    let is_ready = serving.is_ready && !dashboard.live.is_ending() && dashboard.drain.is_running();
     let status = if is_ready {
         StatusCode::OK
     } else {
