@@ -94,8 +94,8 @@ impl From<Vec<Lease>> for Leases {
 impl Leases {
     /// Returns the leases of a marker. A marker without `holders`, as the original writes it, is
     /// one lease of its principal. Without `expires_at`, such a lease ends after `max_age`; with a
-    /// `max_age` of zero it does not end. Without a principal it belongs to no owner, and any
-    /// caller may end it.
+    /// `max_age` of zero it does not end. Without a principal it belongs to no owner: there
+    /// are no leases, so the next begin takes its place, and any caller may end it.
     pub fn of(state: &MarkerState, max_age: Duration) -> Self {
         let MarkerState::Present { content, modified } = state else {
             return Self::default();

@@ -463,7 +463,7 @@ impl MarkerKeeper {
             }
         };
 
-        // A marker without leases belongs to no owner: any caller may remove it.
+        // A marker without leases belongs to no owner (`Leases::of`): any caller may remove it.
         if left != *leases || left.all().is_empty() {
             self.store(&left)?;
             *leases = left;
@@ -735,6 +735,37 @@ mod tests {
         assert!(control.is_running());
         drop(published);
         assert!(!control.is_running());
+    }
+
+    #[test]
+    fn drain_of_no_owner_gives_way_to_the_next_begin() {
+        let home = tempfile::tempdir().unwrap();
+        let owners_after = |marker: &str| {
+            let mut rig = Rig::new(home.path());
+            std::fs::write(rig.marker.path(), marker).unwrap();
+            rig.take(Step::Begin("a", 5));
+            let content = content_of(&rig.marker);
+            let owners: Vec<_> = content.holders.into_iter().map(|one| one.owner).collect();
+            rig.take(Step::Cancel("a"));
+            (owners, rig.marker.read() == MarkerState::Absent)
+        };
+        for marker in ["", "not json", "{}", r#"{"principal":""}"#] {
+            assert_eq!(owners_after(marker), (vec!["a".to_owned()], true));
+        }
+        let named = owners_after(r#"{"principal":"nas"}"#);
+        assert_eq!(named, (vec!["nas".to_owned(), "a".to_owned()], false));
+    }
+
+    #[test]
+    fn long_texts_of_another_program_do_not_cost_the_leases() {
+        let home = tempfile::tempdir().unwrap();
+        let mut rig = Rig::new(home.path());
+        let foreign = format!(r#"{{"principal":"{}"}}"#, "x".repeat(30_000));
+        std::fs::write(rig.marker.path(), foreign).unwrap();
+        rig.take(Step::Begin("a", 5));
+        let content = content_of(&rig.marker);
+        let owners: Vec<_> = content.holders.iter().map(|one| one.owner.len()).collect();
+        assert_eq!(owners, [256, 1]);
     }
 
     #[test]
