@@ -89,13 +89,10 @@
     hide(slot(root, "endless"), expires != null);
     if (expires != null) putTime(slot(root, "until"), expires);
   };
-  const owners = (id, { holders, principal }) => {
-    const list = holders?.length ? holders : principal ? [{ owner: principal }] : [];
-    if (at(id)?.querySelector("li > b:only-child")) at(id).replaceChildren();
-    rows(id, "owner-row", list, (row, holder) => {
+  const owners = (id, { holders }) => {
+    rows(id, "owner-row", holders ?? [], (row, holder) => {
       put(slot(row, "owner"), holder.owner);
       put(slot(row, "reason"), holder.reason || "no reason given");
-      hide(row.lastElementChild, holder.requested_at == null);
       putTime(slot(row, "since"), holder.requested_at);
       putEnd(row, holder.expires_at);
     });

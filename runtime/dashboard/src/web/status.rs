@@ -142,7 +142,7 @@ impl ObservedGateway {
         }
     }
 
-    /// Owners of the drain. A marker of the original names one at most.
+    /// Returns the number of leases. A drain of no owner counts as one.
     pub(super) fn holders(&self) -> usize {
         self.verdict
             .drain()

@@ -63,13 +63,11 @@ fn end(slot: &str, of: &Value, now: u64) -> Markup {
     }
 }
 
-/// The leases of a drain. One that the original began has none: its principal stands for it.
+/// The leases of a drain. A drain of no owner has none.
 pub(super) fn owners(id: &str, drain: &Value, now: u64) -> Markup {
-    let holders = list(&drain["holders"]);
     html! {
         ul.owners id=(id) {
-            @for holder in holders { (owner(holder, now)) }
-            @if holders.is_empty() && !drain["principal"].is_null() { li { b { (text(&drain["principal"])) } } }
+            @for holder in list(&drain["holders"]) { (owner(holder, now)) }
         }
     }
 }
@@ -135,13 +133,9 @@ mod tests {
             !shown.contains("labelledby=\"drain-title\" hidden"),
             "{shown}"
         );
-        let original =
-            json!({"drain": {"active": true, "holders": [], "principal": "drain-control"}});
-        assert!(
-            banner(&original, 60, &html! {})
-                .into_string()
-                .contains("<b>drain-control</b>")
-        );
+        let of_no_owner = json!({"drain": {"active": true, "holders": [], "principal": "nas"}});
+        let shown = banner(&of_no_owner, 60, &html! {}).into_string();
+        assert!(!shown.contains("nas"), "leases alone name owners: {shown}");
         let none = banner(&json!({"drain": {"active": false}}), 60, &html! {}).into_string();
         assert!(none.contains("labelledby=\"drain-title\" hidden"), "{none}");
     }
