@@ -134,7 +134,12 @@ fn bad_bodies_are_refused_and_nothing_is_written() {
         r#"{{"action":"{}"}}"#,
         "x".repeat((64 << 10) + 1 - r#"{"action":""}"#.len())
     );
-    assert_eq!(drain(&dashboard, &long).status, 413);
+    let too_large = drain(&dashboard, &long);
+    assert_eq!(too_large.status, 413);
+    assert_eq!(
+        too_large.json(),
+        json!({"error": "body_too_large", "detail": "the body is larger than 64 KiB"})
+    );
     assert!(!home.file(".drain_request.json").exists());
 }
 

@@ -250,7 +250,12 @@ fn bad_turn_requests_are_told_why() {
         r#""""#,
         &format!(r#""{}""#, "x".repeat((1 << 20) + 1 - envelope.len())),
     );
-    assert_eq!(post(&url, &[], &long).status, 413);
+    let too_large = post(&url, &[], &long);
+    assert_eq!(too_large.status, 413);
+    assert_eq!(
+        too_large.json(),
+        json!({"error": "body_too_large", "code": "body_too_large", "detail": "the body is larger than 1024 KiB"})
+    );
     assert_eq!(request("DELETE", &url, &[], "").status, 405);
     assert_eq!(get(&gateway.url("/nowhere"), &[]).status, 404);
     let foreign = post(

@@ -336,6 +336,10 @@ async fn start_turn(
 ) -> Response {
     let body = match timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => body,
+        Ok(Err(rejected)) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = format!("the body is larger than {} KiB", MAX_BODY_BYTES >> 10);
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &detail);
+        }
         Ok(Err(rejected)) => {
             return refusal(rejected.status(), "bad_request", &rejected.body_text());
         }

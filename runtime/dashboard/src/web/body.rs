@@ -10,6 +10,8 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+/// Longest body of a request to a route of the dashboard.
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What [`is_malformed`] finds, for the client.
@@ -43,6 +45,13 @@ impl<S: Send + Sync> FromRequest<S> for BoundedBody {
                 "bad_request",
                 &format!("the request cannot be read: {MALFORMED}"),
             )),
+            Ok(Err(rejected)) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(respond::error(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "body_too_large",
+                    &format!("the body is larger than {} KiB", MAX_BODY_BYTES >> 10),
+                ))
+            }
             Ok(Err(rejected)) => Err(respond::error(
                 rejected.status(),
                 "bad_request",

@@ -1,6 +1,7 @@
 //! Every path that the dashboard serves.
 
 use super::apps::{OWN_PREFIX, is_always_own};
+use super::body::MAX_BODY_BYTES;
 use super::{
     Dashboard, account, branding, drain, forward_auth, live, metrics, openapi, outer_layer, page,
     respond, restart, sessions, sign_in, status, whoami,
@@ -68,8 +69,6 @@ pub(super) const SESSIONS_PATH: &str = "/api/sessions";
 pub(super) const SESSION_PATH: &str = "/api/sessions/{id}";
 /// The OpenAPI document of all routes.
 pub(super) const OPENAPI_PATH: &str = "/_portcullis/openapi.json";
-
-const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Every path and what answers there.
 fn handlers() -> Vec<(&'static str, MethodRouter<Arc<Dashboard>>)> {
