@@ -295,6 +295,13 @@ fn unknown_fields_are_ignored_and_named() {
         (&cancelled["ignored"], &cancelled["draining"]),
         (&json!(["later"]), &json!(false))
     );
+    // Deeper than a JSON library reads.
+    let deep = format!(r#"{{"later":{}{}}}"#, "[".repeat(500), "]".repeat(500));
+    let reply = ask(&dashboard, &deep);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert_eq!(reply.json()["ignored"], json!(["later"]));
+    let forced = drain(&dashboard, &json!({"force": true}));
+    assert_eq!(forced["ignored"], json!(["force"]), "it does nothing here");
     assert!(
         dashboard.log().contains("are ignored"),
         "{}",

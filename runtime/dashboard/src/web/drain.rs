@@ -2,7 +2,7 @@
 
 use super::body::BoundedBody;
 use super::context::Context;
-use super::fields::{self, echo, flag_in, present, seconds_in, text_in};
+use super::fields::{self, Fields, echo, flag_in, seconds_in, text_in};
 use super::parameters::Parameters;
 use super::status::ObservedGateway;
 use super::whoami::Operator;
@@ -18,7 +18,6 @@ use jiff::Timestamp;
 use portcullis_auth::{OperatorPermit, Permit, ProviderName};
 use portcullis_home::GatewayState;
 use portcullis_home::{Lease, MAX_OWNER_CHARS, MAX_REASON_CHARS, MAX_TTL_SECONDS};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +33,7 @@ enum DrainCommand {
     Cancel(Cancel),
 }
 
-/// A parsed request, with the names of its unknown fields.
+/// A parsed request, with the names of the fields that do nothing.
 #[derive(Debug, PartialEq, Eq)]
 struct DrainRequest {
     command: DrainCommand,
@@ -360,50 +359,54 @@ fn failed(
     respond::error(status, "drain_failed", &detail)
 }
 
-/// The known fields, of any type. A field that occurs twice is an error.
-#[derive(Default, Deserialize)]
-struct DrainBody {
-    #[serde(default, deserialize_with = "present")]
-    action: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    owner: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    reason: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    ttl_seconds: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    wait_seconds: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    suppress_notification: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    force: Option<Value>,
-    #[serde(flatten)]
-    unknown: Map<String, Value>,
-}
+/// The known fields.
+const FIELDS: [&str; 7] = [
+    "action",
+    "owner",
+    "reason",
+    "ttl_seconds",
+    "wait_seconds",
+    "suppress_notification",
+    "force",
+];
 
 impl DrainRequest {
     /// Parses a body. An empty body or object begins a drain.
     fn parse(body: &[u8]) -> Result<Self, String> {
-        let body: DrainBody = fields::parse(body)?;
-        let action = action_in(body.action)?;
-        let owner = text_in(body.owner, "owner", 1, MAX_OWNER_CHARS)?;
-        let reason = text_in(body.reason, "reason", 0, MAX_REASON_CHARS)?;
-        let ttl = seconds_in(body.ttl_seconds, "ttl_seconds", 1, MAX_TTL_SECONDS)?;
-        let wait =
-            seconds_in(body.wait_seconds, "wait_seconds", 0, MAX_WAIT_SECONDS)?.unwrap_or_default();
+        let fields = Fields::parse(body, &FIELDS)?;
+        let action = action_in(fields.get("action"))?;
+        let owner = text_in(fields.get("owner"), "owner", 1, MAX_OWNER_CHARS)?;
+        let reason = text_in(fields.get("reason"), "reason", 0, MAX_REASON_CHARS)?;
+        let ttl = seconds_in(fields.get("ttl_seconds"), "ttl_seconds", 1, MAX_TTL_SECONDS)?;
+        let wait = seconds_in(
+            fields.get("wait_seconds"),
+            "wait_seconds",
+            0,
+            MAX_WAIT_SECONDS,
+        )?
+        .unwrap_or_default();
         let suppress_notification =
-            flag_in(body.suppress_notification.as_ref(), "suppress_notification")?;
-        let force = flag_in(body.force.as_ref(), "force")?;
+            flag_in(fields.get("suppress_notification"), "suppress_notification")?;
+        let force = flag_in(fields.get("force"), "force")?;
 
-        let command = match action.as_str() {
-            "drain" => DrainCommand::Begin(BeginRequest {
-                owner,
-                reason,
-                ttl,
-                suppress_notification,
-            }),
-            "cancel" if force => DrainCommand::Cancel(Cancel::Force),
-            "cancel" => DrainCommand::Cancel(Cancel::Own(owner)),
+        let (command, without_effect): (_, &[&str]) = match action.as_str() {
+            "drain" => {
+                let request = BeginRequest {
+                    owner,
+                    reason,
+                    ttl,
+                    suppress_notification,
+                };
+                (DrainCommand::Begin(request), &["force"])
+            }
+            "cancel" if force => (
+                DrainCommand::Cancel(Cancel::Force),
+                &["owner", "reason", "ttl_seconds", "suppress_notification"],
+            ),
+            "cancel" => (
+                DrainCommand::Cancel(Cancel::Own(owner)),
+                &["reason", "ttl_seconds", "suppress_notification"],
+            ),
             other => {
                 return Err(format!(
                     "Unknown drain action '{}'; expected 'drain' or 'cancel'",
@@ -415,12 +418,12 @@ impl DrainRequest {
         Ok(Self {
             command,
             wait,
-            ignored: fields::ignored(&body.unknown),
+            ignored: fields.ignored(without_effect),
         })
     }
 }
 
-fn action_in(field: Option<Value>) -> Result<String, String> {
+fn action_in(field: Option<&Value>) -> Result<String, String> {
     match field {
         None => Ok("drain".to_owned()),
         Some(Value::String(action)) => Ok(action.trim().to_lowercase()),
@@ -485,6 +488,36 @@ mod tests {
             (2, Duration::from_secs(3))
         );
         assert!(request.ignored.contains(&"note".to_owned()));
+    }
+
+    #[test]
+    fn fields_that_do_nothing_are_named() {
+        for (body, ignored) in [
+            (
+                r#"{"owner":"a","reason":"b","ttl_seconds":9,"suppress_notification":true}"#,
+                vec![],
+            ),
+            (r#"{"force":true}"#, vec!["force"]),
+            (
+                r#"{"action":"drain","note":{"force":1},"force":false}"#,
+                vec!["note", "force"],
+            ),
+            (
+                r#"{"action":"cancel","owner":"a","wait_seconds":0,"force":false}"#,
+                vec![],
+            ),
+            (
+                r#"{"action":"cancel","owner":"a","force":true}"#,
+                vec!["owner"],
+            ),
+            (
+                r#"{"action":"cancel","suppress_notification":false,"ttl_seconds":9,"reason":"b"}"#,
+                vec!["reason", "ttl_seconds", "suppress_notification"],
+            ),
+        ] {
+            let request = DrainRequest::parse(body.as_bytes()).unwrap();
+            assert_eq!(request.ignored, ignored, "{body}");
+        }
     }
 
     #[test]

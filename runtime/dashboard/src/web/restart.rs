@@ -4,7 +4,7 @@
 use super::body::BoundedBody;
 use super::context::Context;
 use super::drain::record_of;
-use super::fields::{self, present, seconds_in, text_in};
+use super::fields::{self, Fields, seconds_in, text_in};
 use super::whoami::Operator;
 use super::{Dashboard, page_action, respond, spans};
 use crate::audit::{EventName, Record};
@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use portcullis_auth::OperatorPermit;
 use portcullis_home::MAX_REASON_CHARS;
 use portcullis_home::{MAX_RESTART_GRACE_SECONDS, RestartFile, RestartRequest};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::io;
 use std::sync::Arc;
@@ -195,30 +194,22 @@ struct Wish {
     ignored: Vec<String>,
 }
 
-/// The known fields, with values of any type.
-#[derive(Default, Deserialize)]
-struct RestartBody {
-    #[serde(default, deserialize_with = "present")]
-    grace_seconds: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    reason: Option<Value>,
-    #[serde(flatten)]
-    unknown: Map<String, Value>,
-}
+/// The known fields.
+const FIELDS: [&str; 2] = ["grace_seconds", "reason"];
 
 impl Wish {
     /// An empty body or object takes the configured grace.
     fn parse(body: &[u8]) -> Result<Self, String> {
-        let body: RestartBody = fields::parse(body)?;
+        let fields = Fields::parse(body, &FIELDS)?;
         Ok(Self {
             grace: seconds_in(
-                body.grace_seconds,
+                fields.get("grace_seconds"),
                 "grace_seconds",
                 0,
                 MAX_RESTART_GRACE_SECONDS,
             )?,
-            reason: text_in(body.reason, "reason", 0, MAX_REASON_CHARS)?,
-            ignored: fields::ignored(&body.unknown),
+            reason: text_in(fields.get("reason"), "reason", 0, MAX_REASON_CHARS)?,
+            ignored: fields.ignored(&[]),
         })
     }
 }
