@@ -274,6 +274,8 @@ fn looking_waits_for_a_change() {
         "?wait=31&generation=1",
         "?wait=x&generation=1",
         "?wait=1&generation=-1",
+        "?wait=1&wait=2",
+        "?generation=1&generation=1",
     ] {
         assert_eq!(look(&dashboard, query, &[]).status, 400, "{query}");
     }

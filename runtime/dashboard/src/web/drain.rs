@@ -120,6 +120,7 @@ pub(super) async fn picture(
     headers: HeaderMap,
 ) -> Response {
     let number = |name: &str| match parameters.only(name) {
+        None if parameters.is_repeated(name) => Err(format!("'{name}' is given more than once")),
         None => Ok(None),
         Some(text) => text
             .parse::<u64>()
