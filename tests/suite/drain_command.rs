@@ -282,6 +282,26 @@ fn json_is_one_object_whatever_happens() {
 }
 
 #[test]
+fn value_that_the_dashboard_would_refuse_is_a_mistake_and_not_sent() {
+    let stub = Stub::always(ok(&json!({"ok": true, "draining": true})));
+    let long = "x".repeat(257);
+    for arguments in [
+        &["begin", "--owner", " x"][..],
+        &["begin", "--owner", ""],
+        &["begin", "--owner", &long[..129]],
+        &["begin", "--reason", "a\nb"],
+        &["begin", "--reason", &long],
+        &["begin", "--ttl", "0"],
+        &["begin", "--ttl", "86401"],
+        &["cancel", "--owner", "x "],
+        &["wait", "--cancel-on-timeout", "--owner", "a\u{202e}b"],
+    ] {
+        assert_ends(&drain(&stub.url, arguments), 64, "invalid value");
+    }
+    assert!(stub.asked().is_empty(), "{:?}", stub.asked());
+}
+
+#[test]
 fn only_what_was_given_is_sent() {
     let stub = Stub::always(ok(&json!({"ok": true, "draining": true})));
     for (arguments, expected) in [

@@ -1,12 +1,11 @@
 //! `portcullis gateway-restart`: what `POST /api/gateway/restart` does, by way of the home.
 
-use super::{Common, UsageError};
+use super::{Common, bounded_text};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use portcullis_auth::is_visible_line;
 use portcullis_dashboard::audit::{AuditLog, EventName, Record};
 use portcullis_dashboard::config::Environment;
-use portcullis_home::{Leases, MAX_REASON_CHARS, MarkerFile};
+use portcullis_home::{Leases, MarkerFile};
 use portcullis_home::{
     MAX_RESTART_GRACE_SECONDS, ObservedState, RestartFile, RestartRequest, StatusFile,
 };
@@ -25,7 +24,7 @@ pub(super) struct GatewayRestartArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=MAX_RESTART_GRACE_SECONDS))]
     grace: Option<u64>,
     /// Reason of the restart, for the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = bounded_text::reason)]
     reason: Option<String>,
     /// Print one JSON object, also when the command fails
     #[arg(long)]
@@ -47,14 +46,6 @@ pub(super) fn run(common: &Common, arguments: &GatewayRestartArgs) -> Result<Exi
 
 /// Ends every drain and requests the restart. Returns the request's id.
 fn request(common: &Common, arguments: &GatewayRestartArgs) -> Result<String> {
-    if let Some(reason) = &arguments.reason
-        && !is_visible_line(reason, &(0..=MAX_REASON_CHARS))
-    {
-        let mistake = format!(
-            "--reason must have at most {MAX_REASON_CHARS} visible characters, without space around it"
-        );
-        return Err(UsageError(mistake).into());
-    }
     let home = common.home(&Environment::read())?;
     let status = StatusFile::new(&home).read();
     match (status.is_up(), &status.state) {

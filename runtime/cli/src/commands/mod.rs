@@ -17,6 +17,7 @@ macro_rules! tell {
 }
 
 mod audit;
+mod bounded_text;
 mod compile_component;
 mod config_check;
 mod descriptors;

@@ -4,7 +4,9 @@ use super::client::{DashboardClient, REQUEST_TIMEOUT};
 use super::failure::{CancelOutcome, DrainFailure, FailureKind};
 use super::target::DashboardTarget;
 use super::wait::{Drained, SHORTEST_REQUEST, StatusLook, until_drained};
+use crate::commands::bounded_text;
 use clap::{Args, Subcommand};
+use portcullis_home::MAX_TTL_SECONDS;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
@@ -30,13 +32,13 @@ pub(super) struct BeginArgs {
     target: DashboardTarget,
     /// Name of the drain's owner, who alone can cancel it without --force [default: the principal
     /// of the secret]
-    #[arg(long)]
+    #[arg(long, value_parser = bounded_text::owner)]
     owner: Option<String>,
     /// Why the agent is drained, shown to people
-    #[arg(long)]
+    #[arg(long, value_parser = bounded_text::reason)]
     reason: Option<String>,
     /// Seconds after which the drain ends by itself (1 to 86400)
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=MAX_TTL_SECONDS))]
     ttl: Option<u64>,
     /// Do not notify people about the drain
     #[arg(long)]
@@ -54,7 +56,7 @@ pub(super) struct CancelArgs {
     #[command(flatten)]
     target: DashboardTarget,
     /// Name of the owner whose drain ends [default: the principal of the secret]
-    #[arg(long)]
+    #[arg(long, value_parser = bounded_text::owner)]
     owner: Option<String>,
     /// End the drains of all owners
     #[arg(long)]
@@ -79,7 +81,7 @@ pub(super) struct WaitArgs {
     cancel_on_timeout: bool,
     /// Name of the owner whose drain --cancel-on-timeout ends [default: the principal of the
     /// secret]
-    #[arg(long, requires = "cancel_on_timeout")]
+    #[arg(long, requires = "cancel_on_timeout", value_parser = bounded_text::owner)]
     owner: Option<String>,
 }
 
