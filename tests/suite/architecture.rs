@@ -71,6 +71,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "dashboard/src/config/environment.rs",
             "cli/src/commands/up.rs",
             "cli/src/commands/gateway.rs",
+            "cli/src/commands/json_failure.rs",
             "cli/src/commands/known_name.rs",
             "tower/examples/embed.rs",
         ],

@@ -279,6 +279,28 @@ fn json_is_one_object_whatever_happens() {
         printed(&busy.url, &["wait", "--timeout", "1", "--json"])["error"],
         "timeout"
     );
+    for (arguments, part) in [
+        (
+            &["begin", "--owner", " x", "--json"][..],
+            "'--owner <OWNER>'",
+        ),
+        (
+            &["cancel", "--json", "--now"],
+            "unexpected argument '--now'",
+        ),
+        (&["wait", "--json", "--timeout"], "'--timeout <SECONDS>'"),
+    ] {
+        let mistake = printed(&stub.url, arguments);
+        assert_eq!(
+            (&mistake["ok"], &mistake["error"]),
+            (&json!(false), &json!("usage"))
+        );
+        let detail = mistake["detail"].as_str().expect("a sentence");
+        assert!(
+            detail.contains(part) && !detail.contains("Usage"),
+            "{detail}"
+        );
+    }
 }
 
 #[test]

@@ -472,7 +472,13 @@ fn command_line_restarts_the_gateway() {
     assert_eq!(run(&["--grace", "3601"]).code, Some(64));
     assert_eq!(run(&["--reason", "a\nb"]).code, Some(64));
     let failed: Value = serde_json::from_str(&run(&["--json"]).stdout).expect("JSON");
-    assert_eq!(failed["ok"], false);
+    assert_eq!(
+        (&failed["ok"], &failed["error"]),
+        (&json!(false), &json!("failed"))
+    );
+    let mistake: Value =
+        serde_json::from_str(&run(&["--reason", " x", "--json"]).stdout).expect("JSON");
+    assert_eq!(mistake["error"], "usage");
 
     let mut gateway = home.gateway();
     home.write(".drain_request.json", r#"{"principal":"nas"}"#);

@@ -343,6 +343,13 @@ fn command_line_ends_nothing_that_was_not_said() {
     ] {
         assert_eq!(session(&home, arguments).0, Some(64), "{arguments:?}");
     }
+    for arguments in [&["end", "--json"][..], &["end", "--user", "", "--json"]] {
+        let printed = session(&home, arguments).1;
+        // Stdout comes first.
+        let object = printed.lines().next().expect("a line");
+        let mistake: Value = serde_json::from_str(object).expect("an object");
+        assert_eq!(mistake["error"], "usage", "{arguments:?}");
+    }
     assert_eq!(
         session(&home, &["end", "00000000000000000000000000000000"]).0,
         Some(1)

@@ -32,16 +32,12 @@ pub(super) struct GatewayRestartArgs {
 }
 
 pub(super) fn run(common: &Common, arguments: &GatewayRestartArgs) -> Result<ExitCode> {
-    let requested = request(common, arguments);
-    match &requested {
-        Ok(id) if arguments.json => out!("{}", json!({"ok": true, "restart_id": id})),
-        Ok(id) => out!("{id}"),
-        Err(error) if arguments.json => {
-            out!("{}", json!({"ok": false, "detail": format!("{error:#}")}));
-        }
-        Err(_) => {}
+    let id = request(common, arguments)?;
+    match arguments.json {
+        true => out!("{}", json!({"ok": true, "restart_id": id})),
+        false => out!("{id}"),
     }
-    requested.map(|_| ExitCode::SUCCESS)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Ends every drain and requests the restart. Returns the request's id.

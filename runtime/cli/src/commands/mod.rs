@@ -25,6 +25,7 @@ mod doctor;
 mod drain;
 mod gateway;
 mod gateway_restart;
+mod json_failure;
 mod known_name;
 mod logging;
 mod new_password;
@@ -219,17 +220,22 @@ impl Common {
 }
 
 /// Parses the command line. Prints mistakes, help and the version, and returns the exit code for
-/// them.
+/// them. With `--json`, a mistake is an object on stdout as well.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
         // Help and version are no mistakes.
-        let code = if error.use_stderr() { USAGE } else { 0 };
+        let is_mistake = error.use_stderr();
+        let code = if is_mistake { USAGE } else { 0 };
         let _ = error.print();
+        if is_mistake && json_failure::is_wanted() {
+            json_failure::print("usage", &json_failure::sentence_of(&error.to_string()));
+        }
         ExitCode::from(code)
     })
 }
 
-/// Runs the command, prints its error and returns its exit code.
+/// Runs the command, prints its error and returns its exit code. With `--json`, the error is an
+/// object on stdout as well.
 pub(crate) fn main(cli: Cli) -> ExitCode {
     let logs_json = cli.common.log_format == LogFormat::Json && cli.command.is_service();
     match run(cli) {
@@ -241,6 +247,10 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
                 false => tell!("portcullis: {error:#}"),
             }
             let usage = error.is::<ConfigError>() || error.is::<UsageError>();
+            if json_failure::is_wanted() {
+                let word = if usage { "usage" } else { "failed" };
+                json_failure::print(word, &format!("{error:#}"));
+            }
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
