@@ -400,14 +400,8 @@ impl DrainRequest {
                 };
                 (DrainCommand::Begin(request), &["force"])
             }
-            "cancel" if force => (
-                DrainCommand::Cancel(Cancel::Force),
-                &["owner", "reason", "ttl_seconds", "suppress_notification"],
-            ),
-            "cancel" => (
-                DrainCommand::Cancel(Cancel::Own(owner)),
-                &["reason", "ttl_seconds", "suppress_notification"],
-            ),
+            "cancel" if force => (DrainCommand::Cancel(Cancel::Force), &[]),
+            "cancel" => (DrainCommand::Cancel(Cancel::Own(owner)), &[]),
             other => {
                 return Err(format!(
                     "Unknown drain action '{}'; expected 'drain' or 'cancel'",
@@ -508,12 +502,8 @@ mod tests {
                 vec![],
             ),
             (
-                r#"{"action":"cancel","owner":"a","force":true}"#,
-                vec!["owner"],
-            ),
-            (
-                r#"{"action":"cancel","suppress_notification":false,"ttl_seconds":9,"reason":"b"}"#,
-                vec!["reason", "ttl_seconds", "suppress_notification"],
+                r#"{"action":"cancel","owner":"a","force":true,"reason":"b"}"#,
+                vec![],
             ),
         ] {
             let request = DrainRequest::parse(body.as_bytes()).unwrap();
