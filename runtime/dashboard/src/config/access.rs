@@ -3,8 +3,8 @@
 use super::ProviderConfig;
 use super::forms::{access_name, provider_name};
 use super::original;
-use super::section::{Reader, References, Section, values};
-use super::yaml::{Node, Position, Yaml};
+use super::section::{Given, Reader, References, Section, values};
+use super::yaml::{Node, Yaml};
 use portcullis_auth::{Access, AccessRule, ProviderName, Role};
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ fn read_rule(
     let role = rule.parsed("role", reader, role);
     let role = rule.require("role", role, reader);
 
-    let given = rule.place_of("provider");
+    let given = rule.given("provider");
     let is_known = |name: &ProviderName| {
         providers.iter().any(|known| known.name == *name) || original::can_make(name.as_str())
     };
@@ -91,7 +91,7 @@ fn names(
     key: &'static str,
     reader: &mut Reader<'_>,
 ) -> Option<BTreeSet<String>> {
-    let given = rule.place_of(key);
+    let given = rule.given(key);
     let names: BTreeSet<_> = values(rule.parsed_list(key, reader, access_name))
         .into_iter()
         .collect();
@@ -107,17 +107,16 @@ fn names(
 /// Complains about a condition that was given and says nothing: the rule would match everyone.
 fn condition<T>(
     name: &str,
-    given: Option<Position>,
+    given: Option<Given>,
     read: Option<T>,
     reader: &mut Reader<'_>,
 ) -> Option<T> {
-    if let Some(place) = given
+    if let Some(given) = given
         && read.is_none()
-        && reader.references == References::Follow
-        && !reader.mistakes.mentions(&format!("`{name}"))
+        && !reader.is_explained(name, given)
     {
         reader.mistakes.add(
-            place,
+            given.place,
             format!("`{name}` is empty: give a value, or remove the key"),
         );
     }

@@ -1,7 +1,7 @@
 //! `dashboard.tls.acme`: which certificate the dashboard orders, and where.
 
 use super::providers::read_ca;
-use super::section::{Reader, References, Section, values};
+use super::section::{Reader, Section, values};
 use super::yaml::{Node, Position};
 use portcullis_net::acme::{
     AcmeSettings, Challenge, DirectoryUrl, ExternalAccount, MAX_CONTACTS, MAX_DOMAINS,
@@ -100,18 +100,16 @@ fn parse_kid(text: &str) -> Result<String, &'static str> {
 
 fn read_domains(acme: &mut Section, reader: &mut Reader<'_>) -> Vec<String> {
     let name = acme.full("domains");
-    let place = acme.place_of("domains");
+    let given = acme.given("domains");
     let domains = acme.parsed_list("domains", reader, parse_domain);
-    let Some(place) = place else {
+    let Some(given) = given else {
         acme.require::<()>("domains", None, reader);
         return Vec::new();
     };
 
-    let is_explained =
-        reader.references == References::Leave || reader.mistakes.mentions(&format!("`{name}"));
-    if domains.is_empty() && !is_explained {
+    if domains.is_empty() && !reader.is_explained(&name, given) {
         reader.mistakes.add(
-            place,
+            given.place,
             format!("`{name}` is empty: name one domain at least"),
         );
     }
@@ -119,7 +117,7 @@ fn read_domains(acme: &mut Section, reader: &mut Reader<'_>) -> Vec<String> {
         let text = format!(
             "`{name}` has more than {MAX_DOMAINS} domains, which no directory signs as one"
         );
-        reader.mistakes.add(place, text);
+        reader.mistakes.add(given.place, text);
     }
 
     refuse_repetition(&name, &domains, reader);

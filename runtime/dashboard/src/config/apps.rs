@@ -2,7 +2,7 @@
 
 use super::forms::{access_name, host_name};
 use super::providers::{read_ca, read_headers};
-use super::section::{Reader, References, Section, values};
+use super::section::{Given, Reader, Section, values};
 use super::yaml::{Node, Position, Yaml, YamlKey};
 use super::{DashboardConfig, is_loopback_name};
 use crate::web::{
@@ -167,7 +167,7 @@ fn read_upstream(section: &mut Section, reader: &mut Reader<'_>) -> Option<Upstr
 /// Absent: people. A key without a value is a mistake, since it could be meant to let in fewer.
 fn read_allowed(section: &mut Section, drain_scope: &Scope, reader: &mut Reader<'_>) -> Allowed {
     let name = section.full("allow");
-    let given = section.place_of("allow");
+    let given = section.given("allow");
     let ways: Vec<_> = match section.take("allow") {
         Some(Node {
             value: Yaml::List(items),
@@ -188,13 +188,13 @@ fn read_allowed(section: &mut Section, drain_scope: &Scope, reader: &mut Reader<
         None => Vec::new(),
     };
 
-    if let Some(place) = given
+    if let Some(given) = given
         && ways.is_empty()
-        && !is_explained(&name, reader)
+        && !reader.is_explained(&name, given)
     {
         reader
             .mistakes
-            .add(place, format!("`{name}` is empty: {WAYS}"));
+            .add(given.place, format!("`{name}` is empty: {WAYS}"));
     }
 
     Allowed::any_of(ways)
@@ -202,11 +202,6 @@ fn read_allowed(section: &mut Section, drain_scope: &Scope, reader: &mut Reader<
 
 const WAYS: &str =
     "write people, public, {role: ..}, {groups: [..]}, {scope: ..} or a list of these";
-
-/// Returns whether a mistake below this name was found, or what stands there is left unread.
-fn is_explained(name: &str, reader: &Reader<'_>) -> bool {
-    reader.references == References::Leave || reader.mistakes.mentions(&format!("`{name}"))
-}
 
 fn read_way(name: &str, node: Node, drain_scope: &Scope, reader: &mut Reader<'_>) -> Option<Allow> {
     if matches!(node.value, Yaml::Map(_)) {
@@ -228,7 +223,9 @@ fn read_condition(
     reader: &mut Reader<'_>,
 ) -> Option<Allow> {
     let place = node.place;
+    let is_blank = matches!(&node.value, Yaml::Map(entries) if entries.is_empty());
     let mut condition = Section::open(name, node, reader);
+    refuse_blank(&condition, reader);
     let role = condition.parsed("role", reader, |text| match text {
         "operator" => Ok(Role::Operator),
         "viewer" => Ok(Role::Viewer),
@@ -264,12 +261,26 @@ fn read_condition(
             None
         }
         (None, _) => {
-            if !is_explained(name, reader) {
+            if !reader.is_explained(name, Given { place, is_blank }) {
                 reader
                     .mistakes
                     .add(place, format!("`{name}` is empty: {WAYS}"));
             }
             None
+        }
+    }
+}
+
+/// Complains of conditions that say nothing, also beside another one: each was meant to let in
+/// fewer.
+fn refuse_blank(condition: &Section, reader: &mut Reader<'_>) {
+    for key in ["role", "groups", "scope"] {
+        if let Some(given) = condition.given(key).filter(|given| given.is_blank) {
+            let name = condition.full(key);
+            reader.mistakes.add(
+                given.place,
+                format!("`{name}` is empty: give a value, or remove the key"),
+            );
         }
     }
 }

@@ -47,6 +47,14 @@ pub(super) struct Reader<'a> {
     left: BTreeSet<String>,
 }
 
+/// A key as it stands in a map.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    pub(super) place: Position,
+    /// It has no value, or an empty list. A reference is never blank, since it may be left unread.
+    pub(super) is_blank: bool,
+}
+
 /// A map that is being read. `name` is its full name, like `dashboard.drain_auth`.
 pub(super) struct Section {
     pub(super) name: String,
@@ -101,6 +109,20 @@ impl Section {
             .iter()
             .find(|(entry, _)| entry.text == key)
             .map(|(entry, _)| entry.place)
+    }
+
+    /// Returns how a key stands in the map. `None`: it is absent.
+    pub(super) fn given(&self, key: &str) -> Option<Given> {
+        let (entry, node) = self.entries.iter().find(|(entry, _)| entry.text == key)?;
+        let is_blank = match &node.value {
+            Yaml::Null => true,
+            Yaml::List(items) => items.is_empty(),
+            _ => false,
+        };
+        Some(Given {
+            place: entry.place,
+            is_blank,
+        })
     }
 
     /// Takes a map out; an absent one is an empty one.
@@ -505,6 +527,13 @@ impl Reader<'_> {
         parsed
             .map_err(|error| self.mistakes.add(place, format!("`{name}`: {error}")))
             .ok()
+    }
+
+    /// Returns whether a key of which nothing was read needs no complaint: one was made of it or
+    /// below it, or a reference was left unread.
+    pub(super) fn is_explained(&self, name: &str, given: Given) -> bool {
+        let may_be_left = self.references == References::Leave && !given.is_blank;
+        may_be_left || self.mistakes.mentions(&format!("`{name}"))
     }
 
     fn complained_of(&self, name: &str) -> bool {

@@ -45,7 +45,10 @@ pub(super) fn read_front(
         reader.findings.push((place, text));
     }
 
-    let redirect_place = section.place_of("redirect_http");
+    let redirect_place = section
+        .given("redirect_http")
+        .filter(|given| !given.is_blank)
+        .map(|given| given.place);
     let redirect_http = section.parsed("redirect_http", reader, listening_address);
     if let (Some(place), Some(acme), None) = (place, &acme, redirect_place)
         && acme.challenge == Challenge::Http01

@@ -14,6 +14,9 @@ pub(super) struct SchemaKey {
     pub(super) is_required: bool,
     /// The key of the same map that takes this one's place. Exactly one of the two stands there.
     pub(super) unless: Option<&'static str>,
+    /// Whether the key must have a value where it stands. Without one it would count as absent, and
+    /// mean the contrary of what was begun.
+    pub(super) needs_value: bool,
 }
 
 /// What a key may hold.
@@ -63,6 +66,7 @@ pub(super) const fn key(name: &'static str, about: &'static str, form: Form) -> 
         default: None,
         is_required: false,
         unless: None,
+        needs_value: false,
     }
 }
 
@@ -78,6 +82,14 @@ impl SchemaKey {
     pub(super) const fn unless(self, other: &'static str) -> Self {
         Self {
             unless: Some(other),
+            ..self
+        }
+    }
+
+    /// A key that may be absent, but not stand without a value.
+    pub(super) const fn with_value(self) -> Self {
+        Self {
+            needs_value: true,
             ..self
         }
     }

@@ -41,7 +41,12 @@ const DASHBOARD: &[SchemaKey] = &[
         Form::List(&Form::Text("127.0.0.0/8")),
     ),
     key("connections", "How many connections clients may have at once.", Form::Map(CONNECTIONS)),
-    key("tls", "TLS of the dashboard's own. People then reach it by https.", Form::Map(TLS)),
+    key(
+        "tls",
+        "TLS of the dashboard's own. People then reach it by https.",
+        Form::Map(TLS),
+    )
+    .with_value(),
     key(
         "redirect_http",
         "Address and port whose plain HTTP is redirected to https. Needs `tls`.",
@@ -68,7 +73,8 @@ const DASHBOARD: &[SchemaKey] = &[
         "Rules that give people roles; the first rule that matches decides. Without the key, everyone who signs in is an \
          operator.",
         Form::List(&Form::Map(ACCESS)),
-    ),
+    )
+    .with_value(),
     key("apps", "Applications behind the gate.", Form::List(&Form::Map(APP))),
     key("branding", "How the pages name and show this dashboard.", Form::Map(BRANDING)),
     key(
@@ -111,7 +117,8 @@ const TLS: &[SchemaKey] = &[
         "acme",
         "Order and renew the certificate at an ACME directory instead. A change waits for a restart.",
         Form::Map(ACME),
-    ),
+    )
+    .with_value(),
     key(
         "client_ca",
         "PEM file of the certificate authorities of client certificates. Clients need not present one.",
@@ -155,7 +162,8 @@ const ACME: &[SchemaKey] = &[
         "eab",
         "Account that the directory knows from elsewhere, to which a new ACME account is bound. Some directories ask for it.",
         Form::Map(EXTERNAL_ACCOUNT),
-    ),
+    )
+    .with_value(),
 ];
 
 const EXTERNAL_ACCOUNT: &[SchemaKey] = &[
@@ -351,17 +359,20 @@ const ACCESS: &[SchemaKey] = &[
         "provider",
         "Name of the provider that signed the person in.",
         Form::Text("service-keys"),
-    ),
+    )
+    .with_value(),
     key(
         "users",
         "User ids of the people.",
         Form::List(&Form::Text("ada")),
-    ),
+    )
+    .with_value(),
     key(
         "groups",
         "Groups, of which the person is in one.",
         Form::List(&Form::Text("admins")),
-    ),
+    )
+    .with_value(),
 ];
 
 const APP: &[SchemaKey] = &[
@@ -398,6 +409,7 @@ const APP: &[SchemaKey] = &[
         "Who gets in: one way, or a list of which one is enough.",
         Form::Either(&[WAY, Form::List(&WAY)]),
     )
+    .with_value()
     .default(Scalar::Text("people")),
     key(
         "public_paths",

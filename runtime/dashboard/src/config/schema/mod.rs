@@ -111,7 +111,7 @@ fn of_one_key(keys: &[SchemaKey]) -> Value {
     schema
 }
 
-/// A key that may have no value, which counts as absent, unless it is needed or holds a secret.
+/// A key that may have no value, which counts as absent, unless it needs one or holds a secret.
 fn of_key_or_nothing(key: &SchemaKey) -> Value {
     let mut schema = of_key(key);
     let is_secret = match key.form {
@@ -119,18 +119,15 @@ fn of_key_or_nothing(key: &SchemaKey) -> Value {
         Form::Either(forms) => forms.iter().any(|form| matches!(form, Form::Secret)),
         _ => false,
     };
-    if !key.is_required && key.unless.is_none() && !is_secret {
+    let needs_value = key.needs_value || key.is_required || key.unless.is_some();
+    if !needs_value && !is_secret {
         or_nothing(&mut schema);
     }
     schema
 }
 
-/// Accepts `null` beside what the schema of a key accepts. A map that can be filled in several ways
-/// has to be filled.
+/// Accepts `null` beside what the schema of a key accepts.
 fn or_nothing(schema: &mut Value) {
-    if schema["oneOf"].is_array() {
-        return;
-    }
     if let Some(forms) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         forms.push(json!({"type": "null"}));
     } else if let Some(kind) = schema["type"].as_str() {

@@ -396,6 +396,116 @@ fn schema_accepts_and_refuses_what_the_reader_does() {
     }
 }
 
+#[test]
+fn keys_without_a_value_are_accepted_where_the_reader_takes_them_for_absent() {
+    let schema = super::json_schema();
+    let is_in_schema = |file: &Value| accepts(&schema, file, "").is_ok();
+
+    let mut disagreements = Vec::new();
+    for (name, key) in all_keys() {
+        // With a value it needs `tls`, which no schema says.
+        if name != "dashboard.redirect_http" {
+            let filled = smallest_with(&name, &example(&key.form));
+            assert_eq!(read(&filled).mistakes, "", "{name}: {filled}");
+            assert!(is_in_schema(&filled), "{name}: {filled}");
+        }
+
+        let smallest = smallest_with(&name, &Value::Null);
+        for file in [&smallest, &file_with(&name, Value::Null)] {
+            let mistakes = read(file).mistakes;
+            if is_in_schema(file) != mistakes.is_empty() {
+                disagreements.push(format!("{name}: {mistakes:?}: {file}"));
+            }
+            let is_named = mistakes.contains(&format!("`{name}"));
+            assert!(
+                is_named || !key.is_required,
+                "{name} is required: {mistakes}"
+            );
+        }
+    }
+    assert_eq!(disagreements, Vec::<String>::new());
+
+    for (name, is_accepted) in [
+        ("dashboard", true),
+        ("dashboard.port", true),
+        ("dashboard.redirect_http", true),
+        ("dashboard.telemetry.otlp", true),
+        ("dashboard.tls", false),
+        ("dashboard.tls.certificate", false),
+        ("dashboard.tls.acme", false),
+        ("dashboard.tls.acme.domains", false),
+        ("dashboard.tls.acme.eab", false),
+        ("dashboard.access", false),
+        ("dashboard.access[0].users", false),
+        ("dashboard.apps[0].allow", false),
+        ("dashboard.apps[0].allow[0].role", false),
+        ("gateway.api_key", false),
+    ] {
+        let file = smallest_with(name, &Value::Null);
+        assert_eq!(read(&file).mistakes.is_empty(), is_accepted, "{name}");
+    }
+}
+
+/// A file with the key, and beside it only what the maps around it need.
+fn smallest_with(name: &str, value: &Value) -> Value {
+    let pointer = pointer(name);
+    let path: Vec<_> = pointer.split('/').skip(1).collect();
+    smallest_below(&Form::Map(keys::ROOT), &path, value)
+}
+
+/// The path has an index for each list, and [`NAME`] for each name that the operator chooses.
+fn smallest_below(form: &Form, path: &[&str], value: &Value) -> Value {
+    let Some((first, rest)) = path.split_first() else {
+        return value.clone();
+    };
+    match form {
+        Form::List(item) => json!([smallest_below(item, rest, value)]),
+        Form::Named(inner) => json!({NAME: smallest_below(inner, rest, value)}),
+        Form::Either(forms) => smallest_below(forms.last().unwrap(), path, value),
+        Form::OneKey(keys) => {
+            let key = key_named(first, keys);
+            json!({key.name: smallest_below(&key.form, rest, value)})
+        }
+        Form::Map(keys) => {
+            let key = key_named(first, keys);
+            let mut map = smallest_beside(key, keys);
+            map.insert(key.name.to_owned(), smallest_below(&key.form, rest, value));
+            map.into()
+        }
+        _ => panic!("{first} stands in no map"),
+    }
+}
+
+/// What a map needs beside a key.
+fn smallest_beside(key: &SchemaKey, keys: &[SchemaKey]) -> Map<String, Value> {
+    // Of two ways to fill a map, the one with the key.
+    let other = keys.iter().find_map(|key| key.unless);
+    let is_needed = |sibling: &&SchemaKey| match key.unless {
+        Some(_) => sibling.is_required || sibling.unless.is_some(),
+        None => sibling.is_required || Some(sibling.name) == other,
+    };
+    keys.iter()
+        .filter(is_needed)
+        .map(|sibling| (sibling.name.to_owned(), smallest(&sibling.form)))
+        .collect()
+}
+
+/// An example that has only what it needs.
+fn smallest(form: &Form) -> Value {
+    let Form::Map(keys) = form else {
+        return example(form);
+    };
+    keys.iter()
+        .filter(|key| key.is_required)
+        .map(|key| (key.name.to_owned(), smallest(&key.form)))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn key_named<'a>(name: &str, keys: &'a [SchemaKey]) -> &'a SchemaKey {
+    keys.iter().find(|key| key.name == name).expect(name)
+}
+
 /// Judges a value by a schema, of which it knows the keywords that the configuration's has.
 fn accepts(root: &Value, value: &Value, place: &str) -> Result<(), String> {
     judge(root, root, value, place)
