@@ -62,6 +62,12 @@ fn mistakes_are_named_with_their_line_and_the_right_form() {
              `env`?",
         ),
         (
+            "dashboard:\n  providers:\n    - name: local\n      component: builtin:basic\n      config:\n        users: []\n        \
+             session_ttl_second: 60\n",
+            "portcullis.yaml:7:9: unknown key `session_ttl_second` in `dashboard.providers[0].config`; did you mean \
+             `session_ttl_seconds`?",
+        ),
+        (
             "dashboard:\n  port: 1\n  host: localhost\n  port: 2\n",
             "portcullis.yaml:4:3: `port` is there twice (lines 2 and 4)",
         ),

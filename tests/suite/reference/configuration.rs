@@ -5,6 +5,7 @@ use portcullis_tests::{Home, Process};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::fs;
 
 /// What may stand as a value, in words.
 fn form(schema: &Value) -> String {
@@ -171,10 +172,14 @@ fn settings_of_builtins_are_those_that_the_providers_take() {
             .keys()
             .map(String::as_str)
             .collect();
-        let home = Home::with_config(&format!(
-            "dashboard: {{providers: [{{name: a, component: '{component}', config: {{nope: x}}, grants: {{keyvalue: true, \
-             http: ['https://idp.example.com']}}}}]}}"
-        ));
+        // Named by its path, since the reader lets no unknown setting of a builtin through.
+        let home = Home::with_config(
+            "dashboard: {providers: [{name: a, component: own.wasm, config: {nope: x}, grants: {keyvalue: true, \
+             http: ['https://idp.example.com']}}]}",
+        );
+        let name = component.trim_start_matches("builtin:");
+        let bytes = portcullis_bundled::component(name).expect("a builtin");
+        fs::write(home.file("own.wasm"), bytes).expect("a file in the home");
         let refused = Process::run(&home, &["config", "check"], &[]).stderr;
         let (_, known) = refused
             .split_once("unknown setting `nope`: ")

@@ -60,12 +60,20 @@ fn is_misspelt_builtin(text: &str) -> bool {
 
 /// The one of the names that this one was probably meant to be, in capitals or not. `None`: all
 /// differ in too many letters.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(known, &name);
     known
         .filter(|known| likeness(known) > 0.8)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// What follows the complaint about an unknown name: the nearest one, else all that are known.
+pub(super) fn names_instead(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; there is: {}", known.join(", ")),
+    }
 }
 
 pub(super) fn hex_digest(text: &str) -> Result<String, &'static str> {

@@ -1,9 +1,11 @@
 //! An entry of `dashboard.providers`: which component, with which settings, grants and limits.
 
 use super::forms::{
-    component_ref, display_name, header_name, hex_digest, network, origin, provider_name,
+    component_ref, display_name, header_name, hex_digest, names_instead, network, origin,
+    provider_name,
 };
 use super::reference::{RIGHT_FORM, names_a_source, reference_of, wrong_reference};
+use super::schema::settings_of_builtin;
 use super::secret_value::{complaint, means_secret, read_judged, stands_for_another};
 use super::section::{Reader, References, Section, values};
 use super::yaml::{Node, Position, Yaml, YamlKey};
@@ -343,11 +345,20 @@ fn read_settings(
         );
         return BTreeMap::new();
     };
+    let known = builtin.map(settings_of_builtin);
 
     entries
         .into_iter()
         .map(|(key, node)| {
             let full = format!("{name}.{}", key.text);
+            if let Some(known) = &known
+                && !known.contains(&key.text.as_str())
+            {
+                let instead = names_instead(&key.text, known);
+                let text = format!("unknown key `{}` in `{name}`{instead}", key.text);
+                reader.mistakes.add(key.place, text);
+                return (key.text, String::new());
+            }
             if builtin.is_some() && matches!(node.value, Yaml::Null) {
                 let text = format!("`{full}` has no value: give it one, or remove the key");
                 reader.mistakes.add(key.place, text);

@@ -3,7 +3,7 @@
 
 use super::Secret;
 use super::environment::variable;
-use super::forms::nearest;
+use super::forms::names_instead;
 use super::integer::found as found_for_integer;
 use super::mistakes::Mistakes;
 use super::reference::{RIGHT_FORM, Reference, no_string, reference_of, wrong_reference};
@@ -330,13 +330,9 @@ impl Section {
                 reader.mistakes.add(key.place, text);
                 continue;
             }
-            let nearest = nearest(&key.text, self.known.iter().copied());
-            let hint = match (counterpart(&self.name, &key.text), nearest) {
-                (Some(entry), _) => {
-                    format!(": write an entry with {entry} into `dashboard.providers`")
-                }
-                (None, Some(known)) => format!("; did you mean `{known}`?"),
-                (None, None) => format!("; there is: {}", self.known.join(", ")),
+            let hint = match counterpart(&self.name, &key.text) {
+                Some(entry) => format!(": write an entry with {entry} into `dashboard.providers`"),
+                None => names_instead(&key.text, &self.known),
             };
             let name = if self.name.is_empty() {
                 String::new()

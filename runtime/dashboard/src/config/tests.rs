@@ -195,6 +195,26 @@ fn every_mistake_is_found_in_one_run() {
             "config.keys` has no value: give it one, or remove the key",
         ),
         (
+            "dashboard: {providers: [{name: a, component: 'builtin:basic', config: {user_file: users.yaml}}]}",
+            "unknown key `user_file` in `dashboard.providers[0].config`; did you mean `users_file`?",
+        ),
+        (
+            "dashboard: {providers: [{name: a, component: 'builtin:oidc', config: {isuer: x}}]}",
+            "unknown key `isuer` in `dashboard.providers[0].config`; did you mean `issuer`?",
+        ),
+        (
+            "dashboard: {providers: [{name: a, component: 'builtin:jwt', config: {audiences: }}]}",
+            "unknown key `audiences` in `dashboard.providers[0].config`; did you mean `audience`?",
+        ),
+        (
+            "dashboard: {providers: [{name: a, component: 'builtin:service-keys', config: {key: []}}]}",
+            "unknown key `key` in `dashboard.providers[0].config`; did you mean `keys`?",
+        ),
+        (
+            "dashboard: {providers: [{name: a, component: 'builtin:nous', config: {url: x}}]}",
+            "unknown key `url` in `dashboard.providers[0].config`; there is: portal_url, client_id",
+        ),
+        (
             "gateway: {port: 1}",
             "unknown key `port` in `gateway`; there is: ",
         ),

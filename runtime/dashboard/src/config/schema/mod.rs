@@ -2,6 +2,7 @@
 //!
 //! The readers of `config` judge a file. The tables here describe what they accept, and the tests
 //! below compare the two: every key in both directions, and every range, word, default and need.
+//! Which settings a builtin has is said here alone.
 
 mod key;
 mod keys;
@@ -39,6 +40,15 @@ pub fn json_schema() -> Value {
         "secret": {"anyOf": [{"$ref": REFERENCE}, {"type": "string"}]},
     });
     schema
+}
+
+/// Returns the names of the settings that a builtin takes.
+pub(super) fn settings_of_builtin(builtin: &str) -> Vec<&'static str> {
+    settings::BUILTINS
+        .iter()
+        .filter(|(name, _)| *name == builtin)
+        .flat_map(|(_, keys)| keys.iter().map(|key| key.name))
+        .collect()
 }
 
 /// A map with this key alone, which holds text.
