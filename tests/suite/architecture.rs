@@ -10,11 +10,12 @@ use syn::{Attribute, ItemMod, ItemUse, Macro, UseTree};
 
 /// What each module of the dashboard may use of the others.
 const DASHBOARD: &[(&str, &[&str])] = &[
-    ("users_file", &[]),
+    ("yaml", &[]),
+    ("users_file", &["yaml"]),
     ("audit", &[]),
     ("drain", &[]),
     ("web", &["audit", "drain"]),
-    ("config", &["drain", "users_file", "web"]),
+    ("config", &["drain", "users_file", "web", "yaml"]),
     ("app", &["audit", "config", "drain", "web"]),
 ];
 

@@ -10,3 +10,4 @@ pub mod config;
 pub mod drain;
 pub mod users_file;
 pub mod web;
+mod yaml;

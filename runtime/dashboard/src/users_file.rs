@@ -4,6 +4,7 @@
 //! **Invariant:** a change reads and replaces the whole file under a lock, so that no change of
 //! another command is lost.
 
+use crate::yaml::{Node, Position, Yaml};
 use person_text::normalised;
 use portcullis_home::atomic_file::{self, Durability, folder_of};
 use serde_json::{Map, Value};
@@ -43,7 +44,7 @@ pub enum UsersFileError {
         /// What the system says.
         cause: io::Error,
     },
-    /// It is no list of maps.
+    /// It is no YAML, or no list of maps.
     #[error("{place}: {why}")]
     Malformed {
         /// The file, and the line and column where they are known.
@@ -99,6 +100,15 @@ impl UsersFileError {
 /// The file cannot be read, or is no list of maps.
 pub fn read(path: &Path) -> Result<Vec<UserEntry>, UsersFileError> {
     parse(path, &read_text(path)?)
+}
+
+/// Reads the entries of a file. `None`: no list stands in it, as in a file that was emptied or cut
+/// off. `[]` was written on purpose and means that there are no users.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_listed(path: &Path) -> Result<Option<Vec<UserEntry>>, UsersFileError> {
+    parse_listed(path, &read_text(path)?)
 }
 
 /// The entry of a user, by the name in Normalization Form C.
@@ -276,39 +286,41 @@ fn read_or_begin(path: &Path) -> Result<(String, Vec<UserEntry>), UsersFileError
 /// JSON is YAML. An empty document is an empty list. No message repeats a value, which may be a
 /// hash.
 fn parse(path: &Path, text: &str) -> Result<Vec<UserEntry>, UsersFileError> {
-    let malformed = |place: String, why: String| UsersFileError::Malformed { place, why };
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let read =
-        serde_saphyr::from_str_with_options::<Option<Value>>(text, options).map_err(|error| {
-            let at = error
-                .location()
-                .map(|at| format!(":{}:{}", at.line(), at.column()))
-                .unwrap_or_default();
-            let message = error.without_snippet().to_string();
-            malformed(
-                format!("{}{at}", path.display()),
-                message.lines().next().unwrap_or_default().to_owned(),
-            )
-        })?;
+    Ok(parse_listed(path, text)?.unwrap_or_default())
+}
 
-    let values = match read {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(values)) => values,
-        Some(_) => {
-            let why = "must be a list of users, each with `username` and `password_hash`";
-            return Err(malformed(path.display().to_string(), why.to_owned()));
+/// `None`: no list stands in the document.
+fn parse_listed(path: &Path, text: &str) -> Result<Option<Vec<UserEntry>>, UsersFileError> {
+    let malformed = |place: Position, why: String| UsersFileError::Malformed {
+        place: place.in_file(path),
+        why,
+    };
+    let root = Node::parse(text).map_err(|(place, why)| malformed(place, why))?;
+    let (place, kind) = (root.place, root.kind());
+    let items = match root.value {
+        Yaml::Null => return Ok(None),
+        Yaml::List(items) => items,
+        _ => {
+            let why = format!(
+                "must be a list of users, each with `username` and `password_hash`, not {kind}"
+            );
+            return Err(malformed(place, why));
         }
     };
 
-    let entry = |(index, value): (usize, Value)| match value {
+    let entry = |(index, item): (usize, Node)| match item.to_json() {
         Value::Object(entry) => Ok(entry),
-        _ => Err(malformed(
-            path.display().to_string(),
-            format!("entry {} is no map", index + 1),
-        )),
+        _ => {
+            let (number, kind) = (index + 1, item.kind());
+            let why = format!(
+                "entry {number} must be a map with `username` and `password_hash`, not {kind}"
+            );
+            Err(malformed(item.place, why))
+        }
     };
 
-    values.into_iter().enumerate().map(entry).collect()
+    let entries: Result<_, _> = items.into_iter().enumerate().map(entry).collect();
+    entries.map(Some)
 }
 
 /// A list in the form that the file had: JSON, or YAML with one entry per line. The comment at the
@@ -489,18 +501,50 @@ mod tests {
     fn what_is_no_list_is_named_with_its_place_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
-        for (text, complaint) in [
-            ("users: []\n", "users.yaml: must be a list"),
-            ("- ada\n", "users.yaml: entry 1 is no map"),
-            ("- {username: ada\n", "users.yaml:"),
+        for (text, line, complaint) in [
+            (
+                "users: []\n",
+                1,
+                "must be a list of users, each with `username` and `password_hash`, not a map",
+            ),
+            (
+                "- username: bob\n- ada\n",
+                2,
+                "entry 2 must be a map with `username` and `password_hash`, not a string",
+            ),
+            (
+                "- username: ada\n  username: bob\n",
+                2,
+                "`username` is there twice (lines 1 and 2)",
+            ),
+            ("- username:\n\tada\n", 2, "write spaces"),
+            ("- {username: [ada\n", 1, "is not closed"),
         ] {
             fs::write(&path, text).unwrap();
             let error = add(&path, entry("bob")).unwrap_err();
-            assert!(
-                error.is_usage() && error.to_string().contains(complaint),
-                "{error}"
-            );
+            let place = format!("users.yaml:{line}:");
+            let said = error.to_string();
+            assert!(error.is_usage(), "{said}");
+            assert!(said.contains(&place) && said.contains(complaint), "{said}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn file_without_a_list_is_told_from_an_empty_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        for (text, is_listed) in [
+            ("", false),
+            ("# Our users.\n", false),
+            ("---\n", false),
+            ("~\n", false),
+            ("[]\n", true),
+            ("# None yet.\n[]\n", true),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_listed(&path).unwrap().is_some(), is_listed, "{text:?}");
+            assert_eq!(names(&path), [""; 0], "{text:?}");
         }
     }
 

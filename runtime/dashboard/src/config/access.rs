@@ -4,7 +4,7 @@ use super::ProviderConfig;
 use super::forms::{access_name, provider_name};
 use super::original;
 use super::section::{Given, Reader, References, Section, values};
-use super::yaml::{Node, Yaml};
+use crate::yaml::{Node, Yaml};
 use portcullis_auth::{Access, AccessRule, ProviderName, Role};
 use std::collections::BTreeSet;
 

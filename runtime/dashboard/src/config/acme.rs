@@ -2,7 +2,7 @@
 
 use super::providers::read_ca;
 use super::section::{Reader, Section, values};
-use super::yaml::{Node, Position};
+use crate::yaml::{Node, Position};
 use portcullis_net::acme::{
     AcmeSettings, Challenge, DirectoryUrl, ExternalAccount, MAX_CONTACTS, MAX_DOMAINS,
     parse_contact, parse_domain,

@@ -3,12 +3,12 @@
 use super::forms::{access_name, host_name};
 use super::providers::{read_ca, read_headers};
 use super::section::{Given, Reader, Section, values};
-use super::yaml::{Node, Position, Yaml, YamlKey};
 use super::{DashboardConfig, is_loopback_name};
 use crate::web::{
     AppLimits, AppSettings, Preset, Upstream, is_always_own, is_header_of_the_host,
     is_plain_prefix, why_unreachable,
 };
+use crate::yaml::{Node, Position, Yaml, YamlKey};
 use http::header::{COOKIE, HeaderName, HeaderValue, ORIGIN, REFERER};
 use portcullis_auth::{Allow, Allowed, Role, Scope};
 use std::collections::BTreeSet;

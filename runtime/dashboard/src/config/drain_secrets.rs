@@ -2,8 +2,8 @@
 
 use super::secret_value::take_judged_list;
 use super::section::{Reader, Section};
-use super::yaml::Yaml;
 use super::{DRAIN_SECRET_FILE, DrainSecrets, Environment, Secret};
+use crate::yaml::Yaml;
 use portcullis_auth::secret_strength::Strength;
 use portcullis_home::atomic_file;
 use std::collections::BTreeSet;

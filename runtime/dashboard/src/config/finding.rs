@@ -1,8 +1,8 @@
 //! Findings: settings that do not stop a start, but that the operator must know of.
 
 use super::load::FileSettings;
-use super::yaml::Position;
 use super::{DRAIN_SECRET_FILE, ProviderConfig, SERVICE_KEY_FILE, SESSION_KEY_FILE};
+use crate::yaml::Position;
 use portcullis_auth::Scope;
 use portcullis_auth::secret_strength::Strength;
 use portcullis_home::atomic_file;

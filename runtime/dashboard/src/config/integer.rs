@@ -1,6 +1,6 @@
 //! What stands in the place of an integer, and what the operator writes instead.
 
-use super::yaml::{Node, Yaml};
+use crate::yaml::{Node, Yaml};
 
 /// Units behind a number, in milliseconds.
 const UNITS: &[(&str, u64)] = &[

@@ -6,10 +6,10 @@ use super::finding::{SettingFinding, exposed_files, exposed_secrets, of_file, we
 use super::gateway::read_gateway;
 use super::original::{self, VariablesRead};
 use super::section::{Reader, References, Section, collect_variables};
-use super::yaml::{Node, Position};
 use super::{
     Config, ConfigError, DashboardConfig, Environment, GatewayConfig, GatewayView, Mistake,
 };
+use crate::yaml::{Node, Position};
 use portcullis_home::atomic_file;
 use portcullis_net::acme::CERTIFICATE_FILE;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-use super::yaml::Position;
+use crate::yaml::Position;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -28,10 +28,8 @@ impl fmt::Display for ConfigError {
         for (index, mistake) in self.mistakes.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
             out.write_str(separator)?;
-            match mistake.place {
-                Some(Position { line: 0, .. }) => write!(out, "{}: ", self.file.display())?,
-                Some(place) => write!(out, "{}:{place}: ", self.file.display())?,
-                None => {}
+            if let Some(place) = mistake.place {
+                write!(out, "{}: ", place.in_file(&self.file))?;
             }
             out.write_str(&mistake.text)?;
         }

@@ -29,8 +29,6 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod yaml;
-mod yaml_mistake;
 
 pub use environment::Environment;
 pub use finding::SettingFinding;

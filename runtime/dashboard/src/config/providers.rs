@@ -8,9 +8,9 @@ use super::reference::{RIGHT_FORM, names_a_source, reference_of, wrong_reference
 use super::schema::settings_of_builtin;
 use super::secret_value::{complaint, means_secret, read_judged, stands_for_another};
 use super::section::{Reader, References, Section, values};
-use super::yaml::{Node, Position, Yaml, YamlKey};
 use super::{ComponentRef, Grants, ProviderConfig, Secret};
 use crate::users_file;
+use crate::yaml::{Node, Position, Yaml, YamlKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderName, HeaderValue};

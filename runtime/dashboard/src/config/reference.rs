@@ -1,6 +1,6 @@
 //! `{env: NAME}` and `{file: PATH}`: where a value stands that the configuration does not hold.
 
-use super::yaml::{Node, Position, Yaml, YamlKey};
+use crate::yaml::{Node, Position, Yaml, YamlKey};
 use std::fmt;
 
 /// How a value from elsewhere is written.

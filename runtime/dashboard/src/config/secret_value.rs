@@ -4,7 +4,7 @@
 use super::Secret;
 use super::reference::{RIGHT_FORM, reference_of};
 use super::section::{Reader, Section};
-use super::yaml::{Node, Yaml};
+use crate::yaml::{Node, Yaml};
 use portcullis_auth::secret_strength::{Strength, WeakSecret, is_placeholder, variable_in};
 
 /// Words in the names of settings that are secrets.

@@ -8,7 +8,7 @@ use super::integer::found as found_for_integer;
 use super::mistakes::Mistakes;
 use super::reference::{RIGHT_FORM, Reference, no_string, reference_of, wrong_reference};
 use super::secret_value::{complaint, unexpanded};
-use super::yaml::{Node, Position, Yaml, YamlKey};
+use crate::yaml::{Node, Position, Yaml, YamlKey};
 use portcullis_auth::secret_strength::{WeakSecret, is_placeholder};
 use portcullis_home::atomic_file;
 use std::collections::BTreeSet;

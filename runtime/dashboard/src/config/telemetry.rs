@@ -2,7 +2,7 @@
 
 use super::providers::{read_ca, read_headers};
 use super::section::{Reader, Section};
-use super::yaml::Node;
+use crate::yaml::Node;
 use http::{HeaderName, HeaderValue};
 use portcullis_observe::telemetry::{Endpoint, OtlpSettings, Protocol};
 

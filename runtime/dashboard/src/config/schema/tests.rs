@@ -1,9 +1,9 @@
 use super::super::load::read_root;
 use super::super::section::{Reader, References};
-use super::super::yaml::Node;
 use super::super::{DashboardConfig, GatewayConfig};
 use super::key::{Form, SchemaKey};
 use super::{keys, settings};
+use crate::yaml::Node;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,12 +1,15 @@
 //! YAML as a tree in which every node knows where it stands.
 
-use super::yaml_mistake::explain;
+mod mistake;
+
+use mistake::explain;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned, UserMessageFormatter};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 /// A place in the file; lines and columns count from 1, and 0 means the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +20,16 @@ pub struct Position {
     pub column: u64,
 }
 
+impl Position {
+    /// Returns the file with the line and column, or the file alone where this is the whole file.
+    pub(crate) fn in_file(self, file: &Path) -> String {
+        match self.line {
+            0 => file.display().to_string(),
+            _ => format!("{}:{self}", file.display()),
+        }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}:{}", self.line, self.column)
@@ -25,13 +38,13 @@ impl fmt::Display for Position {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Yaml,
-    pub(super) place: Position,
+pub(crate) struct Node {
+    pub(crate) value: Yaml,
+    pub(crate) place: Position,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Yaml {
+pub(crate) enum Yaml {
     Null,
     Bool(bool),
     Integer(i64),
@@ -42,9 +55,9 @@ pub(super) enum Yaml {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct YamlKey {
-    pub(super) text: String,
-    pub(super) place: Position,
+pub(crate) struct YamlKey {
+    pub(crate) text: String,
+    pub(crate) place: Position,
 }
 
 impl YamlKey {
@@ -63,7 +76,7 @@ impl YamlKey {
 
 impl Node {
     /// Reads a document; an empty one, or one with comments alone, is [`Yaml::Null`].
-    pub(super) fn parse(text: &str) -> Result<Self, (Position, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Self, (Position, String)> {
         // YAML 1.2 booleans: a component named `y` is no boolean.
         // Duplicate keys are found below, so that the message names both places.
         let options = serde_saphyr::options! {
@@ -115,7 +128,7 @@ impl Node {
     }
 
     /// What the value is, for a message.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Yaml::Null => "nothing",
             Yaml::Bool(_) => "a boolean",
@@ -129,7 +142,7 @@ impl Node {
 
     /// Returns whether no key in it has a value, as in a file that was emptied or cut off. `{}`
     /// was written on purpose and asks for the defaults.
-    pub(super) fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         match &self.value {
             Yaml::Null => true,
             Yaml::Map(entries) => {
@@ -140,7 +153,7 @@ impl Node {
     }
 
     /// The value of a key, where this is a map that has it.
-    pub(super) fn at(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn at(&self, key: &str) -> Option<&Self> {
         let Yaml::Map(entries) = &self.value else {
             return None;
         };
@@ -151,7 +164,7 @@ impl Node {
     }
 
     /// The items, where this is a list.
-    pub(super) fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         if let Yaml::List(items) = &self.value {
             items
         } else {
@@ -160,7 +173,7 @@ impl Node {
     }
 
     /// The same as JSON.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         match &self.value {
             Yaml::Null => Value::Null,
             Yaml::Bool(value) => (*value).into(),

@@ -1,6 +1,6 @@
 //! Sentences about text that is no YAML. The parser's own words are for programmers.
 
-use super::yaml::Position;
+use super::Position;
 
 /// Words in the parser's messages, each with what the operator reads in their place. The first that
 /// fits counts.
@@ -139,7 +139,7 @@ fn first_tab(text: &str) -> Option<Position> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::yaml::Node;
+    use super::super::Node;
     use super::*;
 
     #[test]
