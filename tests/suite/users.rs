@@ -147,6 +147,36 @@ fn broken_file_keeps_the_users_of_before() {
 }
 
 #[test]
+fn emptied_file_keeps_the_users_of_before_and_an_explicit_empty_list_does_not() {
+    let home = home("");
+    assert_eq!(user(&home, &["add", "ada"], "lovelace").code, Some(0));
+    let good = fs::read_to_string(home.file("users.yaml")).expect("the file");
+    let dashboard = home.dashboard();
+    let refusals = || {
+        let log = dashboard.log();
+        log.matches("users.yaml has no users in it any more")
+            .count()
+    };
+    for blank in ["", "\n", "# every user was removed\n", "---\n"] {
+        let before = refusals();
+        home.write("users.yaml", blank);
+        eventually("the reload is refused", SOON, || {
+            (refusals() > before).then_some(())
+        });
+        assert_eq!(sign_in(&dashboard, "ada", "lovelace").0, 200, "{blank:?}");
+        home.write("users.yaml", &good);
+    }
+
+    let (_, mut browser) = sign_in(&dashboard, "ada", "lovelace");
+    assert!(is_signed_in(&dashboard, &mut browser));
+    home.write("users.yaml", "[]\n");
+    eventually("the user is gone", SOON, || {
+        (!is_signed_in(&dashboard, &mut browser)).then_some(())
+    });
+    assert_eq!(sign_in(&dashboard, "ada", "lovelace").0, 401);
+}
+
+#[test]
 fn names_and_passwords_are_the_same_however_they_are_typed() {
     for (stored, typed) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)] {
         let home = home("");

@@ -88,11 +88,12 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Returns whether this is the provider of the same bytes under the same entry. The entry's
-    /// place in the file does not count.
+    /// place in the file does not count, nor does how its file says that there are no users.
     fn is_still(&self, config: &ProviderConfig, component: &str) -> bool {
         let here = ProviderConfig {
             place: self.config.place.clone(),
             key_places: self.config.key_places.clone(),
+            blank_users_file: self.config.blank_users_file.clone(),
             ..config.clone()
         };
         *self.component == *component && self.config == here

@@ -13,14 +13,14 @@ use super::providers::{self, ProviderLoader, Providers};
 use super::reloadable::{Reloadable, reloadable, taken_over};
 use super::session_key::{self, SessionKeys};
 use crate::audit::{AuditLog, EventName, Record};
-use crate::config::{self, ComponentRef, Config, ConfigError, Overrides};
+use crate::config::{self, ComponentRef, Config, ConfigError, DashboardConfig, Overrides};
 use crate::web::{AppTable, CookieSealer, Live, Metrics};
 use portcullis_auth::secret_strength::generate_secret;
 use portcullis_auth::{BearerToken, ProviderName};
 use portcullis_sandbox::{LoadError, SandboxError};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -77,6 +77,8 @@ enum ReloadError {
         "{0} has no setting in it any more: restore it, or write {{}} into it to run with the defaults"
     )]
     Blank(PathBuf),
+    #[error("{0} has no users in it any more: restore it, or write [] into it to have none")]
+    NoUsers(PathBuf),
     #[error("`dashboard.{0}` has changed, which a reload cannot do: restart the dashboard")]
     NeedsRestart(&'static str),
     #[error("{0}: the previous secret stays valid")]
@@ -273,6 +275,9 @@ impl Reloader {
         {
             return Err(ReloadError::Blank(file.clone()));
         }
+        if let Some(file) = emptied_users_file(&self.running.dashboard, &next.dashboard) {
+            return Err(ReloadError::NoUsers(file.to_owned()));
+        }
         let running = &self.running.dashboard;
         match reloadable(running, &next.dashboard) {
             Reloadable::Whole => {}
@@ -366,6 +371,25 @@ impl Reloader {
             other => self.audit.write(record.with("reason", other.to_string())),
         }
     }
+}
+
+/// The users file in which no list stands any more, although the provider has users from it. An
+/// editor or a full disk may have emptied it: all of them would lose their sessions.
+fn emptied_users_file<'a>(
+    running: &DashboardConfig,
+    next: &'a DashboardConfig,
+) -> Option<&'a Path> {
+    let has_users = |name: &ProviderName| {
+        let mut of_name = running.providers.iter().filter(|known| known.name == *name);
+        of_name.any(|known| {
+            let users = known.settings.get("users_file");
+            users.is_some_and(|users| users != "[]")
+        })
+    };
+    next.providers
+        .iter()
+        .filter(|provider| has_users(&provider.name))
+        .find_map(|provider| provider.blank_users_file.as_deref())
 }
 
 /// Waits until there is a reason for a reload.

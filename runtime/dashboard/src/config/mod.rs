@@ -201,6 +201,9 @@ pub struct ProviderConfig {
     pub display_name: String,
     /// Its settings under `config`, which only this provider sees.
     pub settings: BTreeMap<String, String>,
+    /// The users file, where no list stands in it, as in one that was emptied or cut off. `[]` is a
+    /// list.
+    pub blank_users_file: Option<PathBuf>,
     /// What the operator grants it.
     pub grants: Grants,
     /// What one call may use.

@@ -213,6 +213,7 @@ fn add(
         sha256: None,
         display_name: builtin.display_name.to_owned(),
         settings: BTreeMap::new(),
+        blank_users_file: None,
         grants: Grants {
             scopes: BTreeSet::new(),
             http: Vec::new(),

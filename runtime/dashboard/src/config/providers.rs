@@ -21,7 +21,7 @@ use portcullis_sandbox::{HttpGrant, Limits};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -89,7 +89,10 @@ fn read_provider(
     };
 
     let key_scopes = scopes_of_keys(section, builtin);
-    let settings = read_settings(section, builtin, reader);
+    let ProviderSettings {
+        values: settings,
+        blank_users_file,
+    } = read_settings(section, builtin, reader);
     let grants = read_grants(section, drain_scope, reader);
     reader.findings.extend(ungranted(&key_scopes, &grants));
     let limits = read_limits(section, reader);
@@ -105,6 +108,7 @@ fn read_provider(
         component: component?,
         sha256,
         settings,
+        blank_users_file,
         grants,
         limits,
         link_modules,
@@ -326,16 +330,23 @@ fn ungranted(scopes: &[(Position, String)], grants: &Grants) -> Vec<(Position, S
         .collect()
 }
 
+/// What stands under `config`.
+#[derive(Default)]
+struct ProviderSettings {
+    values: BTreeMap<String, String>,
+    blank_users_file: Option<PathBuf>,
+}
+
 /// A provider's own settings: strings as they stand, secrets from where they are, the rest as JSON
 /// text.
 fn read_settings(
     section: &mut Section,
     builtin: Option<&str>,
     reader: &mut Reader<'_>,
-) -> BTreeMap<String, String> {
+) -> ProviderSettings {
     let has_users_file = builtin == Some("basic");
     let Some(node) = section.take("config") else {
-        return BTreeMap::new();
+        return ProviderSettings::default();
     };
     let name = section.full("config");
     let Yaml::Map(entries) = node.value else {
@@ -343,11 +354,12 @@ fn read_settings(
             node.place,
             format!("`{name}` must be a map, not {}", node.kind()),
         );
-        return BTreeMap::new();
+        return ProviderSettings::default();
     };
     let known = builtin.map(settings_of_builtin);
 
-    entries
+    let mut blank_users_file = None;
+    let values = entries
         .into_iter()
         .map(|(key, node)| {
             let full = format!("{name}.{}", key.text);
@@ -374,7 +386,11 @@ fn read_settings(
                 );
             }
             let value = match key.text.as_str() {
-                "users_file" if has_users_file => read_users_file(&full, &node, reader),
+                "users_file" if has_users_file => {
+                    let read = read_users_file(&full, &node, reader);
+                    blank_users_file = read.blank;
+                    read.users
+                }
                 _ => resolve(&full, &node, reader),
             };
             let text = match value {
@@ -383,19 +399,36 @@ fn read_settings(
             };
             (key.text, text)
         })
-        .collect()
+        .collect();
+
+    ProviderSettings {
+        values,
+        blank_users_file,
+    }
+}
+
+/// The users of a file, and its path where no list stands in it.
+struct UsersRead {
+    users: Value,
+    blank: Option<PathBuf>,
 }
 
 /// The users in the file that the setting names: a guest has no files, so it gets what the file
 /// has.
-fn read_users_file(name: &str, node: &Node, reader: &mut Reader<'_>) -> Value {
+fn read_users_file(name: &str, node: &Node, reader: &mut Reader<'_>) -> UsersRead {
     let Some(path) = reader.text(name, node) else {
-        return Value::Null;
+        return UsersRead {
+            users: Value::Null,
+            blank: None,
+        };
     };
-    let users = reader
-        .file(name, node.place, path.expose(), users_file::read)
-        .unwrap_or_default();
-    users.into_iter().map(Value::Object).collect()
+    let read = reader.file(name, node.place, path.expose(), users_file::read_listed);
+    let is_blank = matches!(read, Some(None));
+    let users = read.flatten().unwrap_or_default();
+    UsersRead {
+        users: users.into_iter().map(Value::Object).collect(),
+        blank: is_blank.then(|| reader.base.join(path.expose())),
+    }
 }
 
 /// The value with every `{env: NAME}` and `{file: PATH}` in it followed.
@@ -477,6 +510,13 @@ mod tests {
             "a file that appears is a change"
         );
         assert!(load_for_gateway(home.path().to_owned(), None, Environment::default()).is_ok());
+
+        for (text, blank) in [("# None.\n", Some(users.clone())), ("[]\n", None)] {
+            fs::write(&users, text).unwrap();
+            let provider = read().unwrap().dashboard.providers.remove(0);
+            assert_eq!(provider.settings["users_file"], "[]", "{text}");
+            assert_eq!(provider.blank_users_file, blank, "{text}");
+        }
 
         fs::write(&users, "- username: ada\n  password_hash: x\n").unwrap();
         let config = read().unwrap();
