@@ -561,7 +561,7 @@ fn mistake_in_the_fleet_is_a_usage_error() {
     assert_ends(
         &drain_fleet(&home, &["begin"]),
         64,
-        "fleet.yaml: entry 2: the name `a` is taken",
+        "fleet.yaml:2:3: `[1].name`: another agent is named `a`",
     );
     let home = fleet(&[]);
     assert_ends(
@@ -585,7 +585,7 @@ fn mistake_in_the_fleet_is_a_usage_error() {
     assert_ends(
         &drain_fleet(&home, &["begin"]),
         64,
-        "`a`: secret: the environment variable NOT_SET",
+        "fleet.yaml:1:2: `a`: secret: the environment variable NOT_SET",
     );
     home.write(
         "fleet.yaml",
@@ -594,7 +594,7 @@ fn mistake_in_the_fleet_is_a_usage_error() {
     assert_ends(
         &drain_fleet(&home, &["begin"]),
         64,
-        "unknown field `secrets`",
+        "unknown key `secrets` in `[0]`; did you mean `secret`?",
     );
     assert!(stub.asked().is_empty(), "{:?}", stub.asked());
 }

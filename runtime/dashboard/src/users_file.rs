@@ -517,7 +517,7 @@ mod tests {
                 2,
                 "`username` is there twice (lines 1 and 2)",
             ),
-            ("- username:\n\tada\n", 2, "write spaces"),
+            ("- username: a: b\n", 1, "a second `: ` stands in this line"),
             ("- {username: [ada\n", 1, "is not closed"),
         ] {
             fs::write(&path, text).unwrap();

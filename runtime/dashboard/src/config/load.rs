@@ -6,9 +6,7 @@ use super::finding::{SettingFinding, exposed_files, exposed_secrets, of_file, we
 use super::gateway::read_gateway;
 use super::original::{self, VariablesRead};
 use super::section::{Reader, References, Section, collect_variables};
-use super::{
-    Config, ConfigError, DashboardConfig, Environment, GatewayConfig, GatewayView, Mistake,
-};
+use super::{Config, ConfigError, DashboardConfig, Environment, GatewayConfig, GatewayView};
 use crate::yaml::{Node, Position};
 use portcullis_home::atomic_file;
 use portcullis_net::acme::CERTIFICATE_FILE;
@@ -69,7 +67,11 @@ pub fn load_for_gateway(
 /// Reads the file. Returns at once if it is a FIFO or a device: a reload must not wait for a
 /// writer.
 fn read_text(file: &Path) -> io::Result<String> {
-    let text = atomic_file::read_at_most(file, MAX_FILE_BYTES)?;
+    text_of(atomic_file::read_at_most(file, MAX_FILE_BYTES)?)
+}
+
+/// The text of a file that an operator wrote.
+pub(super) fn text_of(text: Vec<u8>) -> io::Result<String> {
     // An editor that saves as "Unicode" puts a byte order mark before the text.
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
         let what = "it is UTF-16 text: save it as UTF-8";
@@ -191,23 +193,7 @@ fn read_file(home: &Path, file: Option<PathBuf>) -> Result<(Option<PathBuf>, Str
         {
             Ok((None, String::new()))
         }
-        Err(error) => {
-            let what = if file.is_symlink() {
-                "the symbolic link "
-            } else {
-                ""
-            };
-            let text = format!("{what}cannot be read: {error}");
-            let mistake = Mistake {
-                place: Some(Position::default()),
-                text,
-            };
-            Err(ConfigError {
-                files: [file.clone()].into(),
-                file,
-                mistakes: vec![mistake],
-            })
-        }
+        Err(error) => Err(ConfigError::unreadable(&file, &error)),
     }
 }
 
@@ -241,14 +227,7 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<FileSettin
         Process::Dashboard => (References::Follow, References::Leave),
         Process::Gateway => (References::Leave, References::Follow),
     };
-    let root = Node::parse(text).map_err(|(place, text)| ConfigError {
-        files: [file.to_owned()].into(),
-        file: file.to_owned(),
-        mistakes: vec![Mistake {
-            place: Some(place),
-            text,
-        }],
-    })?;
+    let root = Node::parse(text).map_err(|(place, text)| ConfigError::single(file, place, text))?;
     let mut variables = BTreeSet::new();
     collect_variables(&root, &mut variables);
     let is_blank = root.is_blank();

@@ -1,7 +1,8 @@
 use crate::yaml::Position;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,35 @@ pub struct ConfigError {
     pub mistakes: Vec<Mistake>,
     /// Every file that was read or looked for. A change of one may remove the mistake.
     pub files: BTreeSet<PathBuf>,
+}
+
+impl ConfigError {
+    /// One mistake, which ended the reading of a file.
+    pub(super) fn single(file: &Path, place: Position, text: String) -> Self {
+        let mistake = Mistake {
+            place: Some(place),
+            text,
+        };
+        Self {
+            files: [file.to_owned()].into(),
+            file: file.to_owned(),
+            mistakes: vec![mistake],
+        }
+    }
+
+    /// A file that cannot be read.
+    pub(super) fn unreadable(file: &Path, error: &io::Error) -> Self {
+        let what = if file.is_symlink() {
+            "the symbolic link "
+        } else {
+            ""
+        };
+        Self::single(
+            file,
+            Position::default(),
+            format!("{what}cannot be read: {error}"),
+        )
+    }
 }
 
 impl fmt::Display for ConfigError {

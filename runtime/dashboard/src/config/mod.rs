@@ -12,6 +12,7 @@ mod dashboard;
 mod drain_secrets;
 mod environment;
 mod finding;
+mod fleet;
 mod forms;
 mod gateway;
 mod integer;
@@ -32,6 +33,7 @@ mod tls;
 
 pub use environment::Environment;
 pub use finding::SettingFinding;
+pub use fleet::{FleetEntry, SecretSource, read_fleet};
 pub use forms::{parse_bind_host, unknown_builtin};
 pub use load::{load, load_for_gateway, load_text};
 pub use mistakes::{ConfigError, Mistake};
