@@ -22,6 +22,10 @@ use tokio::time::Instant;
 /// a connection that does nothing else.
 const MAX_STALL: Duration = Duration::from_secs(600);
 
+/// Longest rest of a body that is expected to arrive behind an early answer, so that the connection
+/// serves further requests. Most clients send as much at once with the head.
+const MAX_SHORT_REST_BYTES: u64 = 64 * 1024;
+
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -439,6 +443,8 @@ struct Progress {
     step: Step,
     /// Dropped when the answer is over. Only a body that was given up makes one.
     answered: Option<oneshot::Sender<Infallible>>,
+    /// The body was given up, and its rest is not expected to be read.
+    leaves_body: bool,
 }
 
 impl Exchange {
@@ -457,6 +463,7 @@ impl Exchange {
             progress: Mutex::new(Progress {
                 step,
                 answered: None,
+                leaves_body: false,
             }),
         })
     }
@@ -472,6 +479,12 @@ impl Exchange {
             self.connection.step(self.request, progress.step, to);
             progress.step = to;
         }
+    }
+
+    /// Returns whether the connection ends after the answer, since the rest of the request's body is
+    /// not read. It is for HTTP/1.1.
+    pub(super) fn ends_connection(&self) -> bool {
+        self.progress_now().leaves_body
     }
 
     /// Resolves, with an error, when the answer is written or was given up.
@@ -554,6 +567,7 @@ impl Body for WatchedRequestBody {
             Poll::Ready(Some(Err(_))) => {
                 self.incoming = None;
                 self.exchange.connection.body_is_left();
+                self.exchange.progress_now().leaves_body = true;
             }
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
@@ -580,6 +594,10 @@ impl Drop for WatchedRequestBody {
 
         let connection = self.exchange.connection.clone();
         connection.body_is_left();
+        let is_long = |left| left > MAX_SHORT_REST_BYTES;
+        if self.awaits_continue || rest.size_hint().upper().is_none_or(is_long) {
+            self.exchange.progress_now().leaves_body = true;
+        }
         // Without a runtime, the process ends. A client that awaits `100 Continue` reads the answer
         // before it sends.
         if let (Ok(runtime), false) = (Handle::try_current(), self.awaits_continue) {

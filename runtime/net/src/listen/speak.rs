@@ -8,9 +8,9 @@ use super::protocol_change::ProtocolChange;
 use super::web_socket::Opening;
 use super::{Answering, ConnectionLimits, OverTls, Peer, ResponseBody};
 use crate::tls::{CHALLENGE_PROTOCOL, ClientCertificate, TlsServer};
-use http::header::{EXPECT, HOST, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -260,6 +260,7 @@ where
 {
     service_fn(move |mut request: Request<Incoming>| {
         shared.attach_to(&mut request);
+        let is_http1 = request.version() < Version::HTTP_2;
         let opening = Opening::of(&mut request);
         let exchange = Exchange::begin(shared.place.connection(), request.body().is_end_stream());
         shared.attach_change(&mut request, &exchange);
@@ -269,13 +270,25 @@ where
             .map(|incoming| WatchedRequestBody::new(incoming, awaits_continue, exchange.clone()));
         let answer = service.clone().oneshot(request);
         async move {
-            let answer = WatchedAnswerBody::of(answer.await?, exchange);
+            let mut answer = answer.await?;
+            if is_http1 && exchange.ends_connection() {
+                announce_end(answer.status(), answer.headers_mut());
+            }
+            let answer = WatchedAnswerBody::of(answer, exchange);
             Ok::<_, S::Error>(match opening {
                 Some(opening) => opening.answer(answer),
                 None => answer,
             })
         }
     })
+}
+
+/// Says that the connection ends after an answer (RFC 9112 section 9.6), which a client cannot see
+/// while it sends a body. After a change of the protocol, another protocol ends it.
+fn announce_end(status: StatusCode, headers: &mut HeaderMap) {
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        headers.append(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 impl ConnectionShared {
