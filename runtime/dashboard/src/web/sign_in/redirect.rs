@@ -317,6 +317,8 @@ async fn complete(
             "which one counts is a guess that is not made",
         ));
     }
+    // The `iss` of an error is not compared: the provider alone knows its issuer, and the contract
+    // takes codes alone. The sign-in ends either way.
     if let Some(error) = parameters.only("error") {
         let notice = Notice::of_authorization_error(error);
         let error: String = error
