@@ -1,4 +1,6 @@
 //! YAML as a tree in which every node knows where it stands.
+//!
+//! **Invariant:** no message repeats a value, which may be a secret.
 
 mod mistake;
 

@@ -19,12 +19,10 @@ const MAX_IDENTIFIER_BYTES: usize = 128;
 /// Reads the name of an owner.
 pub(crate) fn owner(text: &str) -> String {
     // The default owner is the principal, which may have more characters than a name in a request.
-    let is_principal = text.len() <= MAX_PRINCIPAL_BYTES && is_visible(text) && text.trim() == text;
-    if is_principal {
-        text.to_owned()
-    } else {
-        fitting(text, MAX_OWNER_CHARS, usize::MAX)
+    if text.len() <= MAX_PRINCIPAL_BYTES && is_clean(text) {
+        return text.to_owned();
     }
+    fitting(text, MAX_OWNER_CHARS, usize::MAX)
 }
 
 /// Reads the name of a principal.
@@ -45,6 +43,11 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 /// Returns the start of the text, without space around it, and with a replacement for each
 /// character that is not visible. The rest of a lease then still counts.
 fn fitting(text: &str, max_chars: usize, max_bytes: usize) -> String {
+    // A text has at most as many characters as bytes. Almost every text is returned here.
+    if text.len() <= max_chars.min(max_bytes) && is_clean(text) {
+        return text.to_owned();
+    }
+
     let mut fitting = String::new();
     for c in text.trim().chars().take(max_chars) {
         let shown = if is_visible(c.encode_utf8(&mut [0; 4])) {
@@ -60,6 +63,11 @@ fn fitting(text: &str, max_chars: usize, max_bytes: usize) -> String {
 
     fitting.truncate(fitting.trim_end().len());
     fitting
+}
+
+/// Returns whether each character is visible, without space around the text.
+fn is_clean(text: &str) -> bool {
+    is_visible(text) && !text.starts_with(' ') && !text.ends_with(' ')
 }
 
 #[cfg(test)]
