@@ -7,7 +7,7 @@
 //! the machine is shared.
 
 use portcullis_author::torture::ATTACKS;
-use portcullis_tests::{Home, Process, get, linked_guest};
+use portcullis_tests::{Browser, DRAIN_SECRET, Home, Process, get, linked_guest};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -36,37 +36,55 @@ const BURNING: [&str; BAD] = [
 ];
 const SLEEPING: [&str; BAD] = ["sleeps_in_poll"; BAD];
 
-const REQUESTS: [(&str, &str); 4] = [
-    (
-        "/api/status",
-        "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    ),
-    (
-        "/healthz",
-        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    ),
-    (
-        "refused drain",
-        "POST /api/gateway/drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nAuthorization: Basic x\r\n\r\n",
-    ),
-    (
-        "good provider",
-        "GET /api/auth/whoami HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer good-token\r\n\r\n",
-    ),
+/// What the bystanders ask for.
+const KINDS: [&str; 5] = [
+    "/healthz",
+    "/api/status",
+    "the drain",
+    "a session",
+    "good provider",
 ];
 const BURN: &str =
-    "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer unknown-token\r\n\r\n";
+    "GET /metrics HTTP/1.1\r\nHost: agent.test\r\nAuthorization: Bearer unknown-token\r\n\r\n";
 
 fn main() {
-    println!("{CALLERS} callers without pause; milliseconds p50 / p99 (samples)");
-    let names: String = REQUESTS
-        .iter()
-        .map(|(name, _)| format!("{name:>26}"))
-        .collect();
+    println!("{CALLERS} callers without pause; milliseconds p50 / p99 / longest (samples)");
+    let names: String = KINDS.iter().map(|name| format!("{name:>34}")).collect();
     println!("{:<34}{names}", "");
     for (title, bad) in [("eight that burn", BURNING), ("eight that sleep", SLEEPING)] {
         run(title, bad);
     }
+}
+
+/// One request of each of [`KINDS`]. The last three show the drain secret, the cookies of a person
+/// and a token that the good provider knows.
+fn requests(cookie: &str) -> [String; KINDS.len()] {
+    let get =
+        |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: agent.test\r\n{more}\r\n");
+    [
+        get("/healthz", ""),
+        get("/api/status", ""),
+        get(
+            "/api/gateway/drain",
+            &format!("Authorization: Bearer {DRAIN_SECRET}\r\n"),
+        ),
+        get("/api/auth/me", &format!("Cookie: {cookie}\r\n")),
+        get("/api/auth/whoami", "Authorization: Bearer good-token\r\n"),
+    ]
+}
+
+/// The cookies of a person who is signed in, as a browser sends them.
+fn signed_in(dashboard: &Process) -> String {
+    let mut browser = Browser::default();
+    let password = r#"{"provider":"people","username":"ada","password":"good"}"#;
+    let reply = browser.post(&dashboard.url("/auth/password-login"), password);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let pairs: Vec<_> = browser
+        .cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    pairs.join("; ")
 }
 
 /// When the phases of a run began and ended.
@@ -80,15 +98,18 @@ fn run(title: &str, bad: [&str; BAD]) {
     let home = Home::new();
     home.write("portcullis.yaml", &config(&home, bad));
     let dashboard = home.dashboard();
+    let cookie = signed_in(&dashboard);
+    let requests = requests(&cookie);
     let done = AtomicBool::new(false);
     let (phases, samples) = std::thread::scope(|scope| {
-        let samplers =
-            REQUESTS.map(|(_, request)| scope.spawn(|| sample(&dashboard, request, &done)));
+        let samplers = requests
+            .each_ref()
+            .map(|request| scope.spawn(|| sample(&dashboard, request, &done)));
         std::thread::park_timeout(QUIET);
         for _ in 0..CALLERS {
             scope.spawn(|| burn(&dashboard, &done));
         }
-        let phases = go_through(&dashboard);
+        let phases = go_through(&dashboard, &cookie);
         done.store(true, Ordering::Relaxed);
         (
             phases,
@@ -118,14 +139,14 @@ fn run(title: &str, bad: [&str; BAD]) {
 }
 
 /// Burns until every bad provider has been shut out once, and for a while after.
-fn go_through(dashboard: &Process) -> Phases {
+fn go_through(dashboard: &Process, cookie: &str) -> Phases {
     let burn = Instant::now();
     let mut shut_out = [false; BAD];
     while shut_out.contains(&false) && burn.elapsed() < MOST {
-        let ready = get(&dashboard.url("/readyz"), &[]).json();
+        let ready = get(&dashboard.url("/readyz"), &[("cookie", cookie)]).json();
         for (index, shut) in shut_out.iter_mut().enumerate() {
-            // The good one stands first.
-            *shut |= ready["providers"]["detail"][index + 1]["health"]["state"] == "quarantined";
+            // The two good ones stand first.
+            *shut |= ready["providers"]["detail"][index + 2]["health"]["state"] == "quarantined";
         }
         std::thread::park_timeout(Duration::from_millis(50));
     }
@@ -140,8 +161,10 @@ fn go_through(dashboard: &Process) -> Phases {
 
 fn config(home: &Home, bad: [&str; BAD]) -> String {
     let mut text = format!(
-        "dashboard:\n  token_routes: [{{path: /metrics, scope: metrics.read}}]\n  providers:\n    - {{name: good, component: {}}}\n",
-        linked_guest("known").display()
+        "dashboard:\n  public_url: http://agent.test\n  trusted_proxies: [127.0.0.0/8]\n  token_routes: [{{path: /metrics, scope: \
+         metrics.read}}]\n  providers:\n    - {{name: people, component: {}}}\n    - {{name: good, component: {}}}\n",
+        linked_guest("people").display(),
+        linked_guest("known").display(),
     );
     for (index, name) in bad.into_iter().enumerate() {
         let attack = ATTACKS
@@ -170,17 +193,18 @@ fn sample(dashboard: &Process, request: &str, done: &AtomicBool) -> Vec<(Instant
     let mut samples = Vec::new();
     while !done.load(Ordering::Relaxed) {
         let start = Instant::now();
-        connection.ask(request);
+        let status = connection.ask(request);
+        assert!(status.contains(" 200 "), "{request}{status}");
         samples.push((start, start.elapsed()));
         std::thread::park_timeout(PAUSE);
     }
     samples
 }
 
-fn row(name: &str, samples: &[Vec<(Instant, Duration)>; 4], from: Instant, to: Instant) {
+fn row(name: &str, samples: &[Vec<(Instant, Duration)>; KINDS.len()], from: Instant, to: Instant) {
     let cells: String = samples
         .iter()
-        .map(|samples| format!("{:>26}", percentiles(samples, from, to)))
+        .map(|samples| format!("{:>34}", percentiles(samples, from, to)))
         .collect();
     println!("{name:<34}{cells}");
 }
@@ -197,7 +221,15 @@ fn percentiles(samples: &[(Instant, Duration)], from: Instant, to: Instant) -> S
             .get(times.len() * percent / 100)
             .map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
     };
-    format!("{:.3} / {:.3} ({})", at(50), at(99), times.len())
+    let longest = times
+        .last()
+        .map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
+    format!(
+        "{:.3} / {:.3} / {longest:.1} ({})",
+        at(50),
+        at(99),
+        times.len()
+    )
 }
 
 struct Connection(BufReader<TcpStream>);
@@ -210,11 +242,16 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    fn ask(&mut self, request: &str) {
+    /// Returns the status line, once the whole answer is there.
+    fn ask(&mut self, request: &str) -> String {
         self.0
             .get_mut()
             .write_all(request.as_bytes())
             .expect("the dashboard reads");
+        let mut status = String::new();
+        self.0
+            .read_line(&mut status)
+            .expect("the dashboard answers");
         let mut length = 0;
         loop {
             let mut line = String::new();
@@ -228,5 +265,6 @@ impl Connection {
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("the whole answer");
+        status
     }
 }

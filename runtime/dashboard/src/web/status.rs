@@ -217,9 +217,9 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Answers 503 until the dashboard is ready, and when no drain can begin or end. Every caller gets the counts. Names, limits and faults
-/// go to callers with a permit, and on a loopback bind to every caller on this machine, since the
-/// page there hands out this process's token.
+/// Answers 503 until the dashboard is ready, and when no drain can begin or end. Every caller gets
+/// the counts. Names, limits and faults go to callers with a permit, and on a loopback bind to every
+/// caller on this machine, since the page there hands out this process's token.
 pub(super) async fn readyz(
     State(dashboard): State<Arc<Dashboard>>,
     context: Context,
