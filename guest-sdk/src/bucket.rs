@@ -21,4 +21,27 @@ pub trait Bucket {
     /// # Errors
     /// As for [`set`](Self::set).
     fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable>;
+
+    /// Removes what stands under a key, if something does, and frees its room.
+    ///
+    /// # Errors
+    /// The bucket is out of reach.
+    fn delete(&self, key: &str) -> Result<(), Unavailable>;
+
+    /// Returns a page of the keys, in the order of their bytes. `cursor` is `None` for the first
+    /// page, and the [`next`](KeyPage::next) of the page before for each other. A cursor is a
+    /// position, so a key that is written or removed between two pages shifts the second.
+    ///
+    /// # Errors
+    /// The bucket is out of reach.
+    fn list_keys(&self, cursor: Option<u64>) -> Result<KeyPage, Unavailable>;
+}
+
+/// Keys of a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPage {
+    /// The keys, sorted.
+    pub keys: Vec<String>,
+    /// Where the next page begins. `None` for the last page.
+    pub next: Option<u64>,
 }

@@ -1,4 +1,4 @@
-use crate::{Bucket, Host, Http, HttpRequest, HttpResponse, Unavailable};
+use crate::{Bucket, Host, Http, HttpRequest, HttpResponse, KeyPage, Unavailable};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -88,6 +88,9 @@ impl Host for MockHost {
     }
 }
 
+/// Keys in one page of a listing, as many as the host's have.
+const KEYS_OF_A_PAGE: usize = 100;
+
 /// A bucket for native tests.
 #[derive(Clone, Debug, Default)]
 pub struct MockBucket {
@@ -119,6 +122,27 @@ impl Bucket for MockBucket {
             .ok_or_else(|| Unavailable("not a number".to_owned()))?;
         *entry = new.to_string().into_bytes();
         Ok(new)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Unavailable> {
+        self.entries.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    fn list_keys(&self, cursor: Option<u64>) -> Result<KeyPage, Unavailable> {
+        let entries = self.entries.borrow();
+        let skipped = usize::try_from(cursor.unwrap_or_default()).unwrap_or(usize::MAX);
+        let keys: Vec<_> = entries
+            .keys()
+            .skip(skipped)
+            .take(KEYS_OF_A_PAGE)
+            .cloned()
+            .collect();
+        let end = skipped.saturating_add(keys.len());
+        Ok(KeyPage {
+            keys,
+            next: (end < entries.len()).then_some(end as u64),
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 use super::bindings::wasi::keyvalue::{atomics, store};
-use crate::{Bucket, Unavailable};
+use crate::{Bucket, KeyPage, Unavailable};
 
 /// The bucket that the host keeps for this provider.
 pub(super) struct HostBucket;
@@ -24,5 +24,17 @@ impl Bucket for HostBucket {
 
     fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
         Self::with(|bucket| atomics::increment(bucket, key, by))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Unavailable> {
+        Self::with(|bucket| bucket.delete(key))
+    }
+
+    fn list_keys(&self, cursor: Option<u64>) -> Result<KeyPage, Unavailable> {
+        let page = Self::with(|bucket| bucket.list_keys(cursor))?;
+        Ok(KeyPage {
+            keys: page.keys,
+            next: page.cursor,
+        })
     }
 }
