@@ -47,10 +47,10 @@ impl KeptGroups<'_> {
         Ok(entry.and_then(|entry| serde_json::from_slice(&entry).ok()))
     }
 
-    /// Empties the entry of a session that is over. If that fails, the host drops it after a week.
+    /// Removes the entry of a session that is over. If that fails, the host drops it after a week.
     pub(crate) fn forget(&self, sid: &str, groups: &[String]) {
         if !fit_inside(groups) {
-            let _ = self.bucket.set(&key_of(sid), b"");
+            let _ = self.bucket.delete(&key_of(sid));
         }
     }
 }

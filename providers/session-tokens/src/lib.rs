@@ -41,6 +41,14 @@ pub struct Person {
     pub groups: Vec<String>,
 }
 
+impl Person {
+    /// How long the texts are, without the groups, in bytes.
+    pub fn length(&self) -> usize {
+        let texts = [&self.user_id, &self.email, &self.display_name, &self.org_id];
+        texts.into_iter().map(String::len).sum()
+    }
+}
+
 /// What a provider puts into its tokens beside the person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
@@ -169,12 +177,26 @@ impl Signer<'_> {
         Ok(checked)
     }
 
+    /// Takes the room that spending the token needs in the bucket: before the provider makes an
+    /// exchange elsewhere that cannot be undone.
+    ///
+    /// # Errors
+    /// The session is over, or the bucket is full or out of reach.
+    pub fn reserve(&self, checked: &Checked) -> Result<(), RefreshError> {
+        let entry = self.bucket.get(&key_of(&checked.sid))?;
+        match entry {
+            None => self.count(checked, 0).map(drop),
+            Some(entry) if entry == OVER => Err(RefreshError::Expired),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Spends a refresh token that was checked. It is not accepted again.
     ///
     /// # Errors
     /// The token has been spent meanwhile, or the bucket is out of reach.
     pub fn spend(&self, checked: Checked) -> Result<Checked, RefreshError> {
-        let generation = self.bucket.increment(&key_of(&checked.sid), 1)?;
+        let generation = self.count(&checked, 1)?;
         if generation != checked.generation + 1 {
             self.end(&checked)?;
             return Err(RefreshError::Expired);
@@ -202,6 +224,40 @@ impl Signer<'_> {
         let checked = self.check(refresh_token, Use::Refresh)?;
         checked.iter().try_for_each(|checked| self.end(checked))?;
         Ok(checked)
+    }
+
+    /// Returns the notes of a refresh token of which the session is over, so that the provider can
+    /// forget what it kept for it. `None` if the token is not one of this signer, or the session is
+    /// not known to be over: an old token of a session that was refreshed since is not enough.
+    ///
+    /// # Errors
+    /// The bucket is out of reach.
+    pub fn notes_of_ended(&self, refresh_token: &str) -> Result<Option<Notes>, Unavailable> {
+        let Some(claims) = self.read(refresh_token) else {
+            return Ok(None);
+        };
+        let is_over =
+            claims.used_for == Use::Refresh && self.remembered(&claims.sid)? == Remembered::Over;
+        Ok(is_over.then(|| Notes {
+            both: claims.note,
+            refresh: claims.refresh_note,
+        }))
+    }
+
+    /// Adds to the number of refreshes and returns the sum.
+    fn count(&self, checked: &Checked, by: u64) -> Result<u64, RefreshError> {
+        let is_over = || Ok::<_, Unavailable>(self.remembered(&checked.sid)? == Remembered::Over);
+        if is_over()? {
+            return Err(RefreshError::Expired);
+        }
+
+        let counted = self.bucket.increment(&key_of(&checked.sid), by);
+        match counted {
+            Ok(generation) => Ok(generation),
+            // A sign-out at the same moment has put its mark in the place of the number.
+            Err(_) if is_over()? => Err(RefreshError::Expired),
+            Err(unavailable) => Err(unavailable.into()),
+        }
     }
 
     fn end(&self, checked: &Checked) -> Result<(), Unavailable> {
@@ -381,7 +437,7 @@ impl Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_guest::MockBucket;
+    use portcullis_guest::{KeyPage, MockBucket};
     use std::cell::RefCell;
     use std::collections::BTreeMap;
 
@@ -484,6 +540,55 @@ mod tests {
         assert_eq!(signer.verify(&second.access_token).unwrap(), None);
     }
 
+    #[test]
+    fn sign_out_during_a_refresh_refuses_it_and_is_no_outage() {
+        let bucket = MockBucket::default();
+        let signer = signer(&bucket, 0);
+        let first = signer.open(ada(), Notes::default(), ENDS).unwrap();
+        let looked = signer.look_at(&first.refresh_token).unwrap();
+        signer.revoke(&first.refresh_token).unwrap();
+        assert_eq!(signer.reserve(&looked), Err(RefreshError::Expired));
+        assert_eq!(signer.spend(looked), Err(RefreshError::Expired));
+        assert_eq!(signer.verify(&first.access_token).unwrap(), None);
+    }
+
+    #[test]
+    fn room_that_was_reserved_is_that_of_the_number() {
+        let bucket = Measured::default();
+        let signer = Signer {
+            key: KEY,
+            bucket: &bucket,
+            now: 0,
+        };
+        let session = signer.open(ada(), Notes::default(), ENDS).unwrap();
+        let looked = signer.look_at(&session.refresh_token).unwrap();
+        signer.reserve(&looked).unwrap();
+        let reserved = bucket.sizes.borrow().clone();
+        signer.reserve(&looked).unwrap();
+        let session = signer.renew(signer.spend(looked).unwrap(), ENDS).unwrap();
+        assert_eq!(*bucket.sizes.borrow(), reserved);
+        assert!(signer.look_at(&session.refresh_token).is_ok());
+    }
+
+    #[test]
+    fn notes_of_a_session_are_given_out_for_its_end_alone() {
+        let bucket = MockBucket::default();
+        let signer = signer(&bucket, 0);
+        let notes = Notes {
+            both: "mark".into(),
+            refresh: "theirs".into(),
+        };
+        let session = signer.open(ada(), notes.clone(), ENDS).unwrap();
+        assert_eq!(signer.notes_of_ended(&session.refresh_token), Ok(None));
+        signer.revoke(&session.refresh_token).unwrap();
+        assert_eq!(
+            signer.notes_of_ended(&session.refresh_token),
+            Ok(Some(notes))
+        );
+        assert_eq!(signer.notes_of_ended(&session.access_token), Ok(None));
+        assert_eq!(signer.notes_of_ended("made-up"), Ok(None));
+    }
+
     /// Counts what its entries take.
     #[derive(Default)]
     struct Measured {
@@ -509,6 +614,15 @@ mod tests {
                 .borrow_mut()
                 .insert(key.to_owned(), key.len() + number.to_string().len());
             Ok(number)
+        }
+
+        fn delete(&self, key: &str) -> Result<(), Unavailable> {
+            self.sizes.borrow_mut().remove(key);
+            self.inner.delete(key)
+        }
+
+        fn list_keys(&self, cursor: Option<u64>) -> Result<KeyPage, Unavailable> {
+            self.inner.list_keys(cursor)
         }
     }
 
