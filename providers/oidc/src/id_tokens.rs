@@ -54,7 +54,7 @@ impl IdTokens<'_> {
         if self.read(handle).is_some()
             && let Some(key) = key_of(handle)
         {
-            let _ = self.bucket.set(&key, b"");
+            let _ = self.bucket.delete(&key);
         }
     }
 

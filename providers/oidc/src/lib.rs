@@ -24,12 +24,14 @@ mod tokens;
 use id_tokens::IdTokens;
 use issuer::Issuer;
 use jwt_keys::{ClaimsSet, TokenError};
-use kept_tokens::KeptTokens;
+use kept_tokens::{KeptTokens, Owner};
 use portcullis_guest::{
     CodeError, Host, LoginRequest, LoginResponse, Provider, RedirectSignIn, Refresh, RefreshError,
     Session, TokenPrincipal, Unavailable,
 };
-use session_tokens::{Ends, MAX_REFRESH_SECONDS, Notes, Person, Signer, keep_key, kept_key};
+use session_tokens::{
+    Checked, Ends, MAX_REFRESH_SECONDS, Notes, Person, Signer, keep_key, kept_key,
+};
 use settings::{Settings, Userinfo};
 use tokens::{TokenResponse, Tokens};
 
@@ -84,6 +86,7 @@ impl<'a> CallContext<'a> {
     fn kept_tokens(&self) -> KeptTokens<'_> {
         KeptTokens {
             bucket: self.host.bucket(),
+            now: self.host.now(),
         }
     }
 
@@ -259,9 +262,11 @@ fn complete(context: &CallContext<'_>, response: &LoginResponse) -> Result<Sessi
         .ok_or_else(|| CodeError::InvalidCode("the user id repeats the code".to_owned()))?;
 
     let refresh_token = tokens.refresh_token.unwrap_or_default();
-    let refresh = context
-        .kept_tokens()
-        .keep(refresh_token, "", length(&person));
+    let owner = Owner {
+        person: &person,
+        note: &both,
+    };
+    let refresh = context.kept_tokens().keep(refresh_token, "", &owner);
     let both = context.keep_hint(both, tokens.id_token.as_deref());
     let notes = Notes { both, refresh };
     let ends = context.ends(expires_at, !notes.refresh.is_empty());
@@ -292,17 +297,6 @@ fn claims_of(
     Ok(claims)
 }
 
-/// How long the texts of a person are, in bytes.
-fn length(person: &Person) -> usize {
-    let texts = [
-        &person.user_id,
-        &person.email,
-        &person.display_name,
-        &person.org_id,
-    ];
-    texts.into_iter().map(String::len).sum()
-}
-
 fn expiry(claims: &ClaimsSet) -> u64 {
     claims.time("exp").unwrap_or_default()
 }
@@ -322,15 +316,27 @@ fn refresh(context: &CallContext<'_>, refresh_token: &str) -> Result<Session, Re
     let key = context.key()?.ok_or(RefreshError::Expired)?;
     let signer = context.signer(&key);
     // Spent only when the issuer has answered: an outage must not end a session.
-    let mut checked = signer.look_at(refresh_token)?;
+    let mut checked = match signer.look_at(refresh_token) {
+        Err(RefreshError::Expired) => {
+            let ended = signer.notes_of_ended(refresh_token)?;
+            ended.iter().for_each(|notes| context.forget(notes));
+            return Err(RefreshError::Expired);
+        }
+        looked => looked?,
+    };
     // Another issuer must never see this one's token.
     if !context.goes_on(&checked.notes.both)? {
+        context.forget(&checked.notes);
         return Err(RefreshError::Expired);
     }
     let kept = context.kept_tokens();
     let theirs = kept
         .read(&checked.notes.refresh)?
         .ok_or(RefreshError::Expired)?;
+    // Writes what may need more room before the issuer is asked, which takes its token only once.
+    context.keep_key()?;
+    signer.reserve(&checked)?;
+
     let mut tokens = match context.issuer().refresh(&theirs)? {
         TokenResponse::Tokens(tokens) => tokens,
         TokenResponse::Refused(_) => {
@@ -341,26 +347,40 @@ fn refresh(context: &CallContext<'_>, refresh_token: &str) -> Result<Session, Re
     // Without a new one, the old one stays valid (RFC 6749, section 6). It is kept before the rest
     // can fail.
     let theirs = tokens.refresh_token.take().unwrap_or(theirs);
-    checked.notes.refresh = kept.keep(theirs, &checked.notes.refresh, length(&checked.person));
+    let owner = Owner {
+        person: &checked.person,
+        note: &checked.notes.both,
+    };
+    checked.notes.refresh = kept.keep(theirs.clone(), &checked.notes.refresh, &owner);
 
-    let renewed = renewed(context, &tokens, &checked.person);
-    if renewed == Err(RefreshError::Expired) {
-        context.forget(&checked.notes);
+    let notes = checked.notes.clone();
+    let session = renewed_session(context, &signer, checked, &tokens);
+    if session == Err(RefreshError::Expired) {
+        context.forget(&notes);
+        // The sign-out that may have ended the session knew an older token.
+        let _ = context.issuer().revoke(&theirs);
     }
-    let (person, expires_at) = renewed?;
+    session
+}
+
+/// The session after the issuer has answered with these tokens.
+fn renewed_session(
+    context: &CallContext<'_>,
+    signer: &Signer<'_>,
+    mut checked: Checked,
+    tokens: &Tokens,
+) -> Result<Session, RefreshError> {
+    let (person, expires_at) = renewed(context, tokens, &checked.person)?;
     // The issuer may have ended the session meanwhile.
     if !context.goes_on(&checked.notes.both)? {
-        context.forget(&checked.notes);
         return Err(RefreshError::Expired);
     }
+
     context.renew_hint(&checked.notes.both, tokens.id_token.as_deref());
     checked.person = person;
-    context.keep_key()?;
     let is_refreshable = !checked.notes.refresh.is_empty();
-    Ok(signer.renew(
-        signer.spend(checked)?,
-        context.ends(expires_at, is_refreshable),
-    )?)
+    let ends = context.ends(expires_at, is_refreshable);
+    Ok(signer.renew(signer.spend(checked)?, ends)?)
 }
 
 /// Who a session is of after a refresh, and until when. Where the issuer says nothing new, the
@@ -429,9 +449,10 @@ fn revoke(context: &CallContext<'_>, refresh_token: &str) -> Result<(), Unavaila
     let Ok(checked) = signer.look_at(refresh_token) else {
         return Ok(());
     };
-    let ended_here = signer.revoke(refresh_token).map(drop);
     let theirs = context.kept_tokens().read(&checked.notes.refresh);
+    // First, so that the mark of the end has its room.
     context.forget(&checked.notes);
+    let ended_here = signer.revoke(refresh_token).map(drop);
 
     if let Some(theirs) = theirs?.filter(|_| context.is_of_these_settings(&checked.notes.both)) {
         context.issuer().revoke(&theirs)?;

@@ -151,26 +151,30 @@ impl CallContext<'_> {
             return Err(invalid("it was received before"));
         }
 
-        let ended = match (claims.only("sid"), claims.only("sub")) {
+        let (ended, targets) = match (claims.only("sid"), claims.only("sub")) {
             (Some(sid), subject) => {
-                self.end(&Target::Session(sid))?;
-                subject
-                    .map(Target::Nameless)
-                    .iter()
-                    .try_for_each(|target| self.end(target))?;
-                Ended::Noted
+                let own = std::iter::once(Target::Session(sid));
+                let targets = own.chain(subject.map(Target::Nameless)).collect();
+                (Ended::Noted, targets)
             }
             (None, Some(subject)) if self.settings.people.are_named_by_subject() => {
-                Ended::Person(subject)
+                (Ended::Person(subject), Vec::new())
             }
-            (None, Some(subject)) => {
-                self.end(&Target::Subject(subject))?;
-                Ended::Noted
-            }
+            (None, Some(subject)) => (Ended::Noted, vec![Target::Subject(subject)]),
             (None, None) => return Err(invalid("it names neither a subject nor a session")),
         };
-        // Last: a token of which the sessions could not be noted may come again.
+        targets.iter().try_for_each(|target| self.end(target))?;
+        // After them: a token of which the sessions could not be noted may come again.
         self.host.bucket().set(&received, b"1")?;
+
+        let kept = self.kept_tokens();
+        match &ended {
+            Ended::Person(user_id) => kept.forget_person(user_id),
+            Ended::Noted => {
+                let names: Vec<_> = targets.iter().map(Target::name).collect();
+                kept.forget_ended(&names);
+            }
+        }
         Ok(ended)
     }
 
@@ -328,6 +332,12 @@ fn key_of(name: &str) -> String {
     format!("out:{name}")
 }
 
-fn digest(text: &str) -> String {
+/// The names in a session's note of what ends it, between dots.
+pub(crate) fn targets_of(note: &str) -> &str {
+    let (targets, _) = note.split_once(".@").unwrap_or((note, ""));
+    targets.split_once('.').map_or("", |(_, names)| names)
+}
+
+pub(crate) fn digest(text: &str) -> String {
     base64url(&Sha256::digest(text)[..DIGEST_BYTES])
 }

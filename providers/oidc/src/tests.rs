@@ -7,7 +7,7 @@ use crate::settings::tests::host;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use portcullis_guest::MockHost;
+use portcullis_guest::{Bucket, Http, HttpRequest, HttpResponse, KeyPage, MockBucket, MockHost};
 use serde_json::{Value, json};
 
 const NOW: u64 = 1_700_000_000;
@@ -371,6 +371,224 @@ fn refresh_tokens_of_every_size_leave_small_cookies() {
         );
         assert_ne!(renewed.refresh_token, session.refresh_token);
     }
+}
+
+/// A host where the person signs out while the issuer answers a refresh.
+struct SignedOutMeanwhile {
+    host: MockHost,
+    refresh_token: String,
+}
+
+impl Host for SignedOutMeanwhile {
+    fn setting(&self, key: &str) -> Option<String> {
+        self.host.setting(key)
+    }
+
+    fn setting_names(&self) -> Vec<String> {
+        self.host.setting_names()
+    }
+
+    fn now(&self) -> u64 {
+        self.host.now()
+    }
+
+    fn bucket(&self) -> &dyn Bucket {
+        self.host.bucket()
+    }
+
+    fn http(&self) -> &dyn Http {
+        self
+    }
+}
+
+impl Http for SignedOutMeanwhile {
+    fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable> {
+        if request.url == "https://idp/token" {
+            Oidc::revoke_session(&self.host, &self.refresh_token);
+        }
+        self.host.http.send(request)
+    }
+}
+
+/// The refresh tokens that the issuer was asked to revoke.
+fn revoked(host: &MockHost) -> Vec<String> {
+    let requests = host.http.requests().into_iter();
+    let forms = requests
+        .filter(|request| request.url == "https://idp/revoke")
+        .map(|request| String::from_utf8(request.body.unwrap().bytes).unwrap());
+    forms
+        .map(|form| {
+            let (_, rest) = form.split_once("&token=").unwrap();
+            rest.split('&').next().unwrap().to_owned()
+        })
+        .collect()
+}
+
+/// How many refresh tokens the bucket keeps.
+fn kept(host: &MockHost) -> usize {
+    let page = host.bucket.list_keys(None).unwrap();
+    page.keys.iter().filter(|key| key.starts_with("0:")).count()
+}
+
+#[test]
+fn sign_out_during_a_refresh_leaves_no_token_of_the_issuer() {
+    for size in [8, 2_000] {
+        let [old, new] = ["x", "y"].map(|letter| letter.repeat(size));
+        let host = issuer(
+            &[("userinfo", "never")],
+            &tokens(json!({}), json!({"refresh_token": old})),
+        )
+        .with_answer(
+            DISCOVERY,
+            200,
+            document(&[("revocation_endpoint", "https://idp/revoke")]),
+        )
+        .with_answer("https://idp/revoke", 200, "");
+        let session = sign_in(&host).unwrap();
+        let rotated = tokens(json!({}), json!({"refresh_token": new}));
+        let host = SignedOutMeanwhile {
+            host: host.with_answer("https://idp/token", 200, rotated),
+            refresh_token: session.refresh_token.clone(),
+        };
+        assert_eq!(
+            Oidc::refresh_session(&host, &session.refresh_token),
+            Err(RefreshError::Expired)
+        );
+        assert_eq!(revoked(&host.host), [old, new]);
+        assert_eq!(kept(&host.host), 0);
+    }
+}
+
+#[test]
+fn tokens_of_sessions_that_are_over_take_no_room() {
+    let long = json!({"refresh_token": "x".repeat(2_000)});
+    let host = issuer(&[("userinfo", "never")], &tokens(json!({}), long));
+    let first = sign_in(&host).unwrap();
+    assert_eq!(kept(&host), 1);
+    Oidc::revoke_session(&host, &first.refresh_token);
+    assert_eq!(kept(&host), 0, "a sign-out");
+
+    let session = sign_in(&host).unwrap();
+    Oidc::refresh_session(&host, &session.refresh_token).unwrap();
+    assert_eq!(kept(&host), 1);
+    assert_eq!(
+        Oidc::refresh_session(&host, &session.refresh_token),
+        Err(RefreshError::Expired)
+    );
+    assert_eq!(kept(&host), 0, "a token that was used twice");
+
+    let session = sign_in(&host).unwrap();
+    let host = host.with_answer("https://idp/token", 400, r#"{"error":"invalid_grant"}"#);
+    assert_eq!(
+        Oidc::refresh_session(&host, &session.refresh_token),
+        Err(RefreshError::Expired)
+    );
+    assert_eq!(kept(&host), 0, "a refusal");
+}
+
+#[test]
+fn session_of_which_the_token_was_pushed_out_goes_on_to_its_end() {
+    let long = json!({"refresh_token": "x".repeat(2_000)});
+    let host = issuer(&[("userinfo", "never")], &tokens(json!({}), long));
+    let first = sign_in(&host).unwrap();
+    let later = host.at(NOW + 1);
+    for _ in 0..20 {
+        sign_in(&later).unwrap();
+    }
+    assert_eq!(kept(&later), 20);
+    assert!(
+        Oidc::verify_session(&later, &first.access_token)
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        Oidc::refresh_session(&later, &first.refresh_token),
+        Err(RefreshError::Expired)
+    );
+}
+
+/// Takes no key that is not there.
+struct Full(MockBucket);
+
+impl Bucket for Full {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        self.0.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
+        match self.0.get(key)? {
+            Some(_) => self.0.set(key, value),
+            None => Err(Unavailable("full".to_owned())),
+        }
+    }
+
+    fn increment(&self, key: &str, by: u64) -> Result<u64, Unavailable> {
+        match self.0.get(key)? {
+            Some(_) => self.0.increment(key, by),
+            None => Err(Unavailable("full".to_owned())),
+        }
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Unavailable> {
+        self.0.delete(key)
+    }
+
+    fn list_keys(&self, cursor: Option<u64>) -> Result<KeyPage, Unavailable> {
+        self.0.list_keys(cursor)
+    }
+}
+
+/// A host of which the bucket takes no more keys.
+struct WithoutRoom {
+    host: MockHost,
+    bucket: Full,
+}
+
+impl Host for WithoutRoom {
+    fn setting(&self, key: &str) -> Option<String> {
+        self.host.setting(key)
+    }
+
+    fn setting_names(&self) -> Vec<String> {
+        self.host.setting_names()
+    }
+
+    fn now(&self) -> u64 {
+        self.host.now()
+    }
+
+    fn bucket(&self) -> &dyn Bucket {
+        &self.bucket
+    }
+
+    fn http(&self) -> &dyn Http {
+        &self.host.http
+    }
+}
+
+#[test]
+fn full_bucket_is_noticed_before_the_issuer_takes_its_token() {
+    let answer = tokens(json!({}), json!({"refresh_token": "theirs"}));
+    let host = issuer(&[("userinfo", "never")], &answer);
+    let session = sign_in(&host).unwrap();
+    let without_room = WithoutRoom {
+        bucket: Full(host.bucket.clone()),
+        host,
+    };
+    let asked_before = asked(&without_room.host, "https://idp/token");
+    assert!(matches!(
+        Oidc::refresh_session(&without_room, &session.refresh_token),
+        Err(RefreshError::Unavailable(_))
+    ));
+    assert_eq!(asked(&without_room.host, "https://idp/token"), asked_before);
+
+    let renewed = Oidc::refresh_session(&without_room.host, &session.refresh_token).unwrap();
+    let without_room = WithoutRoom {
+        bucket: Full(without_room.host.bucket.clone()),
+        ..without_room
+    };
+    let again = Oidc::refresh_session(&without_room, &renewed.refresh_token);
+    assert!(again.is_ok(), "it has its room: {again:?}");
 }
 
 #[test]

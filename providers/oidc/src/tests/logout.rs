@@ -104,6 +104,28 @@ fn token_with_a_subject_ends_every_session_of_it() {
 }
 
 #[test]
+fn refresh_tokens_of_sessions_that_were_ended_take_no_room() {
+    for (settings, claims) in [
+        (&[("userinfo", "never")][..], json!({"sid": "one"})),
+        (&[("userinfo", "never")][..], json!({"sub": "ada"})),
+        (&MAPPED[..], json!({"sub": "ada"})),
+    ] {
+        let long = json!({"refresh_token": "x".repeat(2_000)});
+        let sign_in_of = |host: MockHost, who: &str, sid: &str| {
+            let said = json!({"sub": who, "preferred_username": who, "sid": sid});
+            let host = host.with_answer("https://idp/token", 200, tokens(said, long.clone()));
+            sign_in(&host).unwrap();
+            host
+        };
+        let host = sign_in_of(issuer(settings, ""), "ada", "one");
+        let host = sign_in_of(host, "bob", "two");
+        assert_eq!(kept(&host), 2);
+        send(&host, claims.clone()).unwrap();
+        assert_eq!(kept(&host), 1, "{claims}");
+    }
+}
+
+#[test]
 fn what_is_no_logout_token_for_us_ends_nothing() {
     let (host, session) = signed_in(&[("userinfo", "never")], json!({"sid": "one"}));
     for (claims, complaint) in [
