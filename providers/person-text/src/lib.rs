@@ -134,6 +134,27 @@ pub fn is_visible(text: &str) -> bool {
     text.chars().all(|c| c == ' ' || is_visible_char(c))
 }
 
+/// Whether a font shows nothing for a character that Unicode counts as a letter, mark or symbol, and
+/// that is not ignorable by default. No property covers these, so they are listed by their names and
+/// the descriptions of their blocks: blanks, and marks that only join or change what is beside them.
+/// The joiners of Burmese, Khmer and other scripts (`Invisible_Stacker`) are not among them: names in
+/// these scripts have them, and they stack the letters beside them.
+fn is_blank(c: char) -> bool {
+    matches!(
+        c,
+        '\u{2800}' // BRAILLE PATTERN BLANK
+            | '\u{2d7f}' // TIFINAGH CONSONANT JOINER
+            | '\u{fffc}' // OBJECT REPLACEMENT CHARACTER
+            | '\u{1107f}' // BRAHMI NUMBER JOINER
+            | '\u{13441}'..='\u{13442}' // EGYPTIAN HIEROGLYPH FULL BLANK, HALF BLANK
+            | '\u{16fe4}' // KHITAN SMALL SCRIPT FILLER
+            | '\u{1bc9d}' // DUPLOYAN THICK LETTER SELECTOR
+            | '\u{1d159}' // MUSICAL SYMBOL NULL NOTEHEAD
+            | '\u{1da9b}'..='\u{1da9f}' // SIGNWRITING FILL MODIFIERS
+            | '\u{1daa1}'..='\u{1daaf}' // SIGNWRITING ROTATION MODIFIERS
+    )
+}
+
 fn is_visible_char(c: char) -> bool {
     const VISIBLE: GeneralCategoryGroup = GeneralCategoryGroup::Letter
         .union(GeneralCategoryGroup::Mark)
@@ -144,7 +165,8 @@ fn is_visible_char(c: char) -> bool {
         return true;
     }
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
-    VISIBLE.contains(category) && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+    let is_ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c);
+    VISIBLE.contains(category) && !is_ignorable && !is_blank(c)
 }
 
 #[cfg(test)]
@@ -225,6 +247,11 @@ mod tests {
             "ci/bot:7",
             "न",
             "Zoë e\u{301}",
+            "⠁⠙⠁",
+            "မြန်မာ",
+            "သတ္တ",
+            "ខ្មែរ",
+            "ⴰⴷⴰ",
         ] {
             assert!(is_visible(name), "{name:?}");
         }
@@ -259,6 +286,17 @@ mod tests {
             '\u{fff9}',
             '\u{378}',
             '\u{200c}',
+            '\u{2800}',
+            '\u{fffc}',
+            '\u{13441}',
+            '\u{13442}',
+            '\u{16fe4}',
+            '\u{1d159}',
+            '\u{1bc9d}',
+            '\u{1da9b}',
+            '\u{1daaf}',
+            '\u{1107f}',
+            '\u{2d7f}',
         ] {
             assert!(!is_visible(&format!("a{c}b")), "U+{:04X}", u32::from(c));
         }
