@@ -5,8 +5,6 @@ use crate::token::SignedToken;
 use crate::{Documents, TokenError};
 use serde::{Deserialize, Serialize};
 
-/// Most keys of a set that are kept.
-const MAX_KEYS: usize = 100;
 /// Most keys that one token is tried with: a check of a signature takes a millisecond and more.
 const MAX_TRIED: usize = 32;
 
@@ -25,7 +23,7 @@ enum Verification {
 
 impl KeySet {
     /// Reads a key set (RFC 7517, section 5). A key of another kind, for another use, or damaged is
-    /// left out.
+    /// left out. The host limits the bytes of an answer, and so the keys of a set.
     ///
     /// # Errors
     /// It is no key set.
@@ -37,14 +35,7 @@ impl KeySet {
         let published: Published =
             serde_json::from_slice(text).map_err(|error| format!("no key set: {error}"))?;
 
-        Ok(Self(
-            published
-                .keys
-                .iter()
-                .filter_map(Key::read)
-                .take(MAX_KEYS)
-                .collect(),
-        ))
+        Ok(Self(published.keys.iter().filter_map(Key::read).collect()))
     }
 
     /// Tries every key that may have signed the token: those with its `kid` first, then those
@@ -56,12 +47,19 @@ impl KeySet {
         let named = self.fitting(token.algorithm).filter(is_named);
         let unnamed = self.fitting(token.algorithm).filter(is_unnamed);
 
-        if named
-            .chain(unnamed)
+        let mut candidates = named.chain(unnamed);
+        if candidates
+            .by_ref()
             .take(MAX_TRIED)
             .any(|key| key.signed(token))
         {
             return token.claims().map(Verification::Claims);
+        }
+        if candidates.next().is_some() {
+            return Err(TokenError::Invalid(format!(
+                "none of the first {MAX_TRIED} keys that may have signed it did; more are not \
+                 tried, so that token and keys should have a `kid`"
+            )));
         }
         let is_forged = self.fitting(token.algorithm).any(|key| is_named(&key));
         Ok(if is_forged {
@@ -256,10 +254,28 @@ mod tests {
         let many: Vec<_> = std::iter::repeat_n(b(none()), MAX_TRIED)
             .chain([a(none())])
             .collect();
+        let bounded = check_with(&json!(many), kids["text"].as_str().unwrap());
         assert!(
-            check_with(&json!(many), kids["text"].as_str().unwrap()).is_err(),
-            "bounded"
+            matches!(&bounded, Err(TokenError::Invalid(why)) if why.contains("first 32 keys")),
+            "{bounded:?}"
         );
+    }
+
+    #[test]
+    fn key_that_a_token_names_is_found_in_a_large_set() {
+        let vectors = vectors();
+        let kids = &vectors["kids"];
+        let key = |name: &str, kid: String| {
+            let mut key = kids[name].clone();
+            key["kid"] = json!(kid);
+            key
+        };
+        let mut keys: Vec<_> = (0..1_000)
+            .map(|number| key("b", format!("other-{number}")))
+            .collect();
+        keys.push(key("a", "a".to_owned()));
+        let found = check_with(&json!(keys), kids["text"].as_str().unwrap());
+        assert!(found.is_ok(), "{found:?}");
     }
 
     #[test]

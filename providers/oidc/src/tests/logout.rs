@@ -222,6 +222,18 @@ fn media_type_is_that_of_a_logout_token_or_of_none_in_particular() {
         let found = Oidc::read_logout_token(&host, &signed_as(&header, &claims));
         assert_eq!(found.is_ok(), number < 4, "{kind:?}: {found:?}");
     }
+
+    // A header that cannot be read is refused before its signature is checked.
+    for kind in [json!(5), json!(["logout+jwt"])] {
+        let header = json!({"alg": "ES256", "typ": kind}).to_string();
+        let [header, payload] =
+            [header, claims.to_string()].map(|part| portcullis_guest::base64url(part.as_bytes()));
+        let found = Oidc::read_logout_token(&host, &format!("{header}.{payload}.AAAA"));
+        assert!(
+            matches!(&found, Err(LogoutError::InvalidToken(why)) if why.contains("`typ`")),
+            "{kind}: {found:?}"
+        );
+    }
 }
 
 #[test]
