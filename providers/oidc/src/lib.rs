@@ -25,6 +25,7 @@ use id_tokens::IdTokens;
 use issuer::Issuer;
 use jwt_keys::{ClaimsSet, TokenError};
 use kept_tokens::{KeptTokens, Owner};
+use people::PersonRules;
 use portcullis_guest::{
     CodeError, Host, LoginRequest, LoginResponse, Provider, RedirectSignIn, Refresh, RefreshError,
     Session, TokenPrincipal, Unavailable,
@@ -133,7 +134,7 @@ impl<'a> CallContext<'a> {
             self.settings.has_no_id_token() || self.settings.userinfo == Userinfo::Always;
         match self.issuer().userinfo(&tokens.access_token) {
             Ok(Some(userinfo)) => Ok(Described {
-                claims: joined(claims, userinfo)?,
+                claims: joined(&self.settings.people, claims, userinfo)?,
                 gap: None,
             }),
             Ok(None) if is_needed => Err(TokenError::Invalid(
@@ -173,14 +174,18 @@ impl Described {
 }
 
 /// OpenID Connect Core, section 5.3.2: what is about another subject must not be used.
-fn joined(mut claims: ClaimsSet, userinfo: ClaimsSet) -> Result<ClaimsSet, TokenError> {
+fn joined(
+    rules: &PersonRules,
+    mut claims: ClaimsSet,
+    userinfo: ClaimsSet,
+) -> Result<ClaimsSet, TokenError> {
     let subject = claims.only("sub");
     if subject.is_some() && userinfo.only("sub") != subject {
         return Err(TokenError::Invalid(
             "userinfo is about another subject".to_owned(),
         ));
     }
-    people::add(&mut claims, userinfo);
+    rules.add(&mut claims, userinfo);
     Ok(claims)
 }
 

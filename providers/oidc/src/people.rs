@@ -154,9 +154,13 @@ impl PersonRules {
         let groups = self.groups(claims);
         for (name, values) in &self.require {
             let path = self.claims.path(name);
-            let is_let_in = match path == self.claims.groups() {
-                true => groups.iter().any(|group| values.contains(group)),
-                false => claims.says_one_of(path, values),
+            let is_let_in = if path == self.claims.groups() {
+                groups.iter().any(|group| values.contains(group))
+            } else if path == self.claims.email() {
+                // The address that the session gets, and no other of a list.
+                values.contains(&self.email(claims))
+            } else {
+                claims.says_one_of(path, values)
             };
             if !is_let_in {
                 let who = self.who(claims);
@@ -166,14 +170,17 @@ impl PersonRules {
             }
         }
         // Anyone can claim an address that was not verified.
-        let is_verified = is_verified(claims);
-        if !is_verified && self.need_email() {
+        if !self
+            .decisive_addresses()
+            .all(|path| is_verified(claims, path))
+        {
             let who = self.who(claims);
             return Err(format!(
                 "{NOT_ALLOWED}{who}: the e-mail address is not verified"
             ));
         }
         let user_id = self.user_id(claims)?;
+        let is_verified = is_verified(claims, self.claims.email());
         let email = if is_verified {
             self.email(claims)
         } else {
@@ -200,11 +207,29 @@ impl PersonRules {
         })
     }
 
-    /// Whether the address decides who a person is, or whether one may sign in.
-    fn need_email(&self) -> bool {
-        let is_address = |path: &str| path == "email" || path == self.claims.email();
-        let mut required = self.require.keys().map(|name| self.claims.path(name));
-        is_address(self.claims.user_id()) || required.any(is_address)
+    /// The claims with an address that decides who a person is, or whether one may sign in.
+    fn decisive_addresses(&self) -> impl Iterator<Item = &str> {
+        let required = self.require.keys().map(move |name| self.claims.path(name));
+        std::iter::once(self.claims.user_id())
+            .chain(required)
+            .filter(move |path| *path == "email" || *path == self.claims.email())
+    }
+
+    /// Adds what the userinfo endpoint says. The ID token is signed, so what it says stays. An
+    /// address that one of the two calls unverified is not verified, and neither is one that only
+    /// userinfo has and calls nothing, if the ID token has a word about an address without having
+    /// one.
+    pub(crate) fn add(&self, claims: &mut ClaimsSet, userinfo: ClaimsSet) {
+        let path = self.claims.email();
+        let is_added = claims.texts(path).is_empty() && !userinfo.texts(path).is_empty();
+        let is_silent = verification(&userinfo, path).is_none();
+        let is_unverified = !is_verified(&userinfo, path);
+
+        fill(&mut claims.0, userinfo.0);
+        let is_of_another = is_added && is_silent && verification(claims, path).is_some();
+        if is_unverified || is_of_another {
+            mark_unverified(&mut claims.0, path);
+        }
     }
 
     fn user_id(&self, claims: &ClaimsSet) -> Result<String, String> {
@@ -268,13 +293,61 @@ fn usable(groups: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// Whether the address was verified as far as the issuer says: `true`, as a boolean or as text.
-/// Without a word about it, the operator trusts the issuer's addresses.
-fn is_verified(claims: &ClaimsSet) -> bool {
-    match claims.0.get("email_verified") {
+/// The claim that says whether an address was verified.
+const VERIFIED: &str = "email_verified";
+
+/// Whether the address at a path was verified as far as the issuer says: `true`, as a boolean or as
+/// text. Without a word about it, the operator trusts the issuer's addresses.
+fn is_verified(claims: &ClaimsSet, path: &str) -> bool {
+    match verification(claims, path) {
         None | Some(Value::Bool(true)) => true,
         Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
         Some(_) => false,
+    }
+}
+
+/// What is said of the address at a path: in the object that has it, or else for the whole document.
+fn verification<'a>(claims: &'a ClaimsSet, path: &str) -> Option<&'a Value> {
+    let beside = holder(&claims.0, path).and_then(|holder| holder.get(VERIFIED));
+    beside.or_else(|| claims.0.get(VERIFIED))
+}
+
+/// The object in which the claim at a path stands, by the order in which [`ClaimsSet::values`] looks
+/// for it.
+fn holder<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Map<String, Value>> {
+    let found = claims.get(path);
+    if found.is_some_and(|value| !value.is_null() && value.as_str() != Some("")) {
+        return Some(claims);
+    }
+
+    path.rmatch_indices('.').find_map(|(dot, _)| {
+        let (name, rest) = path.split_at(dot);
+        let rest = rest.trim_start_matches('.');
+        match claims.get(name)? {
+            Value::Object(below) => holder(below, rest),
+            Value::Array(members) => members
+                .iter()
+                .filter_map(Value::as_object)
+                .find_map(|below| holder(below, rest)),
+            _ => None,
+        }
+    })
+}
+
+/// Says in every object on the way to a path that an address there is not verified.
+fn mark_unverified(claims: &mut Map<String, Value>, path: &str) {
+    claims.insert(VERIFIED.to_owned(), Value::Bool(false));
+    for (dot, _) in path.rmatch_indices('.') {
+        let (name, rest) = path.split_at(dot);
+        let rest = rest.trim_start_matches('.');
+        match claims.get_mut(name) {
+            Some(Value::Object(below)) => mark_unverified(below, rest),
+            Some(Value::Array(members)) => members
+                .iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(|below| mark_unverified(below, rest)),
+            _ => {}
+        }
     }
 }
 
@@ -286,18 +359,6 @@ fn whole(claims: &ClaimsSet, path: &str) -> String {
     check_identifier(text)
         .map(|()| text.to_owned())
         .unwrap_or_default()
-}
-
-/// Adds what the userinfo endpoint says. The ID token is signed, so what it says stays; an address
-/// that one of the two calls unverified is not verified.
-pub(crate) fn add(claims: &mut ClaimsSet, userinfo: ClaimsSet) {
-    let is_unverified = !is_verified(&userinfo);
-    fill(&mut claims.0, userinfo.0);
-    if is_unverified {
-        claims
-            .0
-            .insert("email_verified".to_owned(), Value::Bool(false));
-    }
 }
 
 fn fill(claims: &mut Map<String, Value>, more: Map<String, Value>) {
@@ -438,6 +499,119 @@ mod tests {
     }
 
     #[test]
+    fn address_that_is_required_is_that_of_the_session() {
+        for (said, is_let_in) in [
+            (json!("ada@b"), true),
+            (json!(" ada@b "), true),
+            (json!(["ada@b"]), true),
+            (json!(["ada@b", "eve@b"]), true),
+            (json!(["eve@b", "ada@b"]), false),
+            (json!([null, "ada@b"]), true),
+            (json!(["a\nb", "ada@b"]), false),
+            (json!(null), false),
+        ] {
+            for path in ["email", "mail"] {
+                let all = json!({"sub": "1", path: said});
+                let require = json!({"email": ["ada@b"]});
+                let found = person(json!({"email": path}), require, all);
+                assert_eq!(found.is_ok(), is_let_in, "{path} {said}: {found:?}");
+                assert!(found.is_err() || found.unwrap().email == "ada@b", "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn word_beside_an_address_is_about_that_address() {
+        for (ext, outside, is_verified) in [
+            (
+                json!({"email": "a@b", "email_verified": false}),
+                json!(true),
+                false,
+            ),
+            (
+                json!({"email": "a@b", "email_verified": true}),
+                json!(false),
+                true,
+            ),
+            (json!({"email": "a@b"}), json!(false), false),
+            (json!({"email": "a@b"}), json!(true), true),
+            (
+                json!([{"email": "a@b", "email_verified": false}]),
+                json!(true),
+                false,
+            ),
+            (
+                json!([{"email": ""}, {"email": "a@b", "email_verified": false}]),
+                json!(true),
+                false,
+            ),
+        ] {
+            let said = json!({"sub": "1", "ext": ext, "email_verified": outside});
+            let names = json!({"email": "ext.email"});
+            let email = person(names.clone(), json!({}), said.clone())
+                .unwrap()
+                .email;
+            assert_eq!(email == "a@b", is_verified, "{said}");
+            let required = person(names, json!({"email": ["a@b"]}), said.clone());
+            assert_eq!(required.is_ok(), is_verified, "{said}");
+        }
+        let silent = json!({"sub": "1", "ext": {"email": "a@b"}});
+        let email = person(json!({"email": "ext.email"}), json!({}), silent);
+        assert_eq!(email.unwrap().email, "a@b");
+    }
+
+    #[test]
+    fn document_that_has_the_address_says_whether_it_is_verified() {
+        for (token, userinfo, is_verified) in [
+            (
+                json!({"email_verified": true}),
+                json!({"email": "a@b"}),
+                false,
+            ),
+            (json!({}), json!({"email": "a@b"}), true),
+            (
+                json!({"email_verified": true}),
+                json!({"email": "a@b", "email_verified": true}),
+                true,
+            ),
+            (
+                json!({"email_verified": false}),
+                json!({"email": "a@b", "email_verified": true}),
+                false,
+            ),
+            (
+                json!({"email": "a@b", "email_verified": true}),
+                json!({"email": "a@b"}),
+                true,
+            ),
+            (
+                json!({"email": "a@b", "email_verified": true}),
+                json!({"email": "a@b", "email_verified": false}),
+                false,
+            ),
+            (json!({"email": "a@b"}), json!({}), true),
+        ] {
+            let nested = |document: &Value| json!({"sub": "1", "ext": document});
+            let plain = |document: &Value| {
+                let mut document = document.clone();
+                document["sub"] = json!("1");
+                document
+            };
+            let documents = [
+                ("email", plain(&token), plain(&userinfo)),
+                ("ext.email", nested(&token), nested(&userinfo)),
+            ];
+            for (path, token, userinfo) in documents {
+                let rules = people(json!({"email": path}), json!({}));
+                let mut all = ClaimsSet(object(token.clone()));
+                rules.add(&mut all, ClaimsSet(object(userinfo.clone())));
+                let email = rules.person(&all).unwrap().email;
+                assert_eq!(email == "a@b", is_verified, "{token} {userinfo}");
+            }
+        }
+    }
+
+    #[test]
     fn only_those_who_are_required_may_sign_in() {
         for (names, require, said, is_let_in) in [
             (
@@ -563,7 +737,7 @@ mod tests {
     fn userinfo_adds_and_changes_nothing() {
         let merged = |token: Value, userinfo: Value| {
             let mut all = ClaimsSet(object(token));
-            add(&mut all, ClaimsSet(object(userinfo)));
+            people(json!({}), json!({})).add(&mut all, ClaimsSet(object(userinfo)));
             Value::Object(all.0)
         };
         assert_eq!(
