@@ -81,8 +81,11 @@ struct TokenClaims {
     note: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     refresh_note: String,
-    /// The bucket has the groups of the session.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// The entry of the bucket that has the groups; empty if they are part of the token.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    groups_kept_as: String,
+    /// An earlier version kept the groups under another name.
+    #[serde(default, skip_serializing)]
     groups_are_kept: bool,
 }
 
@@ -261,8 +264,6 @@ impl Signer<'_> {
     }
 
     fn end(&self, checked: &Checked) -> Result<(), Unavailable> {
-        self.kept_groups()
-            .forget(&checked.sid, &checked.person.groups);
         self.bucket.set(&key_of(&checked.sid), OVER)
     }
 
@@ -306,13 +307,17 @@ impl Signer<'_> {
             exp,
             note,
             refresh_note,
+            groups_kept_as,
             groups_are_kept,
             ..
         } = claims;
 
+        // Without its groups a session might get a role that its person does not have.
         if groups_are_kept {
-            // Without its groups a session might get a role that its person does not have.
-            let Some(groups) = self.kept_groups().read(&sid)? else {
+            return Ok(None);
+        }
+        if !groups_kept_as.is_empty() {
+            let Some(groups) = self.kept_groups().read(&groups_kept_as)? else {
                 return Ok(None);
             };
             person.groups = groups;
@@ -338,10 +343,10 @@ impl Signer<'_> {
     }
 
     fn session(&self, of: Checked, ends: Ends) -> Result<Session, Unavailable> {
-        let groups_are_kept = self.kept_groups().keep(&of.sid, &of.person.groups)?;
-        let access_token = self.sign(&of, groups_are_kept, Use::Access, ends.access)?;
+        let groups_kept_as = self.kept_groups().keep(&of.person.groups)?;
+        let access_token = self.sign(&of, &groups_kept_as, Use::Access, ends.access)?;
         let refresh_token = match ends.refresh {
-            Some(exp) => self.sign(&of, groups_are_kept, Use::Refresh, exp)?,
+            Some(exp) => self.sign(&of, &groups_kept_as, Use::Refresh, exp)?,
             None => String::new(),
         };
         Ok(Checked {
@@ -354,12 +359,12 @@ impl Signer<'_> {
     fn sign(
         &self,
         of: &Checked,
-        groups_are_kept: bool,
+        groups_kept_as: &str,
         used_for: Use,
         exp: u64,
     ) -> Result<String, Unavailable> {
         let mut person = of.person.clone();
-        if groups_are_kept {
+        if !groups_kept_as.is_empty() {
             person.groups.clear();
         }
 
@@ -376,7 +381,8 @@ impl Signer<'_> {
             exp,
             note: of.notes.both.clone(),
             refresh_note,
-            groups_are_kept,
+            groups_kept_as: groups_kept_as.to_owned(),
+            groups_are_kept: false,
         };
 
         encode(
@@ -650,6 +656,27 @@ mod tests {
             sizes.values().all(|size| size * 100_000 < 4 * 1024 * 1024),
             "{sizes:?}"
         );
+    }
+
+    #[test]
+    fn sessions_with_many_groups_share_the_entry_of_the_groups() {
+        let bucket = MockBucket::default();
+        let signer = signer(&bucket, 0);
+        let groups: Vec<_> = (100..200).map(|number| format!("group-{number}")).collect();
+        let of = |user_id: &str| Person {
+            user_id: user_id.into(),
+            groups: groups.clone(),
+            ..Person::default()
+        };
+        let open = |user_id: &str| signer.open(of(user_id), Notes::default(), ENDS).unwrap();
+        let sessions: Vec<_> = (0..50).map(|_| open("ada")).collect();
+        let bob = open("bob");
+        assert_eq!(bucket.list_keys(None).unwrap().keys.len(), 1);
+
+        signer.revoke(&sessions[0].refresh_token).unwrap();
+        assert_eq!(signer.verify(&sessions[0].access_token).unwrap(), None);
+        let checked = signer.verify(&bob.access_token).unwrap().unwrap();
+        assert_eq!(checked.person, of("bob"));
     }
 
     #[test]
