@@ -7,7 +7,8 @@
 //! the machine is shared.
 
 use portcullis_author::torture::ATTACKS;
-use portcullis_tests::{Browser, DRAIN_SECRET, Home, Process, get, linked_guest};
+use portcullis_tests::{Browser, DRAIN_SECRET, Home, Process, linked_guest};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -109,7 +110,7 @@ fn run(title: &str, bad: [&str; BAD]) {
         for _ in 0..CALLERS {
             scope.spawn(|| burn(&dashboard, &done));
         }
-        let phases = go_through(&dashboard, &cookie);
+        let phases = go_through(&home);
         done.store(true, Ordering::Relaxed);
         (
             phases,
@@ -139,16 +140,16 @@ fn run(title: &str, bad: [&str; BAD]) {
 }
 
 /// Burns until every bad provider has been shut out once, and for a while after.
-fn go_through(dashboard: &Process, cookie: &str) -> Phases {
+fn go_through(home: &Home) -> Phases {
     let burn = Instant::now();
-    let mut shut_out = [false; BAD];
-    while shut_out.contains(&false) && burn.elapsed() < MOST {
-        let ready = get(&dashboard.url("/readyz"), &[("cookie", cookie)]).json();
-        for (index, shut) in shut_out.iter_mut().enumerate() {
-            // The two good ones stand first.
-            *shut |= ready["providers"]["detail"][index + 2]["health"]["state"] == "quarantined";
-        }
-        std::thread::park_timeout(Duration::from_millis(50));
+    let mut shut_out = BTreeSet::new();
+    while shut_out.len() < BAD && burn.elapsed() < MOST {
+        let quarantines = home
+            .audit()
+            .into_iter()
+            .filter(|line| line["event"] == "provider_quarantined");
+        shut_out.extend(quarantines.map(|line| line["provider"].to_string()));
+        std::thread::park_timeout(Duration::from_millis(200));
     }
     let quarantined = Instant::now();
     std::thread::park_timeout(SETTLE + AFTER);
@@ -173,7 +174,7 @@ fn config(home: &Home, bad: [&str; BAD]) -> String {
             .expect("a hostile guest");
         fs::write(home.file(&format!("{name}.wasm")), attack.component)
             .expect("a file in the home");
-        writeln!(text, "    - {{name: bad-{index}, component: {name}.wasm}}").expect("a string");
+        writeln!(text, "    - {{name: bad-{index}, component: {name}.wasm, grants: {{scopes: [metrics.read]}}}}").expect("a string");
     }
     text
 }
