@@ -266,20 +266,32 @@ impl PersonRules {
         claims.texts(self.claims.groups())
     }
 
-    /// Names a person that is not let in, for the operator's log.
+    /// Names a person that is not let in, for the operator's log and the sign-in page. A verified
+    /// address stands alone. What people choose themselves could be a colleague's, so the subject
+    /// stands beside it.
     fn who(&self, claims: &ClaimsSet) -> String {
-        let paths = [
-            self.claims.email(),
-            self.claims.display_name(),
-            "preferred_username",
-            "sub",
-        ];
-        let mut texts = paths
-            .into_iter()
-            .flat_map(|path| claims.texts(path))
-            .map(|text| shown(&text));
-        let text = texts.find(|text| !text.is_empty());
-        text.unwrap_or_else(|| "a person without a name".to_owned())
+        let first = |path: &str| {
+            let mut texts = claims.texts(path).into_iter().map(|text| shown(&text));
+            texts.find(|text| !text.is_empty())
+        };
+        let email = first(self.claims.email());
+        if let Some(email) = &email
+            && is_verified(claims, self.claims.email())
+        {
+            return email.clone();
+        }
+
+        let name = || first(self.claims.display_name()).or_else(|| first("preferred_username"));
+        let (chosen, doubt) = match email {
+            Some(email) => (Some(email), "not verified, "),
+            None => (name(), ""),
+        };
+        let subject = first("sub");
+        match (chosen, subject) {
+            (Some(chosen), Some(subject)) => format!("{chosen} ({doubt}subject {subject})"),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => "a person without a name".to_owned(),
+        }
     }
 }
 
@@ -684,6 +696,28 @@ mod tests {
                 is_let_in,
                 "{require} of {said}"
             );
+        }
+    }
+
+    #[test]
+    fn refused_person_is_named_by_what_is_sure() {
+        for (said, who) in [
+            (
+                json!({"sub": "1", "email": "ada@b", "name": "Ada"}),
+                "ada@b",
+            ),
+            (
+                json!({"sub": "1", "email": "ada@b", "email_verified": false}),
+                "ada@b (not verified, subject 1)",
+            ),
+            (json!({"sub": "1", "name": "ada@b"}), "ada@b (subject 1)"),
+            (json!({"sub": "1"}), "1"),
+            (json!({"name": "Ada"}), "Ada"),
+            (json!({}), "a person without a name"),
+        ] {
+            let found = person(json!({}), json!({"groups": "admins"}), said).unwrap_err();
+            let start = format!("{NOT_ALLOWED}{who}: the claim `groups`");
+            assert!(found.starts_with(&start), "{found}");
         }
     }
 

@@ -106,8 +106,8 @@ pub fn check_identifier(text: &str) -> Result<(), TextError> {
     }
 }
 
-/// Text that is only shown, made to fit: without control characters, of at most [`MAX_NAME_BYTES`]
-/// bytes, and without white space at either end.
+/// Text that is only shown, made to fit: without control characters and those that reorder what
+/// stands around them, of at most [`MAX_NAME_BYTES`] bytes, and without white space at either end.
 pub fn shown(text: &str) -> String {
     shown_within(text, MAX_NAME_BYTES)
 }
@@ -116,7 +116,8 @@ pub fn shown(text: &str) -> String {
 pub fn shown_within(text: &str, most: usize) -> String {
     let most = most.min(MAX_NAME_BYTES);
     let mut fitting = String::new();
-    for c in text.trim().chars().filter(|c| !c.is_control()) {
+    let is_shown = |c: &char| !c.is_control() && !is_reordering(*c);
+    for c in text.trim().chars().filter(is_shown) {
         if fitting.len() + c.len_utf8() > most {
             break;
         }
@@ -124,6 +125,12 @@ pub fn shown_within(text: &str, most: usize) -> String {
     }
     // What was left out may have stood between the text and a space.
     fitting.trim().to_owned()
+}
+
+/// Embeddings, overrides and isolates of the bidirectional algorithm (UAX #9). Plain text in any
+/// script needs none of them.
+fn is_reordering(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a name consists of characters that a person can see, and of single spaces between them:
@@ -229,6 +236,7 @@ mod tests {
     fn what_is_shown_is_made_to_fit() {
         assert_eq!(shown(" Ada\u{7} L. "), "Ada L.");
         assert_eq!(shown("\u{7} x"), "x");
+        assert_eq!(shown("x\u{202e}gnp\u{2066}y"), "xgnpy");
         let long = shown(&"\u{e9}".repeat(200));
         assert_eq!(long.len(), MAX_NAME_BYTES);
         assert_eq!(

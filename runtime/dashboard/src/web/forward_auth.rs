@@ -83,7 +83,7 @@ fn list(items: &[String]) -> HeaderValue {
 /// browser, which [`verify`]'s does not.
 pub(super) async fn resume(context: Context, _: Permitted, parameters: Parameters) -> Response {
     let next = safe_target(parameters.only("next").unwrap_or("/"));
-    (StatusCode::FOUND, [(LOCATION, context.site.path(next))]).into_response()
+    (StatusCode::FOUND, [(LOCATION, context.site.location(next))]).into_response()
 }
 
 /// Returns whether the path is `/auth/verify`, or an application's path behind it, as Envoy's

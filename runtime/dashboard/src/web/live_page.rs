@@ -152,7 +152,7 @@ impl Viewed<'_> {
                     p.scripted role="status" { (view::state("connecting", Some("connection"), false)) }
                     @if let Some(SignedInPerson { session, role, .. }) = &self.person {
                         form.person method="post" action=(self.site.path("/auth/logout")) {
-                            span { (name_of(session)) @if let Some(role) = role { " " span.muted.small { (role) } } }
+                            span { bdi { (name_of(session)) } @if let Some(role) = role { " " span.muted.small { (role) } } }
                             button.plain.slight type="submit" { "Sign out" }
                         }
                     }

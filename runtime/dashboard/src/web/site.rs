@@ -6,6 +6,7 @@ use super::guard::host_header;
 use super::host_policy::HostPolicy;
 use axum::extract::Request;
 use axum::http::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use portcullis_net::listen::OverTls;
 use std::borrow::Cow;
 use std::sync::{Arc, Once};
@@ -181,10 +182,19 @@ fn plain_prefix(text: &str) -> Option<String> {
     is_plain_prefix(&path).then_some(path)
 }
 
+/// What may not stand in a URI (RFC 3986), and would end or break the header. The rest of a query
+/// stays as it was typed. Bytes that are not ASCII are always encoded.
+const NOT_IN_A_LOCATION: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+
 impl Site {
     /// Returns a path of the dashboard as the browser sees it.
     pub(super) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
+    }
+
+    /// Returns the same as the value of `Location`, for a path that a caller chose.
+    pub(super) fn location(&self, path: &str) -> String {
+        utf8_percent_encode(&self.path(path), NOT_IN_A_LOCATION).to_string()
     }
 
     /// A path as the dashboard behind the prefix sees it. A path that does not have the prefix
@@ -310,5 +320,23 @@ pub(super) mod tests {
             "http://agent.example:443/a/x"
         );
         assert_eq!(at(false, "[::1]:9119"), "http://[::1]:9119/a/x");
+    }
+
+    #[test]
+    fn location_is_ascii_and_keeps_its_query() {
+        let site = Site {
+            https: true,
+            prefix: "/a".to_owned(),
+            origin: OriginSource::Requested(None),
+        };
+        for (path, location) in [
+            ("/x?y=1&z=%2f{[]}'", "/a/x?y=1&z=%2f{[]}'"),
+            ("/ⓐ", "/a/%E2%93%90"),
+            ("/a b", "/a/a%20b"),
+            ("/\u{200b}\u{feff}", "/a/%E2%80%8B%EF%BB%BF"),
+            ("/\"<x>", "/a/%22%3Cx%3E"),
+        ] {
+            assert_eq!(site.location(path), location);
+        }
     }
 }

@@ -41,6 +41,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Under this name the name of a person who may not enter is sealed, in the query of the sign-in
 /// page.
 const PERSON: &str = "person";
+/// How long a link shows that name, in seconds.
+const PERSON_SECONDS: u64 = 300;
 /// The reason of a sign-in that failed because the host cannot use what the provider says of the
 /// person.
 const UNUSABLE_CLAIM: &str = "unusable_claim";

@@ -2,13 +2,14 @@
 
 use super::super::Dashboard;
 use super::super::context::Context;
+use super::super::gate_layer::{GoodSession, good_session};
 use super::super::page::{self, PageFrame, respond_with};
 use super::super::parameters::Parameters;
 use super::super::respond::QUERY_VALUE;
 use super::super::view;
-use super::PERSON;
-use super::handover;
 use super::notice::Notice;
+use super::redirect::go_on;
+use super::{PERSON, handover, now};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -38,9 +39,19 @@ pub(in crate::web) async fn login(
     }
 
     let notice = parameters.only("failed").map(Notice::of_word);
-    let person: Option<String> = parameters
+    // Of two copies of one callback, the second is too late, and the browser has a session by now.
+    if notice == Some(Notice::Expired)
+        && let Some(GoodSession { cookies, .. }) =
+            good_session(&dashboard, &headers, &context).await
+    {
+        return go_on(&context, &next, cookies);
+    }
+
+    let person = parameters
         .only(PERSON)
-        .and_then(|sealed| dashboard.sealer.open(PERSON, sealed));
+        .and_then(|sealed| dashboard.sealer.open::<(u64, String)>(PERSON, sealed))
+        .filter(|(ends_at, _)| *ends_at > now())
+        .map(|(_, person)| person);
     let message = notice.map(|notice| notice.sentence_for(person.as_deref()));
 
     render(

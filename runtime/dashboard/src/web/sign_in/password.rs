@@ -311,7 +311,7 @@ fn as_page(
 
     match outcome {
         AttemptOutcome::SignedIn(cookies) => {
-            let location = context.site.path(next);
+            let location = context.site.location(next);
             let mut response = (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response();
             session_cookie::set(response.headers_mut(), cookies);
             response

@@ -15,8 +15,8 @@ use super::handover::{self, Errand};
 use super::notice::Notice;
 use super::under_way::{self, SIGN_IN_SECONDS, UnderWay};
 use super::{
-    Opened, PERSON, SignInFailure, deadline, fault, now, open_session, since_epoch, still_loading,
-    tell_failure, too_many,
+    Opened, PERSON, PERSON_SECONDS, SignInFailure, deadline, fault, now, open_session, since_epoch,
+    still_loading, tell_failure, too_many,
 };
 use crate::audit::{EventName, Record};
 use axum::extract::State;
@@ -361,12 +361,7 @@ async fn complete(
             open_session(dashboard, context, sent, registered, claims)
         }
         Ok(CodeVerdict::InvalidCode(why)) if why.starts_with(NOT_ALLOWED) => {
-            let person = why
-                .trim_start_matches(NOT_ALLOWED)
-                .split(": ")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            let person = denied_person(&why).to_owned();
             Err(SignInFailure::new("not_allowed", why)
                 .with_notice(Notice::Denied)
                 .at_account(&person))
@@ -375,6 +370,13 @@ async fn complete(
         Ok(CodeVerdict::Unusable(why)) => Err(SignInFailure::unusable(why)),
         Err(call) => Err(fault(dashboard, registered, &call)),
     }
+}
+
+/// Who may not enter, in a provider's words: a name, `: ` and the reason. A name that the person
+/// chose may have `: ` in it, but the reason has not.
+fn denied_person(why: &str) -> &str {
+    let words = why.strip_prefix(NOT_ALLOWED).unwrap_or(why);
+    words.rsplit_once(": ").map_or(words, |(person, _)| person)
 }
 
 /// The answer to a callback that opened no session. One that came too late or a second time costs a
@@ -398,14 +400,16 @@ async fn unfinished(
     failed(dashboard, context, next, failure)
 }
 
-fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
-    let mut response = (StatusCode::FOUND, [(LOCATION, context.site.path(next))]).into_response();
+pub(super) fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
+    let location = context.site.location(next);
+    let mut response = (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     session_cookie::set(response.headers_mut(), cookies);
     response
 }
 
 /// The way to the sign-in page, with the word for what a person reads there. The name of a person
-/// is sealed, so that a link cannot put text of its own on the page.
+/// is sealed with the end of its time, so that only a person who was just refused puts a name on
+/// the page, and no link to it lasts.
 pub(super) fn failed(
     dashboard: &Dashboard,
     context: &Context,
@@ -415,10 +419,34 @@ pub(super) fn failed(
     let login_url = respond::login_url(&context.site, next);
     let word = failure.notice.word();
     let person = failure.denied_person().map_or_else(String::new, |person| {
-        let sealed = dashboard.sealer.seal(PERSON, &person);
+        let ends_at = now() + PERSON_SECONDS;
+        let sealed = dashboard.sealer.seal(PERSON, &(ends_at, person));
         format!("&{PERSON}={}", utf8_percent_encode(&sealed, QUERY_VALUE))
     });
     let location = format!("{login_url}&failed={word}{person}");
 
     (StatusCode::FOUND, [(LOCATION, location)]).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_that_a_person_chose_is_not_cut() {
+        for (why, person) in [
+            (
+                "not allowed: ada@b: the claim `groups` has none of the required values",
+                "ada@b",
+            ),
+            (
+                "not allowed: root: all is well: the claim `groups` has none of the required values",
+                "root: all is well",
+            ),
+            ("not allowed: not allowed: ada: why", "not allowed: ada"),
+            ("not allowed: a visitor", "a visitor"),
+        ] {
+            assert_eq!(denied_person(why), person);
+        }
+    }
 }
