@@ -2,6 +2,9 @@
 //!
 //! **Invariant:** no message from here contains a character of the text that it judges.
 
+mod known_digests;
+
+use known_digests::is_known_digest;
 use std::collections::BTreeMap;
 
 /// Fewest characters of a key that seals or signs.
@@ -72,6 +75,18 @@ pub enum WeakSecret {
     /// Characters that follow from one another, like `0123` or `aceg`.
     #[error("it runs along a sequence")]
     Sequence,
+    /// Characters that lie side by side on a keyboard, like `qwerty` or `1qaz`.
+    #[error("it runs along the keys of a keyboard")]
+    KeyboardRun,
+    /// The digest of nothing or of a common word, such as a script makes of an unset variable.
+    #[error("it is a digest of nothing or of a common word, which everyone can compute")]
+    KnownDigest,
+    /// It has the digits of pi or of another number that everyone knows.
+    #[error("it has the digits of a number that everyone knows, such as pi")]
+    KnownNumber,
+    /// It is an address of something, not a secret.
+    #[error("it is a URL, not a secret")]
+    Url,
 }
 
 impl WeakSecret {
@@ -116,8 +131,9 @@ impl Strength {
     }
 
     /// Judges a secret: one line of visible ASCII, enough characters, enough of them distinct,
-    /// enough Shannon entropy, no placeholder, no repetition and no sequence. Enough hex digits pass with 10 distinct ones and
-    /// 3 bits per digit.
+    /// enough Shannon entropy, no placeholder, no repetition, no sequence, no run along a keyboard,
+    /// no URL, and nothing that everyone can compute. Enough hex digits pass with 10 distinct ones
+    /// and 3 bits per digit.
     ///
     /// # Errors
     /// Why the secret is weak.
@@ -132,6 +148,9 @@ impl Strength {
         if let Some(index) = secret.chars().position(|char| !char.is_ascii_graphic()) {
             return Err(WeakSecret::Invisible(index + 1));
         }
+        if is_url(secret) {
+            return Err(WeakSecret::Url);
+        }
 
         let chars: Vec<char> = secret.chars().collect();
         if chars.len() < self.min_chars {
@@ -139,6 +158,12 @@ impl Strength {
                 chars: chars.len(),
                 min: self.min_chars,
             });
+        }
+        if is_known_digest(secret) {
+            return Err(WeakSecret::KnownDigest);
+        }
+        if has_known_number(secret) {
+            return Err(WeakSecret::KnownNumber);
         }
 
         let is_hex = chars.len() >= self.hex_digits && chars.iter().all(char::is_ascii_hexdigit);
@@ -170,6 +195,9 @@ impl Strength {
         }
         if is_sequence(&chars) {
             return Err(WeakSecret::Sequence);
+        }
+        if is_keyboard_run(&chars) {
+            return Err(WeakSecret::KeyboardRun);
         }
 
         Ok(())
@@ -231,13 +259,95 @@ fn period(chars: &[char]) -> Option<usize> {
 
 /// Returns whether more than half of the characters continue the step between the two before.
 fn is_sequence(chars: &[char]) -> bool {
-    let steps: Vec<i64> = chars
-        .windows(2)
-        .map(|pair| i64::from(pair[1] as u32) - i64::from(pair[0] as u32))
-        .collect();
-    let steady = steps.windows(2).filter(|pair| pair[0] == pair[1]).count();
-    steady * 2 > steps.len()
+    is_most(chars, is_steady)
 }
+
+/// Returns whether more than half of the characters continue a row or a column of a keyboard, or a
+/// sequence.
+fn is_keyboard_run(chars: &[char]) -> bool {
+    let keys: Vec<char> = chars.iter().map(|&char| key_of(char)).collect();
+    is_most(&keys, |three| is_steady(three) || is_along_keys(three))
+}
+
+/// Returns whether the predicate holds for more than half of all three characters in a row.
+fn is_most(chars: &[char], holds: impl Fn(&[char]) -> bool) -> bool {
+    let count = chars.windows(3).filter(|three| holds(three)).count();
+    count * 2 > chars.len().saturating_sub(1)
+}
+
+fn is_steady(three: &[char]) -> bool {
+    let step = |from: char, to: char| i64::from(to as u32) - i64::from(from as u32);
+    matches!(*three, [a, b, c] if step(a, b) == step(b, c))
+}
+
+/// Returns whether the keys lie side by side, in the order of the keyboard or against it.
+fn is_along_keys(three: &[char]) -> bool {
+    KEYBOARD_LINES.iter().any(|line| {
+        let mut windows = line.as_bytes().windows(3);
+        windows.any(|keys| {
+            let is_same = |(key, char): (&u8, &char)| char::from(*key) == *char;
+            keys.iter().zip(three).all(is_same) || keys.iter().rev().zip(three).all(is_same)
+        })
+    })
+}
+
+/// The character that the key of this one has without Shift, on a US keyboard.
+fn key_of(char: char) -> char {
+    let shifted = SHIFTED_DIGITS.chars().position(|shifted| shifted == char);
+    shifted
+        .and_then(|index| DIGITS.chars().nth(index))
+        .unwrap_or(char.to_ascii_lowercase())
+}
+
+/// Returns whether the text begins as a URL does, with a scheme (RFC 3986, section 3.1) and `://`.
+fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    scheme.is_some_and(|scheme| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_part)
+    })
+}
+
+/// Returns whether the text has the digits of a number that everyone knows, with or without the
+/// point.
+fn has_known_number(text: &str) -> bool {
+    let text = text.replace('.', "");
+    KNOWN_NUMBERS.iter().any(|digits| text.contains(digits))
+}
+
+const DIGITS: &str = "1234567890";
+const SHIFTED_DIGITS: &str = "!@#$%^&*()";
+/// Rows and columns of keyboards for English, German and French.
+const KEYBOARD_LINES: &[&str] = &[
+    DIGITS,
+    "qwertyuiop[]",
+    "asdfghjkl;'",
+    "zxcvbnm,./",
+    "qwertzuiop",
+    "yxcvbnm",
+    "azertyuiop",
+    "qsdfghjklm",
+    "wxcvbn",
+    "1qaz",
+    "2wsx",
+    "3edc",
+    "4rfv",
+    "5tgb",
+    "6yhn",
+    "7ujm",
+    "8ik,",
+    "9ol.",
+    "0p;/",
+];
+/// Sixteen digits each of pi, e, the golden ratio and the square roots of 2 and 3. The first digit
+/// is left out, since it may stand before the point.
+const KNOWN_NUMBERS: &[&str] = &[
+    "1415926535897932",
+    "7182818284590452",
+    "6180339887498948",
+    "4142135623730950",
+    "7320508075688772",
+];
 
 /// What shells, templates and deployment tools put around a command or an expression. No secret has
 /// these at its ends.
@@ -425,6 +535,49 @@ mod tests {
         ] {
             assert_eq!(judge(run), Err(WeakSecret::Sequence), "{run}");
         }
+    }
+
+    #[test]
+    fn runs_along_a_keyboard_are_refused() {
+        for run in [
+            "qwertyuiopasdfghjklzxcvbnm1234567890",
+            "QWERTYUIOPasdfghjklZXCVBNM!@#$%^&*()",
+            "poiuytrewqlkjhgfdsamnbvcxz0987654321",
+            "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/",
+            "1qaz@WSX3edc$RFV5tgb^YHN7ujm*IK,9ol.)P;/",
+            "azertyuiopqsdfghjklmwxcvbn1234567890",
+            "qwertyuiopasdfghjklzxcvbnmabcdefghijklmn",
+        ] {
+            let weak = Strength::KEY.judge(run);
+            assert_eq!(weak, Err(WeakSecret::KeyboardRun), "{run}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_everyone_knows_are_refused() {
+        for digits in [
+            "3.141592653589793238462643383279502884197",
+            "3141592653589793238462643383279502884197",
+            "1415926535897932384626433832795028841971",
+            "2.718281828459045235360287471352662497757",
+            "my-very-secret-key-3141592653589793238462",
+        ] {
+            let weak = Strength::KEY.judge(digits);
+            assert_eq!(weak, Err(WeakSecret::KnownNumber), "{digits}");
+        }
+    }
+
+    #[test]
+    fn urls_are_no_secrets() {
+        for url in [
+            "https://agent.example.com/dashboard/settings?tab=3",
+            "postgres://ada:x7Qm2vK9sT4wE8rY@db.example.com/agents",
+            "HTTPS://a",
+        ] {
+            assert_eq!(Strength::KEY.judge(url), Err(WeakSecret::Url), "{url}");
+        }
+        let within = "Jx3_8vTqk0ZrWm2yLhN://cPd5uBfGa7sEoKi9tRb1XwQc";
+        assert_eq!(Strength::KEY.judge(within), Ok(()));
     }
 
     #[test]
