@@ -86,6 +86,24 @@ fn home_with_problems_reads_as_it_always_did() {
     assert_eq!(golden(&home, &[]), include_str!("doctor/problems.txt"));
 }
 
+#[test]
+fn trust_in_the_whole_internet_is_a_warning_of_each_command() {
+    let home = Home::with_config("dashboard: {trusted_proxies: [0.0.0.0/0]}");
+    let warning = "`dashboard.trusted_proxies` trusts 0.0.0.0/0: each client there can choose";
+
+    let check = Process::run(&home, &["config", "check"], &[]);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
+    assert!(check.stderr.contains(warning), "{}", check.stderr);
+
+    let (code, said) = says(&home, &[]);
+    let is_warned = |line: &str| line.starts_with("warn ") && line.contains(warning);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.lines().any(is_warned), "{said}");
+
+    let dashboard = home.dashboard_with(&["--port", "0"], &[]);
+    assert_eq!(dashboard.log().matches(warning).count(), 1);
+}
+
 /// A file as a process leaves it that was killed an hour ago, in the middle of a write.
 fn leave_temporary(home: &Home, name: &str) {
     home.write(name, "half");

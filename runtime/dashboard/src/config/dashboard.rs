@@ -7,8 +7,9 @@ use super::branding::read_branding;
 use super::connections::read_connections;
 use super::drain_secrets::read_drain_secrets;
 use super::finding::unmet_routes;
-use super::forms::{cookie_name, host_name, network, parse_bind_host, public_url, served_path};
+use super::forms::{cookie_name, host_name, parse_bind_host, public_url, served_path};
 use super::providers::read_providers;
+use super::proxies::read_trusted_proxies;
 use super::secret_value::take_judged_list;
 use super::section::{Reader, Section, values};
 use super::telemetry::read_telemetry;
@@ -81,7 +82,7 @@ pub(super) fn read_dashboard(
         redirect_http,
         public_url,
         allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
-        trusted_proxies: values(section.parsed_list("trusted_proxies", reader, network)),
+        trusted_proxies: read_trusted_proxies(&mut section, reader),
         connections: read_connections(&mut section, reader),
         cookie_name: section
             .parsed("cookie_name", reader, cookie_name)

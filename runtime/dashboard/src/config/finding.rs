@@ -42,14 +42,15 @@ impl SettingFinding {
     }
 }
 
-/// Findings in the configuration itself.
+/// Findings in the configuration itself. `is_mistake`: `config check` fails for them.
 pub(super) fn of_file(
     file: &Path,
     findings: &[(Position, String)],
+    is_mistake: bool,
 ) -> impl Iterator<Item = SettingFinding> {
     let of = |(place, text): &(Position, String)| format!("{}:{place}: {text}", file.display());
     findings.iter().map(move |finding| SettingFinding {
-        is_mistake: true,
+        is_mistake,
         text: of(finding),
         exposed_file: None,
     })

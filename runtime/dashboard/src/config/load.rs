@@ -117,7 +117,8 @@ pub fn load_text(
     };
 
     let mut findings = exposed_files(&home, file.as_deref(), &settings);
-    findings.extend(of_file(&shown, &settings.findings));
+    findings.extend(of_file(&shown, &settings.findings, true));
+    findings.extend(of_file(&shown, &settings.warnings, false));
     let FileSettings {
         mut dashboard,
         gateway,
@@ -214,7 +215,10 @@ pub(super) struct FileSettings {
     pub(super) secret_files: BTreeSet<PathBuf>,
     /// Whether a secret stands in the file itself.
     pub(super) holds_secrets: bool,
+    /// What never works.
     findings: Vec<(Position, String)>,
+    /// What works, and weakens the dashboard.
+    warnings: Vec<(Position, String)>,
     /// Whether no key has a value.
     is_blank: bool,
     /// The variables that it names.
@@ -241,6 +245,7 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<FileSettin
         secret_files,
         holds_secrets,
         findings,
+        warnings,
         ..
     } = reader;
     let mistakes = mistakes.into_sorted();
@@ -252,6 +257,7 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<FileSettin
             secret_files,
             holds_secrets,
             findings,
+            warnings,
             is_blank,
             variables,
         });

@@ -20,6 +20,7 @@ mod load;
 mod mistakes;
 mod original;
 mod providers;
+mod proxies;
 mod reference;
 mod schema;
 mod secret;

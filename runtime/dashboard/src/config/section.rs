@@ -39,6 +39,8 @@ pub(super) struct Reader<'a> {
     pub(super) holds_secrets: bool,
     /// What does not keep the dashboard from starting, but never works.
     pub(super) findings: Vec<(Position, String)>,
+    /// What works, and weakens the dashboard.
+    pub(super) warnings: Vec<(Position, String)>,
     /// Full names of the keys that the reader knows in the maps that are there. The schema is
     /// compared with them.
     #[cfg(test)]
@@ -366,6 +368,7 @@ impl<'a> Reader<'a> {
             secret_files: BTreeSet::new(),
             holds_secrets: false,
             findings: Vec::new(),
+            warnings: Vec::new(),
             #[cfg(test)]
             known: BTreeSet::new(),
             left: BTreeSet::new(),
