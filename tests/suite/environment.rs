@@ -58,6 +58,37 @@ fn file_takes_precedence_and_variables_fill_what_it_leaves_open() {
     let body = json!({"provider": "basic", "username": "eve", "password": "lovelace"}).to_string();
     let refused = Browser::default().post(&dashboard.url("/auth/password-login"), &body);
     assert_eq!(refused.status, 401, "the users of the file are all");
+    let log = dashboard.log();
+    for unused in [
+        "HERMES_DASHBOARD_PUBLIC_URL.",
+        "HERMES_DASHBOARD_BASIC_AUTH_USERNAME, HERMES_DASHBOARD_BASIC_AUTH_PASSWORD_HASH.",
+    ] {
+        let warning = format!("set in the environment, but not used: {unused}");
+        assert_eq!(log.matches(&warning).count(), 1, "{unused}\n{log}");
+    }
+}
+
+#[test]
+fn start_that_is_refused_names_the_variables_that_are_not_used() {
+    for variable in [
+        "HERMES_DASHBOARD_BASIC_AUTH_USERNAME",
+        "HERMES_DASHBOARD_BASIC_AUTH_PASSWORD_HASH",
+        "HERMES_DASHBOARD_BASIC_AUTH_PASSWORD",
+        "HERMES_DASHBOARD_OIDC_ISSUER",
+    ] {
+        let arguments = ["serve", "--host", "127.0.0.2", "--port", "0"];
+        let variables = [(variable, "https://canary.example")];
+        let refused = Process::run(&Home::new(), &arguments, &variables);
+        assert_eq!(refused.code, Some(64), "{variable}: {}", refused.stderr);
+        let named = refused.stderr.find(variable);
+        let end = refused.stderr.find("no provider can sign anyone in");
+        assert!(
+            named.is_some() && named < end,
+            "{variable}: {}",
+            refused.stderr
+        );
+        assert!(!refused.stderr.contains("canary"), "{}", refused.stderr);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::reload::{ReloadRequest, Reloader, files_of};
 use super::session_key::{self, SessionKeys};
 use super::session_list::SessionListKeeper;
 use super::sockets::Sockets;
-use super::warnings::warn_of_settings;
+use super::warnings::{warn_of_findings, warn_of_settings};
 use super::web_settings::{
     connection_limits, cookie_sealer, few_connections, has_https_alone, host_policy, https_port,
     sites,
@@ -69,7 +69,8 @@ impl Server {
     ) -> Result<Self, StartError> {
         let config = &config.with(&overrides);
         let dashboard = &config.dashboard;
-        // First, so that no change goes unseen between reading a file and watching it.
+        warn_of_findings(config);
+        // Before the files are read, so that no change goes unseen between reading a file and watching it.
         let mut files = FileWatch::start(files_of(config));
         let lock = prepare_home(&config.home)?;
         let keys = SessionKeys::load(config)?;

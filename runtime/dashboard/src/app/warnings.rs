@@ -3,10 +3,9 @@
 use super::drain_secret::drain_secrets;
 use crate::config::{Config, DashboardConfig};
 
-/// Logs what the operator has to know of the settings.
+/// Logs what the operator has to know of the settings, beside their findings.
 pub(super) fn warn_of_settings(config: &Config, auth_required: bool, insecure: bool) {
     let dashboard = &config.dashboard;
-    warn_of_findings(config);
     tell_of_drain_secret(config);
     if auth_required && dashboard.access.is_unrestricted() {
         tracing::warn!("dashboard.access is not set: everyone who can sign in is an operator");
@@ -39,7 +38,9 @@ fn warn_of_any_name(dashboard: &DashboardConfig) {
     }
 }
 
-fn warn_of_findings(config: &Config) {
+/// Logs the findings of the settings, which `config check` prints too. This comes before everything
+/// that may end the start: a variable that is not used may be the reason for that end.
+pub(super) fn warn_of_findings(config: &Config) {
     for finding in &config.findings {
         tracing::warn!("{}", finding.text);
     }

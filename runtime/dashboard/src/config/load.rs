@@ -142,7 +142,7 @@ pub fn load_text(
     let VariablesRead {
         mistakes: unfit,
         warnings,
-    } = original::fill(&mut dashboard, &environment.original);
+    } = original::fill(&mut dashboard, &environment.original, &variables);
     mistakes.extend(unfit);
     if !mistakes.is_empty() {
         return Err(ConfigError {

@@ -12,6 +12,7 @@ use portcullis_auth::secret_strength::{Strength, WeakSecret, is_placeholder};
 use portcullis_sandbox::{HttpGrant, Limits, Origin};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 const PUBLIC_URL: &str = "HERMES_DASHBOARD_PUBLIC_URL";
@@ -51,7 +52,7 @@ type Values = BTreeMap<&'static str, Secret>;
 pub(super) struct VariablesRead {
     /// Values that cannot be used.
     pub(super) mistakes: Vec<Mistake>,
-    /// Variables that are not used, since another is missing.
+    /// Variables that are not used, since another is missing or the configuration says otherwise.
     pub(super) warnings: Vec<String>,
 }
 
@@ -98,8 +99,12 @@ const BUILTINS: &[Builtin] = &[
 ];
 
 /// Fills what the configuration leaves open. Where it has no provider of a builtin, the variables
-/// make one.
-pub(super) fn fill(dashboard: &mut DashboardConfig, values: &Values) -> VariablesRead {
+/// make one. `named` are the variables that the configuration names: they have their effect there.
+pub(super) fn fill(
+    dashboard: &mut DashboardConfig,
+    values: &Values,
+    named: &BTreeSet<OsString>,
+) -> VariablesRead {
     let mut outcome = VariablesRead {
         mistakes: unusable(values),
         warnings: Vec::new(),
@@ -108,7 +113,8 @@ pub(super) fn fill(dashboard: &mut DashboardConfig, values: &Values) -> Variable
         return outcome;
     }
 
-    fill_public_url(dashboard, values, &mut outcome);
+    let is_named = |name: &str| named.contains(OsStr::new(name));
+    fill_public_url(dashboard, values, is_named(PUBLIC_URL), &mut outcome);
     for builtin in BUILTINS {
         let component = ComponentRef::Builtin(builtin.name.to_owned());
         if dashboard
@@ -125,6 +131,22 @@ pub(super) fn fill(dashboard: &mut DashboardConfig, values: &Values) -> Variable
             .filter(|entry| entry.component == component)
         {
             complete(builtin, entry, values, &mut outcome);
+        }
+
+        let unused: Vec<&str> = builtin
+            .variables
+            .iter()
+            .copied()
+            .filter(|name| values.contains_key(name) && !is_named(name))
+            .filter(|name| !has_effect(name, builtin, dashboard, values))
+            .collect();
+        if !unused.is_empty() {
+            outcome.warnings.push(format!(
+                "set in the environment, but not used: {}. builtin:{} in dashboard.providers has other values, or \
+                 another variable is missing",
+                unused.join(", "),
+                builtin.name
+            ));
         }
     }
     outcome
@@ -152,14 +174,26 @@ fn mistake(text: String) -> Mistake {
     Mistake { place: None, text }
 }
 
-fn fill_public_url(dashboard: &mut DashboardConfig, values: &Values, outcome: &mut VariablesRead) {
-    let Some(value) = values
-        .get(PUBLIC_URL)
-        .filter(|_| dashboard.public_url.is_none())
-    else {
+fn fill_public_url(
+    dashboard: &mut DashboardConfig,
+    values: &Values,
+    is_named: bool,
+    outcome: &mut VariablesRead,
+) {
+    let Some(value) = values.get(PUBLIC_URL) else {
         return;
     };
-    match public_url(value.expose()) {
+    let url = public_url(value.expose());
+    if let Some(configured) = &dashboard.public_url {
+        if !is_named && url.as_ref().ok() != Some(configured) {
+            outcome.warnings.push(format!(
+                "set in the environment, but not used: {PUBLIC_URL}. dashboard.public_url has another value"
+            ));
+        }
+        return;
+    }
+
+    match url {
         Ok(url) => dashboard.public_url = Some(url),
         Err(_) => {
             outcome.mistakes.push(mistake(format!(
@@ -297,6 +331,51 @@ fn grant_origin(
             )));
         }
     }
+}
+
+/// Returns whether an entry of the builtin has what the variable says, from there or from the file.
+fn has_effect(
+    variable: &str,
+    builtin: &Builtin,
+    dashboard: &DashboardConfig,
+    values: &Values,
+) -> bool {
+    let component = ComponentRef::Builtin(builtin.name.to_owned());
+    let mut entries = dashboard
+        .providers
+        .iter()
+        .filter(|entry| entry.component == component);
+    if variable == OIDC_CLIENT_SECRET {
+        let secret = values.get(variable);
+        return entries.any(|entry| secret.is_some_and(|secret| has_client_secret(entry, secret)));
+    }
+
+    let setting = setting_of(variable);
+    let settings = (builtin.settings)(values);
+    let value = settings
+        .iter()
+        .find(|(name, _)| *name == setting)
+        .map(|(_, value)| value);
+    value.is_some() && entries.any(|entry| entry.settings.get(setting) == value)
+}
+
+/// The setting that a variable fills, alone or with another.
+fn setting_of(variable: &str) -> &'static str {
+    match variable {
+        BASIC_USERNAME | BASIC_PASSWORD_HASH => "users",
+        BASIC_SECRET => "secret",
+        OAUTH_CLIENT_ID | OIDC_CLIENT_ID => "client_id",
+        PORTAL_URL => "portal_url",
+        OIDC_ISSUER => "issuer",
+        _ => "scopes",
+    }
+}
+
+fn has_client_secret(entry: &ProviderConfig, secret: &Secret) -> bool {
+    let client = Secret::new(entry.settings.get("client_id").cloned().unwrap_or_default());
+    let expected = basic_authorization(&client, secret);
+    let mut headers = entry.grants.http.iter().flat_map(|grant| &grant.headers);
+    headers.any(|(name, value)| *name == AUTHORIZATION && value == expected.expose())
 }
 
 /// Adds the header by which the host identifies the client (RFC 6749, section 2.3.1). The provider
@@ -500,6 +579,51 @@ mod tests {
             );
             assert!(!finding.text.contains("value.example"), "{}", finding.text);
         }
+    }
+
+    #[test]
+    fn variables_that_the_file_overrules_are_named() {
+        let basic = format!(
+            "dashboard: {{providers: [{{name: basic, component: 'builtin:basic', config: {{secret: {SECRET}, users: \
+             [{{username: eve, password_hash: '{HASH}'}}]}}}}]}}"
+        );
+        let oidc = "dashboard: {public_url: 'https://file.example', providers: [{name: corp, component: 'builtin:oidc', \
+                    config: {issuer: 'https://other.example', client_id: a}}]}";
+        for (file, variable) in [
+            (basic.as_str(), BASIC_USERNAME),
+            (basic.as_str(), BASIC_PASSWORD_HASH),
+            (oidc, OIDC_ISSUER),
+            (oidc, OIDC_CLIENT_ID),
+            (oidc, OIDC_CLIENT_SECRET),
+            (oidc, PUBLIC_URL),
+        ] {
+            let config = load(file, &[(variable, "https://value.example")]).unwrap();
+            let [finding] = &config.findings[..] else {
+                panic!("{variable}: {:?}", config.findings)
+            };
+            let expected = format!("set in the environment, but not used: {variable}.");
+            assert!(
+                !finding.is_mistake && finding.text.starts_with(&expected),
+                "{}",
+                finding.text
+            );
+            assert!(!finding.text.contains("value.example"), "{}", finding.text);
+        }
+    }
+
+    #[test]
+    fn variables_that_say_what_the_file_says_are_no_finding() {
+        let oidc = "dashboard: {public_url: 'https://file.example', providers: [{name: corp, component: 'builtin:oidc', \
+                    config: {issuer: 'https://idp.example.com'}, grants: {http: [{origin: 'https://idp.example.com'}]}}]}";
+        let variables = [
+            (PUBLIC_URL, "https://file.example"),
+            (OIDC_ISSUER, "https://idp.example.com"),
+            (OIDC_CLIENT_ID, "portcullis"),
+            (OIDC_CLIENT_SECRET, "s3cret"),
+            (OIDC_SCOPES, "openid"),
+        ];
+        let config = load(oidc, &variables).unwrap();
+        assert!(config.findings.is_empty(), "{:?}", config.findings);
     }
 
     #[test]
