@@ -1,9 +1,10 @@
 //! Sign-in at an identity provider: `GET /auth/login` sends the browser there, `GET /auth/callback`
 //! takes it back.
 //!
-//! RFC 9700: PKCE always, state and nonce single-use and bound to the browser by a sealed cookie,
-//! `iss` handed on to be checked (RFC 9207). A failure leads to the sign-in page, which says no
-//! more than the person may know.
+//! RFC 9700: PKCE always, state and nonce bound to the browser by a sealed cookie, `iss` handed on
+//! to be checked (RFC 9207). A state is used once while the process runs; after a restart, the
+//! issuer refuses the code that was used. A failure leads to the sign-in page, which says no more
+//! than the person may know.
 
 use super::super::context::Context;
 use super::super::gate_layer::{GoodSession, good_session};
