@@ -241,7 +241,7 @@ impl Signer<'_> {
         };
         let is_over =
             claims.used_for == Use::Refresh && self.remembered(&claims.sid)? == Remembered::Over;
-        Ok(is_over.then(|| Notes {
+        Ok(is_over.then_some(Notes {
             both: claims.note,
             refresh: claims.refresh_note,
         }))
