@@ -10,7 +10,7 @@ fn project(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect(path)
 }
 
-/// Returns a constant of a source below `runtime/`: its number, or its milliseconds.
+/// Returns a constant of a source, named from `runtime/`: its number, or its milliseconds.
 fn constant(file: &str, name: &str) -> u64 {
     let source = syn::parse_file(&project(&format!("runtime/{file}"))).expect(file);
     value_of(&source.items, name).expect(name)
@@ -121,6 +121,7 @@ fn check(text: &str, expected: &[Row]) {
 const LIMITS: &str = "sandbox/src/engine/limits.rs";
 const THROTTLE: &str = "auth/src/throttle.rs";
 const ENTRIES: &str = "sandbox/src/host/entries.rs";
+const KEPT_TOKENS: &str = "../providers/oidc/src/kept_tokens.rs";
 const OUTBOUND: &str = "sandbox/src/host/outbound/mod.rs";
 const PACE: &str = "sandbox/src/call/pace.rs";
 const QUARANTINE: &str = "sandbox/src/guard/quarantine.rs";
@@ -257,6 +258,14 @@ fn limits_of_providers_are_those_of_the_code() {
                     number(ENTRIES, "MAX_KEYS"),
                     mib(ENTRIES, "MAX_BUCKET_BYTES")
                 )),
+            ),
+            (
+                "long refresh tokens",
+                vec![format!(
+                    "| {}, {} MiB |",
+                    number(KEPT_TOKENS, "MAX_PER_PERSON"),
+                    constant(KEPT_TOKENS, "MAX_KIB") >> 10
+                )],
             ),
             (
                 "**names, scopes and principals**",

@@ -17,21 +17,21 @@ const MAX_PRINCIPAL_BYTES: usize = 256;
 const MAX_IDENTIFIER_BYTES: usize = 128;
 
 /// Reads the name of an owner.
-pub(crate) fn owner(text: &str) -> String {
+pub(crate) fn owner(text: String) -> String {
     // The default owner is the principal, which may have more characters than a name in a request.
-    if text.len() <= MAX_PRINCIPAL_BYTES && is_clean(text) {
-        return text.to_owned();
+    if text.len() <= MAX_PRINCIPAL_BYTES && is_clean(&text) {
+        return text;
     }
     fitting(text, MAX_OWNER_CHARS, usize::MAX)
 }
 
 /// Reads the name of a principal.
-pub(crate) fn principal(text: &str) -> String {
+pub(crate) fn principal(text: String) -> String {
     fitting(text, usize::MAX, MAX_PRINCIPAL_BYTES)
 }
 
 /// Reads a reason.
-pub(crate) fn reason(text: &str) -> String {
+pub(crate) fn reason(text: String) -> String {
     fitting(text, MAX_REASON_CHARS, usize::MAX)
 }
 
@@ -42,10 +42,10 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 
 /// Returns the start of the text, without space around it, and with a replacement for each
 /// character that is not visible. The rest of a lease then still counts.
-fn fitting(text: &str, max_chars: usize, max_bytes: usize) -> String {
+fn fitting(text: String, max_chars: usize, max_bytes: usize) -> String {
     // A text has at most as many characters as bytes. Almost every text is returned here.
-    if text.len() <= max_chars.min(max_bytes) && is_clean(text) {
-        return text.to_owned();
+    if text.len() <= max_chars.min(max_bytes) && is_clean(&text) {
+        return text;
     }
 
     let mut fitting = String::new();
@@ -72,7 +72,20 @@ fn is_clean(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{MAX_IDENTIFIER_BYTES, is_identifier};
+    use super::{MAX_OWNER_CHARS, MAX_PRINCIPAL_BYTES, MAX_REASON_CHARS};
+
+    fn owner(text: &str) -> String {
+        super::owner(text.to_owned())
+    }
+
+    fn principal(text: &str) -> String {
+        super::principal(text.to_owned())
+    }
+
+    fn reason(text: &str) -> String {
+        super::reason(text.to_owned())
+    }
 
     #[test]
     fn text_within_its_bounds_is_not_changed() {

@@ -49,7 +49,7 @@ pub struct Lease {
 }
 
 fn owner<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let owner = foreign_text::owner(&String::deserialize(from)?);
+    let owner = foreign_text::owner(String::deserialize(from)?);
     if owner.is_empty() {
         return Err(D::Error::custom("the owner has no name"));
     }
@@ -57,12 +57,12 @@ fn owner<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 }
 
 fn principal<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    Ok(foreign_text::principal(&String::deserialize(from)?))
+    Ok(foreign_text::principal(String::deserialize(from)?))
 }
 
 fn optional_reason<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let reason = Option::<String>::deserialize(from)?;
-    Ok(reason.map(|reason| foreign_text::reason(&reason)))
+    Ok(reason.map(foreign_text::reason))
 }
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {

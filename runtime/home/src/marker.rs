@@ -109,7 +109,7 @@ impl MarkerContent {
                 .filter(|epoch| !epoch.is_empty())
                 .map(str::to_owned),
             principal: text("principal")
-                .map(foreign_text::principal)
+                .map(|principal| foreign_text::principal(principal.to_owned()))
                 .filter(|principal| !principal.is_empty()),
             suppress_notification: fields.get("suppress_notification") == Some(&Value::Bool(true)),
             holders: holders.collect(),

@@ -123,8 +123,8 @@ impl RestartRequest {
         }
 
         Ok(Self {
-            principal: foreign_text::principal(&request.principal),
-            reason: request.reason.as_deref().map(foreign_text::reason),
+            principal: foreign_text::principal(request.principal),
+            reason: request.reason.map(foreign_text::reason),
             ..request
         })
     }
