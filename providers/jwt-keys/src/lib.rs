@@ -31,7 +31,7 @@ pub use settings::{check_names, leeway};
 pub enum TokenError {
     /// It is not one of this issuer's, or not for us, or not now: why, in words for an operator.
     Invalid(String),
-    /// The issuer does not publish a key that signed it.
+    /// No key that the issuer publishes signed it, of those that are tried.
     UnknownKey,
     /// The issuer's keys are out of reach.
     Unavailable(String),
@@ -47,7 +47,11 @@ impl std::fmt::Display for TokenError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Invalid(why) | Self::Unavailable(why) => out.write_str(why),
-            Self::UnknownKey => out.write_str("signed by a key that the issuer does not publish"),
+            Self::UnknownKey => write!(
+                out,
+                "signed by none of the issuer's keys; of those that fit, the first {} are tried",
+                keys::MAX_TRIED
+            ),
         }
     }
 }
