@@ -146,6 +146,18 @@ fn sign_in_that_begins_at_another_host_ends_there() {
 }
 
 #[test]
+fn way_to_the_target_is_ascii_at_another_host() {
+    let home = two_hosts();
+    let dashboard = home.dashboard();
+    let mut ada = Person::default();
+    ada.sign_in(&dashboard, "a.example", "ada");
+    let way = ticket(&dashboard, &mut ada);
+    let way = way.replace("next=%2F&", "next=%2F%E2%93%90%20x%3Fq%3D1&");
+    let reply = ada.ask(&dashboard, "GET", &way);
+    assert_eq!(reply.header("location"), Some("/%E2%93%90%20x?q=1"));
+}
+
+#[test]
 fn ticket_is_good_once_in_the_browser_and_at_the_host_that_asked() {
     let home = two_hosts();
     let dashboard = home.dashboard();

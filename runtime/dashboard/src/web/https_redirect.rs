@@ -4,6 +4,7 @@ use super::authority::Authority;
 use super::guard::host_header;
 use super::host_policy::HostPolicy;
 use super::respond::{self, SecurityHeaders, add_security_headers};
+use super::site::as_location;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -77,7 +78,7 @@ impl HttpsRedirect {
         }
         .origin(true);
 
-        Some(format!("{origin}{path}"))
+        Some(as_location(&format!("{origin}{path}")))
     }
 }
 
@@ -114,6 +115,10 @@ mod tests {
         assert_eq!(
             target("/", Some("[::1]:80")).as_deref(),
             Some("https://[::1]/")
+        );
+        assert_eq!(
+            target("/caf\u{e9}?\u{e9}", known).as_deref(),
+            Some("https://agent.example.com/caf%C3%A9?%C3%A9")
         );
         for (uri, host) in [
             ("/", None),

@@ -186,6 +186,11 @@ fn plain_prefix(text: &str) -> Option<String> {
 /// stays as it was typed. Bytes that are not ASCII are always encoded.
 const NOT_IN_A_LOCATION: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
 
+/// Returns an address that has text from outside in it as the value of `Location`.
+pub(super) fn as_location(url: &str) -> String {
+    utf8_percent_encode(url, NOT_IN_A_LOCATION).to_string()
+}
+
 impl Site {
     /// Returns a path of the dashboard as the browser sees it.
     pub(super) fn path(&self, path: &str) -> String {
@@ -194,7 +199,7 @@ impl Site {
 
     /// Returns the same as the value of `Location`, for a path that a caller chose.
     pub(super) fn location(&self, path: &str) -> String {
-        utf8_percent_encode(&self.path(path), NOT_IN_A_LOCATION).to_string()
+        as_location(&self.path(path))
     }
 
     /// A path as the dashboard behind the prefix sees it. A path that does not have the prefix

@@ -275,7 +275,7 @@ pub(in crate::web) async fn arrive(
             let record = about(EventName::SessionHandedOver, &session);
             let record = record.with("host", context.elsewhere.as_ref().map(ToString::to_string));
             dashboard.audit.write(record.with("ip", context.ip()));
-            let mut response = found(context.site.path(next));
+            let mut response = found(context.site.location(next));
             session_cookie::set(response.headers_mut(), cookies);
             response
         }
