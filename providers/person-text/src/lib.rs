@@ -129,7 +129,7 @@ pub fn shown_within(text: &str, most: usize) -> String {
 
 /// Embeddings, overrides and isolates of the bidirectional algorithm (UAX #9). Plain text in any
 /// script needs none of them.
-fn is_reordering(c: char) -> bool {
+pub fn is_reordering(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -1,5 +1,5 @@
 use super::{ProviderName, Registered, groups};
-use person_text::is_visible;
+use person_text::{is_reordering, is_visible};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Deref;
@@ -103,6 +103,7 @@ enum TextUse {
     /// It names the person in rules, headers and logs.
     Names,
     /// It is shown to people and decides nothing: it may have joiners, and spaces of every width.
+    /// What reorders the text around it is removed.
     Shown,
 }
 
@@ -127,6 +128,15 @@ fn check_text(field: &'static str, text: &str, text_use: TextUse) -> Result<(), 
     }
 
     Ok(())
+}
+
+/// Removes what reorders the text around it (see [`is_reordering`]).
+fn in_order(text: String) -> String {
+    if text.contains(is_reordering) {
+        text.replace(is_reordering, "").trim().to_owned()
+    } else {
+        text
+    }
 }
 
 impl SessionClaims {
@@ -167,6 +177,8 @@ impl SessionClaims {
             at if at <= now => Err(BadSession::Expired(at)),
             at if at > now + MAX_LIFE_SECONDS => Err(BadSession::Endless(at)),
             _ => Ok(CheckedClaims(Self {
+                display_name: in_order(self.display_name),
+                org_id: in_order(self.org_id),
                 groups: groups::usable(self.groups),
                 ..self
             })),
@@ -609,6 +621,31 @@ pub(super) mod tests {
             session(&"a".repeat(257), NOW + 1),
             Err(BadSession::TooLong { field: "user", .. })
         ));
+    }
+
+    #[test]
+    fn shown_names_do_not_reorder_what_stands_around_them() {
+        for (said, shown) in [
+            ("Ada L.", "Ada L."),
+            ("x\u{202e}gnp\u{2066}y", "xgnpy"),
+            ("\u{202a} Ada \u{202c}", "Ada"),
+            ("\u{2067}", ""),
+        ] {
+            let claims = SessionClaims {
+                display_name: said.to_owned(),
+                org_id: said.to_owned(),
+                ..claims("ada", NOW + 1)
+            };
+            let checked = claims.checked(NOW).unwrap();
+            assert_eq!(
+                (checked.display_name.as_str(), checked.org_id.as_str()),
+                (shown, shown)
+            );
+        }
+        assert_eq!(
+            session("a\u{202e}da", NOW + 1).unwrap_err(),
+            BadSession::InvisibleCharacters("user")
+        );
     }
 
     #[test]
