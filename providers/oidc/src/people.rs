@@ -4,7 +4,7 @@
 //! refuses that person at the most; it is never a fault of the provider.
 
 use jwt_keys::ClaimsSet;
-use person_text::{check_identifier, shown, shown_within};
+use person_text::{MAX_NAME_BYTES, check_identifier, shown, shown_within};
 use portcullis_guest::Fields;
 use serde_json::{Map, Value};
 use session_tokens::Person;
@@ -15,6 +15,9 @@ const OTHER_NAMES: &[&str] = &["preferred_username", "nickname"];
 /// Longest texts of a person together, in bytes: with them, no cookie of a session has more than 2
 /// KiB, which is what common proxies have room for. A user id and an e-mail fit.
 const MAX_PERSON_BYTES: usize = 520;
+/// Longest text of a refused person's own choice in the reason, in bytes. The host's audit line has
+/// room for it and for the subject beside it.
+const MAX_CHOSEN_BYTES: usize = 100;
 /// The most groups that the host takes.
 const MAX_GROUPS: usize = 256;
 /// By this beginning the host knows that the person is known and may not enter.
@@ -270,23 +273,25 @@ impl PersonRules {
     /// address stands alone. What people choose themselves could be a colleague's, so the subject
     /// stands beside it.
     fn who(&self, claims: &ClaimsSet) -> String {
-        let first = |path: &str| {
-            let mut texts = claims.texts(path).into_iter().map(|text| shown(&text));
+        let first = |path: &str, most: usize| {
+            let texts = claims.texts(path).into_iter();
+            let mut texts = texts.map(|text| shown_within(&text, most));
             texts.find(|text| !text.is_empty())
         };
-        let email = first(self.claims.email());
-        if let Some(email) = &email
-            && is_verified(claims, self.claims.email())
+        if is_verified(claims, self.claims.email())
+            && let Some(email) = first(self.claims.email(), MAX_NAME_BYTES)
         {
-            return email.clone();
+            return email;
         }
 
-        let name = || first(self.claims.display_name()).or_else(|| first("preferred_username"));
+        let chosen = |path: &str| first(path, MAX_CHOSEN_BYTES);
+        let email = chosen(self.claims.email());
+        let name = || chosen(self.claims.display_name()).or_else(|| chosen("preferred_username"));
         let (chosen, doubt) = match email {
             Some(email) => (Some(email), "not verified, "),
             None => (name(), ""),
         };
-        let subject = first("sub");
+        let subject = first("sub", MAX_NAME_BYTES);
         match (chosen, subject) {
             (Some(chosen), Some(subject)) => format!("{chosen} ({doubt}subject {subject})"),
             (Some(one), None) | (None, Some(one)) => one,
@@ -701,6 +706,8 @@ mod tests {
 
     #[test]
     fn refused_person_is_named_by_what_is_sure() {
+        let long = "a".repeat(MAX_CHOSEN_BYTES);
+        let cut = format!("{long} (subject 1)");
         for (said, who) in [
             (
                 json!({"sub": "1", "email": "ada@b", "name": "Ada"}),
@@ -711,6 +718,10 @@ mod tests {
                 "ada@b (not verified, subject 1)",
             ),
             (json!({"sub": "1", "name": "ada@b"}), "ada@b (subject 1)"),
+            (
+                json!({"sub": "1", "name": format!("{long}ada@b")}),
+                cut.as_str(),
+            ),
             (json!({"sub": "1"}), "1"),
             (json!({"name": "Ada"}), "Ada"),
             (json!({}), "a person without a name"),
