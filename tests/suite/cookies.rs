@@ -521,7 +521,7 @@ fn people_read_why_a_sign_in_failed() {
         (
             "code=stranger",
             "denied",
-            "a visitor is signed in at the identity provider, but may not enter",
+            "<bdi>a visitor</bdi> is signed in at the identity provider, but may not enter",
             "not_allowed",
         ),
         (
@@ -563,6 +563,11 @@ fn people_read_why_a_sign_in_failed() {
         assert_eq!(jar.named("pkce"), 0, "{query}");
         let page = jar.get(&dashboard, &location).body;
         assert!(page.contains(sentence), "{query}: {page}");
+        assert_eq!(jar.named("refused"), usize::from(word == "denied"));
+        assert!(
+            !jar_page(&location).contains("a visitor"),
+            "people choose their names: {query} shows none in another browser"
+        );
         let told = eventually("the failure is audited", SOON, || {
             home.audit()
                 .into_iter()

@@ -28,6 +28,8 @@ pub(super) enum CookieKind {
     Device,
     /// What a browser keeps at a host to which sessions are handed over.
     Handover,
+    /// The name of a person who was just refused in this browser.
+    Refused,
 }
 
 impl CookieKind {
@@ -41,6 +43,7 @@ impl CookieKind {
             Self::SignIn => "pkce",
             Self::Device => "device",
             Self::Handover => "handover",
+            Self::Refused => "refused",
         }
     }
 }

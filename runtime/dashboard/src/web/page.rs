@@ -10,7 +10,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use portcullis_auth::{Caller, LOGO_PATH, Permit};
 use std::sync::Arc;
 
@@ -147,7 +147,7 @@ pub(super) fn alone(picture: &Markup, heading: &str, message: &str, rest: &Marku
 }
 
 /// A message about what is wrong.
-pub(super) fn alert(message: &str) -> Markup {
+pub(super) fn alert(message: impl Render) -> Markup {
     html! { p.alert role="alert" { (view::shape("refused")) span { (message) } } }
 }
 

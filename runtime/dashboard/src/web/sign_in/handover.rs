@@ -246,7 +246,7 @@ pub(super) fn hand_over(
         }
         Err(failure) => {
             tell_failure(dashboard, context, None, &failure);
-            failed(dashboard, context, next, &failure)
+            failed(context, next, &failure)
         }
     };
 
@@ -281,7 +281,7 @@ pub(in crate::web) async fn arrive(
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, None, &failure);
-            failed(&dashboard, &context, next, &failure)
+            failed(&context, next, &failure)
         }
     }
 }

@@ -8,6 +8,7 @@ mod notice;
 mod page;
 mod password;
 mod redirect;
+mod refused;
 mod sign_out;
 mod targets;
 mod under_way;
@@ -29,6 +30,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use governor::clock::DefaultClock;
 use handover::Handovers;
+use maud::Render;
 use notice::Notice;
 use page::Typed;
 use portcullis_auth::{CallFault, CheckedClaims, LastFew, Registered, Session, Sighting, Throttle};
@@ -38,11 +40,6 @@ use targets::Targets;
 
 /// The longest that a sign-in waits for its provider, also if the provider's own deadline is later.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Under this name the name of a person who may not enter is sealed, in the query of the sign-in
-/// page.
-const PERSON: &str = "person";
-/// How long a link shows that name, in seconds.
-const PERSON_SECONDS: u64 = 300;
 /// The reason of a sign-in that failed because the host cannot use what the provider says of the
 /// person.
 const UNUSABLE_CLAIM: &str = "unusable_claim";
@@ -292,7 +289,14 @@ fn too_many(
     let status = StatusCode::TOO_MANY_REQUESTS;
     with_retry(
         wait,
-        page::render(dashboard, context, next, status, Some(message), typed),
+        page::render(
+            dashboard,
+            context,
+            next,
+            status,
+            Some(message.render()),
+            typed,
+        ),
     )
 }
 

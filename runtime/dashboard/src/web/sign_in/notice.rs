@@ -1,7 +1,7 @@
 //! What people read of a sign-in that came to nothing.
 
+use maud::{Markup, Render, html};
 use portcullis_auth::ProviderFault;
-use std::borrow::Cow;
 
 /// Why a person was not signed in, as far as they may know it. It travels to the sign-in page as
 /// one word of a fixed set, so a link cannot put text of its own on the page.
@@ -59,17 +59,18 @@ impl Notice {
             .unwrap_or(Self::Failed)
     }
 
-    /// The sentence, with the name of the person where one is known.
-    pub(super) fn sentence_for(self, person: Option<&str>) -> Cow<'static, str> {
+    /// The sentence, with the name of the person where one is known. The name is isolated, so that
+    /// its characters do not reorder the sentence.
+    pub(super) fn sentence_for(self, person: Option<&str>) -> Markup {
         match (self, person) {
-            (Self::Denied, Some(person)) => {
-                format!("{person} is signed in at the identity provider, but may not enter this dashboard. Ask its operator for access.")
-                    .into()
-            }
-            (Self::NoRole, Some(person)) => {
-                format!("{person} has no role on this dashboard. Ask its operator for access.").into()
-            }
-            _ => self.sentence().into(),
+            (Self::Denied, Some(person)) => html! {
+                bdi { (person) }
+                " is signed in at the identity provider, but may not enter this dashboard. Ask its operator for access."
+            },
+            (Self::NoRole, Some(person)) => html! {
+                bdi { (person) } " has no role on this dashboard. Ask its operator for access."
+            },
+            _ => self.sentence().render(),
         }
     }
 

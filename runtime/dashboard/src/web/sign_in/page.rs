@@ -5,11 +5,13 @@ use super::super::context::Context;
 use super::super::gate_layer::{GoodSession, good_session};
 use super::super::page::{self, PageFrame, respond_with};
 use super::super::parameters::Parameters;
+use super::super::request_cookies::RequestCookies;
 use super::super::respond::QUERY_VALUE;
 use super::super::view;
+use super::handover;
 use super::notice::Notice;
 use super::redirect::go_on;
-use super::{PERSON, handover, now};
+use super::refused::RefusedPerson;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -47,21 +49,11 @@ pub(in crate::web) async fn login(
         return go_on(&context, &next, cookies);
     }
 
-    let person = parameters
-        .only(PERSON)
-        .and_then(|sealed| dashboard.sealer.open::<(u64, String)>(PERSON, sealed))
-        .filter(|(ends_at, _)| *ends_at > now())
-        .map(|(_, person)| person);
+    let sent = RequestCookies::of(&headers);
+    let person = RefusedPerson::name_in(&dashboard.sealer, &sent, &context.site);
     let message = notice.map(|notice| notice.sentence_for(person.as_deref()));
 
-    render(
-        &dashboard,
-        &context,
-        &next,
-        StatusCode::OK,
-        message.as_deref(),
-        None,
-    )
+    render(&dashboard, &context, &next, StatusCode::OK, message, None)
 }
 
 /// The page, with a message about what went wrong before, and what was typed then.
@@ -70,7 +62,7 @@ pub(super) fn render(
     context: &Context,
     next: &str,
     status: StatusCode,
-    message: Option<&str>,
+    message: Option<Markup>,
     typed: Option<Typed<'_>>,
 ) -> Response {
     let serving = dashboard.live.now();

@@ -17,6 +17,7 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use maud::Render;
 use person_text::{
     MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_TYPED_NAME_BYTES, MAX_TYPED_PASSWORD_BYTES, normalised,
 };
@@ -306,8 +307,16 @@ fn as_page(
         provider, username, ..
     } = credentials;
     let typed = (username.len() <= MAX_NAME_BYTES).then_some(Typed { provider, username });
-    let again =
-        |status, message| page::render(dashboard, context, next, status, Some(message), typed);
+    let again = |status, message: &str| {
+        page::render(
+            dashboard,
+            context,
+            next,
+            status,
+            Some(message.render()),
+            typed,
+        )
+    };
 
     match outcome {
         AttemptOutcome::SignedIn(cookies) => {

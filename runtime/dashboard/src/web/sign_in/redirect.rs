@@ -10,14 +10,14 @@ use super::super::context::Context;
 use super::super::gate_layer::{GoodSession, good_session};
 use super::super::parameters::Parameters;
 use super::super::request_cookies::RequestCookies;
-use super::super::respond::QUERY_VALUE;
 use super::super::{Dashboard, respond, session_cookie};
 use super::handover::{self, Errand};
 use super::notice::Notice;
+use super::refused::RefusedPerson;
 use super::under_way::{self, SIGN_IN_SECONDS, UnderWay};
 use super::{
-    Opened, PERSON, PERSON_SECONDS, SignInFailure, deadline, fault, now, open_session, since_epoch,
-    still_loading, tell_failure, too_many,
+    Opened, SignInFailure, deadline, fault, now, open_session, since_epoch, still_loading,
+    tell_failure, too_many,
 };
 use crate::audit::{EventName, Record};
 use axum::extract::State;
@@ -26,7 +26,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::utf8_percent_encode;
 use portcullis_auth::{
     CodeVerdict, LoginRequest, LoginResponse, NOT_ALLOWED, Registered, safe_target,
 };
@@ -73,7 +72,7 @@ pub(in crate::web) async fn start(
     if serving.is_loading(wanted) {
         let failure = still_loading();
         tell_failure(&dashboard, &context, None, &failure);
-        return failed(&dashboard, &context, &next, &failure);
+        return failed(&context, &next, &failure);
     }
     let Some(registered) = serving.gate.registry().named_by(wanted).filter(redirects) else {
         return respond::error(StatusCode::NOT_FOUND, "not_found", "Not Found");
@@ -96,7 +95,7 @@ pub(in crate::web) async fn start(
         );
         return asked.unwrap_or_else(|failure| {
             tell_failure(&dashboard, &context, Some(registered), &failure);
-            failed(&dashboard, &context, &next, &failure)
+            failed(&context, &next, &failure)
         });
     }
 
@@ -125,7 +124,7 @@ pub(in crate::web) async fn start(
         }
         Err(failure) => {
             tell_failure(&dashboard, &context, Some(registered), &failure);
-            failed(&dashboard, &context, &next, &failure)
+            failed(&context, &next, &failure)
         }
     };
 
@@ -398,7 +397,17 @@ async fn unfinished(
     }
 
     tell_failure(dashboard, context, registered, failure);
-    failed(dashboard, context, next, failure)
+
+    let mut response = failed(context, next, failure);
+    let sent = RequestCookies::of(headers);
+    // Without it, the page says the same without the name.
+    let refused = failure.denied_person().and_then(|name| {
+        RefusedPerson::new(name)
+            .cookie(&dashboard.sealer, &sent, &context.site)
+            .ok()
+    });
+    session_cookie::set(response.headers_mut(), refused);
+    response
 }
 
 pub(super) fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) -> Response {
@@ -408,23 +417,11 @@ pub(super) fn go_on(context: &Context, next: &str, cookies: Vec<HeaderValue>) ->
     response
 }
 
-/// The way to the sign-in page, with the word for what a person reads there. The name of a person
-/// is sealed with the end of its time, so that only a person who was just refused puts a name on
-/// the page, and no link to it lasts.
-pub(super) fn failed(
-    dashboard: &Dashboard,
-    context: &Context,
-    next: &str,
-    failure: &SignInFailure,
-) -> Response {
+/// The way to the sign-in page, with the word for what a person reads there.
+pub(super) fn failed(context: &Context, next: &str, failure: &SignInFailure) -> Response {
     let login_url = respond::login_url(&context.site, next);
     let word = failure.notice.word();
-    let person = failure.denied_person().map_or_else(String::new, |person| {
-        let ends_at = now() + PERSON_SECONDS;
-        let sealed = dashboard.sealer.seal(PERSON, &(ends_at, person));
-        format!("&{PERSON}={}", utf8_percent_encode(&sealed, QUERY_VALUE))
-    });
-    let location = format!("{login_url}&failed={word}{person}");
+    let location = format!("{login_url}&failed={word}");
 
     (StatusCode::FOUND, [(LOCATION, location)]).into_response()
 }
