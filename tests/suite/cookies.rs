@@ -394,6 +394,21 @@ fn callback_that_comes_twice_costs_no_session() {
         "/login?next=%2Fpage&failed=expired"
     );
     assert_eq!(thief.user(&dashboard), None);
+
+    // Of two copies at once, the second has no session yet when it is refused.
+    let late = "/login?next=%2Fpage&failed=expired";
+    let reply = jar.get(&dashboard, late);
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (302, Some("/page"))
+    );
+    assert_eq!(thief.get(&dashboard, late).status, 200);
+    assert_eq!(
+        jar.get(&dashboard, "/login?next=%2Fpage&failed=denied")
+            .status,
+        200,
+        "every other failure is read"
+    );
 }
 
 #[test]
