@@ -60,7 +60,8 @@ impl Documents<'_> {
         }
     }
 
-    /// The document as it is now, unless it was fetched a moment ago.
+    /// The document as it is now, unless it was fetched a moment ago. For a document that
+    /// [`Documents::get`] has returned.
     ///
     /// # Errors
     /// It is not there.
@@ -72,7 +73,8 @@ impl Documents<'_> {
         match self.kept::<T>(url)? {
             Some(kept) if is_within(self.now, kept.tried, PAUSE) => Ok(None),
             Some(kept) => self.fetch_again(url, &kept, read).map(Some),
-            None => self.fetch(HttpRequest::get(url), read).map(Some),
+            // One that is too large to be kept was fetched for this very call.
+            None => Ok(None),
         }
     }
 
@@ -228,6 +230,13 @@ mod tests {
             documents(&host).reload(URL, number),
             Ok(3),
             "seen to be wrong"
+        );
+
+        let host = MockHost::default().with_answer(URL, 200, "1");
+        assert_eq!(
+            documents(&host).refresh(URL, number),
+            Ok(None),
+            "what is not kept was fetched for this call"
         );
     }
 
