@@ -1,5 +1,8 @@
 use crate::Unavailable;
 
+/// The longest value of the host's buckets, in bytes.
+pub const MAX_VALUE_BYTES: usize = 32 * 1024;
+
 /// What a provider keeps from call to call, where the operator grants `keyvalue`. An entry is gone
 /// a week after it was last written.
 pub trait Bucket {
@@ -9,10 +12,10 @@ pub trait Bucket {
     /// The bucket is out of reach.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable>;
 
-    /// Keeps a value: at most 32 KiB, under a key of at most 256 bytes.
+    /// Keeps a value of at most [`MAX_VALUE_BYTES`], under a key of at most 256 bytes.
     ///
     /// # Errors
-    /// The bucket is full or out of reach.
+    /// The value is too long, or the bucket is full or out of reach.
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable>;
 
     /// Adds to a number and returns the sum, in one atomic step. A missing number counts as zero.
@@ -44,4 +47,15 @@ pub struct KeyPage {
     pub keys: Vec<String>,
     /// Where the next page begins. `None` for the last page.
     pub next: Option<u64>,
+}
+
+/// Refuses a value that no bucket takes. The host would end the call of a provider that hands over
+/// more than 128 KiB at once, which is a fault.
+pub(crate) fn check_length(value: &[u8]) -> Result<(), Unavailable> {
+    if value.len() <= MAX_VALUE_BYTES {
+        return Ok(());
+    }
+    Err(Unavailable(format!(
+        "the bucket: a value has at most {MAX_VALUE_BYTES} bytes"
+    )))
 }

@@ -50,7 +50,7 @@ mod sign_out;
 #[doc(hidden)]
 pub mod wasm;
 
-pub use bucket::{Bucket, KeyPage};
+pub use bucket::{Bucket, KeyPage, MAX_VALUE_BYTES};
 pub use encoding::{base64url, from_base64url};
 #[cfg(feature = "json")]
 pub use fields::Fields;

@@ -103,6 +103,7 @@ impl Bucket for MockBucket {
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
+        crate::bucket::check_length(value)?;
         self.entries
             .borrow_mut()
             .insert(key.to_owned(), value.to_owned());

@@ -1,4 +1,5 @@
 use super::bindings::wasi::keyvalue::{atomics, store};
+use crate::bucket::check_length;
 use crate::{Bucket, KeyPage, Unavailable};
 
 /// The bucket that the host keeps for this provider.
@@ -19,6 +20,7 @@ impl Bucket for HostBucket {
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Unavailable> {
+        check_length(value)?;
         Self::with(|bucket| bucket.set(key, value))
     }
 

@@ -241,6 +241,16 @@ mod tests {
     }
 
     #[test]
+    fn document_that_no_bucket_takes_is_fetched_each_time() {
+        let long = |number: u8| format!("{}{number}", " ".repeat(200_000));
+        let read = |text: &[u8]| Ok::<_, String>(text.to_vec());
+        let host = MockHost::default().with_answer(URL, 200, long(1));
+        assert_eq!(documents(&host).get(URL, read), Ok(long(1).into_bytes()));
+        let host = host.with_answer(URL, 200, long(2));
+        assert_eq!(documents(&host).get(URL, read), Ok(long(2).into_bytes()));
+    }
+
+    #[test]
     fn doubted_document_serves_while_its_issuer_is_out_of_reach() {
         let host = MockHost::default().with_answer(URL, 200, "1").at(1_000_000);
         assert_eq!(documents(&host).get(URL, number), Ok(1));

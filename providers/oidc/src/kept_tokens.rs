@@ -13,7 +13,7 @@
 //! last written: as long as a session can be refreshed.
 
 use crate::logout::{digest, targets_of};
-use portcullis_guest::{Bucket, Unavailable, base64url};
+use portcullis_guest::{Bucket, MAX_VALUE_BYTES, Unavailable, base64url};
 use session_tokens::Person;
 use std::collections::BTreeMap;
 
@@ -27,8 +27,6 @@ const SHELF: &str = "0:";
 const MAX_INSIDE: usize = 400;
 /// The same while the bucket has no room, in bytes: a cookie with such a token still fits.
 const MAX_INSIDE_WITHOUT_ROOM: usize = 1_500;
-/// The longest value of the host's buckets, in bytes.
-const MAX_VALUE: usize = 32 * 1024;
 /// Tokens that are kept for one person: those of the sessions that were opened last.
 const MAX_PER_PERSON: usize = 20;
 /// Room of all tokens, in KiB: half of a bucket. The ID tokens have a quarter (`id_tokens.rs`), and
@@ -112,7 +110,7 @@ impl KeptTokens<'_> {
 
     /// Returns the handle. `None`: the token is too long, or the bucket does not take it.
     fn keep_first(&self, token: &str, owner: &Owner<'_>) -> Option<String> {
-        if token.len() > MAX_VALUE {
+        if token.len() > MAX_VALUE_BYTES {
             return None;
         }
 
@@ -360,7 +358,7 @@ mod tests {
                 "the session ends with its access token"
             );
         }
-        let endless = "x".repeat(MAX_VALUE + 1);
+        let endless = "x".repeat(MAX_VALUE_BYTES + 1);
         assert_eq!(tokens.keep(endless, "", &owner), "");
     }
 
