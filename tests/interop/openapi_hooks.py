@@ -1,6 +1,7 @@
 """Hooks for schemathesis: credentials, values that exist on the dashboard, and a log of every call.
 
-Environment: OPENAPI_PORT, OPENAPI_DRAIN_SECRET, OPENAPI_PASSWORD, OPENAPI_USERS (a number), OPENAPI_LOG (a file).
+Environment: OPENAPI_PORT, OPENAPI_DRAIN_SECRET, OPENAPI_PASSWORD, OPENAPI_USERS (a number), OPENAPI_FIRST_SIGN_IN (a number), OPENAPI_LOG
+(a file).
 """
 import http.client
 import itertools
@@ -18,7 +19,8 @@ PROVIDERS = ("people", "corp")
 
 log = open(os.environ["OPENAPI_LOG"], "a", buffering=1)
 calls = itertools.count(1)
-sign_ins = itertools.count(1)
+# Each run begins with other users and networks than the one before, which may have used up their tries.
+sign_ins = itertools.count(int(os.environ["OPENAPI_FIRST_SIGN_IN"]))
 session = {"cookie": None}
 
 

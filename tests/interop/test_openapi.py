@@ -70,7 +70,8 @@ class OpenApi(unittest.TestCase):
         log = self.folder / f"{self.id()}.log"
         env = {**self.home.env(), "PYTHONPATH": str(ROOT / "tests/interop"), "SCHEMATHESIS_HOOKS": "openapi_hooks",
                "OPENAPI_PORT": self.dashboard.url.rpartition(":")[2], "OPENAPI_DRAIN_SECRET": DRAIN_SECRET,
-               "OPENAPI_PASSWORD": PASSWORD, "OPENAPI_USERS": str(USERS), "OPENAPI_LOG": str(log)}
+               "OPENAPI_PASSWORD": PASSWORD, "OPENAPI_USERS": str(USERS), "OPENAPI_LOG": str(log),
+               "OPENAPI_FIRST_SIGN_IN": str(7 * seed)}
         run = subprocess.run(
             [VENV / "bin/schemathesis", "--no-color", "--config-file", "schemathesis.toml", "run", "openapi.json", "--url",
              self.dashboard.url, "--checks", CHECKS, "--max-redirects", "0", "--request-timeout", "40", "--seed", str(seed),
