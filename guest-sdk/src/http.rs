@@ -1,5 +1,9 @@
 use crate::Unavailable;
 
+/// Longest address and headers of a request together, in bytes. The host takes 32 KiB of headers,
+/// with those that every request has.
+const MAX_HEAD_BYTES: usize = 31 * 1024;
+
 /// A request to an origin that the operator grants under `grants.http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
@@ -60,6 +64,29 @@ impl HttpRequest {
         }
     }
 
+    /// Refuses a request with a longer head than the host takes. An address or token of an issuer
+    /// may be that long, and the host would end the call that hands it over, which is a fault.
+    pub(crate) fn check_head(&self) -> Result<(), Unavailable> {
+        let headers = self.headers.iter();
+        let bytes = headers.fold(self.url.len(), |sum, (name, value)| {
+            sum + name.len() + value.len()
+        });
+        if bytes <= MAX_HEAD_BYTES {
+            return Ok(());
+        }
+        Err(Unavailable(format!(
+            "{}: address and headers have {bytes} bytes, and at most {MAX_HEAD_BYTES} are sent",
+            self.url_without_query()
+        )))
+    }
+
+    /// Returns what may be logged of the address, at most 200 bytes of it.
+    pub(crate) fn url_without_query(&self) -> &str {
+        const MAX_SHOWN: usize = 200;
+        let plain = self.url.split('?').next().unwrap_or_default();
+        plain.get(..MAX_SHOWN).unwrap_or(plain)
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
@@ -109,4 +136,30 @@ pub trait Http {
     /// # Errors
     /// There is no answer.
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Http, MockHost};
+
+    #[test]
+    fn head_that_the_host_does_not_take_is_not_sent() {
+        let host = MockHost::default().with_answer("https://idp/x", 200, "{}");
+        let sent = |request: HttpRequest| host.http.send(&request);
+        let bearer = |bytes: usize| {
+            HttpRequest::get("https://idp/x").with_header("authorization", &"a".repeat(bytes))
+        };
+        assert!(sent(bearer(30_000)).is_ok());
+        for request in [
+            bearer(70_000),
+            HttpRequest::get(format!("https://idp/x?{}", "q".repeat(70_000))),
+        ] {
+            let Unavailable(why) = sent(request).unwrap_err();
+            assert!(
+                why.starts_with("https://idp/x: address and headers have"),
+                "{why}"
+            );
+        }
+    }
 }

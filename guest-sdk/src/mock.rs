@@ -164,6 +164,7 @@ impl MockHttp {
 
 impl Http for MockHttp {
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable> {
+        request.check_head()?;
         self.requests.borrow_mut().push(request.clone());
         let answer = self.answers.get(&request.url).cloned();
         answer.ok_or_else(|| Unavailable(format!("{}: nobody answers", request.url)))

@@ -292,7 +292,7 @@ fn what_is_no_logout_token_is_refused_and_ends_nothing() {
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let token = format!("logout_token={good}");
     assert_eq!(
-        post(&dashboard.url("/auth/backchannel/nobody"), &form, &token).status,
+        post(&dashboard.url("/auth/backchannel/missing"), &form, &token).status,
         404
     );
     let from_a_page = [form[0], ("origin", "http://evil.example")];

@@ -565,7 +565,7 @@ const PEOPLE_CASES: &[PersonCase] = &[
     person(
         NO_COOKIE,
         "POST",
-        "/auth/backchannel/nobody",
+        "/auth/backchannel/missing",
         404,
         "Not Found",
     ),

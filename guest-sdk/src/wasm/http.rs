@@ -15,7 +15,8 @@ pub(super) struct HostHttp;
 
 impl Http for HostHttp {
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, Unavailable> {
-        let failed = |why: &str| Unavailable(format!("{}: {why}", without_query(&request.url)));
+        request.check_head()?;
+        let failed = |why: &str| Unavailable(format!("{}: {why}", request.url_without_query()));
         let outgoing = prepare(request).ok_or_else(|| failed("no address that can be asked"))?;
         let body = outgoing.body().map_err(|()| failed("no body"))?;
         let answer = handle(outgoing, options(request)).map_err(|code| failed(&words(&code)))?;
@@ -39,10 +40,6 @@ impl Http for HostHttp {
             body,
         })
     }
-}
-
-fn without_query(url: &str) -> &str {
-    url.split('?').next().unwrap_or(url)
 }
 
 fn prepare(request: &HttpRequest) -> Option<OutgoingRequest> {

@@ -1,8 +1,8 @@
 //! How long a run of lines without a checkpoint may be, by time and by number.
 //!
 //! **Invariant:** the writer signs a run of lines before it adds one that would make the run span
-//! [`CHECKPOINT_INTERVAL`], or more than [`MAX_LINES`]. A longer run so shows that checkpoints were
-//! removed, however long the process was stopped and whatever its clock did.
+//! [`CHECKPOINT_INTERVAL`], or more than [`MAX_LINES`]. A longer run shows that checkpoints were
+//! removed. That holds after a long stop of the process and after a change of its clock.
 
 use jiff::Timestamp;
 use std::time::Duration;

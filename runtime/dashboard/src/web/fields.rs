@@ -1,8 +1,8 @@
 //! The fields of a request's body: a JSON object, or a form of the page.
 //!
 //! A field that occurs twice or has a wrong type is a mistake that names it. Unknown fields are
-//! ignored whatever is in them, and named in the answer, so that a newer client can talk to an
-//! older dashboard.
+//! ignored and named in the answer, so that a newer client can talk to an older dashboard. Their
+//! values may be of any type, size and depth.
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
