@@ -2,8 +2,10 @@
 //! common proxies take, so the bucket keeps them.
 //!
 //! **Invariant:** groups have one entry, however many sessions and people have them, so that a
-//! person who signs in often takes no more room. Its name is a digest of the groups. The host drops
-//! an entry a week after it was last written, which is as long as a session can be renewed.
+//! person who signs in often takes no more room. Its name is a digest of the groups. All entries
+//! together take at most [`MAX_BYTES`], beside what calls at the same moment add: the ends of sessions
+//! are in the same bucket and must find room. The host drops an entry a week after it was last
+//! written, which is as long as a session can be renewed.
 
 use portcullis_guest::{Bucket, Unavailable, base64url};
 use sha2::{Digest, Sha256};
@@ -12,6 +14,14 @@ use sha2::{Digest, Sha256};
 const MAX_INSIDE: usize = 200;
 /// Longest entry, in bytes: the host takes values of 32 KiB. Groups beyond it are left out.
 const MAX_ENTRY: usize = 30 * 1024;
+/// Room of all entries with their keys, in bytes: 1,800 people who are in 20 groups each, none in the
+/// same. Other groups are then refused until entries are dropped.
+const MAX_BYTES: u64 = 1_280 * 1024;
+/// Longest key of an entry, in bytes.
+const KEY_BYTES: usize = 40;
+/// What the keys of entries begin with. They come early in the order of the keys, so that a listing
+/// reads few others.
+const SHELF: &str = "1:";
 /// Bytes of a digest: no two sets of groups have the same by chance or on purpose.
 const DIGEST_BYTES: usize = 24;
 
@@ -24,7 +34,7 @@ impl KeptGroups<'_> {
     /// is none.
     ///
     /// # Errors
-    /// The bucket is out of reach, or has no room.
+    /// The bucket is out of reach, or there is no room.
     pub(crate) fn keep(&self, groups: &[String]) -> Result<String, Unavailable> {
         if fit_inside(groups) {
             return Ok(String::new());
@@ -41,10 +51,40 @@ impl KeptGroups<'_> {
         fitting.sort();
         let entry = serde_json::to_vec(&fitting)
             .map_err(|error| Unavailable(format!("groups: {error}")))?;
-        let name = base64url(&Sha256::digest(&entry)[..DIGEST_BYTES]);
-        self.bucket.set(&key_of(&name), &entry)?;
 
+        let bytes = (entry.len() + KEY_BYTES) as u64;
+        let digest = base64url(&Sha256::digest(&entry)[..DIGEST_BYTES]);
+        let name = format!("{bytes}.{digest}");
+        let key = key_of(&name);
+        if self.bucket.get(&key)?.is_none() && self.held_bytes()? + bytes > MAX_BYTES {
+            return Err(Unavailable(format!(
+                "the different groups of all people take more than {MAX_BYTES} bytes: have the identity \
+                 provider send fewer groups"
+            )));
+        }
+
+        // Again where it exists: it is kept for a week from now.
+        self.bucket.set(&key, &entry)?;
         Ok(name)
+    }
+
+    /// Bytes of all entries, as their keys say.
+    fn held_bytes(&self) -> Result<u64, Unavailable> {
+        let mut held = 0;
+        let mut cursor = None;
+        loop {
+            let page = self.bucket.list_keys(cursor)?;
+            held += page
+                .keys
+                .iter()
+                .filter_map(|key| bytes_of(key))
+                .sum::<u64>();
+            let is_last = page.keys.last().is_none_or(|key| key_is_past_shelf(key));
+            match page.next {
+                Some(next) if !is_last => cursor = Some(next),
+                _ => return Ok(held),
+            }
+        }
     }
 
     /// The groups of an entry. `None`: it is gone.
@@ -62,7 +102,17 @@ fn fit_inside(groups: &[String]) -> bool {
 }
 
 fn key_of(name: &str) -> String {
-    format!("g:{name}")
+    format!("{SHELF}{name}")
+}
+
+/// Bytes of the entry with this key. `None`: it is no entry of groups.
+fn bytes_of(key: &str) -> Option<u64> {
+    key.strip_prefix(SHELF)?.split_once('.')?.0.parse().ok()
+}
+
+/// Whether no entry of groups comes after this key.
+fn key_is_past_shelf(key: &str) -> bool {
+    key > SHELF && !key.starts_with(SHELF)
 }
 
 #[cfg(test)]
@@ -86,6 +136,34 @@ mod tests {
         many.pop();
         assert_ne!(kept.keep(&many), Ok(name), "other groups");
         assert_eq!(kept.read("made-up"), Ok(None));
+    }
+
+    #[test]
+    fn different_groups_leave_room_for_the_ends_of_sessions() {
+        let bucket = MockBucket::default();
+        let kept = KeptGroups { bucket: &bucket };
+        // Of other shelves, before and behind.
+        for number in 0..300 {
+            bucket.set(&format!("0:{number}"), b"token").unwrap();
+            bucket.set(&format!("s:{number}"), b"1").unwrap();
+        }
+
+        let groups_of = |person: u64| -> Vec<String> {
+            let names =
+                (0..100).map(|number| format!("group-{person}-{number}-{}", "x".repeat(30)));
+            names.collect()
+        };
+        let refused = (0..1_000).find(|person| kept.keep(&groups_of(*person)).is_err());
+        let refused = refused.expect("the room has an end");
+        assert!(refused > 100, "{refused}");
+        assert!(kept.held_bytes().unwrap() <= MAX_BYTES);
+
+        let error = kept.keep(&groups_of(refused)).unwrap_err();
+        assert!(error.0.contains("fewer groups"), "{error:?}");
+        assert!(
+            kept.keep(&groups_of(0)).is_ok(),
+            "groups that are kept already"
+        );
     }
 
     #[test]
