@@ -99,6 +99,17 @@ impl CookieNames {
         }
     }
 
+    /// The same in the forms that names do not take at this site: a browser may still have a cookie
+    /// from the time before the site was moved to https, or to another prefix.
+    pub(super) fn of_session_in_other_forms(&self, site: &Site) -> impl Iterator<Item = &String> {
+        let here = form_of(site);
+        FORMS
+            .iter()
+            .zip(&self.of_sessions)
+            .filter(move |(form, _)| **form != here)
+            .flat_map(|(_, names)| names.iter().flatten())
+    }
+
     pub(super) fn plain(&self, kind: CookieKind) -> String {
         format!("{}_{}", self.prefix, kind.ending())
     }

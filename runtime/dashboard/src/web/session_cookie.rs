@@ -118,16 +118,16 @@ impl CookieSealer {
     }
 
     /// Opens what was sealed under this name by any of the secrets. `None` if it was not, or was
-    /// changed since.
-    pub fn open<T: DeserializeOwned>(&self, name: &str, sealed: &str) -> Option<T> {
-        let (sealed, _) = without_mark(sealed);
+    /// changed since, its mark included.
+    pub fn open<T: DeserializeOwned>(&self, name: &str, value: &str) -> Option<T> {
+        let (sealed, mark) = value.rsplit_once('.')?;
         let jar = CookieJar::new();
         let open = |key: &SealingKey| {
             jar.private(&key.key)
                 .decrypt(Cookie::new(name.to_owned(), sealed.to_owned()))
         };
         let keys = self.keys.load();
-        let opened = keys.iter().find_map(open)?;
+        let opened = keys.iter().filter(|key| key.mark == mark).find_map(open)?;
         serde_json::from_str(opened.value()).ok()
     }
 
@@ -138,14 +138,13 @@ impl CookieSealer {
     /// Returns whether a value that does not open is another dashboard's: it has the shape of a
     /// sealed value, and no mark of a key that this dashboard has.
     fn is_of_another(&self, value: &str) -> bool {
-        let (sealed, mark) = without_mark(value);
-        let is_mark = |text: &str| {
-            text.len() == MARK_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        let Some((sealed, mark)) = value.rsplit_once('.') else {
+            return false;
         };
-        let is_ours = |text: &str| self.keys.load().iter().any(|key| key.mark == text);
-        mark.is_none_or(|mark| is_mark(mark) && !is_ours(mark))
-            && sealed.len() >= MIN_SEALED_CHARS
-            && STANDARD.decode(sealed).is_ok()
+        let is_mark =
+            mark.len() == MARK_DIGITS && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_ours = self.keys.load().iter().any(|key| key.mark == mark);
+        is_mark && !is_ours && sealed.len() >= MIN_SEALED_CHARS && STANDARD.decode(sealed).is_ok()
     }
 
     /// What the cookies say of a session.
@@ -175,8 +174,10 @@ impl CookieSealer {
         let (access, refresh) = (read(access), read(refresh));
 
         let Some(lead) = newest(access.iter().chain(&refresh)) else {
+            let mut others = self.names.of_session_in_other_forms(site);
             return PresentedSession {
-                is_unreadable,
+                is_unreadable: is_unreadable
+                    || others.any(|name| cookies.values(name).next().is_some()),
                 ..PresentedSession::default()
             };
         };
@@ -343,13 +344,6 @@ impl CookieSealer {
             (false, true) => Vec::new(),
         }
     }
-}
-
-/// A sealed value and the mark after it. A value of an earlier release has none.
-fn without_mark(value: &str) -> (&str, Option<&str>) {
-    value
-        .rsplit_once('.')
-        .map_or((value, None), |(sealed, mark)| (sealed, Some(mark)))
 }
 
 /// The one that was written last; of several, the first, since browsers send the longest path first
@@ -531,17 +525,48 @@ mod tests {
     }
 
     #[test]
-    fn value_without_a_mark_opens() {
+    fn value_whose_mark_was_changed_does_not_open() {
         let (sealer, site) = (sealer(&[OLD_KEY]), site(false, ""));
         let headers = sent(&made(&sealer, &session("at", ""), &site, NOW));
-        let unmarked = headers[COOKIE]
-            .to_str()
-            .unwrap()
-            .split('.')
-            .next()
-            .unwrap()
-            .to_owned();
-        assert_eq!(access(&read(&sealer, &line(&unmarked), &site)), Some("at"));
+        let cookie = headers[COOKIE].to_str().unwrap();
+        assert_eq!(access(&read(&sealer, &line(cookie), &site)), Some("at"));
+
+        let (sealed, mark) = cookie.rsplit_once('.').unwrap();
+        let last = cookie.len() - 1;
+        let flipped = if mark.ends_with('0') { '1' } else { '0' };
+        let changed = [
+            sealed.to_owned(),
+            format!("{sealed}."),
+            format!("{sealed}.{}", "0".repeat(MARK_DIGITS)),
+            format!("{}{flipped}", &cookie[..last]),
+            format!("{cookie}x"),
+        ];
+        for cookie in changed {
+            let presented = read(&sealer, &line(&cookie), &site);
+            assert!(
+                presented.access.is_none() && presented.is_unreadable,
+                "{cookie}"
+            );
+        }
+    }
+
+    #[test]
+    fn cookie_of_a_session_in_another_form_is_one_that_is_not_good() {
+        let sealer = sealer(&[OLD_KEY]);
+        for (https, prefix) in [(false, ""), (true, ""), (true, "/x")] {
+            let site = site(https, prefix);
+            for form in FORMS {
+                for kind in ["at", "rt"] {
+                    let cookie = format!("{form}hermes_session_{kind}=garbage");
+                    assert!(
+                        read(&sealer, &line(&cookie), &site).is_unreadable,
+                        "{cookie}"
+                    );
+                }
+            }
+            let other = read(&sealer, &line("hermes_session_device=garbage"), &site);
+            assert!(!other.is_unreadable);
+        }
     }
 
     #[test]
