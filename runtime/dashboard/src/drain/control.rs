@@ -65,8 +65,8 @@ pub enum DrainError {
     /// The marker could not be removed.
     #[error("the drain marker could not be removed: {0}")]
     NotRemoved(Arc<io::Error>),
-    /// [`MAX_LEASES`] owners hold a lease already.
-    #[error("{} owners already hold a lease, which is the maximum", MAX_LEASES)]
+    /// As many owners as there are places hold a lease already ([`MAX_LEASES`]).
+    #[error("{} owners already hold a lease, which is the maximum", MAX_LEASES - 1)]
     TooManyOwners,
     /// The thread of the marker panicked in the middle of the change, which is on the disk or is
     /// not.
@@ -284,9 +284,9 @@ impl MarkerKeeper {
     fn begin(&mut self) {
         self.marker.sweep();
         self.last_seen = self.marker.read();
-        // Without a marker nothing says how many changes there were. Seconds grow faster than
-        // changes do, so no number comes twice.
-        self.generation = u64::try_from((self.now)().as_second()).unwrap_or_default();
+        // Without a marker nothing says how many changes there were. A change takes longer than a
+        // microsecond, so no number comes twice.
+        self.generation = u64::try_from((self.now)().as_microsecond()).unwrap_or_default();
         self.count_change();
     }
 
