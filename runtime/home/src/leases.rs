@@ -12,7 +12,8 @@ use std::time::Duration;
 /// Longest life that a caller may ask for, in seconds.
 pub const MAX_TTL_SECONDS: u64 = 86_400;
 
-/// Maximum number of owners. A marker with all of them stays below the size that is read, also if
+/// Maximum number of owners. The last place is for an owner that is named by its principal: a
+/// platform that knows nothing of owners must always be able to begin. A marker with all of them stays below the size that is read, also if
 /// each text is as long as it may be.
 pub const MAX_LEASES: usize = 24;
 
@@ -80,7 +81,7 @@ fn optional_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases(Vec<Lease>);
 
-/// [`MAX_LEASES`] owners hold a lease already.
+/// As many owners as there are places hold a lease already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyLeases;
 
@@ -135,16 +136,22 @@ impl Leases {
     /// Adds the lease, in place of an earlier one of the same owner. Other leases do not change.
     ///
     /// # Errors
-    /// The owner is new, and there are [`MAX_LEASES`] leases.
+    /// The owner is new, and there is no place for it.
     pub fn begin(&mut self, lease: Lease) -> Result<(), TooManyLeases> {
         let others = self
             .0
             .iter()
             .filter(|other| other.owner != lease.owner)
             .count();
-        if others >= MAX_LEASES {
+        let places = if lease.owner == lease.principal {
+            MAX_LEASES
+        } else {
+            MAX_LEASES - 1
+        };
+        if others >= places {
             return Err(TooManyLeases);
         }
+
         self.0.retain(|other| other.owner != lease.owner);
         self.0.push(lease);
         Ok(())
@@ -240,11 +247,22 @@ mod tests {
     #[test]
     fn owners_are_bounded() {
         let mut leases = Leases::default();
-        for owner in 0..MAX_LEASES {
+        for owner in 1..MAX_LEASES {
             leases.begin(lease(&owner.to_string(), 0, 60)).unwrap();
         }
         assert_eq!(leases.begin(lease("one more", 0, 60)), Err(TooManyLeases));
-        assert_eq!(leases.begin(lease("0", 1, 60)), Ok(()), "a renewal");
+        assert_eq!(leases.begin(lease("1", 1, 60)), Ok(()), "a renewal");
+
+        let platform = lease("drain-control", 0, 60);
+        assert_eq!(platform.owner, platform.principal);
+        assert_eq!(leases.begin(platform.clone()), Ok(()), "the last place");
+        assert_eq!(leases.begin(platform), Ok(()), "a renewal");
+        assert_eq!(leases.all().len(), MAX_LEASES);
+        let person = Lease {
+            principal: "ada".to_owned(),
+            ..lease("ada", 0, 60)
+        };
+        assert_eq!(leases.begin(person), Err(TooManyLeases));
     }
 
     #[test]
