@@ -521,15 +521,26 @@ fn running(
     writer: &WrittenBy,
     updated_at: Option<String>,
 ) -> StatusReading {
-    let Some(word) = object.get("gateway_state").and_then(Value::as_str) else {
+    let word = object.get("gateway_state").and_then(Value::as_str);
+    let Some(word) = word.map(cut).filter(|word| !word.trim().is_empty()) else {
         return StatusReading::unknown("the status file names no state".to_owned(), updated_at);
     };
 
+    let active_agents = object.get("active_agents").and_then(Value::as_u64);
+    let state = GatewayState::named(&word).map_or(ObservedState::Other(word), ObservedState::Known);
+    let has_ended = matches!(
+        state,
+        ObservedState::Known(GatewayState::Stopped | GatewayState::StartupFailed)
+    );
+    if has_ended && active_agents.is_some_and(|active| active > 0) {
+        let why = "a gateway that runs says that it has stopped, and that turns are in flight";
+        return StatusReading::unknown(why.to_owned(), updated_at);
+    }
+
     let ours = |key: &str| object.get(key).filter(|_| writer.is_ours);
     StatusReading {
-        state: GatewayState::named(word)
-            .map_or_else(|| ObservedState::Other(cut(word)), ObservedState::Known),
-        active_agents: object.get("active_agents").and_then(Value::as_u64),
+        state,
+        active_agents,
         drain_requested_at: ours("drain_requested_at").map(|time| time.as_str()?.parse().ok()),
         updated_at,
         turns: ours("turns")
@@ -638,6 +649,23 @@ mod tests {
             std::process::id()
         );
         assert!(read(&file, &reused).is(GatewayState::Stopped));
+    }
+
+    #[test]
+    fn running_process_that_contradicts_itself_is_unknown() {
+        let (_home, file) = status_file();
+        let pid = std::process::id();
+        let start = process_start_time(pid).unwrap();
+        for (state, active) in [("stopped", 3), ("startup_failed", 1), ("", 0), (" ", 0)] {
+            let text = format!(
+                r#"{{"pid":{pid},"start_time":{start},"gateway_state":"{state}","active_agents":{active}}}"#
+            );
+            assert!(is_unknown(&read(&file, &text)), "{text}");
+        }
+        let text = format!(
+            r#"{{"pid":{pid},"start_time":{start},"gateway_state":"stopped","active_agents":0}}"#
+        );
+        assert!(read(&file, &text).is(GatewayState::Stopped));
     }
 
     #[test]
