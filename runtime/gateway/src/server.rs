@@ -17,6 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use portcullis_net::listen::Peer;
+use portcullis_observe::accept_quality;
 use portcullis_observe::exposition::TextFormat;
 use portcullis_observe::request_id::{REQUEST_ID, RequestId};
 use portcullis_observe::trace_context::TraceContext;
@@ -283,11 +284,7 @@ fn no_such_turn(detail: &str) -> Response {
 }
 
 async fn metrics(State(service): State<TurnService>, headers: HeaderMap) -> Response {
-    let accept = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .map(HeaderValue::as_bytes);
-    let format = TextFormat::accepted(accept);
+    let format = TextFormat::accepted(&headers);
     let text = service.metrics.exposition(&service.turns, format);
 
     (
@@ -421,13 +418,7 @@ async fn run_turn(
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    accept
-        .split(',')
-        .any(|kind| kind.trim().starts_with("text/event-stream"))
+    accept_quality(headers, "text/event-stream") > 0.0
 }
 
 /// `output` events with `{"text"}` as it comes, then one `end` event with `{"exit_code"}` or

@@ -7,11 +7,12 @@ use super::respond::Audience;
 use super::site::Site;
 use super::whoami::Permitted;
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, LOCATION};
+use axum::http::header::LOCATION;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use portcullis_auth::{Caller, Permit, RESUME_PATH, Scope, VERIFY_PATH, safe_target};
+use portcullis_observe::accept_quality;
 use std::borrow::Cow;
 
 const USER: HeaderName = HeaderName::from_static("x-auth-user");
@@ -128,10 +129,7 @@ pub(super) fn target<'a>(request: &'a Request, site: &Site) -> Cow<'a, str> {
 /// A browser behind a proxy that passes our answer on is sent to sign in.
 pub(super) fn audience(request: &Request) -> Audience {
     let headers = request.headers();
-    let accepts_pages = headers
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.contains("text/html"));
+    let accepts_pages = accept_quality(headers, "text/html") > 0.0;
     match headers.contains_key(FORWARDED_URI)
         && !headers.contains_key(ORIGINAL_URI)
         && accepts_pages

@@ -1,3 +1,5 @@
+use crate::accept::accept_quality;
+use http::HeaderMap;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -13,22 +15,11 @@ pub enum TextFormat {
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
 impl TextFormat {
-    /// Returns the format that these values of `Accept` ask for (RFC 9110 section 12.5.1):
-    /// OpenMetrics where it is named, its quality is not zero, and `text/plain` has no higher one.
-    pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let (mut open_metrics, mut text) = (0.0, 0.0);
-        for value in accept {
-            for range in String::from_utf8_lossy(value).split(',') {
-                let (kind, quality) = kind_and_quality(range);
-                match kind.as_str() {
-                    OPEN_METRICS => open_metrics = quality.max(open_metrics),
-                    "text/plain" => text = quality.max(text),
-                    _ => {}
-                }
-            }
-        }
-
-        if open_metrics > 0.0 && open_metrics >= text {
+    /// Returns the format that `Accept` asks for (RFC 9110, section 12.5.1): OpenMetrics where it
+    /// is named, its quality is not zero, and `text/plain` has no higher one.
+    pub fn accepted(headers: &HeaderMap) -> Self {
+        let open_metrics = accept_quality(headers, OPEN_METRICS);
+        if open_metrics > 0.0 && open_metrics >= accept_quality(headers, "text/plain") {
             Self::OpenMetrics
         } else {
             Self::Prometheus
@@ -60,17 +51,6 @@ impl TextFormat {
     }
 }
 
-fn kind_and_quality(range: &str) -> (String, f32) {
-    let mut parts = range.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let quality =
-        parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    (
-        kind,
-        quality.map_or(1.0, |quality| quality.trim().parse().unwrap_or(0.0)),
-    )
-}
-
 fn counter_of_type_line(line: &str) -> Option<&str> {
     line.strip_prefix("# TYPE ")?.strip_suffix(" counter")
 }
@@ -91,11 +71,16 @@ fn older<'a>(line: &'a str, counters: &HashSet<&str>) -> Cow<'a, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
+    use http::header::ACCEPT;
 
     #[test]
     fn open_metrics_is_sent_where_it_is_asked_for() {
-        let of =
-            |accept: &[&str]| TextFormat::accepted(accept.iter().map(|value| value.as_bytes()));
+        let of = |accept: &[&'static str]| {
+            let values = accept.iter().map(|value| HeaderValue::from_static(value));
+            let headers: HeaderMap = values.map(|value| (ACCEPT, value)).collect();
+            TextFormat::accepted(&headers)
+        };
         for accept in [
             &["application/openmetrics-text"][..],
             &[

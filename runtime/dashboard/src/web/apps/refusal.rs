@@ -7,11 +7,12 @@ use super::super::site::Site;
 use super::paths::{as_read, covers};
 use super::table::App;
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, UPGRADE};
+use axum::http::header::UPGRADE;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, Uri};
 use axum::response::Response;
 use portcullis_auth::{Denial, DenialStatus};
+use portcullis_observe::accept_quality;
 use std::borrow::Cow;
 
 /// Returns who reads a refusal: a browser that opens a page, or a program. The script of a page
@@ -19,10 +20,7 @@ use std::borrow::Cow;
 pub(in crate::web) fn audience(app: &App, request: &Request) -> Audience {
     let headers = request.headers();
     let text = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
-    let accepts_pages = headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"));
+    let accepts_pages = accept_quality(headers, "text/html") > 0.0;
     let is_page = matches!(*request.method(), Method::GET | Method::HEAD)
         && accepts_pages
         && !is_api(app, request.uri().path())

@@ -10,7 +10,7 @@ use super::access_log::AccessLog;
 use super::sign_in::now;
 use super::whoami::Operator;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use labels::{AppLabels, DurationLabels, RequestLabels, class_of};
 use portcullis_auth::{ProviderFault, ProviderName};
@@ -287,12 +287,7 @@ pub(super) async fn exposition(
         counter(dashboard.telemetry.as_deref().map_or(0, Telemetry::dropped)),
     );
 
-    let format = TextFormat::accepted(
-        headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .map(HeaderValue::as_bytes),
-    );
+    let format = TextFormat::accepted(&headers);
     let text = exposition::render(&[&dashboard.metrics.registry, &observed], format);
     (
         [
