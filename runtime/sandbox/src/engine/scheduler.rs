@@ -154,13 +154,19 @@ impl GuestThreads {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes those who have got a thread.
-    fn hand_out(&self) {
+    /// Grants the free threads, and wakes the calls that got one.
+    ///
+    /// Not a call that is `polled` now: it sees by itself that it got a thread. If it were woken, it
+    /// would be polled again as soon as its guest waits, and so hold a thread again and again until
+    /// what its guest waits for has come.
+    fn hand_out(&self, polled: Option<&Waiter>) {
         loop {
             let granted = self.queue().grant();
             let Some(waiter) = granted else { return };
             waiter.is_granted.store(true, Ordering::Release);
-            waiter.wake();
+            if polled != Some(&*waiter) {
+                waiter.wake();
+            }
         }
     }
 }
@@ -255,13 +261,13 @@ impl<F: Future> Scheduled<F> {
         queue.wait(self.share.id, waiter.clone(), self.is_suspect);
         let ran = queue.ran(self.share.id);
         drop(queue);
+
+        self.share.guest_threads.hand_out(Some(&waiter));
         self.line = Some(QueuedCall {
             waiter,
             since: Instant::now(),
             ran,
         });
-
-        self.share.guest_threads.hand_out();
     }
 
     /// Runs the guest until it yields.
@@ -325,7 +331,7 @@ impl<F> Drop for Scheduled<F> {
             queue.give_back(self.share.id, Duration::ZERO, self.is_suspect);
         }
         drop(queue);
-        guest_threads.hand_out();
+        guest_threads.hand_out(None);
     }
 }
 
@@ -361,7 +367,7 @@ impl Drop for HeldThread<'_> {
             .guest_threads
             .queue()
             .give_back(self.share.id, cpu.min(ran), self.is_suspect);
-        self.share.guest_threads.hand_out();
+        self.share.guest_threads.hand_out(None);
     }
 }
 
@@ -370,6 +376,7 @@ mod tests {
     use super::*;
     use std::future::poll_fn;
     use std::hint::black_box;
+    use std::sync::atomic::AtomicU32;
     use tokio::runtime::Builder;
 
     const TICK: Duration = Duration::from_millis(1);
@@ -532,6 +539,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn call_that_waits_is_polled_once_until_it_is_woken() {
+        let guest_threads = GuestThreads::new(2);
+        let share = Share::new(&guest_threads);
+        let polls = Arc::new(AtomicU32::new(0));
+        let counted = polls.clone();
+        let waits = Box::pin(poll_fn(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Poll::<()>::Pending
+        }));
+
+        let call = Scheduled::new(waits, share.clone(), CallRecord::default(), false);
+        let waited = tokio::time::timeout(TICK * 50, call).await;
+        assert!(waited.is_err());
+        // The timeout polls it once more.
+        assert!(polls.load(Ordering::Relaxed) <= 2, "{polls:?}");
+        assert_eq!(guest_threads.queue().free, 2);
+    }
+
+    #[tokio::test]
     async fn dropped_calls_give_their_threads_back() {
         let guest_threads = GuestThreads::new(1);
         let (share, other) = (Share::new(&guest_threads), Share::new(&guest_threads));
@@ -559,7 +585,7 @@ mod tests {
             assert!(futures_util::poll!(&mut is_granted).is_pending());
             drop(leaves);
             guest_threads.queue().give_back(other.id, TICK, false);
-            guest_threads.hand_out();
+            guest_threads.hand_out(None);
             assert_eq!(guest_threads.queue().free, 0, "it is the other's turn");
             drop(is_granted);
             assert_eq!(guest_threads.queue().free, 1);
