@@ -42,6 +42,42 @@ fn bad_usage_and_bad_configuration_exit_64() {
 }
 
 #[test]
+fn public_address_without_a_sign_in_exits_64_also_where_it_cannot_be_bound() {
+    let config = |guest_name: &str| {
+        let component = guest(guest_name).display().to_string();
+        format!("dashboard: {{providers: [{{name: a, component: {component}}}]}}")
+    };
+    let serve = |home: &Home, host: &str| {
+        Process::run(home, &["serve", "--host", host, "--port", "0"], &[])
+    };
+
+    for host in ["192.0.2.1", "169.254.1.1", "no-such.test"] {
+        let home = Home::new();
+        let refused = serve(&home, host);
+        assert_eq!(refused.code, Some(64), "{host}: {}", refused.stderr);
+        let expected = "Add a password or redirect provider to dashboard.providers";
+        assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+        assert!(!home.file("session_key").exists(), "nothing is made");
+    }
+
+    // What the component can do is known once it is loaded.
+    let refused = serve(&Home::with_config(&config("known")), "192.0.2.1");
+    assert_eq!(refused.code, Some(64), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("no provider can sign anyone in"),
+        "{}",
+        refused.stderr
+    );
+    let refused = serve(&Home::with_config(&config("people")), "192.0.2.1");
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("cannot listen on 192.0.2.1:0"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
 fn generated_secrets_pass_the_gate() {
     let home = Home::new();
     let secrets: Vec<_> = (0..3)

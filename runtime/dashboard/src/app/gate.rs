@@ -5,13 +5,31 @@ use super::drain_secret::{drain_provider, drain_secrets};
 use super::loading::Loading;
 use super::people_access::PeopleAccess;
 use super::providers::{ProviderLoader, ProviderReport, Providers};
-use crate::config::Config;
+use crate::config::{Config, DashboardConfig};
 use crate::web::{
     AppTable, DRAIN_PATH, Live, PAGE_DRAIN_PATH, PAGE_RESTART_PATH, RESTART_PATH, Serving,
     WHOAMI_PATH,
 };
 use portcullis_auth::{Gate, Registered, Registry, Required, TokenRoutes};
 use std::sync::Arc;
+
+/// Checks that one of the providers can sign people in, if people must.
+///
+/// # Errors
+/// People must sign in, and none of the providers can sign a person in.
+pub(super) fn require_sign_in(
+    dashboard: &DashboardConfig,
+    must_sign_in: bool,
+    providers: &[Registered],
+) -> Result<(), StartError> {
+    if !must_sign_in || providers.iter().any(Registered::signs_people_in) {
+        return Ok(());
+    }
+    match dashboard.gate_reason() {
+        Some(reason) => Err(StartError::NobodySignsIn(reason)),
+        None => Ok(()),
+    }
+}
 
 /// Builds what requests pass until the first provider is loaded.
 pub(super) fn first_live(
@@ -38,14 +56,9 @@ pub(super) fn live_gate(
     people_access: &PeopleAccess,
     apps: &Arc<AppTable>,
 ) -> Result<Serving, StartError> {
-    let nobody_signs_in =
-        loading == 0 && !providers.registered.iter().any(Registered::signs_people_in);
-    if let Some(reason) = config
-        .dashboard
-        .gate_reason()
-        .filter(|_| people_access.must_sign_in && nobody_signs_in)
-    {
-        return Err(StartError::NobodySignsIn(reason));
+    if loading == 0 {
+        let must_sign_in = people_access.must_sign_in;
+        require_sign_in(&config.dashboard, must_sign_in, &providers.registered)?;
     }
 
     let refused = providers
@@ -103,4 +116,28 @@ fn build_gate(
         people_access.people.clone(),
     );
     Ok(gate.with_access(config.dashboard.access.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, load_text};
+
+    #[test]
+    fn gate_without_a_provider_is_refused_for_every_public_address() {
+        for (host, must_sign_in, is_refused) in [
+            ("10.0.0.1", true, true),
+            ("169.254.1.1", true, true),
+            ("example.com", true, true),
+            ("0.0.0.0", true, true),
+            ("10.0.0.1", false, false),
+            ("127.0.0.1", false, false),
+        ] {
+            let text = format!("dashboard: {{host: {host}}}");
+            let config = load_text("/home".into(), None, &text, Environment::default()).unwrap();
+            let checked = require_sign_in(&config.dashboard, must_sign_in, &[]);
+            assert_eq!(checked.is_err(), is_refused, "{host}");
+            assert!(checked.err().is_none_or(|error| error.is_usage()), "{host}");
+        }
+    }
 }

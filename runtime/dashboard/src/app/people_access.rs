@@ -4,7 +4,7 @@ use super::StartError;
 use super::ended_people::EndedPeople;
 use super::ended_sessions::EndedSessions;
 use super::session_list;
-use crate::config::Config;
+use crate::config::{Config, DashboardConfig};
 use portcullis_auth::{BearerToken, People, PeopleGate, SecretDigest, Sessions};
 use std::sync::Arc;
 
@@ -14,6 +14,11 @@ pub(super) struct PeopleAccess {
     pub(super) must_sign_in: bool,
     /// `--insecure` on an address where they would have to.
     pub(super) is_open: bool,
+}
+
+/// Returns whether people must sign in. `insecure`: the command line opened the gate.
+pub(super) fn must_sign_in(dashboard: &DashboardConfig, insecure: bool) -> bool {
+    dashboard.is_gated() && !insecure
 }
 
 /// The people of a dashboard, and what keeps the ends of their sessions.
@@ -30,8 +35,7 @@ impl OpenedPeople {
         insecure: bool,
         process_token: &BearerToken,
     ) -> Result<Self, StartError> {
-        let is_gated = config.dashboard.is_gated();
-        let must_sign_in = is_gated && !insecure;
+        let must_sign_in = must_sign_in(&config.dashboard, insecure);
         let gate = match must_sign_in {
             true => PeopleGate::Sessions,
             false => PeopleGate::ProcessToken(SecretDigest::of(process_token.expose().as_bytes())),
@@ -49,7 +53,7 @@ impl OpenedPeople {
         let people_access = PeopleAccess {
             people,
             must_sign_in,
-            is_open: is_gated && insecure,
+            is_open: config.dashboard.is_gated() && insecure,
         };
         Ok(Self {
             people_access,

@@ -3,12 +3,12 @@
 use super::certificates::Certificates;
 use super::ended_people::{self, EndedPeople};
 use super::file_watch::FileWatch;
-use super::gate::first_live;
+use super::gate::{first_live, require_sign_in};
 use super::home::{drain_control, gateway_view, prepare_home};
 use super::loading::Loading;
 use super::ordered_certificate::OrderedCertificate;
-use super::people_access::OpenedPeople;
-use super::providers::{Observers, ProviderLoader};
+use super::people_access::{OpenedPeople, must_sign_in};
+use super::providers::{Observers, ProviderLoader, Touch, load_providers};
 use super::reload::{ReloadRequest, Reloader, files_of};
 use super::session_key::{self, SessionKeys};
 use super::session_list::SessionListKeeper;
@@ -69,7 +69,13 @@ impl Server {
     ) -> Result<Self, StartError> {
         let config = &config.with(&overrides);
         let dashboard = &config.dashboard;
+        let must_sign_in = must_sign_in(dashboard, insecure);
         warn_of_findings(config);
+        if dashboard.providers.is_empty() {
+            // Before an address is bound: another address would not help.
+            require_sign_in(dashboard, must_sign_in, &[])?;
+        }
+
         // Before the files are read, so that no change goes unseen between reading a file and watching it.
         let mut files = FileWatch::start(files_of(config));
         let lock = prepare_home(&config.home)?;
@@ -84,7 +90,12 @@ impl Server {
         let certificates = Certificates::load(config, &metrics)?;
         let tls = certificates.server();
 
-        let sockets = Sockets::open(dashboard).await?;
+        let sockets = match Sockets::open(dashboard).await {
+            Err(error @ StartError::Listen { .. }) if must_sign_in => {
+                return Err(reason_not_to_listen(config, error).await);
+            }
+            opened => opened?,
+        };
         let port = sockets.address().ok().map(|address| address.port());
         let sealer = cookie_sealer(dashboard, &keys, port);
 
@@ -294,6 +305,17 @@ impl Server {
         drop(lock);
         started
     }
+}
+
+/// Returns why a dashboard whose people must sign in cannot start, after `error` kept it from
+/// listening. What a provider can do is known once it is loaded. That none can sign people in is the
+/// more useful reason: with another address the dashboard would not start either.
+async fn reason_not_to_listen(config: &Config, error: StartError) -> StartError {
+    let Ok(providers) = load_providers(config, Touch::Nothing).await else {
+        return error;
+    };
+    let judged = require_sign_in(&config.dashboard, true, &providers.registered);
+    judged.err().unwrap_or(error)
 }
 
 fn start_access_log(target: AccessLogTarget) -> Result<AccessLog, StartError> {
