@@ -127,8 +127,10 @@ fn check_names_every_bad_component_with_its_line() {
     } = Process::run(&home, &["config", "check"], &[]);
     assert_eq!(code, Some(64), "{stderr}");
     for (index, (name, complaint)) in complaints.iter().enumerate() {
-        let place = format!("portcullis.yaml:{}: provider `{name}`: ", index + 4);
-        let line = stderr.lines().find(|line| line.contains(&place));
+        let place = format!("portcullis.yaml:{}:", index + 4);
+        let provider = format!(": provider `{name}`: ");
+        let is_about = |line: &&str| line.contains(&place) && line.contains(&provider);
+        let line = stderr.lines().find(is_about);
         assert!(
             line.is_some_and(|line| line.contains(complaint)),
             "{place} {complaint}\n{stderr}"

@@ -100,31 +100,38 @@ fn mistakes_are_named_with_their_line_and_the_right_form() {
 }
 
 #[test]
-fn mistakes_of_a_provider_are_named_with_the_line_of_the_key() {
+fn mistakes_of_a_provider_are_named_with_the_place_of_the_key() {
     let known = guest("known").display().to_string();
     let digest = "0".repeat(64);
-    for (entry, line) in [
-        ("component: no-such.wasm\n      config: {key: x}".to_owned(), 4),
-        (format!("component: {known}\n      sha256: '{digest}'"), 5),
+    for (entry, place) in [
+        (
+            "component: no-such.wasm\n      config: {key: x}".to_owned(),
+            "4:7",
+        ),
+        (format!("component: {known}\n      sha256: '{digest}'"), "5:7"),
         (
             "component: builtin:basic\n      grants: {keyvalue: true}\n      config:\n        users: []\n        \
              session_ttl_seconds: soon\n        secret: Jx3_8vTqk0ZrWm2yLhNcPd5uBfGa7sEoKi9tRb1XwQc"
                 .to_owned(),
-            8,
+            "8:9",
         ),
         (
             "component: builtin:service-keys\n      config:\n        keys:\n          - sha256: x\n            \
              principle: p"
                 .to_owned(),
-            8,
+            "8:13",
+        ),
+        (
+            "component: builtin:service-keys\n      config: {keys: [{sha256: x, principal: p}]}".to_owned(),
+            "5:24",
         ),
         (
             "component: builtin:service-keys\n      config:\n        keys:\n          - [x, p, [m], null]".to_owned(),
-            7,
+            "7:13",
         ),
     ] {
         let says = complaint(&format!("dashboard:\n  providers:\n    - name: a\n      {entry}\n"));
-        let place = format!("portcullis.yaml:{line}: provider `a`: ");
+        let place = format!("portcullis.yaml:{place}: provider `a`: ");
         assert!(says.contains(&place), "{place}\n{says}");
     }
 }

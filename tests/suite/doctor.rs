@@ -270,11 +270,11 @@ fn what_is_wrong_is_an_error_with_its_remedy() {
             format!(
                 "dashboard:\n  providers:\n    - {{name: a, component: {known}, sha256: '{digest}'}}\n"
             ),
-            "error    providers      HOME/portcullis.yaml:3: provider `a`: ",
+            "error    providers      HOME/portcullis.yaml:3:",
         ),
         (
             "dashboard:\n  providers:\n    - {name: a, component: no-such.wasm}\n".to_owned(),
-            "error    providers      HOME/portcullis.yaml:3: provider `a`: ",
+            "error    providers      HOME/portcullis.yaml:3:17: provider `a`: ",
         ),
     ] {
         let home = Home::with_config(&yaml);
@@ -591,7 +591,7 @@ fn issuer_that_no_sign_in_would_work_with_is_a_mistake() {
             |origin, pages| {
                 change_document(origin, pages, "issuer", json!(format!("{origin}/realms/a")));
             },
-            "portcullis.yaml:5: provider `corp`: `issuer` is ",
+            "portcullis.yaml:5:16: provider `corp`: `issuer` is ",
         ),
         (
             |origin, pages| {

@@ -238,7 +238,7 @@ fn host_refuses_what_it_cannot_link_by_the_line_that_says_so() {
         checked.stderr
     };
     let refused = check("      link_modules: true\n");
-    assert!(refused.contains("portcullis.yaml:7: "), "{refused}");
+    assert!(refused.contains("portcullis.yaml:7:7: "), "{refused}");
     assert!(
         refused.contains("its core modules cannot be linked into one: "),
         "{refused}"

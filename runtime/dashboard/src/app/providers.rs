@@ -27,7 +27,7 @@ const BUCKETS: &str = "keyvalue";
 pub struct ProviderReport {
     /// The name in the configuration.
     pub name: ProviderName,
-    /// Where it stands in the file, as `file:line`.
+    /// Where it, or the key that is refused, stands in the file, as `file:line:column`.
     pub place: String,
     /// What was loaded, or why nothing was.
     pub outcome: Result<Inspection, LoadError>,

@@ -215,11 +215,11 @@ pub struct ProviderConfig {
     pub link_modules: bool,
     /// How long a "yes" of it is believed without asking again; `None`: it is always asked.
     pub cache_ttl: Option<Duration>,
-    /// Where it stands in the file, as `file:line`. For an entry that variables make: the name of
-    /// one.
+    /// Where it stands in the file, as `file:line:column`. For an entry that variables make: the
+    /// name of one.
     pub place: String,
     /// Where its keys and those below them stand, by paths such as `config.keys[0].sha256`, as
-    /// `file:line`.
+    /// `file:line:column`.
     pub key_places: BTreeMap<String, String>,
 }
 

@@ -72,7 +72,7 @@ fn read_provider(
     reader: &mut Reader<'_>,
 ) -> Option<ProviderConfig> {
     let base = reader.base.to_owned();
-    let at = |place: Position| format!("{}:{}", file.display(), place.line);
+    let at = |place: Position| place.in_file(file);
     let key_places = section
         .places()
         .into_iter()

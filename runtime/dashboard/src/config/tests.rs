@@ -72,7 +72,9 @@ gateway:
         provider.settings["keys"]
     );
     assert_eq!(provider.limits.memory_bytes, 32 << 20);
-    assert!(provider.place.ends_with(":12"), "{}", provider.place);
+    assert!(provider.place.ends_with(":12:7"), "{}", provider.place);
+    let place = &provider.key_places["config.keys[0].principal"];
+    assert!(place.ends_with(":17:33"), "{place}");
     assert!(config.dashboard.is_gated());
     assert_eq!(config.gateway.command, ["my-agent", "--stdin"]);
 }
