@@ -137,6 +137,96 @@ fn mistakes_of_a_provider_are_named_with_the_place_of_the_key() {
 }
 
 #[test]
+fn mistakes_of_keys_hide_no_mistake_of_another_kind() {
+    let known = guest("known").display().to_string();
+    let digest = "0".repeat(64);
+    let home = Home::with_config(&format!(
+        "dashboard:\n  drain: {{max_age: 1}}\n  token_routes: [{{path: /metrics, scope: metrics.read}}]\n  \
+         providers:\n    - {{name: one, component: {known}, limit: 1}}\n    - name: two\n      \
+         component: none.wasm\n    - name: three\n      component: {known}\n      sha256: '{digest}'\n\
+         gateway: {{listen: 0.0.0.0:8642}}\n"
+    ));
+    let checked = Process::run(&home, &["config", "check"], &[]);
+    assert_eq!(checked.code, Some(64), "{}", checked.stderr);
+    let doctor = Process::run(&home, &["doctor"], &[]);
+    assert_eq!(doctor.code, Some(1), "{}", doctor.stdout);
+    for expected in [
+        "portcullis.yaml:2:11: unknown key `max_age` in `dashboard.drain`",
+        "unknown key `limit` in `dashboard.providers[0]`",
+        "no provider may hand out `metrics.read`, which /metrics needs",
+        "portcullis.yaml:7:7: provider `two`: ",
+        "portcullis.yaml:10:7: provider `three`: ",
+        "portcullis.yaml:11:19: gateway.listen is 0.0.0.0:8642, which other machines reach",
+    ] {
+        for said in [&checked.stderr, &doctor.stdout] {
+            assert_eq!(said.matches(expected).count(), 1, "{expected}\n{said}");
+        }
+    }
+    assert!(!checked.stderr.contains("provider `one`"));
+}
+
+#[test]
+fn mistakes_that_stop_the_gateway_are_named_with_their_place() {
+    for (setting, place, expected) in [
+        (
+            "listen: 0.0.0.0:8642",
+            "2:11",
+            "gateway.listen is 0.0.0.0:8642, which other machines reach: set gateway.api_key",
+        ),
+        (
+            "api_key: {file: /nonexist}",
+            "2:12",
+            "`gateway.api_key`: cannot read /nonexist",
+        ),
+        (
+            "api_key: {env: NOPE}",
+            "2:12",
+            "`gateway.api_key`: the environment variable NOPE is not set",
+        ),
+    ] {
+        let home = Home::with_config(&format!("gateway:\n  {setting}\n  command: [cat]\n"));
+        let gateway = Process::run(&home, &["gateway"], &[]);
+        assert_eq!(gateway.code, Some(64), "{}", gateway.stderr);
+        assert!(gateway.stderr.contains(expected), "{}", gateway.stderr);
+
+        let placed = format!("portcullis.yaml:{place}: {expected}");
+        let checked = Process::run(&home, &["config", "check"], &[]);
+        assert_eq!(checked.code, Some(64), "{}", checked.stderr);
+        assert!(checked.stderr.contains(&placed), "{}", checked.stderr);
+        let doctor = Process::run(&home, &["doctor"], &[]);
+        assert_eq!(doctor.code, Some(1), "{}", doctor.stdout);
+        assert!(doctor.stdout.contains(&placed), "{}", doctor.stdout);
+    }
+}
+
+#[test]
+fn gate_that_nobody_can_pass_is_named_with_the_key_that_shuts_it() {
+    for (yaml, expected) in [
+        (
+            "dashboard: {host: 0.0.0.0}\n",
+            "portcullis.yaml:1:19: 0.0.0.0 is not a loopback address, but no provider",
+        ),
+        (
+            "dashboard:\n  public_url: https://agent.test\n",
+            "portcullis.yaml:2:15: dashboard.public_url names agent.test, which is",
+        ),
+        (
+            "dashboard:\n  allowed_hosts: [localhost, agent.test]\n",
+            "portcullis.yaml:2:30: dashboard.allowed_hosts names agent.test, which is",
+        ),
+    ] {
+        let says = complaint(yaml);
+        assert!(says.contains(expected), "{expected}\n{says}");
+        let remedy = "`serve` will not start: add builtin:basic or builtin:oidc";
+        assert!(says.contains(remedy), "{says}");
+    }
+    let variable = [("HERMES_DASHBOARD_PUBLIC_URL", "https://agent.test")];
+    let checked = Process::run(&Home::new(), &["config", "check"], &variable);
+    let expected = "HERMES_DASHBOARD_PUBLIC_URL: dashboard.public_url names agent.test";
+    assert!(checked.stderr.contains(expected), "{}", checked.stderr);
+}
+
+#[test]
 fn text_that_is_not_utf_8_is_named_with_its_line() {
     let home = Home::new();
     fs::write(home.file("portcullis.yaml"), b"dashboard:\n  host: \xff\n")

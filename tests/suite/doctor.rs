@@ -259,12 +259,17 @@ fn what_is_wrong_is_an_error_with_its_remedy() {
             "HOME/portcullis.yaml:2:3: unknown key `prot`",
         ),
         (
-            "dashboard:\n  prot: 1\n".to_owned(),
+            "dashboard:\n  host: a: b\n".to_owned(),
             "unknown  providers      the providers were not loaded",
         ),
         (
+            "dashboard:\n  providers:\n    - {name: a, component: x, limit: 1}\n".to_owned(),
+            "unknown  providers      some providers were not loaded: their entries have mistakes",
+        ),
+        (
             "dashboard: {host: 0.0.0.0}".to_owned(),
-            "but no provider can sign a person in -> add builtin:basic",
+            "HOME/portcullis.yaml:1:19: 0.0.0.0 is not a loopback address, but no provider can sign a person in -> add \
+             builtin:basic",
         ),
         (
             format!(

@@ -21,5 +21,5 @@ pub mod turns;
 mod watcher;
 
 pub use api_key::ApiKey;
-pub use supervisor::{Gateway, GatewayError, GatewaySettings};
+pub use supervisor::{Gateway, GatewayError, GatewaySettings, check_listen};
 pub use turn_guard::guard_turn;

@@ -106,6 +106,18 @@ impl GatewayError {
     }
 }
 
+/// Checks that the address is one that this machine alone reaches, or that callers present a key.
+///
+/// # Errors
+/// Other machines reach the address, and there is no key.
+pub fn check_listen(listen: SocketAddr, has_key: bool) -> Result<(), GatewayError> {
+    if listen.ip().is_loopback() || has_key {
+        Ok(())
+    } else {
+        Err(GatewayError::KeyMissing(listen))
+    }
+}
+
 /// A gateway that has started: its listeners are bound, and the marker has been read.
 pub struct Gateway {
     tcp: TcpListener,
@@ -130,9 +142,7 @@ impl Gateway {
     /// The address is not loopback and there is no key, another gateway holds the home, or a
     /// listener cannot be bound. In the last case the status file says `startup_failed`.
     pub async fn start(settings: GatewaySettings) -> Result<Self, GatewayError> {
-        if !settings.listen.ip().is_loopback() && settings.api_key.is_none() {
-            return Err(GatewayError::KeyMissing(settings.listen));
-        }
+        check_listen(settings.listen, settings.api_key.is_some())?;
         if !has_own_proc() {
             return Err(GatewayError::ForeignProc);
         }

@@ -1,10 +1,10 @@
-use super::doctor::{Severity, certificate, online};
+use super::doctor::{Severity, certificate, names_tls, online};
+use super::start_mistakes::{self, NobodySignsIn, SIGN_IN_REMEDY};
 use super::{Common, USAGE, runtime, shared_names};
 use anyhow::Result;
 use clap::Subcommand;
-use portcullis_auth::Registered;
 use portcullis_dashboard::app::{DrainRegistration, Touch, drain_registration, load_providers};
-use portcullis_dashboard::config::json_schema;
+use portcullis_dashboard::config::{Survey, json_schema};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -32,8 +32,10 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<ExitCode> 
 }
 
 fn check(common: &Common, asks_issuers: bool) -> Result<ExitCode> {
-    let config = common.load()?;
+    let survey = common.survey()?;
+    let Survey { config, error, .. } = &survey;
     match &config.file {
+        _ if error.is_some() => {}
         Some(file) => out!("{}: read", file.display()),
         None => out!(
             "no {}: the defaults hold",
@@ -42,7 +44,14 @@ fn check(common: &Common, asks_issuers: bool) -> Result<ExitCode> {
     }
 
     let mut mistakes = 0;
-    match drain_registration(&config) {
+    if let Some(error) = error {
+        tell!("{error}");
+        mistakes += error.mistakes.len();
+    }
+
+    match drain_registration(config) {
+        // A secret in the file that has a mistake is named above.
+        DrainRegistration::Registered if error.is_some() => {}
         DrainRegistration::Registered => out!("drain-secret: registered"),
         DrainRegistration::Skipped(reason) => {
             out!("drain-secret: skipped: {reason}");
@@ -58,7 +67,12 @@ fn check(common: &Common, asks_issuers: bool) -> Result<ExitCode> {
         mistakes += usize::from(finding.is_mistake);
     }
 
-    let providers = runtime()?.block_on(load_providers(&config, Touch::Nothing))?;
+    if let Some(mistake) = start_mistakes::of_gateway(&survey) {
+        tell!("{mistake}");
+        mistakes += 1;
+    }
+
+    let providers = runtime()?.block_on(load_providers(config, Touch::Nothing))?;
     for report in &providers.reports {
         match &report.outcome {
             Ok(inspection) => out!("{}: loaded, sha256 {}", report.name, inspection.sha256),
@@ -69,29 +83,32 @@ fn check(common: &Common, asks_issuers: bool) -> Result<ExitCode> {
         }
     }
 
-    for warning in shared_names::warnings(&config, &providers.registered) {
+    for warning in shared_names::warnings(config, &providers.registered) {
         tell!("warning: {warning}");
     }
 
-    let nobody_signs_in = !providers.registered.iter().any(Registered::signs_people_in);
-    match config.dashboard.gate_reason() {
-        Some(reason) if nobody_signs_in => {
-            tell!("{reason}, but no provider can sign a person in: `serve` will not start");
+    match (
+        NobodySignsIn::find(&survey, &providers.registered),
+        config.dashboard.gate_reason(),
+    ) {
+        (Some(found), _) => {
+            let sentence = found.sentence();
+            tell!("{sentence}: `serve` will not start: {SIGN_IN_REMEDY}");
             mistakes += 1;
         }
-        Some(reason) => out!("people must sign in: {reason}"),
-        None => out!("people need not sign in: the page is for this machine alone"),
+        // What is said of a part of the settings may not hold of the whole.
+        _ if error.is_some() => {}
+        (None, Some(reason)) => out!("people must sign in: {reason}"),
+        (None, None) => out!("people need not sign in: the page is for this machine alone"),
     }
 
     let asked = if asks_issuers {
-        online::check(&config)
+        online::check(config)
     } else {
         Vec::new()
     };
-    for finding in certificate::check(&config.dashboard)
-        .into_iter()
-        .chain(asked)
-    {
+    let certificate = certificate::check(&config.dashboard).filter(|_| !names_tls(error.as_ref()));
+    for finding in certificate.into_iter().chain(asked) {
         match finding.severity {
             Severity::Ok | Severity::Unknown => out!("{finding}"),
             Severity::Warn => tell!("{finding}"),

@@ -44,6 +44,7 @@ mod service_manager;
 mod session;
 mod shared_names;
 mod signals;
+mod start_mistakes;
 mod starter;
 mod table;
 mod torture;
@@ -53,7 +54,7 @@ mod user;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use portcullis_dashboard::config::{self, Config, ConfigError, Environment, GatewayView};
+use portcullis_dashboard::config::{self, Config, ConfigError, Environment, GatewayView, Survey};
 use portcullis_sandbox::CONTRACT_VERSIONS;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -197,6 +198,16 @@ impl Common {
     fn load(&self) -> Result<Config> {
         let environment = Environment::read();
         Ok(config::load(
+            self.home(&environment)?,
+            self.config.clone(),
+            environment,
+        )?)
+    }
+
+    /// What can be read of the settings of dashboard and gateway, with every mistake.
+    fn survey(&self) -> Result<Survey> {
+        let environment = Environment::read();
+        Ok(config::survey(
             self.home(&environment)?,
             self.config.clone(),
             environment,

@@ -305,6 +305,7 @@ impl Reloader {
             gateway: _,
             environment: _,
             findings: _,
+            places: _,
         } = next;
         let dashboard = taken_over(running, dashboard);
         Ok(Config {

@@ -1,6 +1,5 @@
 //! The settings under `dashboard`.
 
-use super::DashboardConfig;
 use super::access::read_access;
 use super::apps::{app_scopes, read_apps, unreachable_apps};
 use super::branding::read_branding;
@@ -14,6 +13,7 @@ use super::secret_value::take_judged_list;
 use super::section::{Reader, Section, values};
 use super::telemetry::read_telemetry;
 use super::tls::{Front, is_own_address, read_front};
+use super::{ALLOWED_HOSTS, DASHBOARD_HOST, DashboardConfig, PUBLIC_URL, is_loopback_name};
 use crate::web::DEFAULT_COOKIE_NAME;
 use crate::yaml::Position;
 use portcullis_auth::Scope;
@@ -54,13 +54,15 @@ pub(super) fn read_dashboard(
     let access = read_access(&mut section, &providers, reader);
     let apps = read_apps(&mut section, &drain_scope, reader);
     let token_routes = read_token_routes(&mut section, reader);
-    reader
-        .findings
-        .extend(unmet_routes(&token_routes, &providers, &drain_scope));
-    reader
-        .findings
-        .extend(unmet_routes(&app_scopes(&apps), &providers, &drain_scope));
+    if !reader.unread.may_grant_more {
+        for routes in [&token_routes, &app_scopes(&apps)] {
+            let unmet = unmet_routes(routes, &providers, &drain_scope);
+            reader.findings.extend(unmet);
+        }
+    }
 
+    section.note_place(DASHBOARD_HOST, "host", reader);
+    section.note_place(PUBLIC_URL, "public_url", reader);
     let public_url = section.parsed("public_url", reader, public_url);
     let redirect_place = section.place_of("redirect_http");
     let Front {
@@ -69,19 +71,24 @@ pub(super) fn read_dashboard(
         redirect_http,
     } = read_front(&mut section, public_url.as_ref(), reader);
     let branding = read_branding(&mut section, reader);
+    let host = section.parsed("host", reader, parse_bind_host);
+    let port = section.integer("port", reader, 0..=65535);
+    let allowed_hosts = section.parsed_list("allowed_hosts", reader, host_name);
+    let public = allowed_hosts
+        .iter()
+        .find(|(_, host)| !is_loopback_name(host));
+    if let Some((place, _)) = public {
+        reader.places.insert(ALLOWED_HOSTS, *place);
+    }
 
     let config = DashboardConfig {
-        host: section
-            .parsed("host", reader, parse_bind_host)
-            .unwrap_or_else(|| "127.0.0.1".to_owned()),
-        port: section
-            .integer("port", reader, 0..=65535)
-            .unwrap_or(DEFAULT_PORT),
+        host: host.unwrap_or_else(|| "127.0.0.1".to_owned()),
+        port: port.unwrap_or(DEFAULT_PORT),
         tls,
         acme,
         redirect_http,
         public_url,
-        allowed_hosts: values(section.parsed_list("allowed_hosts", reader, host_name)),
+        allowed_hosts: values(allowed_hosts),
         trusted_proxies: read_trusted_proxies(&mut section, reader),
         connections: read_connections(&mut section, reader),
         cookie_name: section
@@ -116,7 +123,12 @@ pub(super) fn read_dashboard(
         let text = "`dashboard.redirect_http` is the address of the dashboard itself: plain HTTP needs another port";
         reader.mistakes.add(place, text);
     }
-    reader.findings.extend(unreachable_apps(&apps, &config));
+    let names_are_read = ["`dashboard.public_url", "`dashboard.allowed_hosts"]
+        .iter()
+        .all(|name| !reader.mistakes.mentions(name));
+    if names_are_read {
+        reader.findings.extend(unreachable_apps(&apps, &config));
+    }
     section.finish(reader);
     config
 }

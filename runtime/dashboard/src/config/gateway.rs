@@ -2,7 +2,7 @@
 
 use super::secret_value::read_judged;
 use super::section::{Reader, References, Section, values};
-use super::{GatewayConfig, Secret};
+use super::{GATEWAY_LISTEN, GatewayConfig, Secret};
 use portcullis_auth::secret_strength::Strength;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub(super) fn read_gateway(
     reader: &mut Reader<'_>,
 ) -> GatewayConfig {
     let mut section = root.section("gateway", reader);
+    section.note_place(GATEWAY_LISTEN, "listen", reader);
     let listen = section.parsed("listen", reader, |text| {
         text.parse()
             .map_err(|_| format!("{text:?} is no address and port like {DEFAULT_GATEWAY}"))

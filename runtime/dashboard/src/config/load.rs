@@ -6,11 +6,14 @@ use super::finding::{SettingFinding, exposed_files, exposed_secrets, of_file, we
 use super::gateway::read_gateway;
 use super::original::{self, VariablesRead};
 use super::section::{Reader, References, Section, collect_variables};
-use super::{Config, ConfigError, DashboardConfig, Environment, GatewayConfig, GatewayView};
+use super::{
+    Config, ConfigError, DashboardConfig, Environment, GatewayConfig, GatewayView, Mistake,
+    ProviderConfig,
+};
 use crate::yaml::{Node, Position};
 use portcullis_home::atomic_file;
 use portcullis_net::acme::CERTIFICATE_FILE;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,41 @@ pub fn load(
 ) -> Result<Config, ConfigError> {
     let (file, text) = read_file(&home, file)?;
     load_text(home, file, &text, environment)
+}
+
+/// The settings of a home as far as they could be read, and the mistakes in them.
+#[derive(Debug)]
+pub struct Survey {
+    /// The settings. Where the error names one, the default holds. Providers whose entries have a
+    /// mistake are left out.
+    pub config: Config,
+    /// Every mistake. `None`: there is none, and the settings are whole.
+    pub error: Option<ConfigError>,
+    /// Whether no provider was left out.
+    pub has_every_provider: bool,
+}
+
+impl Survey {
+    fn whole(self) -> Result<Config, ConfigError> {
+        match self.error {
+            None => Ok(self.config),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// Reads the settings of a home for a command that reports every mistake, so also `gateway.api_key`,
+/// and what is left where some settings have mistakes.
+///
+/// # Errors
+/// The file cannot be read, or is no YAML.
+pub fn survey(
+    home: PathBuf,
+    file: Option<PathBuf>,
+    environment: Environment,
+) -> Result<Survey, ConfigError> {
+    let (file, text) = read_file(&home, file)?;
+    survey_text(home, file, &text, environment, Process::Command)
 }
 
 /// Reads the gateway's settings of a home. The whole file is checked, but references to secrets
@@ -106,12 +144,21 @@ pub fn load_text(
     text: &str,
     environment: Environment,
 ) -> Result<Config, ConfigError> {
+    survey_text(home, file, text, environment, Process::Dashboard)?.whole()
+}
+
+fn survey_text(
+    home: PathBuf,
+    file: Option<PathBuf>,
+    text: &str,
+    environment: Environment,
+    process: Process,
+) -> Result<Survey, ConfigError> {
     let shown = file.clone().unwrap_or_else(|| default_file(&home));
-    let mut mistakes = environment.mistakes();
-    let settings = match read_settings(&shown, text, Process::Dashboard) {
-        Ok(settings) => settings,
+    let (settings, mut mistakes) = match read_whole(&shown, text, process) {
+        Ok(read) => read,
         Err(mut error) => {
-            error.mistakes.append(&mut mistakes);
+            error.mistakes.append(&mut environment.mistakes());
             return Err(error);
         }
     };
@@ -123,6 +170,8 @@ pub fn load_text(
         mut dashboard,
         gateway,
         mut files,
+        places,
+        unread,
         variables,
         is_blank,
         ..
@@ -139,18 +188,24 @@ pub fn load_text(
         dashboard.drain_secrets = default_drain_secret(&home, &environment, &mut files);
     }
 
+    mistakes.extend(environment.mistakes());
     let VariablesRead {
         mistakes: unfit,
         warnings,
     } = original::fill(&mut dashboard, &environment.original, &variables);
+    let has_every_provider = unread.is_empty() && unfit.is_empty();
+    // An entry that a variable with a mistake made has no place of its own in the file.
+    let is_read = |provider: &ProviderConfig| {
+        let is_of_variables = provider.key_places.is_empty();
+        !unread.contains(&provider.place) && (unfit.is_empty() || !is_of_variables)
+    };
+    dashboard.providers.retain(is_read);
     mistakes.extend(unfit);
-    if !mistakes.is_empty() {
-        return Err(ConfigError {
-            file: shown,
-            mistakes,
-            files,
-        });
-    }
+    let error = (!mistakes.is_empty()).then(|| ConfigError {
+        file: shown,
+        mistakes,
+        files: files.clone(),
+    });
 
     let unfit = environment
         .weak_session_token()
@@ -162,7 +217,7 @@ pub fn load_text(
             .chain(unfit)
             .map(SettingFinding::warning),
     );
-    Ok(Config {
+    let config = Config {
         home,
         file,
         files,
@@ -171,6 +226,12 @@ pub fn load_text(
         gateway,
         environment,
         findings,
+        places,
+    };
+    Ok(Survey {
+        config,
+        error,
+        has_every_provider,
     })
 }
 
@@ -204,6 +265,8 @@ fn read_file(home: &Path, file: Option<PathBuf>) -> Result<(Option<PathBuf>, Str
 enum Process {
     Dashboard,
     Gateway,
+    /// A command that reports the mistakes of both, so it follows the references of both.
+    Command,
 }
 
 /// What a file says.
@@ -211,6 +274,10 @@ pub(super) struct FileSettings {
     dashboard: DashboardConfig,
     gateway: GatewayConfig,
     files: BTreeSet<PathBuf>,
+    /// Where the values stand that are judged together with others.
+    places: BTreeMap<&'static str, Position>,
+    /// The places of the providers' entries that have a mistake of their own.
+    unread: BTreeSet<String>,
     /// The files that hold a secret, also those that were left unread.
     pub(super) secret_files: BTreeSet<PathBuf>,
     /// Whether a secret stands in the file itself.
@@ -225,11 +292,33 @@ pub(super) struct FileSettings {
     variables: BTreeSet<OsString>,
 }
 
+/// Reads the settings of a file that has no mistake.
 fn read_settings(file: &Path, text: &str, process: Process) -> Result<FileSettings, ConfigError> {
+    let (settings, mistakes) = read_whole(file, text, process)?;
+    if mistakes.is_empty() {
+        return Ok(settings);
+    }
+    Err(ConfigError {
+        file: file.to_owned(),
+        mistakes,
+        files: settings.files,
+    })
+}
+
+/// Reads what can be read of a file, and the mistakes in it.
+///
+/// # Errors
+/// The text is no YAML.
+fn read_whole(
+    file: &Path,
+    text: &str,
+    process: Process,
+) -> Result<(FileSettings, Vec<Mistake>), ConfigError> {
     let base = file.parent().unwrap_or(Path::new("."));
     let (of_dashboard, of_gateway) = match process {
         Process::Dashboard => (References::Follow, References::Leave),
         Process::Gateway => (References::Leave, References::Follow),
+        Process::Command => (References::Follow, References::Follow),
     };
     let root = Node::parse(text).map_err(|(place, text)| ConfigError::single(file, place, text))?;
     let mut variables = BTreeSet::new();
@@ -246,27 +335,24 @@ fn read_settings(file: &Path, text: &str, process: Process) -> Result<FileSettin
         holds_secrets,
         findings,
         warnings,
+        places,
+        unread,
         ..
     } = reader;
-    let mistakes = mistakes.into_sorted();
-    if mistakes.is_empty() {
-        return Ok(FileSettings {
-            dashboard,
-            gateway,
-            files,
-            secret_files,
-            holds_secrets,
-            findings,
-            warnings,
-            is_blank,
-            variables,
-        });
-    }
-    Err(ConfigError {
-        file: file.to_owned(),
-        mistakes,
+    let settings = FileSettings {
+        dashboard,
+        gateway,
         files,
-    })
+        places,
+        unread: unread.entries,
+        secret_files,
+        holds_secrets,
+        findings,
+        warnings,
+        is_blank,
+        variables,
+    };
+    Ok((settings, mistakes.into_sorted()))
 }
 
 /// Reads the whole file. `of_gateway` is for the gateway's secrets; the reader says it for
@@ -367,5 +453,60 @@ gateway: {api_key: {env: PORTCULLIS_NO_API_KEY}}
             "PORTCULLIS_NO_SETTING",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn survey_keeps_what_could_be_read_beside_the_mistakes() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"
+dashboard:
+  host: 0.0.0.0
+  drain: {max_age: 1}
+  token_routes: [{path: /metrics, scope: metrics.read}]
+  providers:
+    - {name: wrong, component: x, limit: {}}
+    - {name: right, component: y}
+    - {name: a b, component: z}
+gateway: {listen: "0.0.0.0:8642", api_key: {env: PORTCULLIS_NO_API_KEY}}
+"#;
+        let read = |text: &str| {
+            fs::write(folder.path().join("portcullis.yaml"), text).unwrap();
+            survey(folder.path().to_owned(), None, Environment::default()).unwrap()
+        };
+        let unmet = |found: &Survey| {
+            let findings = found.config.findings.iter();
+            findings
+                .filter(|finding| finding.text.contains("may hand out"))
+                .count()
+        };
+
+        let found = read(text);
+        let names: Vec<_> = found
+            .config
+            .dashboard
+            .providers
+            .iter()
+            .map(|provider| provider.name.as_str())
+            .collect();
+        assert_eq!(names, ["right"]);
+        assert!(!found.has_every_provider);
+        let error = found.error.as_ref().unwrap();
+        assert_eq!(error.mistakes.len(), 4, "{error}");
+        assert!(error.concerns("gateway.api_key") && !error.concerns("gateway.listen"));
+        let place = |place: Option<String>, end: &str| place.is_some_and(|at| at.ends_with(end));
+        assert!(place(found.config.gate_place(), "portcullis.yaml:3:9"));
+        assert!(place(
+            found.config.gateway_listen_place(),
+            "portcullis.yaml:10:19"
+        ));
+        assert_eq!(unmet(&found), 0, "the third provider may be granted it");
+
+        let found = read(&text.replace("    - {name: a b, component: z}\n", ""));
+        assert_eq!(found.error.as_ref().unwrap().mistakes.len(), 3);
+        assert_eq!(unmet(&found), 1, "{:?}", found.config.findings);
+
+        let found = read("dashboard: {public_url: 'https://agent.test'}");
+        assert!(found.error.is_none() && found.has_every_provider);
+        assert_eq!(found.config.gateway_listen_place(), None);
     }
 }

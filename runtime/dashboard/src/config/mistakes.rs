@@ -38,6 +38,14 @@ impl ConfigError {
         }
     }
 
+    /// Returns whether one of the mistakes is in this key or below it. `key` is the full name.
+    pub fn concerns(&self, key: &str) -> bool {
+        let name = format!("`{key}");
+        self.mistakes
+            .iter()
+            .any(|mistake| mistake.text.contains(&name))
+    }
+
     /// A file that cannot be read.
     pub(super) fn unreadable(file: &Path, error: &io::Error) -> Self {
         let what = if file.is_symlink() {
@@ -79,6 +87,10 @@ impl Mistakes {
             place: Some(place),
             text: text.into(),
         });
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn mentions(&self, text: &str) -> bool {

@@ -36,13 +36,14 @@ pub use environment::Environment;
 pub use finding::SettingFinding;
 pub use fleet::{FleetEntry, SecretSource, read_fleet};
 pub use forms::{parse_bind_host, unknown_builtin};
-pub use load::{load, load_for_gateway, load_text};
+pub use load::{Survey, load, load_for_gateway, load_text, survey};
 pub use mistakes::{ConfigError, Mistake};
 pub use schema::json_schema;
 pub use secret::Secret;
 pub use sockets::{HandedSocket, handed_sockets};
 
 use crate::web::{AppSettings, Branding};
+use crate::yaml::Position;
 use ipnet::IpNet;
 use portcullis_auth::{Access, ProviderName, Scope};
 use portcullis_net::acme::AcmeSettings;
@@ -54,6 +55,12 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Full names of the keys whose places are kept.
+const DASHBOARD_HOST: &str = "dashboard.host";
+const PUBLIC_URL: &str = "dashboard.public_url";
+const ALLOWED_HOSTS: &str = "dashboard.allowed_hosts";
+const GATEWAY_LISTEN: &str = "gateway.listen";
 
 /// All settings of one home.
 #[derive(Clone, Debug)]
@@ -74,6 +81,9 @@ pub struct Config {
     pub environment: Environment,
     /// What the operator has to know of these settings.
     pub findings: Vec<SettingFinding>,
+    /// Where the values stand that are judged together with others, by the full names of their
+    /// keys.
+    pub(crate) places: BTreeMap<&'static str, Position>,
 }
 
 /// Settings from the command line, which take precedence over the file at the start and at each
@@ -97,6 +107,31 @@ impl Config {
             self.dashboard.port = port;
         }
         self
+    }
+
+    /// Returns where the key stands by which people must sign in, as `file:line:column`. For a
+    /// variable of the environment: its name. `None`: people need not sign in.
+    pub fn gate_place(&self) -> Option<String> {
+        let key = match self.dashboard.gate_reason()? {
+            GateReason::Host(_) => DASHBOARD_HOST,
+            GateReason::PublicUrl(_) => PUBLIC_URL,
+            GateReason::AllowedHost(_) => ALLOWED_HOSTS,
+        };
+        match self.place_of(key) {
+            None if key == PUBLIC_URL => Some(original::PUBLIC_URL.to_owned()),
+            place => place,
+        }
+    }
+
+    /// Returns where the value of `gateway.listen` stands, as `file:line:column`. `None`: the
+    /// default holds.
+    pub fn gateway_listen_place(&self) -> Option<String> {
+        self.place_of(GATEWAY_LISTEN)
+    }
+
+    fn place_of(&self, key: &str) -> Option<String> {
+        let place = self.places.get(key)?;
+        Some(place.in_file(self.file.as_ref()?))
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-const PUBLIC_URL: &str = "HERMES_DASHBOARD_PUBLIC_URL";
+pub(super) const PUBLIC_URL: &str = "HERMES_DASHBOARD_PUBLIC_URL";
 const OAUTH_CLIENT_ID: &str = "HERMES_DASHBOARD_OAUTH_CLIENT_ID";
 const PORTAL_URL: &str = "HERMES_DASHBOARD_PORTAL_URL";
 const OIDC_ISSUER: &str = "HERMES_DASHBOARD_OIDC_ISSUER";

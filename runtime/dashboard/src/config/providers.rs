@@ -42,17 +42,33 @@ pub(super) fn read_providers(
     file: &Path,
     reader: &mut Reader<'_>,
 ) -> Vec<ProviderConfig> {
+    let list_place = section.look_at("providers").map(|node| node.place);
+    let before = reader.mistakes.count();
     let list = section.list("providers", reader);
+    if reader.mistakes.count() > before {
+        let place = list_place.unwrap_or(section.place);
+        reader.unread.entries.insert(place.in_file(file));
+        reader.unread.may_grant_more = true;
+    }
+
     let mut names = BTreeSet::new();
     let mut providers = Vec::new();
 
     for (index, node) in list.into_iter().enumerate() {
         let name = format!("dashboard.providers[{index}]");
         let place = node.place;
+        let before = reader.mistakes.count();
         let mut provider = Section::open(&name, node, reader);
         let read = read_provider(&mut provider, drain_scope, file, reader);
         provider.finish(reader);
-        let Some(read) = read else { continue };
+        if reader.mistakes.count() > before {
+            reader.unread.entries.insert(place.in_file(file));
+        }
+
+        let Some(read) = read else {
+            reader.unread.may_grant_more = true;
+            continue;
+        };
         if !names.insert(read.name.clone()) {
             reader.mistakes.add(
                 place,
@@ -93,8 +109,14 @@ fn read_provider(
         values: settings,
         blank_users_file,
     } = read_settings(section, builtin, reader);
+    let before = reader.mistakes.count();
     let grants = read_grants(section, drain_scope, reader);
-    reader.findings.extend(ungranted(&key_scopes, &grants));
+    if reader.mistakes.count() > before {
+        // A scope that could not be read may be the one that seems not to be granted.
+        reader.unread.may_grant_more = true;
+    } else {
+        reader.findings.extend(ungranted(&key_scopes, &grants));
+    }
     let limits = read_limits(section, reader);
     let link_modules = section.boolean("link_modules", reader).unwrap_or_default();
     let cache_ttl: Option<u64> = section.integer("cache_ttl_ms", reader, 1..=MAX_CACHE_TTL_MS);

@@ -11,7 +11,7 @@ use super::secret_value::{complaint, unexpanded};
 use crate::yaml::{Node, Position, Yaml, YamlKey};
 use portcullis_auth::secret_strength::{WeakSecret, is_placeholder};
 use portcullis_home::atomic_file;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
@@ -41,12 +41,27 @@ pub(super) struct Reader<'a> {
     pub(super) findings: Vec<(Position, String)>,
     /// What works, and weakens the dashboard.
     pub(super) warnings: Vec<(Position, String)>,
+    /// Where the values stand that are judged together with others once everything is read, by the
+    /// full names of their keys.
+    pub(super) places: BTreeMap<&'static str, Position>,
+    /// What is not known of the providers.
+    pub(super) unread: UnreadProviders,
     /// Full names of the keys that the reader knows in the maps that are there. The schema is
     /// compared with them.
     #[cfg(test)]
     pub(super) known: BTreeSet<String>,
     /// Full names of the values that were left unread.
     left: BTreeSet<String>,
+}
+
+/// What mistakes hide of the providers.
+#[derive(Debug, Default)]
+pub(super) struct UnreadProviders {
+    /// The places, as `file:line:column`, of the entries that have a mistake of their own, and of a
+    /// list that is none.
+    pub(super) entries: BTreeSet<String>,
+    /// Whether a provider may be granted a scope that was not read.
+    pub(super) may_grant_more: bool,
 }
 
 /// A key as it stands in a map.
@@ -111,6 +126,14 @@ impl Section {
             .iter()
             .find(|(entry, _)| entry.text == key)
             .map(|(entry, _)| entry.place)
+    }
+
+    /// Notes where the value of a key stands. `full` is the key's full name.
+    pub(super) fn note_place(&self, full: &'static str, key: &str, reader: &mut Reader<'_>) {
+        let node = self.look_at(key);
+        if let Some(node) = node.filter(|node| !matches!(node.value, Yaml::Null)) {
+            reader.places.insert(full, node.place);
+        }
     }
 
     /// Returns how a key stands in the map. `None`: it is absent.
@@ -369,6 +392,8 @@ impl<'a> Reader<'a> {
             holds_secrets: false,
             findings: Vec::new(),
             warnings: Vec::new(),
+            places: BTreeMap::new(),
+            unread: UnreadProviders::default(),
             #[cfg(test)]
             known: BTreeSet::new(),
             left: BTreeSet::new(),

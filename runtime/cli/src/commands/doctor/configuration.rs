@@ -1,8 +1,9 @@
 //! Whether the configuration loads, and what the operator has to know of it.
 
 use super::Finding;
+use crate::commands::start_mistakes;
 use portcullis_dashboard::app::{DrainRegistration, drain_registration};
-use portcullis_dashboard::config::{self, Config, ConfigError, Mistake};
+use portcullis_dashboard::config::{self, Config, ConfigError, Mistake, Survey};
 use portcullis_home::atomic_file::open_own;
 use rustix::process::geteuid;
 use std::fs::{OpenOptions, Permissions};
@@ -14,15 +15,19 @@ const CHECK: &str = "configuration";
 /// Read and written by its owner alone.
 const PRIVATE: u32 = 0o600;
 
-pub(super) fn check(loaded: &Result<Config, ConfigError>, fix: bool) -> Vec<Finding> {
-    match loaded {
-        Ok(config) => of_config(config, fix),
-        Err(error) => error
-            .mistakes
-            .iter()
-            .map(|mistake| of_mistake(error, mistake))
-            .collect(),
+pub(super) fn check(read: &Result<Survey, ConfigError>, fix: bool) -> Vec<Finding> {
+    match read {
+        Ok(survey) => of_survey(survey, fix),
+        Err(error) => of_mistakes(error),
     }
+}
+
+fn of_mistakes(error: &ConfigError) -> Vec<Finding> {
+    error
+        .mistakes
+        .iter()
+        .map(|mistake| of_mistake(error, mistake))
+        .collect()
 }
 
 fn of_mistake(error: &ConfigError, mistake: &Mistake) -> Finding {
@@ -33,24 +38,34 @@ fn of_mistake(error: &ConfigError, mistake: &Mistake) -> Finding {
     Finding::error(CHECK, alone.to_string())
 }
 
-fn of_config(config: &Config, fix: bool) -> Vec<Finding> {
-    let read = match &config.file {
-        Some(file) => format!("{}: read", file.display()),
-        None => format!(
-            "no {}: the defaults hold",
-            config.home.join("portcullis.yaml").display()
-        ),
+fn of_survey(survey: &Survey, fix: bool) -> Vec<Finding> {
+    let config = &survey.config;
+    let mut findings = match &survey.error {
+        Some(error) => of_mistakes(error),
+        None => vec![Finding::ok(CHECK, of_read_file(config))],
     };
-
-    let mut findings = vec![Finding::ok(CHECK, read)];
     findings.extend(
         config
             .findings
             .iter()
             .map(|finding| of_finding(finding, fix)),
     );
-    findings.push(of_drain_secret(config));
+    findings.extend(
+        start_mistakes::of_gateway(survey)
+            .map(|mistake| Finding::error(CHECK, "`gateway` will not start").because(mistake)),
+    );
+    findings.extend(of_drain_secret(survey));
     findings
+}
+
+fn of_read_file(config: &Config) -> String {
+    match &config.file {
+        Some(file) => format!("{}: read", file.display()),
+        None => format!(
+            "no {}: the defaults hold",
+            config.home.join("portcullis.yaml").display()
+        ),
+    }
 }
 
 fn of_finding(finding: &config::SettingFinding, fix: bool) -> Finding {
@@ -85,8 +100,11 @@ fn make_private(path: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(PRIVATE))
 }
 
-fn of_drain_secret(config: &Config) -> Finding {
-    match drain_registration(config) {
+fn of_drain_secret(survey: &Survey) -> Option<Finding> {
+    let config = &survey.config;
+    Some(match drain_registration(config) {
+        // A secret in the file that has a mistake is named among the mistakes.
+        DrainRegistration::Registered if survey.error.is_some() => return None,
         DrainRegistration::Registered => Finding::ok("drain-secret", "registered"),
         DrainRegistration::Skipped(reason) if config.dashboard.drain_secrets.source.is_some() => {
             // The reason says what to do.
@@ -95,5 +113,5 @@ fn of_drain_secret(config: &Config) -> Finding {
         DrainRegistration::Skipped(reason) => {
             Finding::warn("drain-secret", reason).because("no service can drain this agent")
         }
-    }
+    })
 }

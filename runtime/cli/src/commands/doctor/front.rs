@@ -1,32 +1,47 @@
 //! How people reach the dashboard.
 
 use super::Finding;
-use portcullis_dashboard::config::Config;
+use crate::commands::start_mistakes::{NobodySignsIn, SIGN_IN_REMEDY};
+use portcullis_auth::Registered;
+use portcullis_dashboard::config::{Config, Survey};
 
 const CHECK: &str = "front";
 
-pub(super) fn check(config: &Config, providers_sign_people_in: bool) -> Vec<Finding> {
+/// Checks how people reach the dashboard. Where settings have mistakes, that nobody can sign in is
+/// the one finding, since the rest depends on the settings together.
+pub(super) fn check(survey: &Survey, loaded: &[Registered]) -> Vec<Finding> {
+    let nobody_signs_in = NobodySignsIn::find(survey, loaded);
+    let config = &survey.config;
+    if survey.error.is_some() {
+        return nobody_signs_in
+            .as_ref()
+            .map(of_nobody)
+            .into_iter()
+            .collect();
+    }
     vec![
-        gate(config, providers_sign_people_in),
+        gate(config, nobody_signs_in.as_ref()),
         cookies(config),
         name(config),
         proxies(config),
     ]
 }
 
-fn gate(config: &Config, providers_sign_people_in: bool) -> Finding {
-    match config.dashboard.gate_reason() {
-        None => Finding::ok(
+fn gate(config: &Config, nobody_signs_in: Option<&NobodySignsIn>) -> Finding {
+    match (nobody_signs_in, config.dashboard.gate_reason()) {
+        (Some(found), _) => of_nobody(found),
+        (None, Some(reason)) => Finding::ok(CHECK, format!("people must sign in: {reason}")),
+        (None, None) => Finding::ok(
             CHECK,
             "people need not sign in: the page is for this machine alone",
         ),
-        Some(reason) if providers_sign_people_in => {
-            Finding::ok(CHECK, format!("people must sign in: {reason}"))
-        }
-        Some(reason) => Finding::error(CHECK, "`serve` will not start")
-            .because(format!("{reason}, but no provider can sign a person in"))
-            .mended_by("add builtin:basic or builtin:oidc to dashboard.providers (docs/people.md)"),
     }
+}
+
+fn of_nobody(found: &NobodySignsIn) -> Finding {
+    Finding::error(CHECK, "`serve` will not start")
+        .because(found.sentence())
+        .mended_by(SIGN_IN_REMEDY)
 }
 
 fn cookies(config: &Config) -> Finding {

@@ -24,7 +24,7 @@ pub(super) use finding::{Finding, Severity};
 use super::Common;
 use anyhow::Result;
 use clap::Args;
-use portcullis_dashboard::config::{self, Config, Environment};
+use portcullis_dashboard::config::{self, ConfigError, Environment, Survey};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -48,15 +48,15 @@ pub(super) struct DoctorArgs {
 pub(super) fn run(common: &Common, arguments: &DoctorArgs) -> Result<ExitCode> {
     let environment = Environment::read();
     let home = common.home(&environment)?;
-    let loaded = config::load(home.clone(), common.config.clone(), environment);
+    let read = config::survey(home.clone(), common.config.clone(), environment);
 
-    let mut findings = configuration::check(&loaded, arguments.fix);
+    let mut findings = configuration::check(&read, arguments.fix);
     findings.extend(of_the_machine(&home, arguments.fix));
-    match &loaded {
-        Ok(config) => {
-            findings.extend(of_the_settings(config));
+    match &read {
+        Ok(survey) => {
+            findings.extend(of_the_settings(survey));
             if arguments.online {
-                findings.extend(online::check(config));
+                findings.extend(online::check(&survey.config));
             }
         }
         Err(_) => findings.push(
@@ -96,17 +96,32 @@ fn of_the_machine(home: &Path, fix: bool) -> Vec<Finding> {
     findings
 }
 
-fn of_the_settings(config: &Config) -> Vec<Finding> {
+fn of_the_settings(survey: &Survey) -> Vec<Finding> {
+    let config = &survey.config;
     let mut findings = sandbox::check_machine(config);
     let providers = sandbox::check_providers(config);
     findings.extend(providers.findings);
-    findings.extend(front::check(config, providers.sign_people_in));
+    if !survey.has_every_provider {
+        findings.push(
+            Finding::unknown("providers", "some providers were not loaded")
+                .because("their entries have mistakes"),
+        );
+    }
+
+    findings.extend(front::check(survey, &providers.registered));
     findings.extend(
         providers
             .shared_names
             .into_iter()
             .map(|warning| Finding::warn("access", warning)),
     );
-    findings.extend(certificate::check(&config.dashboard));
+    let certificate = certificate::check(&config.dashboard);
+    findings.extend(certificate.filter(|_| !names_tls(survey.error.as_ref())));
     findings
+}
+
+/// Returns whether one of the mistakes is in `dashboard.tls`, so that nothing more is to be said of
+/// it.
+pub(super) fn names_tls(error: Option<&ConfigError>) -> bool {
+    error.is_some_and(|error| error.concerns("dashboard.tls"))
 }

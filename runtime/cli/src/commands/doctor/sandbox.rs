@@ -18,8 +18,8 @@ const CHECK: &str = "sandbox";
 /// The result of loading the providers.
 pub(super) struct LoadedProviders {
     pub(super) findings: Vec<Finding>,
-    /// Whether one of them can sign people in.
-    pub(super) sign_people_in: bool,
+    /// Those that were loaded.
+    pub(super) registered: Vec<Registered>,
     /// Rules of `dashboard.access` that people of several of them match by one name.
     pub(super) shared_names: Vec<String>,
 }
@@ -113,15 +113,15 @@ pub(super) fn check_providers(config: &Config) -> LoadedProviders {
     match load(config) {
         Ok(providers) => LoadedProviders {
             findings: providers.reports.iter().map(of_report).collect(),
-            sign_people_in: providers.registered.iter().any(Registered::signs_people_in),
             shared_names: shared_names::warnings(config, &providers.registered),
+            registered: providers.registered,
         },
         Err(error) => LoadedProviders {
             findings: vec![
                 Finding::error("providers", "no provider can be loaded")
                     .because(format!("{error:#}")),
             ],
-            sign_people_in: false,
+            registered: Vec::new(),
             shared_names: Vec::new(),
         },
     }
