@@ -112,6 +112,34 @@ fn generated_secrets_pass_the_gate() {
 }
 
 #[test]
+fn generated_secret_is_as_long_as_the_home_wants_it() {
+    let long = "dashboard: {drain_auth: {min_secret_chars: 90}}";
+    let long_with_a_mistake = "dashboard: {prot: 1, drain_auth: {min_secret_chars: 90}}";
+    for (yaml, chars) in [
+        ("", 64),
+        ("dashboard: {drain_auth: {min_secret_chars: 50}}", 64),
+        (long, 90),
+        (long_with_a_mistake, 90),
+        ("dashboard: [\n", 64),
+    ] {
+        let home = Home::with_config(yaml);
+        let made = Process::run(&home, &["secret", "generate"], &[]);
+        assert_eq!(made.code, Some(0), "{yaml}: {}", made.stderr);
+        assert_eq!(made.stdout.trim().len(), chars, "{yaml}");
+    }
+
+    let home = Home::with_config(long);
+    let made = Process::run(&home, &["secret", "generate"], &[]);
+    home.write("drain-secret", &made.stdout);
+    let check = Process::run(&home, &["config", "check"], &[]);
+    assert!(
+        check.stdout.contains("drain-secret: registered"),
+        "{}",
+        check.stdout
+    );
+}
+
+#[test]
 fn inspect_shows_what_a_component_is() {
     let home = Home::new();
     let known = guest("known").display().to_string();

@@ -209,12 +209,22 @@ impl Strength {
 /// # Errors
 /// The operating system has no random numbers.
 pub fn generate_secret() -> Result<String, getrandom::Error> {
+    generate_secret_of(HEX_DIGITS)
+}
+
+/// Returns a secret that passes the strength gate and has at least `min_chars` characters: as many
+/// hex digits, but not fewer than 64.
+///
+/// # Errors
+/// The operating system has no random numbers.
+pub fn generate_secret_of(min_chars: usize) -> Result<String, getrandom::Error> {
+    let digits = min_chars.max(HEX_DIGITS);
     loop {
-        let mut bytes = [0; HEX_DIGITS / 2];
+        let mut bytes = vec![0_u8; digits.div_ceil(2)];
         getrandom::fill(&mut bytes)?;
-        let secret = hex::encode(bytes);
+        let secret = hex::encode(&bytes);
         // One value in some millions has fewer than ten distinct digits.
-        if Strength::drain(HEX_DIGITS).judge(&secret).is_ok() {
+        if Strength::drain(digits).judge(&secret).is_ok() {
             return Ok(secret);
         }
     }
@@ -474,6 +484,18 @@ mod tests {
                 (judge(&secret), Strength::KEY.judge(&secret)),
                 (Ok(()), Ok(()))
             );
+        }
+        for (min_chars, chars) in [
+            (0, 64),
+            (43, 64),
+            (64, 64),
+            (90, 90),
+            (91, 92),
+            (4096, 4096),
+        ] {
+            let secret = generate_secret_of(min_chars).unwrap();
+            assert_eq!(secret.len(), chars);
+            assert_eq!(Strength::drain(min_chars).judge(&secret), Ok(()));
         }
         // token_urlsafe(32), openssl rand -base64 32, a UUID pair, and hex that misses three
         // digits.

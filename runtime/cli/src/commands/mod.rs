@@ -273,7 +273,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match command {
         Command::TurnGuard(arguments) => return turn_guard::run(&arguments),
         Command::CompileComponent(arguments) => return compile_component::run(&arguments),
-        Command::Secret(command) => return secret::run(&command),
+        Command::Secret(command) => return secret::run(&common, &command),
         Command::Openapi => return reference::openapi(),
         Command::Completions(arguments) => return reference::completions(&arguments),
         Command::Man(arguments) => return reference::man(&arguments),

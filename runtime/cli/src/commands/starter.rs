@@ -1,7 +1,7 @@
 //! The starter home that `up` makes where there is none.
 
 use anyhow::{Context, Result};
-use portcullis_auth::secret_strength::generate_secret;
+use portcullis_auth::secret_strength::generate_secret_of;
 use portcullis_dashboard::config::{Config, DRAIN_SECRET_FILE, SERVICE_KEY_FILE, Secret};
 use portcullis_home::atomic_file::{self, Durability};
 use sha2::{Digest, Sha256};
@@ -24,7 +24,7 @@ pub(super) fn make(home: &Path) -> Result<Vec<PathBuf>> {
         .create(home)
         .with_context(|| format!("cannot make {}", home.display()))?;
     let key_file = home.join(SERVICE_KEY_FILE);
-    let (key, _) = secret_in(&key_file)?;
+    let (key, _) = secret_in(&key_file, 0)?;
     let digest = hex::encode(Sha256::digest(key.expose()));
     let text = include_str!("starter.yaml").replace("{{SERVICE_KEY_DIGEST}}", &digest);
     write_new(&config, &text)?;
@@ -47,7 +47,7 @@ pub(super) fn drain_secret(config: &Config, made: &mut Vec<PathBuf>) -> Result<O
         return Ok(None);
     }
 
-    let (_, is_new) = secret_in(&path)?;
+    let (_, is_new) = secret_in(&path, config.dashboard.min_secret_chars)?;
     if is_new {
         made.push(path.clone());
     }
@@ -56,8 +56,8 @@ pub(super) fn drain_secret(config: &Config, made: &mut Vec<PathBuf>) -> Result<O
 }
 
 /// The secret in the file, and whether it is new. One is made where there is no file, and where the
-/// file is empty, as a full disk leaves it.
-fn secret_in(path: &Path) -> Result<(Secret, bool)> {
+/// file is empty, as a full disk leaves it; it has at least `min_chars` characters.
+fn secret_in(path: &Path, min_chars: usize) -> Result<(Secret, bool)> {
     let text = match atomic_file::read(path) {
         Ok(text) => String::from_utf8_lossy(&text).trim().to_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -67,7 +67,7 @@ fn secret_in(path: &Path) -> Result<(Secret, bool)> {
         return Ok((Secret::new(text), false));
     }
 
-    let secret = generate_secret().context("the system gives no random numbers")?;
+    let secret = generate_secret_of(min_chars).context("the system gives no random numbers")?;
     atomic_file::replace(path, format!("{secret}\n").as_bytes(), Durability::Synced)
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok((Secret::new(secret), true))
