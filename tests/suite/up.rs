@@ -1,7 +1,7 @@
 //! The whole system by one command.
 
 use crate::turns::Gate;
-use portcullis_tests::{Home, Process, SOON, eventually, get, post};
+use portcullis_tests::{DRAIN_SECRET, Home, Process, SOON, eventually, get, post};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -91,6 +91,45 @@ fn empty_home_becomes_a_running_system() {
     assert_eq!(drain(r#"{"action":"cancel"}"#).status, 200);
     assert!(up.terminate().success());
     assert_eq!(home.json("gateway_state.json")["gateway_state"], "stopped");
+}
+
+#[test]
+fn secret_that_is_refused_is_named_in_place_of_the_calls_that_need_it() {
+    let advice = "make one with `portcullis secret generate`.";
+    let says = |home: &Home, variables: &[(&str, &str)], expected: &str| {
+        let (_up, _, _, greeting) = up_with(home, variables);
+        let is_it = |line: &&str| line.starts_with("No service can drain this agent: ");
+        let line = greeting.lines().find(is_it).unwrap_or_default();
+        assert!(line.contains(expected), "{greeting}");
+        assert!(line.ends_with(advice), "{greeting}");
+        assert!(!greeting.contains("/api/gateway/drain"), "{greeting}");
+        assert!(!greeting.contains("hunter2"), "{greeting}");
+    };
+
+    let weak = [("HERMES_DASHBOARD_DRAIN_SECRET", "hunter2")];
+    let expected = "HERMES_DASHBOARD_DRAIN_SECRET is refused: it is too short (7 of at least 43";
+    says(&Home::new(), &weak, expected);
+
+    let home = Home::new();
+    home.write("drain-secret", "hunter2hunter2\n");
+    says(
+        &home,
+        &[],
+        "/drain-secret is refused: it is too short (14 of",
+    );
+
+    let home = Home::with_config("dashboard: {drain_auth: {min_secret_chars: 90}}");
+    home.write("drain-secret", DRAIN_SECRET);
+    says(&home, &[], " of at least 90 characters): ");
+}
+
+#[test]
+fn secret_that_is_made_is_as_long_as_the_home_wants_it() {
+    let home = Home::with_config("dashboard: {drain_auth: {min_secret_chars: 90}}");
+    let (_up, _, _, greeting) = up(&home);
+    assert!(greeting.contains("/api/gateway/drain"), "{greeting}");
+    let secret = fs::read_to_string(home.file("drain-secret")).expect("it was made");
+    assert_eq!(secret.trim().len(), 90);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::serve::ServeArgs;
 use super::{Common, announce_ready, privacy, runtime, say, service_manager, signals, starter};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use portcullis_dashboard::app::{DrainRegistration, drain_registration};
 use portcullis_dashboard::config::{Config, SERVICE_KEY_FILE};
 use portcullis_home::StatusFile;
 use portcullis_home::home_lock::{
@@ -348,17 +349,14 @@ fn greeting(
     text += &format!(
         "  curl http://127.0.0.1:{gateway}/v1/turns -d '{{\"session\":\"s1\",\"text\":\"hello\"}}'\n"
     );
-    let secret = match secret_file {
-        Some(path) => format!("$(cat {})", shell_quoted(path)),
-        None if config.environment.drain_secret.is_some() => {
-            "$HERMES_DASHBOARD_DRAIN_SECRET".to_owned()
+    // A secret that was made now is a strong one, and the configuration was read before it.
+    let is_new = secret_file.is_some_and(|file| made.iter().any(|path| path == file));
+    match drain_registration(config) {
+        DrainRegistration::Skipped(why) if !is_new => {
+            text += &format!("\nNo service can drain this agent: {why}.\n");
         }
-        None => "THE-DRAIN-SECRET".to_owned(),
-    };
-
-    let call = format!("curl {url}/api/gateway/drain -H \"Authorization: Bearer {secret}\"");
-    text += &format!("\nDrain, look, cancel:\n  {call} -d '{{\"action\":\"drain\"}}'\n");
-    text += &format!("  curl {url}/api/status\n  {call} -d '{{\"action\":\"cancel\"}}'\n");
+        _ => text += &drain_calls(config, secret_file, &url),
+    }
     if config.home.join(SERVICE_KEY_FILE).exists() {
         let key = file(SERVICE_KEY_FILE);
         text += "\nA bearer call through the sandboxed provider:\n";
@@ -368,6 +366,23 @@ fn greeting(
 
     text += "\nCtrl-C ends both.\n";
     text
+}
+
+/// The calls that drain, look and cancel.
+fn drain_calls(config: &Config, secret_file: Option<&Path>, url: &str) -> String {
+    let secret = match secret_file {
+        Some(path) => format!("$(cat {})", shell_quoted(path)),
+        None if config.environment.drain_secret.is_some() => {
+            "$HERMES_DASHBOARD_DRAIN_SECRET".to_owned()
+        }
+        None => "THE-DRAIN-SECRET".to_owned(),
+    };
+
+    let call = format!("curl {url}/api/gateway/drain -H \"Authorization: Bearer {secret}\"");
+    format!(
+        "\nDrain, look, cancel:\n  {call} -d '{{\"action\":\"drain\"}}'\n  curl {url}/api/status\n  {call} -d \
+         '{{\"action\":\"cancel\"}}'\n"
+    )
 }
 
 fn shell_quoted(path: &Path) -> String {
