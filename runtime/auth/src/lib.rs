@@ -1,8 +1,8 @@
 //! Decides who is calling and what they may do. Decisions are pure: the caller passes in every
 //! fact, the time included.
 //!
-//! **Invariant:** nothing here names a web framework, an engine, a file or a clock. (The
-//! refresher's cache forgets by a clock of its own.)
+//! **Invariant:** nothing here names a web framework, an engine, a file or a clock. (The caches of
+//! the refresher and of the throttle forget by a clock of their own.)
 
 mod access;
 mod allow;

@@ -1,37 +1,34 @@
-use governor::clock::{Clock, Reference};
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use moka::sync::Cache;
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+/// The time in which a bound holds, wherever it begins.
+const WINDOW: Duration = Duration::from_secs(60);
 /// Passwords per minute from one address, at one account from one network, and at one account from
 /// one device.
-pub const ATTEMPTS_A_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("a constant that is not zero");
+pub const ATTEMPTS_A_MINUTE: usize = 10;
 /// Passwords per minute at one account, from all networks and unknown devices together.
-pub const ACCOUNT_ATTEMPTS_A_MINUTE: NonZeroU32 =
-    NonZeroU32::new(100).expect("a constant that is not zero");
+pub const ACCOUNT_ATTEMPTS_A_MINUTE: usize = 100;
 /// Passwords per minute from all clients whose address is unknown. They are many people and not
 /// one.
-pub const UNKNOWN_ATTEMPTS_A_MINUTE: NonZeroU32 =
-    NonZeroU32::new(60).expect("a constant that is not zero");
+pub const UNKNOWN_ATTEMPTS_A_MINUTE: usize = 60;
 /// Sign-ins at an identity provider that one address may begin or end in a minute.
-pub const REDIRECTS_A_MINUTE: NonZeroU32 =
-    NonZeroU32::new(60).expect("a constant that is not zero");
+pub const REDIRECTS_A_MINUTE: usize = 60;
 /// Logout tokens that one address may send in a minute. An identity provider sends one per person
 /// who signs out there.
-pub const LOGOUT_TOKENS_A_MINUTE: NonZeroU32 =
-    NonZeroU32::new(600).expect("a constant that is not zero");
+pub const LOGOUT_TOKENS_A_MINUTE: usize = 600;
 /// Addresses, accounts, devices and pairs of them that are remembered. What is forgotten starts
 /// anew.
 const MAX_REMEMBERED: u64 = 10_000;
 
 /// Bounds how often passwords are tried, without letting a stranger lock the owner of an account
 /// out.
+///
+/// A bound of 10 per minute lets at most 10 attempts pass within any 60 seconds. What is refused
+/// does not count.
 ///
 /// Which bounds count depends on where an attempt comes from:
 ///
@@ -50,15 +47,15 @@ const MAX_REMEMBERED: u64 = 10_000;
 /// 144,000: a password that is not among the 10,000 most common holds, which is what a password
 /// must do anyway. A bound that no number of networks could pass would be a bound that ten networks
 /// could hold against the owner.
-pub struct Throttle<C: Clock> {
-    addresses: Meter<IpAddr, C>,
-    redirects: Meter<IpAddr, C>,
-    logout_tokens: Meter<IpAddr, C>,
-    networks: Meter<(Account, IpAddr), C>,
-    accounts: Meter<Account, C>,
-    devices: Meter<(Account, DeviceId), C>,
-    known: Cache<(Account, IpAddr), ()>,
-    clock: C,
+#[derive(Default)]
+pub struct Throttle {
+    addresses: Meter<IpAddr>,
+    redirects: Meter<IpAddr>,
+    logout_tokens: Meter<IpAddr>,
+    networks: Meter<(Account, IpAddr)>,
+    accounts: Meter<Account>,
+    devices: Meter<(Account, DeviceId)>,
+    known: KnownAddresses,
 }
 
 /// A provider's name and a user name, as they were sent.
@@ -78,119 +75,151 @@ pub struct Attempt<'a> {
     pub device: Option<&'a DeviceId>,
 }
 
-type Limiter<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
+/// The addresses from which each account was signed in to.
+struct KnownAddresses(Cache<(Account, IpAddr), ()>);
 
-struct Meter<K, C: Clock>(Cache<K, Arc<Limiter<C>>>);
-
-impl<K, C> Meter<K, C>
-where
-    K: Hash + Eq + Send + Sync + 'static,
-    C: Clock + Clone + Send + Sync + 'static,
-    C::Instant: Send + Sync,
-{
-    fn new() -> Self {
+impl Default for KnownAddresses {
+    fn default() -> Self {
         Self(Cache::new(MAX_REMEMBERED))
-    }
-
-    /// How long to wait, if at all.
-    fn count(&self, key: K, quota: Quota, clock: &C) -> Result<(), Duration> {
-        let limiter = self.0.get_with(key, || {
-            Arc::new(RateLimiter::direct_with_clock(quota, clock.clone()))
-        });
-        limiter
-            .check()
-            .map_err(|until| until.wait_time_from(clock.now()))
     }
 }
 
-impl<C> Throttle<C>
-where
-    C: Clock + Clone + Send + Sync + 'static,
-    C::Instant: Send + Sync + Reference,
-{
-    /// Makes a throttle that measures time by this clock.
-    pub fn new(clock: C) -> Self {
-        Self {
-            addresses: Meter::new(),
-            redirects: Meter::new(),
-            logout_tokens: Meter::new(),
-            networks: Meter::new(),
-            accounts: Meter::new(),
-            devices: Meter::new(),
-            known: Cache::new(MAX_REMEMBERED),
-            clock,
+/// The attempts of each key.
+struct Meter<K>(Cache<K, Arc<Mutex<Window>>>);
+
+impl<K: Hash + Eq + Send + Sync + 'static> Default for Meter<K> {
+    fn default() -> Self {
+        // After that time without an attempt, no instant in the window counts any more.
+        let cache = Cache::builder()
+            .max_capacity(MAX_REMEMBERED)
+            .time_to_idle(WINDOW);
+        Self(cache.build())
+    }
+}
+
+impl<K: Hash + Eq + Send + Sync + 'static> Meter<K> {
+    fn bound(&self, key: K, most: usize) -> Bound {
+        Bound {
+            window: self.0.get_with(key, Arc::default),
+            most,
         }
     }
+}
 
-    /// Counts an attempt.
+/// How many attempts of one key may pass within [`WINDOW`].
+struct Bound {
+    window: Arc<Mutex<Window>>,
+    most: usize,
+}
+
+/// When the last attempts that passed were, the oldest first.
+#[derive(Default)]
+struct Window(VecDeque<Instant>);
+
+impl Window {
+    /// How long to wait until one more may pass. `None`: it may now.
+    fn wait(&mut self, now: Instant, most: usize) -> Option<Duration> {
+        let age = |passed: Instant| now.saturating_duration_since(passed);
+        while self.0.front().is_some_and(|first| age(*first) >= WINDOW) {
+            self.0.pop_front();
+        }
+        let first = self.0.front().filter(|_| self.0.len() >= most)?;
+        Some(WINDOW.saturating_sub(age(*first)))
+    }
+
+    fn add(&mut self, now: Instant) {
+        // Another thread may have read its time later and be here first.
+        let last = self.0.back().copied().unwrap_or(now);
+        self.0.push_back(now.max(last));
+    }
+}
+
+/// Counts an attempt in every bound, or in none if one of them is used up.
+///
+/// All callers name the bounds in the same order, so no two wait for each other's locks.
+fn count(now: Instant, bounds: &[Bound]) -> Result<(), Duration> {
+    let mut windows: Vec<_> = bounds
+        .iter()
+        .map(|bound| bound.window.lock().unwrap_or_else(PoisonError::into_inner))
+        .collect();
+    let wait = windows
+        .iter_mut()
+        .zip(bounds)
+        .filter_map(|(window, bound)| window.wait(now, bound.most))
+        .max();
+    if let Some(wait) = wait {
+        return Err(wait);
+    }
+
+    for window in &mut windows {
+        window.add(now);
+    }
+    Ok(())
+}
+
+impl Throttle {
+    /// Counts an attempt at `now`.
     ///
     /// # Errors
     /// How long to wait before the next.
-    pub fn attempt(&self, attempt: Attempt<'_>) -> Result<(), Duration> {
-        let quota = Quota::per_minute(ATTEMPTS_A_MINUTE);
+    pub fn attempt(&self, attempt: Attempt<'_>, now: Instant) -> Result<(), Duration> {
         let Attempt {
             address,
             account,
             device,
         } = attempt;
         if let (Some(account), Some(device)) = (account, device) {
-            return self
-                .devices
-                .count((account.clone(), device.clone()), quota, &self.clock);
+            let key = (account.clone(), device.clone());
+            return count(now, &[self.devices.bound(key, ATTEMPTS_A_MINUTE)]);
         }
 
-        let from = if address.is_some() {
-            quota
-        } else {
-            Quota::per_minute(UNKNOWN_ATTEMPTS_A_MINUTE)
+        let most = match address {
+            Some(_) => ATTEMPTS_A_MINUTE,
+            None => UNKNOWN_ATTEMPTS_A_MINUTE,
         };
         let own = host_of(address);
-        self.addresses.count(own, from, &self.clock)?;
-        let Some(account) = account else {
-            return Ok(());
+        let of_address = self.addresses.bound(own, most);
+        let stranger_at =
+            account.filter(|account| !self.known.0.contains_key(&((*account).clone(), own)));
+        let Some(account) = stranger_at else {
+            return count(now, &[of_address]);
         };
-        if self.known.contains_key(&(account.clone(), own)) {
-            return Ok(());
-        }
-        // The narrow bound first, so that what it refuses does not use up the wide one.
-        self.networks
-            .count((account.clone(), network_of(own)), from, &self.clock)?;
-        self.accounts.count(
-            account.clone(),
-            Quota::per_minute(ACCOUNT_ATTEMPTS_A_MINUTE),
-            &self.clock,
-        )
+
+        let from = (account.clone(), network_of(own));
+        let bounds = [
+            of_address,
+            self.networks.bound(from, most),
+            self.accounts
+                .bound(account.clone(), ACCOUNT_ATTEMPTS_A_MINUTE),
+        ];
+        count(now, &bounds)
     }
 
     /// Counts one way to an identity provider or back.
     ///
     /// # Errors
     /// How long to wait before the next.
-    pub fn redirect(&self, address: Option<IpAddr>) -> Result<(), Duration> {
-        self.redirects.count(
-            host_of(address),
-            Quota::per_minute(REDIRECTS_A_MINUTE),
-            &self.clock,
-        )
+    pub fn redirect(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
+        let bound = self.redirects.bound(host_of(address), REDIRECTS_A_MINUTE);
+        count(now, &[bound])
     }
 
     /// Counts one logout token of an identity provider.
     ///
     /// # Errors
     /// How long to wait before the next.
-    pub fn logout_token(&self, address: Option<IpAddr>) -> Result<(), Duration> {
-        self.logout_tokens.count(
-            host_of(address),
-            Quota::per_minute(LOGOUT_TOKENS_A_MINUTE),
-            &self.clock,
-        )
+    pub fn logout_token(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
+        let bound = self
+            .logout_tokens
+            .bound(host_of(address), LOGOUT_TOKENS_A_MINUTE);
+        count(now, &[bound])
     }
 
     /// Records that the account was signed in to from this address. An unknown address does not
     /// count, since strangers share it.
     pub fn succeeded(&self, address: Option<IpAddr>, account: Account) {
         if address.is_some() {
-            self.known.insert((account, host_of(address)), ());
+            self.known.0.insert((account, host_of(address)), ());
         }
     }
 }
@@ -225,11 +254,28 @@ fn network_of(host: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use governor::clock::FakeRelativeClock;
 
-    fn throttle() -> (Throttle<FakeRelativeClock>, FakeRelativeClock) {
-        let clock = FakeRelativeClock::default();
-        (Throttle::new(clock.clone()), clock)
+    /// A throttle with a clock that the test advances.
+    struct Rig {
+        throttle: Throttle,
+        now: Instant,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Self {
+                throttle: Throttle::default(),
+                now: Instant::now(),
+            }
+        }
+
+        fn attempt(&self, attempt: Attempt<'_>) -> Result<(), Duration> {
+            self.throttle.attempt(attempt, self.now)
+        }
+
+        fn succeeded(&self, address: Option<IpAddr>, account: Account) {
+            self.throttle.succeeded(address, account);
+        }
     }
 
     fn ip(text: &str) -> Option<IpAddr> {
@@ -257,23 +303,104 @@ mod tests {
 
     #[test]
     fn eleventh_attempt_in_a_minute_waits() {
-        let (throttle, clock) = throttle();
+        let mut throttle = Rig::new();
         for attempt in 0..10 {
             assert_eq!(throttle.attempt(from("192.0.2.1")), Ok(()), "{attempt}");
+            throttle.now += Duration::from_secs(1);
         }
         let wait = throttle.attempt(from("192.0.2.1")).unwrap_err();
-        assert!(
-            wait > Duration::ZERO && wait <= Duration::from_secs(6),
-            "{wait:?}"
-        );
+        assert_eq!(wait, Duration::from_secs(50), "until the first is over");
         assert_eq!(throttle.attempt(from("192.0.2.2")), Ok(()));
-        clock.advance(wait);
+
+        throttle.now += wait - Duration::from_millis(1);
+        let early = throttle.attempt(from("192.0.2.1"));
+        assert_eq!(early, Err(Duration::from_millis(1)));
+        throttle.now += Duration::from_millis(1);
         assert_eq!(throttle.attempt(from("192.0.2.1")), Ok(()));
+        let next = throttle.attempt(from("192.0.2.1"));
+        assert_eq!(next, Err(Duration::from_secs(1)), "until the second is");
+    }
+
+    #[test]
+    fn no_minute_has_more_attempts_than_the_bound() {
+        let mut throttle = Rig::new();
+        let mut passed = Vec::new();
+        // Ten minutes of a client that never rests.
+        for _ in 0..1_200 {
+            if throttle.attempt(from("192.0.2.1")).is_ok() {
+                passed.push(throttle.now);
+            }
+            throttle.now += Duration::from_millis(500);
+        }
+        assert_eq!(passed.len(), 100);
+        for minute in passed.windows(ATTEMPTS_A_MINUTE + 1) {
+            let [first, .., last] = minute else {
+                unreachable!("eleven")
+            };
+            assert!(*last - *first >= WINDOW, "{:?}", *last - *first);
+        }
+    }
+
+    #[test]
+    fn wait_is_that_of_the_bound_that_is_free_last() {
+        let mut throttle = Rig::new();
+        let ada = account("ada");
+        for host in 0..10 {
+            assert!(
+                throttle
+                    .attempt(at(&format!("192.0.2.{host}"), &ada))
+                    .is_ok()
+            );
+        }
+        throttle.now += Duration::from_secs(20);
+        for _ in 0..10 {
+            assert_eq!(throttle.attempt(from("192.0.2.99")), Ok(()));
+        }
+        let both = at("192.0.2.99", &ada);
+        assert_eq!(throttle.attempt(both), Err(WINDOW));
+        throttle.now += WINDOW;
+        assert_eq!(throttle.attempt(both), Ok(()));
+    }
+
+    #[test]
+    fn what_one_bound_refuses_does_not_use_up_another() {
+        let throttle = Rig::new();
+        let ada = account("ada");
+        for host in 0..10 {
+            assert!(
+                throttle
+                    .attempt(at(&format!("192.0.2.{host}"), &ada))
+                    .is_ok()
+            );
+        }
+        for _ in 0..10 {
+            assert!(throttle.attempt(at("192.0.2.99", &ada)).is_err());
+        }
+        let bob = account("bob");
+        assert_eq!(throttle.attempt(at("192.0.2.99", &bob)), Ok(()));
+    }
+
+    #[test]
+    fn redirects_and_logout_tokens_have_windows_of_their_own() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        let later = now + WINDOW;
+        let address = ip("192.0.2.1");
+        for _ in 0..REDIRECTS_A_MINUTE {
+            assert_eq!(throttle.redirect(address, now), Ok(()));
+        }
+        assert_eq!(throttle.redirect(address, now), Err(WINDOW));
+        for _ in 0..LOGOUT_TOKENS_A_MINUTE {
+            assert_eq!(throttle.logout_token(address, now), Ok(()));
+        }
+        assert_eq!(throttle.logout_token(address, now), Err(WINDOW));
+        assert_eq!(throttle.redirect(address, later), Ok(()));
+        assert_eq!(throttle.logout_token(address, later), Ok(()));
     }
 
     #[test]
     fn addresses_of_one_network_share_an_allowance() {
-        let (throttle, _) = throttle();
+        let throttle = Rig::new();
         for host in 0..10 {
             assert_eq!(
                 throttle.attempt(from(&format!("2001:db8::{host:x}"))),
@@ -293,7 +420,7 @@ mod tests {
 
     #[test]
     fn account_is_throttled_over_a_network_but_not_for_its_owner() {
-        let (throttle, _) = throttle();
+        let throttle = Rig::new();
         let (ada, bob) = (account("ada"), account("bob"));
         throttle.succeeded(ip("192.0.2.200"), account("ada"));
         for host in 0..10 {
@@ -318,12 +445,12 @@ mod tests {
     fn strangers_in_a_few_networks_do_not_lock_the_owner_out() {
         let (ada, device) = (account("ada"), DeviceId::from("phone"));
         for networks in [1, 3] {
-            let (throttle, clock) = throttle();
+            let mut throttle = Rig::new();
             for _ in 0..120 {
                 for network in 0..networks {
                     let _ = throttle.attempt(at(&format!("203.0.{network}.1"), &ada));
                 }
-                clock.advance(Duration::from_secs(1));
+                throttle.now += Duration::from_secs(1);
             }
             assert_eq!(
                 throttle.attempt(at("198.51.100.1", &ada)),
@@ -344,7 +471,7 @@ mod tests {
 
     #[test]
     fn strangers_everywhere_leave_the_known_devices() {
-        let (throttle, _) = throttle();
+        let throttle = Rig::new();
         let (ada, device) = (account("ada"), DeviceId::from("phone"));
         for network in 0..100 {
             assert_eq!(
@@ -365,7 +492,7 @@ mod tests {
 
     #[test]
     fn known_device_has_a_bound_too() {
-        let (throttle, _) = throttle();
+        let throttle = Rig::new();
         let (ada, device) = (account("ada"), DeviceId::from("phone"));
         let own = Attempt {
             device: Some(&device),
@@ -386,7 +513,7 @@ mod tests {
 
     #[test]
     fn people_without_an_address_share_a_larger_allowance() {
-        let (throttle, _) = throttle();
+        let throttle = Rig::new();
         let ada = account("ada");
         let unknown = Attempt {
             account: Some(&ada),

@@ -1,7 +1,7 @@
 //! A bound on what one cause may write: a burst at once, then one more per period, and a count of
 //! what was left out. The log and the audit log use it.
 //!
-//! It is a few lines over `governor`, which the throttle of sign-ins uses as well. The crate
+//! It is a few lines over `governor`, which the limit on calls per second uses as well. The crate
 //! `tracing-throttle` counts events apart whose fields differ, so that a caller who varies a path
 //! is not held back, and it serves no other log.
 //!

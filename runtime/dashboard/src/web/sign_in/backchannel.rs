@@ -20,7 +20,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use portcullis_auth::{BoxFuture, LogoutVerdict, Registered, Session, SignOutProvider, Whose};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Longest logout token, in bytes. It has no claims of a person but the subject.
@@ -52,7 +52,7 @@ pub(in crate::web) async fn backchannel(
         .dashboard
         .sign_ins
         .throttle
-        .logout_token(context.client)
+        .logout_token(context.client, Instant::now())
     {
         return notification.throttled(wait);
     }

@@ -28,7 +28,6 @@ use crate::audit::{EventName, Record};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use governor::clock::DefaultClock;
 use handover::Handovers;
 use maud::Render;
 use notice::Notice;
@@ -48,7 +47,7 @@ const MAX_SPENT: usize = 10_000;
 
 /// The state that all sign-ins share.
 pub struct SignIns {
-    throttle: Throttle<DefaultClock>,
+    throttle: Throttle,
     spent: Mutex<LastFew<String>>,
     targets: Targets,
     handovers: Handovers,
@@ -57,7 +56,7 @@ pub struct SignIns {
 impl Default for SignIns {
     fn default() -> Self {
         Self {
-            throttle: Throttle::new(DefaultClock::default()),
+            throttle: Throttle::default(),
             spent: Mutex::new(LastFew::new(MAX_SPENT)),
             targets: Targets::default(),
             handovers: Handovers::default(),

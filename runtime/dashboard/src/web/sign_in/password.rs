@@ -25,7 +25,7 @@ use portcullis_auth::{Account, Attempt, PasswordVerdict, Registered, Role, safe_
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// What a person or a program sent.
@@ -123,7 +123,8 @@ async fn try_password(
         device: account.as_ref().and_then(|account| device.id_for(account)),
     };
 
-    if let Err(wait) = dashboard.sign_ins.throttle.attempt(attempt) {
+    let counted = dashboard.sign_ins.throttle.attempt(attempt, Instant::now());
+    if let Err(wait) = counted {
         let failure = SignInFailure::new("too_many_attempts", "the throttle").at_account(username);
         tell_failure(dashboard, context, registered, &failure);
         return AttemptOutcome::TooMany(wait);

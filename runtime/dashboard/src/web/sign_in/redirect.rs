@@ -31,6 +31,7 @@ use portcullis_auth::{
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Instant;
 
 const CALLBACK: &str = "/auth/callback";
 /// Longest target to come back to, in bytes. A longer one is kept without its query.
@@ -56,7 +57,11 @@ pub(in crate::web) async fn start(
 
     let next = safe_target(parameters.only("next").unwrap_or("/")).to_owned();
     let serving = dashboard.live.now();
-    if let Err(wait) = dashboard.sign_ins.throttle.redirect(context.client) {
+    let counted = dashboard
+        .sign_ins
+        .throttle
+        .redirect(context.client, Instant::now());
+    if let Err(wait) = counted {
         tell_failure(
             &dashboard,
             &context,
@@ -254,7 +259,11 @@ pub(in crate::web) async fn callback(
         .targets
         .of(state)
         .unwrap_or_else(|| under_way.next.clone());
-    if let Err(wait) = dashboard.sign_ins.throttle.redirect(context.client) {
+    let counted = dashboard
+        .sign_ins
+        .throttle
+        .redirect(context.client, Instant::now());
+    if let Err(wait) = counted {
         tell_failure(
             &dashboard,
             &context,
