@@ -99,6 +99,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "author/",
             "cli/",
+            "dashboard/src/app/session_list.rs",
             "dashboard/src/audit/files.rs",
             "dashboard/src/web/",
             "gateway/src/restart_watch.rs",

@@ -7,6 +7,7 @@ use portcullis_tests::{Browser, Home, Process, SOON, eventually, guest};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 const PLAIN: &str = "http://agent.test";
 
@@ -350,11 +351,63 @@ fn command_line_ends_nothing_that_was_not_said() {
         let mistake: Value = serde_json::from_str(object).expect("an object");
         assert_eq!(mistake["error"], "usage", "{arguments:?}");
     }
-    assert_eq!(
-        session(&home, &["end", "00000000000000000000000000000000"]).0,
-        Some(1)
-    );
     assert!(!home.file("ended_people").exists());
+}
+
+#[test]
+fn command_line_ends_a_session_that_is_not_listed() {
+    let home = gated(PLAIN, "");
+    let mut dashboard = home.dashboard();
+    let [mut ada, vi] = ["ada", "vi"].map(|user| signed_in(&dashboard, user));
+    let id = id_of(&list(&dashboard, &mut ada), "ada");
+    dashboard.terminate();
+    fs::remove_file(home.file("session_list")).expect("the list");
+
+    let (code, said) = session(&home, &["end", &id.to_ascii_uppercase()]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("0 listed sessions ended") && said.contains("No such session is listed"),
+        "{said}"
+    );
+    let dashboard = home.dashboard();
+    assert_eq!(
+        (status(&dashboard, &ada), status(&dashboard, &vi)),
+        (401, 200)
+    );
+
+    let unknown = ["end", "00000000000000000000000000000000", "--json"];
+    let finished = Process::run(&home, &[&["session"][..], &unknown].concat(), &[]);
+    assert_eq!(
+        (finished.code, finished.stdout.as_str()),
+        (Some(0), "{\"ok\":true,\"ended\":0}\n")
+    );
+}
+
+/// Less than the interval at which mere uses are written.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+#[test]
+fn command_line_knows_a_session_right_after_the_sign_in_and_after_its_end() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    let count_listed = || {
+        let printed = Process::run(&home, &["session", "list", "--json"], &[]).stdout;
+        let list: Value = serde_json::from_str(&printed).unwrap_or_default();
+        list["sessions"].as_array().map_or(0, Vec::len)
+    };
+    for count in 1..=3 {
+        let mut browser = signed_in(&dashboard, "ada");
+        eventually("the new session is listed", AT_ONCE, || {
+            (count_listed() == count).then_some(())
+        });
+        if count == 3 {
+            let id = id_of(&list(&dashboard, &mut browser), "ada");
+            assert_eq!(end(&dashboard, &mut browser, &format!("/{id}")).0, 200);
+        }
+    }
+    eventually("the ended session is not listed", AT_ONCE, || {
+        (count_listed() == 2).then_some(())
+    });
 }
 
 /// Waits until the dashboard has reloaded once more.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// Sessions that are listed. Beyond, a tenth is dropped: those that were used longest ago.
 pub const MAX_KNOWN: usize = 10_000;
@@ -103,10 +104,20 @@ pub struct Sighting<'a> {
 }
 
 /// The sessions that this home has seen, at most [`MAX_KNOWN`].
-#[derive(Debug, Default)]
-pub struct KnownSessions(Mutex<KnownTable>);
+#[derive(Debug)]
+pub struct KnownSessions {
+    table: Mutex<KnownTable>,
+    /// Changes when a session is added or removed.
+    turnover: watch::Sender<()>,
+}
 
-#[derive(Debug, Default)]
+impl Default for KnownSessions {
+    fn default() -> Self {
+        Self::new(0, [])
+    }
+}
+
+#[derive(Debug)]
 struct KnownTable {
     sessions: HashMap<SessionId, KnownSession>,
     since: u64,
@@ -133,15 +144,19 @@ impl KnownSessions {
             .take(MAX_KNOWN)
             .map(|known| (known.id.clone(), known))
             .collect();
-        Self(Mutex::new(KnownTable {
+        let table = KnownTable {
             sessions,
             since,
             changes: 0,
-        }))
+        };
+        Self {
+            table: Mutex::new(table),
+            turnover: watch::Sender::new(()),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, KnownTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a request of a session, or its beginning.
@@ -179,6 +194,7 @@ impl KnownSessions {
             };
             table.sessions.insert(session.id().clone(), known);
             table.bound(now);
+            self.turnover.send_replace(());
         }
 
         table.changes += 1;
@@ -201,7 +217,10 @@ impl KnownSessions {
         for known in &over {
             table.sessions.remove(&known.id);
         }
-        table.changes += u64::from(!over.is_empty());
+        if !over.is_empty() {
+            table.changes += 1;
+            self.turnover.send_replace(());
+        }
         over
     }
 
@@ -240,9 +259,15 @@ impl KnownSessions {
         included.map(|known| known.since).max()
     }
 
-    /// Returns how often the list has changed.
+    /// Returns how often the list has changed, uses included.
     pub fn changes(&self) -> u64 {
         self.table().changes
+    }
+
+    /// Follows which sessions are listed: changes when one is added or removed. A use of a listed
+    /// session changes nothing here.
+    pub fn turnover(&self) -> watch::Receiver<()> {
+        self.turnover.subscribe()
     }
 }
 
@@ -340,6 +365,28 @@ mod tests {
         assert!(known.remove(|one| one.user_id == "bob").is_empty());
         assert_eq!(known.remove(|one| one.user_id == "ada").len(), 1);
         assert!(known.get(session.id()).is_none());
+    }
+
+    #[test]
+    fn turnover_is_of_what_is_added_or_removed_and_not_of_uses() {
+        let known = KnownSessions::new(0, []);
+        let session = a_session("ada");
+        let mut turnover = known.turnover();
+        let mut has_turned = || {
+            let has_turned = turnover.has_changed().unwrap();
+            turnover.borrow_and_update();
+            has_turned
+        };
+
+        known.saw(&session, at(10));
+        assert!(has_turned(), "it is new");
+        let changes = known.changes();
+        known.saw(&session, at(1_000));
+        assert_eq!((known.changes(), has_turned()), (changes + 1, false));
+        known.remove(|one| one.user_id == "bob");
+        assert!(!has_turned(), "nothing was removed");
+        known.remove(|one| one.user_id == "ada");
+        assert!(has_turned());
     }
 
     #[test]

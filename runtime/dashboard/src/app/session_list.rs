@@ -12,11 +12,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// In the home, for its owner alone. The original gateway has a folder `sessions` there.
 const FILE: &str = "session_list";
-/// Between two writes, when the list has changed.
+/// Between two writes, when listed sessions were used.
 const WRITE_INTERVAL: Duration = Duration::from_secs(5);
+/// Shortest time between two writes, when sessions were opened or ended.
+const MIN_REST: Duration = Duration::from_millis(200);
+/// How many times longer than a write the time until the next one is, at least.
+const REST_FACTOR: u32 = 10;
 /// More than the longest list.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -81,16 +86,22 @@ impl SessionListKeeper {
     /// Writes what changes until `closed` turns true. The first write says that the list is not
     /// final.
     pub(super) async fn run(mut self, mut closed: watch::Receiver<bool>) -> Self {
+        let mut turnover = self.people.known.turnover();
         let mut written = None;
-        let mut ticks = tokio::time::interval(WRITE_INTERVAL);
         loop {
+            let began = Instant::now();
+            // What turned over until now is in this write.
+            drop(turnover.borrow_and_update());
+            if written != Some(self.people.known.changes()) {
+                written = self.write(false).await.or(written);
+            }
+
+            let ended = Instant::now();
+            let rest = rest_after(ended - began);
+            let (soonest, latest) = (ended + rest, ended + rest.max(WRITE_INTERVAL));
             tokio::select! {
                 _ = closed.wait_for(|closed| *closed) => return self,
-                _ = ticks.tick() => {}
-            }
-            let changes = self.people.known.changes();
-            if written != Some(changes) && self.write(false).await {
-                written = Some(changes);
+                () = turned_over(&mut turnover, soonest, latest) => {}
             }
         }
     }
@@ -100,12 +111,15 @@ impl SessionListKeeper {
         self.write(true).await;
     }
 
-    /// Returns whether the list is in the file. If not, that is logged once.
-    async fn write(&mut self, is_final: bool) -> bool {
+    /// Returns which change of the list is the last in the file. `None`: the list is not there,
+    /// which is logged once.
+    async fn write(&mut self, is_final: bool) -> Option<u64> {
         self.people.forget_ended();
         let now = now();
         let Listing {
-            since, sessions, ..
+            since,
+            changes,
+            sessions,
         } = self.people.known.list(now);
         let list = SessionList {
             written_at: now,
@@ -129,8 +143,24 @@ impl SessionListKeeper {
         }
 
         self.is_failing = written.is_err();
-        written.is_ok()
+        written.ok().map(|()| changes)
     }
+}
+
+/// How long to rest after a write that took so long. A long list on a slow disk, and a burst of
+/// sign-ins, so take a tenth of a thread at most.
+fn rest_after(write: Duration) -> Duration {
+    write.saturating_mul(REST_FACTOR).max(MIN_REST)
+}
+
+/// Waits until a session was added or removed and `soonest` has come, or until `latest`.
+async fn turned_over(turnover: &mut watch::Receiver<()>, soonest: Instant, latest: Instant) {
+    let turned = async {
+        // The sender is in `People`, which the keeper holds.
+        let _ = turnover.changed().await;
+        tokio::time::sleep_until(soonest).await;
+    };
+    let _ = tokio::time::timeout_at(latest, turned).await;
 }
 
 /// Seconds since the Unix epoch.
@@ -170,7 +200,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let session = a_session();
         let mut killed = keeper(home.path(), KnownSessions::new(7, [session.clone()]));
-        assert!(killed.write(false).await);
+        assert!(killed.write(false).await.is_some());
         let known = open(home.path()).list(now());
         assert_eq!(known.sessions, std::slice::from_ref(&session));
         assert!(
@@ -189,6 +219,65 @@ mod tests {
                 sessions: vec![session]
             }
         );
+    }
+
+    /// Polls until the file lists this many sessions, for less than the interval between the writes
+    /// of uses.
+    async fn until_listed(home: &Path, count: usize) {
+        let listed = async {
+            loop {
+                let list = read_session_list(home).unwrap();
+                if list.is_some_and(|list| list.sessions.len() == count) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(WRITE_INTERVAL / 2, listed)
+            .await
+            .unwrap_or_else(|_| panic!("{count} are not listed"));
+    }
+
+    #[tokio::test]
+    async fn end_of_a_session_is_written_soon() {
+        let home = tempfile::tempdir().unwrap();
+        let sessions = [a_session(), a_session(), a_session()];
+        let [first, second, _] = sessions.clone().map(|known| known.id);
+        let keeper = keeper(home.path(), KnownSessions::new(7, sessions));
+        let people = keeper.people.clone();
+        let (close, closed) = watch::channel(false);
+        let running = tokio::spawn(keeper.run(closed));
+
+        until_listed(home.path(), 3).await;
+        people.known.remove(|known| known.id == first);
+        until_listed(home.path(), 2).await;
+        people.known.remove(|known| known.id == second);
+        until_listed(home.path(), 1).await;
+        close.send_replace(true);
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn session_that_turns_over_during_the_rest_waits_for_its_end() {
+        let known = KnownSessions::new(7, [a_session()]);
+        let mut turnover = known.turnover();
+        known.remove(|_| true);
+        let began = Instant::now();
+        let soonest = began + Duration::from_millis(30);
+        turned_over(&mut turnover, soonest, began + Duration::from_secs(60)).await;
+        assert!(Instant::now() >= soonest);
+
+        let latest = Instant::now() + Duration::from_millis(10);
+        turned_over(&mut turnover, began, latest).await;
+        assert!(Instant::now() >= latest, "nothing has turned over since");
+    }
+
+    #[test]
+    fn rest_grows_with_the_write() {
+        for (write, rest) in [(0, 200), (20, 200), (21, 210), (1_000, 10_000)] {
+            let found = rest_after(Duration::from_millis(write));
+            assert_eq!(found, Duration::from_millis(rest), "{write} ms");
+        }
     }
 
     #[test]
