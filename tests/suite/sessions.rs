@@ -229,6 +229,30 @@ fn session_ends_with_its_sign_out_for_every_copy_of_it() {
 }
 
 #[test]
+fn damaged_ends_of_sessions_are_named_at_each_start() {
+    let home = gated(PLAIN, "");
+    let mut dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    browser.post(&dashboard.url("/auth/logout"), "");
+    dashboard.terminate();
+    let path = home.file("ended_sessions");
+    let whole = std::fs::read(&path).expect("the sign-out is written");
+
+    let (zeroed, cut_off) = (vec![0; whole.len()], whole[..20].to_vec());
+    for (content, warnings) in [(&whole, 0), (&zeroed, 1), (&zeroed, 1), (&cut_off, 1)] {
+        std::fs::write(&path, content).expect("a file in the home");
+        let mut dashboard = home.dashboard();
+        dashboard.terminate();
+        let log = dashboard.log();
+        let found = log
+            .lines()
+            .filter(|line| line.contains("were signed out cannot be read"))
+            .count();
+        assert_eq!(found, warnings, "{content:?}: {log}");
+    }
+}
+
+#[test]
 fn sign_out_of_what_is_over_writes_nothing() {
     let home = gated(PLAIN, "");
     let mut dashboard = home.dashboard();

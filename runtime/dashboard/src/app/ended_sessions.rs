@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 const FILE: &str = "ended_sessions";
 
 /// An identifier in hexadecimal digits, and the end of its line.
-const LINE_BYTES: u64 = 33;
+const LINE_BYTES: usize = 33;
 
 /// How often what a full disk refused is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,28 +38,35 @@ pub(super) struct EndedSessions {
 impl EndedSessions {
     /// Reads those of earlier runs, the oldest first, and starts the thread that writes the next
     /// ones. A file that cannot be read is an error in the log, and the dashboard starts without
-    /// its content.
+    /// its content. Lines that cannot be read are a warning.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub(super) fn open(home: &Path) -> io::Result<(Vec<SessionId>, Self)> {
         let path = home.join(FILE);
-        let known = read_last(&path).unwrap_or_else(|error| {
+        let read = read_last(&path).unwrap_or_else(|error| {
             let path = path.display();
             tracing::error!(
                 %path, %error,
                 "cannot read which sessions were signed out: those sessions count again until they expire; \
                  repair or remove the file"
             );
-            Vec::new()
+            EndedLines::default()
         });
+        if read.damaged > 0 {
+            tracing::warn!(
+                path = %path.display(), lines = read.damaged,
+                "lines about sessions that were signed out cannot be read: those sessions may be open again until they \
+                 expire; end them again with `portcullis session end`, and remove these lines"
+            );
+        }
 
         let (inbox, ended) = mpsc::sync_channel(MAX_WAITING);
         let mut writer = EndedSessionsWriter::new(path);
         thread::Builder::new()
             .name("ended-sessions".into())
             .spawn(move || writer.run(&ended))?;
-        Ok((known, Self { inbox }))
+        Ok((read.ids, Self { inbox }))
     }
 
     /// Returns whether the session's end is on the disk. If it cannot be put there, that is logged.
@@ -74,23 +81,54 @@ impl EndedSessions {
     }
 }
 
-/// The last [`MAX_ENDED`] identifiers. Lines that are no identifier are left out.
-fn read_last(path: &Path) -> io::Result<Vec<SessionId>> {
+/// What the end of the file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct EndedLines {
+    /// The oldest first.
+    ids: Vec<SessionId>,
+    /// Lines that are no identifier. Where the ends of lines are damaged as well, as many lines as
+    /// the bytes had room for.
+    damaged: usize,
+}
+
+impl EndedLines {
+    /// Reads lines of which the first may have begun before these bytes.
+    fn of(bytes: &[u8], is_first_cut: bool) -> Self {
+        let mut lines = Self::default();
+        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let is_rest = is_first_cut && index == 0 && is_end_of_id(line);
+            let id = std::str::from_utf8(line).ok().and_then(SessionId::written);
+            match id {
+                _ if line.is_empty() || is_rest => {}
+                Some(id) => lines.ids.push(id),
+                None => lines.damaged += ((line.len() + 1) / LINE_BYTES).max(1),
+            }
+        }
+        lines
+    }
+}
+
+/// Returns whether a line can be the end of one with an identifier.
+fn is_end_of_id(line: &[u8]) -> bool {
+    line.len() < LINE_BYTES && line.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// The last [`MAX_ENDED`] lines.
+fn read_last(path: &Path) -> io::Result<EndedLines> {
     let mut file = match atomic_file::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(EndedLines::default()),
         Err(error) => return Err(error),
     };
 
-    let longest = MAX_ENDED as u64 * LINE_BYTES;
+    // With the byte before them, which ends the line before if no line is damaged.
+    let longest = (MAX_ENDED * LINE_BYTES) as u64 + 1;
     let start = file.metadata()?.len().saturating_sub(longest);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.take(longest).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes)
-        .lines()
-        .filter_map(SessionId::written)
-        .collect())
+    Ok(EndedLines::of(&bytes, start > 0))
 }
 
 /// The thread that owns the file.
@@ -108,7 +146,7 @@ struct EndedSessionsWriter {
 impl EndedSessionsWriter {
     fn new(path: PathBuf) -> Self {
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-        let lines = usize::try_from(bytes.div_ceil(LINE_BYTES)).unwrap_or(usize::MAX);
+        let lines = usize::try_from(bytes.div_ceil(LINE_BYTES as u64)).unwrap_or(usize::MAX);
         let is_torn = !ends_with_a_line(&path).unwrap_or(false);
         Self {
             path,
@@ -162,7 +200,7 @@ impl EndedSessionsWriter {
 
     /// Keeps the newest [`MAX_ENDED`].
     fn rewrite(&mut self) -> io::Result<()> {
-        let mut kept = read_last(&self.path)?;
+        let mut kept = read_last(&self.path)?.ids;
         kept.extend(self.unwritten.iter().cloned());
         kept.drain(..kept.len().saturating_sub(MAX_ENDED));
 
@@ -269,12 +307,46 @@ mod tests {
         writer.run(&inbox);
         assert_eq!(
             fs::metadata(&path).unwrap().len(),
-            MAX_ENDED as u64 * LINE_BYTES
+            (MAX_ENDED * LINE_BYTES) as u64
         );
         assert_eq!(
             EndedSessions::open(home.path()).unwrap().0.last(),
             Some(&newest)
         );
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_are_counted() {
+        let [one, other] = [1, 2].map(|id| format!("{id:032x}"));
+        let zeros = "\0".repeat(10 * LINE_BYTES);
+        for (text, known, damaged) in [
+            (format!("{one}\n{other}\n"), 2, 0),
+            (format!("{one}\n\n{other}\r\n"), 2, 0),
+            // The end of the line is missing, but not the identifier.
+            (format!("{one}\n{other}"), 2, 0),
+            // A write that was cut off, before and after the next one.
+            (format!("{one}\n0123456789"), 1, 1),
+            (format!("0123456789\n{one}\n"), 1, 1),
+            (format!("{one}\n\u{fffd}{}\n", "0".repeat(29)), 1, 1),
+            (format!("{one}0\n{other}\n"), 1, 1),
+            // A block of the disk: ten lines, and the one that follows without the end of theirs.
+            (format!("{one}\n{zeros}{other}\n"), 1, 11),
+            (zeros.clone(), 0, 10),
+        ] {
+            let read = EndedLines::of(text.as_bytes(), false);
+            assert_eq!((read.ids.len(), read.damaged), (known, damaged), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn line_that_is_read_in_part_is_not_damaged() {
+        let id = format!("{:032x}", 1);
+        for (first, damaged) in [("", 0), ("0aF", 0), (&id[1..], 0), ("\0\0", 1), ("0z", 1)] {
+            let read = EndedLines::of(format!("{first}\n{id}\n").as_bytes(), true);
+            assert_eq!((read.ids.len(), read.damaged), (1, damaged), "{first:?}");
+        }
+        let long = "0".repeat(3 * LINE_BYTES);
+        assert_eq!(EndedLines::of(long.as_bytes(), true).damaged, 3);
     }
 
     #[tokio::test]
