@@ -52,11 +52,11 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
         let told = signals::count(common.parent)?;
         let access_log = arguments.access_log.as_ref();
         let access_log = access_log.map(|file| AccessLogTarget::named(file.as_deref()));
-        let server = Server::build(config, overrides, arguments.insecure, access_log)
+        let (close, closed) = watch::channel(false);
+        let server = Server::build(config, overrides, arguments.insecure, access_log, closed)
             .await
             .map_err(as_usage)?;
         let port = server.port()?;
-        let (close, closed) = watch::channel(false);
         let reload = ReloadRequest::default();
         signals::on_hangup({
             let reload = reload.clone();
@@ -81,10 +81,7 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
             announce_ready("dashboard", port);
             service_manager::ready();
         };
-        server
-            .serve(reload, closed, announce)
-            .await
-            .map_err(as_usage)?;
+        server.serve(reload, announce).await.map_err(as_usage)?;
         Ok(ExitCode::SUCCESS)
     })
 }

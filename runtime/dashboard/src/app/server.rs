@@ -53,11 +53,13 @@ pub struct Server {
     files: FileWatch,
     loading: Loading,
     ended_people: EndedPeople,
+    closed: watch::Receiver<bool>,
     lock: Option<HomeLock>,
 }
 
 impl Server {
-    /// Binds the address, puts the gate together and begins to load the providers.
+    /// Binds the address, puts the gate together and begins to load the providers. The server ends
+    /// when `closed` turns true.
     ///
     /// # Errors
     /// The dashboard cannot come up.
@@ -66,6 +68,7 @@ impl Server {
         overrides: Overrides,
         insecure: bool,
         access_log: Option<AccessLogTarget>,
+        closed: watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let config = &config.with(&overrides);
         let dashboard = &config.dashboard;
@@ -174,6 +177,7 @@ impl Server {
                 https: has_https_alone(dashboard),
             },
             faults: FaultLog::default(),
+            closed: closed.clone(),
         };
         let router = router(Arc::new(state));
 
@@ -203,6 +207,7 @@ impl Server {
             files,
             loading,
             ended_people,
+            closed,
             lock,
         })
     }
@@ -220,16 +225,15 @@ impl Server {
         self.reloader.live.clone()
     }
 
-    /// Serves until `closed` turns true, then lets requests in flight finish. Calls `announce` when
-    /// requests are answered. Reloads the providers when asked to, and when one of their files
-    /// changes.
+    /// Serves until the `closed` of [`Server::build`] turns true, then lets requests in flight
+    /// finish. Calls `announce` when requests are answered. Reloads the providers when asked to,
+    /// and when one of their files changes.
     ///
     /// # Errors
     /// People must sign in, and none of the providers that were loaded can sign a person in.
     pub async fn serve(
         self,
         reload: ReloadRequest,
-        closed: watch::Receiver<bool>,
         announce: impl FnOnce() + Send,
     ) -> Result<(), StartError> {
         let Self {
@@ -246,6 +250,7 @@ impl Server {
             files,
             loading,
             ended_people,
+            closed,
             lock,
         } = self;
 

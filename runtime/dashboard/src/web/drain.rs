@@ -112,7 +112,7 @@ fn of_form(fields: Map<String, Value>) -> Result<Value, String> {
 }
 
 /// `GET /api/gateway/drain`: the drain and the turns in flight. `?wait=SECONDS&generation=N`
-/// answers when the generation is no longer `N`, or when the time is up.
+/// answers when the generation is no longer `N`, when the time is up, or when the dashboard ends.
 pub(super) async fn picture(
     State(dashboard): State<Arc<Dashboard>>,
     _: Operator,
@@ -139,8 +139,13 @@ pub(super) async fn picture(
 
     if let Some(known) = known {
         let mut generation = dashboard.drain.generation();
-        // Both errors mean that nothing changed in time: the process is ending, or the time is up.
-        let _ = tokio::time::timeout(wait, generation.wait_for(|now| *now != known)).await;
+        let changed = generation.wait_for(|now| *now != known);
+        tokio::select! {
+            // Both errors mean that nothing changed in time: the thread of the marker is gone, or
+            // the time is up.
+            _ = tokio::time::timeout(wait, changed) => {}
+            () = dashboard.closes() => {}
+        }
     }
     let Some(observed) = dashboard.gateway.observe().await else {
         return respond::internal_error();
@@ -284,7 +289,7 @@ fn holders_of(leases: &[Lease]) -> Vec<Value> {
 }
 
 /// Adds `acknowledged` and `ignored` to an answer. Waits up to `wait` for the gateway to act on the
-/// change.
+/// change, and no longer when the dashboard ends.
 async fn complete(
     dashboard: &Dashboard,
     mut body: Value,
@@ -300,12 +305,17 @@ async fn complete(
     };
 
     let acknowledged = loop {
+        // Before the look, so that the last one is at the end.
+        let is_last = dashboard.is_closing() || Instant::now() >= until;
         let observed = dashboard.gateway.observe().await;
         let is_acknowledged = observed.as_ref().is_some_and(acts);
-        if is_acknowledged || Instant::now() >= until {
+        if is_acknowledged || is_last {
             break is_acknowledged;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = dashboard.closes() => {}
+        }
     };
 
     body["acknowledged"] = acknowledged.into();

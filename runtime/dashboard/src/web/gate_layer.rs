@@ -269,10 +269,7 @@ async fn judge(
     while let Some(Ok(_)) = &place
         && serving.loading > 0
         && is_for_want_of_a_provider(&judgement)
-        && let Some(next) = dashboard
-            .live
-            .next(&serving, began + LOADING_PATIENCE)
-            .await
+        && let Some(next) = next_serving(dashboard, &serving, began + LOADING_PATIENCE).await
     {
         serving = next;
         judgement = decide(&serving.gate, app, &facts(dashboard, asked, site)).await;
@@ -283,6 +280,19 @@ async fn judge(
         dashboard.live.when_ready(began + SIGN_IN_PATIENCE).await;
     }
     (serving, judgement)
+}
+
+/// What serves once one more provider is loaded. `None`: nothing has changed by then, or the
+/// dashboard ends.
+async fn next_serving(
+    dashboard: &Dashboard,
+    seen: &Serving,
+    deadline: Instant,
+) -> Option<Arc<Serving>> {
+    tokio::select! {
+        next = dashboard.live.next(seen, deadline) => next,
+        () = dashboard.closes() => None,
+    }
 }
 
 async fn decide(gate: &Gate, app: Option<&App>, facts: &RequestFacts<'_>) -> Judgement {

@@ -122,12 +122,27 @@ pub struct Dashboard {
     pub headers: SecurityHeaders,
     /// Bounds how often a provider's faults are logged.
     pub faults: FaultLog,
+    /// Turns true when the dashboard ends. Requests that wait for a change are then answered as
+    /// things are, since the listener drops what is in flight after a few seconds.
+    pub closed: watch::Receiver<bool>,
 }
 
 /// Web sockets that may be open at once.
 pub const MAX_SOCKETS: usize = 256;
 
 impl Dashboard {
+    /// Returns whether the dashboard ends, so that no request should wait.
+    fn is_closing(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Waits until the dashboard ends.
+    async fn closes(&self) {
+        let mut closed = self.closed.clone();
+        // An error means that the sender is gone: the process is ending.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
     /// Counts a provider's fault, and logs it.
     fn tell_fault(&self, registered: &Registered, fault: &CallFault) {
         self.metrics.fault(&registered.name, &fault.fault);
