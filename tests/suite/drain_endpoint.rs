@@ -57,6 +57,56 @@ fn begin_writes_a_marker_that_the_original_reads() {
 }
 
 #[test]
+fn credential_of_the_request_is_written_nowhere() {
+    let home = Home::new();
+    let variables = [
+        ("HERMES_DASHBOARD_SESSION_TOKEN", PROCESS_TOKEN),
+        ("HERMES_DASHBOARD_DRAIN_SECRET", DRAIN_SECRET),
+    ];
+    let mut dashboard = home.dashboard_with(&["--port", "0"], &variables);
+    let bearer = format!("Bearer {DRAIN_SECRET}");
+    let of_a_program = ("authorization", bearer.as_str(), DRAIN_SECRET);
+    let of_the_page = ("x-hermes-session-token", PROCESS_TOKEN, PROCESS_TOKEN);
+    for (path, field, (header, value, credential)) in [
+        ("/api/gateway/drain", "owner", of_a_program),
+        ("/api/gateway/drain", "reason", of_a_program),
+        ("/api/gateway/restart", "reason", of_the_page),
+        ("/api/drain", "owner", of_the_page),
+        ("/api/drain", "reason", of_the_page),
+        ("/api/restart", "reason", of_the_page),
+    ] {
+        let ask = |body: String| post(&dashboard.url(path), &[(header, value)], &body);
+        let refused = ask(json!({field: format!("own-{credential}")}).to_string());
+        let detail = format!("'{field}' must not contain the credential of the request");
+        assert_eq!(
+            (refused.status, refused.json()["detail"].as_str()),
+            (400, Some(detail.as_str())),
+            "{path}"
+        );
+        assert_eq!(
+            ask(json!({credential: 1}).to_string()).status,
+            400,
+            "{path}"
+        );
+        let cancelled = ask(json!({"action": format!("cancel {credential}")}).to_string());
+        assert!(
+            !cancelled.body.contains(credential),
+            "{path}: {cancelled:?}"
+        );
+    }
+    assert!(!home.file(".drain_request.json").exists());
+
+    dashboard.terminate();
+    let audit = fs::read_to_string(home.file("logs/dashboard-auth.log")).unwrap_or_default();
+    for text in [dashboard.log(), audit] {
+        let has_one = [DRAIN_SECRET, PROCESS_TOKEN]
+            .iter()
+            .any(|credential| text.contains(credential));
+        assert!(!has_one, "{text}");
+    }
+}
+
+#[test]
 fn every_good_body_begins_or_cancels() {
     let home = Home::new();
     let dashboard = home.dashboard();

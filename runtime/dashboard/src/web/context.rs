@@ -4,6 +4,7 @@ use super::authority::WebOrigin;
 use super::client::Client;
 use super::outside::Outside;
 use super::respond;
+use super::sent_credentials::SentCredentials;
 use super::site::Site;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -25,6 +26,8 @@ pub(super) struct Context {
     /// The origin of the request, if it arrived at another host of the dashboard than the public
     /// one.
     pub(super) elsewhere: Option<WebOrigin>,
+    /// What no text of the request may contain. Empty until the gate has let the request through.
+    pub(super) sent: SentCredentials,
     caller: Client,
 }
 
@@ -42,6 +45,7 @@ impl Context {
             is_proxied,
             outside,
             elsewhere,
+            sent: SentCredentials::default(),
             caller,
         }
     }

@@ -4,6 +4,7 @@ use super::body::BoundedBody;
 use super::context::Context;
 use super::fields::{self, Fields, echo, flag_in, seconds_in, text_in};
 use super::parameters::Parameters;
+use super::sent_credentials::SentCredentials;
 use super::status::ObservedGateway;
 use super::whoami::Operator;
 use super::{Dashboard, page_action, respond, spans};
@@ -48,7 +49,7 @@ pub(super) async fn control(
     Operator(permit): Operator,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    let request = match DrainRequest::parse(&body) {
+    let request = match DrainRequest::parse(&body, &context.sent) {
         Ok(request) => request,
         Err(mistake) => return respond::bad_request(&mistake),
     };
@@ -383,8 +384,8 @@ const FIELDS: [&str; 7] = [
 
 impl DrainRequest {
     /// Parses a body. An empty body or object begins a drain.
-    fn parse(body: &[u8]) -> Result<Self, String> {
-        let fields = Fields::parse(body, &FIELDS)?;
+    fn parse(body: &[u8], sent: &SentCredentials) -> Result<Self, String> {
+        let fields = Fields::parse(body, &FIELDS, sent)?;
         let action = action_in(fields.get("action"))?;
         let owner = text_in(fields.get("owner"), "owner", 1, MAX_OWNER_CHARS)?;
         let reason = text_in(fields.get("reason"), "reason", 0, MAX_REASON_CHARS)?;
@@ -441,7 +442,8 @@ mod tests {
     use super::*;
 
     fn parse(body: &str) -> Result<DrainCommand, String> {
-        DrainRequest::parse(body.as_bytes()).map(|request| request.command)
+        DrainRequest::parse(body.as_bytes(), &SentCredentials::default())
+            .map(|request| request.command)
     }
 
     #[test]
@@ -486,7 +488,7 @@ mod tests {
     #[test]
     fn unknown_fields_are_ignored_and_named() {
         let body = r#"{"action":"cancel","note":"x","later":[1],"wait_seconds":3}"#;
-        let request = DrainRequest::parse(body.as_bytes()).unwrap();
+        let request = DrainRequest::parse(body.as_bytes(), &SentCredentials::default()).unwrap();
         assert_eq!(request.command, DrainCommand::Cancel(Cancel::Own(None)));
         assert_eq!(
             (request.ignored.len(), request.wait),
@@ -516,7 +518,8 @@ mod tests {
                 vec![],
             ),
         ] {
-            let request = DrainRequest::parse(body.as_bytes()).unwrap();
+            let request =
+                DrainRequest::parse(body.as_bytes(), &SentCredentials::default()).unwrap();
             assert_eq!(request.ignored, ignored, "{body}");
         }
     }

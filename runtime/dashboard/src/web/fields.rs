@@ -4,6 +4,7 @@
 //! ignored and named in the answer, so that a newer client can talk to an older dashboard. Their
 //! values may be of any type, size and depth.
 
+use super::sent_credentials::SentCredentials;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -29,18 +30,39 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Reads a JSON object with these fields. An empty body is an empty object.
-    pub(super) fn parse(body: &[u8], known: &'static [&'static str]) -> Result<Self, String> {
+    ///
+    /// A body that contains a credential of its request is refused, since texts and names of fields
+    /// are written to files and to the log.
+    pub(super) fn parse(
+        body: &[u8],
+        known: &'static [&'static str],
+        sent: &SentCredentials,
+    ) -> Result<Self, String> {
         match body.trim_ascii() {
             b"" => Ok(Self::default()),
-            [b'{', ..] => read_object(body, known).map_err(|error| match error.is_data() {
-                true => format!("The body cannot be read: {error}"),
-                false => format!("The body is not JSON: {error}"),
-            }),
+            [b'{', ..] => {
+                let fields =
+                    read_object(body, known, sent).map_err(|error| match error.is_data() {
+                        true => format!("The body cannot be read: {error}"),
+                        false => format!("The body is not JSON: {error}"),
+                    })?;
+                fields.without(sent)
+            }
             other => {
                 let other = serde_json::from_slice::<Value>(other);
                 let not_json = |error| format!("The body is not JSON: {error}");
                 Err(other.map_or_else(not_json, |_| "The body must be a JSON object".to_owned()))
             }
+        }
+    }
+
+    fn without(self, sent: &SentCredentials) -> Result<Self, String> {
+        let has_one = |value: &Value| value.as_str().is_some_and(|text| sent.are_in(text));
+        match self.known.iter().find(|(_, value)| has_one(value)) {
+            Some((name, _)) => Err(format!(
+                "'{name}' must not contain the credential of the request"
+            )),
+            None => Ok(self),
         }
     }
 
@@ -68,20 +90,25 @@ impl Fields {
     }
 }
 
-fn read_object(body: &[u8], known: &'static [&'static str]) -> serde_json::Result<Fields> {
+fn read_object(
+    body: &[u8],
+    known: &'static [&'static str],
+    sent: &SentCredentials,
+) -> serde_json::Result<Fields> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let fields = FieldsReader { known }.deserialize(&mut json)?;
+    let fields = FieldsReader { known, sent }.deserialize(&mut json)?;
     json.end()?;
     Ok(fields)
 }
 
 /// Reads an object. It keeps nothing of an unknown field but the name, so neither its depth nor a
 /// number out of range makes the body a mistake.
-struct FieldsReader {
+struct FieldsReader<'a> {
     known: &'static [&'static str],
+    sent: &'a SentCredentials,
 }
 
-impl<'de> DeserializeSeed<'de> for FieldsReader {
+impl<'de> DeserializeSeed<'de> for FieldsReader<'_> {
     type Value = Fields;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Fields, D::Error> {
@@ -89,7 +116,7 @@ impl<'de> DeserializeSeed<'de> for FieldsReader {
     }
 }
 
-impl<'de> Visitor<'de> for FieldsReader {
+impl<'de> Visitor<'de> for FieldsReader<'_> {
     type Value = Fields;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,6 +132,12 @@ impl<'de> Visitor<'de> for FieldsReader {
                     if fields.known.insert(name, value).is_some() {
                         return Err(A::Error::duplicate_field(known));
                     }
+                }
+                // Whole, since a part of it is logged.
+                None if self.sent.are_in(&name) => {
+                    return Err(A::Error::custom(
+                        "the name of a field must not contain the credential of the request",
+                    ));
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -257,12 +290,38 @@ pub(super) fn flag_in(field: Option<&Value>, name: &str) -> Result<bool, String>
 
 #[cfg(test)]
 mod tests {
+    use super::super::sent_credentials::tests::sent;
     use super::*;
 
     const KNOWN: [&str; 2] = ["a", "b"];
 
     fn parse(body: &str) -> Result<Fields, String> {
-        Fields::parse(body.as_bytes(), &KNOWN)
+        Fields::parse(body.as_bytes(), &KNOWN, &SentCredentials::default())
+    }
+
+    #[test]
+    fn no_text_and_no_name_contains_the_credential_of_the_request() {
+        let sent = sent("authorization", "Bearer s3cret-of-ci");
+        let of_a_field = "'b' must not contain the credential of the request";
+        let of_a_name = "the name of a field must not contain the credential of the request";
+        for (body, complaint) in [
+            (r#"{"a":1,"b":"own-s3cret-of-ci"}"#, of_a_field),
+            (r#"{"b":"own-\u00733cret-of-ci"}"#, of_a_field),
+            (r#"{"s3cret-of-ci":1}"#, of_a_name),
+            (
+                &format!(r#"{{"{}s3cret-of-ci":1}}"#, "x".repeat(MAX_ECHO)),
+                of_a_name,
+            ),
+        ] {
+            let found = Fields::parse(body.as_bytes(), &KNOWN, &sent).expect_err(body);
+            assert!(
+                found.contains(complaint) && !found.contains("s3cret"),
+                "{body}: {found}"
+            );
+        }
+        // The value of an unknown field is dropped unread.
+        let fields = Fields::parse(br#"{"c":"s3cret-of-ci","b":"s3cret"}"#, &KNOWN, &sent);
+        assert_eq!(fields.unwrap().ignored(&[]), ["c"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::forward_auth;
 use super::outside::Outside;
 use super::request_cookies::RequestCookies;
 use super::respond::{self, Audience};
+use super::sent_credentials::{SESSION_TOKEN, SentCredentials};
 use super::session_cookie;
 use super::sign_in::{about, now, since_epoch};
 use super::site::{Arrival, Site};
@@ -39,7 +40,6 @@ const LOADING_PATIENCE: Duration = Duration::from_secs(120);
 const MAX_WAITING: usize = 256;
 /// The same for a page that can do without.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(3);
-const SESSION_TOKEN: &str = "x-hermes-session-token";
 
 static WAITING: Semaphore = Semaphore::const_new(MAX_WAITING);
 
@@ -187,10 +187,13 @@ async fn let_through(
     dashboard: &Arc<Dashboard>,
     permit: Permit,
     app: Option<&Arc<App>>,
-    context: Context,
+    mut context: Context,
     mut request: Request,
     next: Next,
 ) -> Response {
+    if app.is_none() {
+        context.sent = SentCredentials::of(request.headers());
+    }
     let credential = remove_credential(&mut request, &permit, app.map(Arc::as_ref));
     let who = dashboard.access_log.is_some().then(|| Who::of(&permit));
 
@@ -310,7 +313,7 @@ fn is_public_of(app: &App, request: &Request) -> bool {
 }
 
 /// Removes the credential from the request, and returns the value of `Authorization` if it was one.
-/// No handler, and nothing behind one, has any use for it. With a session, `Authorization` is the
+/// No handler has any use for it but to refuse texts that contain it (see [`SentCredentials`]). With a session, `Authorization` is the
 /// application's own.
 fn remove_credential(
     request: &mut Request,

@@ -39,6 +39,7 @@ mod request_id;
 mod respond;
 mod restart;
 mod routes;
+mod sent_credentials;
 mod session_cookie;
 mod sessions;
 mod sign_in;

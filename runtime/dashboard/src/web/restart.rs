@@ -5,6 +5,7 @@ use super::body::BoundedBody;
 use super::context::Context;
 use super::drain::record_of;
 use super::fields::{self, Fields, seconds_in, text_in};
+use super::sent_credentials::SentCredentials;
 use super::whoami::Operator;
 use super::{Dashboard, page_action, respond, spans};
 use crate::audit::{EventName, Record};
@@ -40,7 +41,7 @@ pub(super) async fn control(
     Operator(permit): Operator,
     BoundedBody(body): BoundedBody,
 ) -> Response {
-    let wish = match Wish::parse(&body) {
+    let wish = match Wish::parse(&body, &context.sent) {
         Ok(wish) => wish,
         Err(mistake) => return respond::bad_request(&mistake),
     };
@@ -199,8 +200,8 @@ const FIELDS: [&str; 2] = ["grace_seconds", "reason"];
 
 impl Wish {
     /// An empty body or object takes the configured grace.
-    fn parse(body: &[u8]) -> Result<Self, String> {
-        let fields = Fields::parse(body, &FIELDS)?;
+    fn parse(body: &[u8], sent: &SentCredentials) -> Result<Self, String> {
+        let fields = Fields::parse(body, &FIELDS, sent)?;
         Ok(Self {
             grace: seconds_in(
                 fields.get("grace_seconds"),
@@ -237,7 +238,11 @@ mod tests {
                 wish(Some(3600), None, &["note"]),
             ),
         ] {
-            assert_eq!(Wish::parse(body.as_bytes()), Ok(expected), "{body}");
+            assert_eq!(
+                Wish::parse(body.as_bytes(), &SentCredentials::default()),
+                Ok(expected),
+                "{body}"
+            );
         }
     }
 
@@ -263,7 +268,7 @@ mod tests {
             (r#"{"reason":"a\nb"}"#, "'reason'"),
             (&long, "'reason'"),
         ] {
-            let found = Wish::parse(body.as_bytes()).expect_err(body);
+            let found = Wish::parse(body.as_bytes(), &SentCredentials::default()).expect_err(body);
             assert!(found.contains(complaint), "{body}: {found}");
         }
     }
