@@ -88,7 +88,7 @@ const BLOCKS: &[(&str, &str, Fate)] = &[
     ),
     (
         "docs/first-sign-in.md",
-        "mkdir home",
+        "mkdir -m 700 home",
         WithItsPage(Scene::Folder),
     ),
     (
@@ -214,7 +214,7 @@ const BLOCKS: &[(&str, &str, Fate)] = &[
     ),
     (
         "docs/rotate.md",
-        "mv \"$HERMES_HOME/drain-secret.new\"",
+        "rm \"$HERMES_HOME/drain-secret\"",
         WithItsPage(Scene::Home),
     ),
     (
@@ -234,7 +234,7 @@ const BLOCKS: &[(&str, &str, Fate)] = &[
     ),
     (
         "docs/rotate.md",
-        "mkdir \"$HERMES_HOME/audit-2026\"",
+        "mkdir -m 700 \"$HERMES_HOME/audit-2026\"",
         WithItsPage(Scene::Home),
     ),
     ("docs/upgrade.md", "cd \"$HERMES_HOME\"", Alone(Scene::Home)),

@@ -1,5 +1,6 @@
 //! Runs the commands of the pages.
 
+use super::Page;
 use super::blocks::{Commands, Fate, all_commands};
 use portcullis_tests::languages::author;
 use portcullis_tests::{DRAIN_SECRET, Home, Process};
@@ -134,4 +135,57 @@ fn pages_that_are_one_story_work_from_their_start_to_their_end() {
     for (page, (scene, script)) in stories {
         run(&page, scene, &script);
     }
+}
+
+/// What a restart or a reload asks of a home, and what fails the script otherwise.
+const LOADS: &str = "portcullis config check > /dev/null\n";
+
+#[test]
+fn every_step_of_a_rotation_leaves_a_configuration_that_loads() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = home.path().display();
+    let mut script = format!("export HERMES_HOME='{path}'\n{USED_HOME}");
+    // The secret of an identity provider, which the page does not make.
+    script.push_str("(umask 077 && portcullis secret generate > \"$HERMES_HOME/oidc-secret\")\n");
+    script.push_str(LOADS);
+
+    let mut count = 0;
+    for block in &Page::read("docs/rotate.md".to_owned()).markdown.blocks {
+        if block.language == "yaml" {
+            let text = &block.text;
+            script.push_str(&format!(
+                "cat > \"$HERMES_HOME/portcullis.yaml\" <<'END'\n{text}END\n{LOADS}"
+            ));
+            count += 1;
+            continue;
+        }
+        for line in block.text.lines() {
+            script.push_str(&format!("{line}\n{LOADS}"));
+            count += 1;
+        }
+    }
+    assert!(count > 10, "the page has steps: {count}");
+    author(&script, folder.path());
+}
+
+#[test]
+fn commands_of_the_pages_make_no_file_or_folder_that_others_may_read() {
+    for block in all_commands() {
+        for line in block.script.lines() {
+            let makes_home = line.starts_with("mkdir ") && !line.contains("-m 700");
+            let keeps_secret = line.contains("secret generate >") || line.contains("tar --create");
+            let is_open = (makes_home || keeps_secret) && !block.script.contains("umask 077");
+            assert!(
+                !is_open || is_closed_page(&block.page),
+                "{}: {line}",
+                block.page
+            );
+        }
+    }
+}
+
+/// Whether a page sets the umask for all of its commands.
+fn is_closed_page(page: &str) -> bool {
+    page == "docs/hermes.md"
 }
