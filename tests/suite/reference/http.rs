@@ -194,6 +194,13 @@ fn dashboard_answers_as_the_document_says() {
         ),
         (
             "post",
+            "/auth/backchannel/a%2Fb",
+            "/auth/backchannel/{provider}",
+            "",
+            400,
+        ),
+        (
+            "post",
             "/auth/password-login",
             "/auth/password-login",
             good,
@@ -211,6 +218,7 @@ fn dashboard_answers_as_the_document_says() {
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
         check(&document, &document["paths"][route][method], path, &reply);
     }
+    refuses_another_host_as_described(&document, &dashboard);
     for path in map(&document["paths"])
         .keys()
         .filter(|path| !path.contains('{'))
@@ -227,6 +235,29 @@ fn dashboard_answers_as_the_document_says() {
                 &format!("{method} {path} without credentials"),
                 &reply,
             );
+        }
+    }
+}
+
+/// Every operation but the probes refuses a `Host` that is not its own, in the form that the document
+/// gives it.
+fn refuses_another_host_as_described(document: &Value, dashboard: &Process) {
+    const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
+    let paths = map(&document["paths"]).iter();
+    for (path, operations) in paths.filter(|(path, _)| !PROBES.contains(&path.as_str())) {
+        let sent = path.replace("{id}", "0").replace("{provider}", "people");
+        let methods = map(operations).keys();
+        for method in methods.filter(|method| METHODS.contains(&method.as_str())) {
+            let reply = request(
+                &method.to_uppercase(),
+                &dashboard.url(&sent),
+                &[("host", "another.test")],
+                "",
+            );
+            let call = format!("{method} {path} of another host");
+            assert_eq!(reply.status, 400, "{call}: {reply:?}");
+            check(document, &operations[method], &call, &reply);
         }
     }
 }

@@ -361,6 +361,40 @@ mod tests {
     }
 
     #[test]
+    fn answer_with_the_status_of_a_common_refusal_may_have_its_form() {
+        const COMMON_KEYS: [&str; 2] = ["detail", "error"];
+
+        for operation in OPERATIONS {
+            let is_common = |answer: &AnswerSpec| {
+                COMMON.iter().any(|refusal| {
+                    let is_possible = |method: &&str| refusal.is_possible(operation, method);
+                    refusal.answer.status == answer.status
+                        && operation.methods.iter().any(is_possible)
+                })
+            };
+            let answers = operation
+                .answers
+                .iter()
+                .chain(operation.body.answers())
+                .chain(operation.guard.answers());
+            for answer in answers.filter(|answer| is_common(answer)) {
+                let (ContentSpec::Json(fields) | ContentSpec::JsonOrPage(fields)) = answer.content
+                else {
+                    panic!("{}: {} is no JSON", operation.path, answer.status);
+                };
+                let has = |key: &&str| fields.iter().any(|field| field.name == *key);
+                let is_met = |field: &Field| field.is_optional || COMMON_KEYS.contains(&field.name);
+                assert!(
+                    COMMON_KEYS.iter().all(has) && fields.iter().all(is_met),
+                    "{}: {}",
+                    operation.path,
+                    answer.status
+                );
+            }
+        }
+    }
+
+    #[test]
     fn no_status_is_described_for_all() {
         let document = openapi();
         let paths = document["paths"].as_object().expect("a map");

@@ -90,6 +90,12 @@ const READINESS: ContentSpec = ContentSpec::Json(&[
     field("ready", FieldType::Boolean),
     field("providers", FieldType::Object),
 ]);
+/// The form of OpenID Connect Back-Channel Logout 1.0 (section 2.8), and that of refusals before it.
+const REFUSED_LOGOUT_TOKEN: ContentSpec = ContentSpec::Json(&[
+    field("error", FieldType::Text),
+    field("error_description", FieldType::Text).optional(),
+    field("detail", FieldType::Text).optional(),
+]);
 /// As a token route, the path also answers 503 without a provider's answer.
 const NOT_READY: ContentSpec = ContentSpec::Json(&[
     field("ready", FieldType::Boolean).optional(),
@@ -302,11 +308,9 @@ pub(super) const OPERATIONS: &[OperationSpec] = &[
             answer(200, "The sessions are over.", ContentSpec::Empty),
             answer(
                 400,
-                "The logout token is refused.",
-                ContentSpec::Json(&[
-                    field("error", FieldType::Text),
-                    field("error_description", FieldType::Text),
-                ]),
+                "The logout token is refused, with `error_description`. Or the `Host` is unknown or the path is not plain, \
+                 with `detail`.",
+                REFUSED_LOGOUT_TOKEN,
             ),
             answer(404, "No such provider takes logout tokens.", PROBLEM),
             answer(429, "Too many requests.", PROBLEM),
