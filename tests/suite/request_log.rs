@@ -26,6 +26,38 @@ fn raw(dashboard: &Process, bytes: Vec<u8>) -> String {
 }
 
 #[test]
+fn what_the_parser_refuses_has_neither_a_body_nor_an_id() {
+    let home = Home::new();
+    let dashboard = home.dashboard();
+    let long = "x".repeat(70_000);
+    for (request, status) in [
+        ("GET\r\n\r\n".to_owned(), "400"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(),
+            "400",
+        ),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414"),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+                "a: b\r\n".repeat(300)
+            ),
+            "431",
+        ),
+    ] {
+        let reply = raw(&dashboard, request.into_bytes());
+        assert!(
+            reply.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{status}: {reply}"
+        );
+        assert!(
+            reply.contains("content-length: 0") && !reply.contains(ID),
+            "docs/observe.md says otherwise: {reply}"
+        );
+    }
+}
+
+#[test]
 fn every_answer_has_an_id_and_a_plain_one_of_this_machine_is_kept() {
     let home = Home::new();
     let dashboard = home.dashboard_with(&["--port", "0"], &VARIABLES);

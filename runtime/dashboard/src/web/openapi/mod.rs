@@ -16,6 +16,10 @@ use serde_json::{Map, Value, json};
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html";
+const ABOUT: &str = "Errors are JSON with `detail`, a sentence for people, and mostly `error`, a code for programs. Every \
+                     answer to a request that can be read has `X-Request-Id`. What is not HTTP/1.1 (400), has a target \
+                     that is too long (414) or a head that is too large (431) is refused before it is a request: that \
+                     answer has neither a body nor an id.";
 
 pub(super) async fn document() -> Json<Value> {
     Json(openapi())
@@ -37,7 +41,7 @@ pub fn openapi() -> Value {
         "info": {
             "title": "Portcullis dashboard",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Errors are JSON with `detail`, a sentence for people, and mostly `error`, a code for programs.",
+            "description": ABOUT,
         },
         "paths": paths,
         "components": {"responses": common_responses(), "securitySchemes": security_schemes()},
