@@ -341,6 +341,8 @@ fn command_line_ends_nothing_that_was_not_said() {
         &["end", "--json"],
         &["end", "no-identifier"],
         &["end", "00000000000000000000000000000000", "--user", "ada"],
+        &["end", "--provider", "nope"],
+        &["end", "--provider", "nope", "--user", "ada"],
     ] {
         assert_eq!(session(&home, arguments).0, Some(64), "{arguments:?}");
     }
@@ -351,6 +353,11 @@ fn command_line_ends_nothing_that_was_not_said() {
         let mistake: Value = serde_json::from_str(object).expect("an object");
         assert_eq!(mistake["error"], "usage", "{arguments:?}");
     }
+    let (_, said) = session(&home, &["end", "--provider", "nope"]);
+    assert!(
+        said.contains("no provider is named `nope` in the configuration"),
+        "{said}"
+    );
     assert!(!home.file("ended_people").exists());
 }
 
@@ -408,6 +415,24 @@ fn command_line_knows_a_session_right_after_the_sign_in_and_after_its_end() {
     eventually("the ended session is not listed", AT_ONCE, || {
         (count_listed() == 2).then_some(())
     });
+}
+
+#[test]
+fn command_line_says_how_many_of_the_listed_sessions_ended() {
+    let home = gated(PLAIN, "");
+    let none = "0 listed sessions ended. A session that is not on the list is over as well.";
+    for arguments in [
+        &["end", "--user", "nobody"][..],
+        &["end", "--provider", "people"],
+    ] {
+        let (code, said) = session(&home, arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {said}");
+        assert!(said.contains(none), "{arguments:?}: {said}");
+    }
+
+    home.write("portcullis.yaml", "dashboard: {prot: 1}");
+    let (code, said) = session(&home, &["end", "--provider", "people"]);
+    assert_eq!(code, Some(0), "a mistake holds up no end: {said}");
 }
 
 /// Waits until the dashboard has reloaded once more.

@@ -55,7 +55,7 @@ pub(super) fn run(common: &Common, command: &SessionCommand) -> Result<ExitCode>
     let home = common.home(&Environment::read())?;
     match command {
         SessionCommand::List(arguments) => list(&home, arguments),
-        SessionCommand::End(arguments) => end(&home, arguments),
+        SessionCommand::End(arguments) => end(common, &home, arguments),
     }
 }
 
@@ -137,7 +137,7 @@ fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-fn end(home: &Path, arguments: &EndArgs) -> Result<ExitCode> {
+fn end(common: &Common, home: &Path, arguments: &EndArgs) -> Result<ExitCode> {
     let whose = whose(arguments)?;
     let listed = read_session_list(home).context("cannot read the list of sessions")?;
     let listed = still_open(home, listed.map(|list| list.sessions).unwrap_or_default())?;
@@ -147,6 +147,7 @@ fn end(home: &Path, arguments: &EndArgs) -> Result<ExitCode> {
         .collect();
 
     check_user(&whose, &listed)?;
+    check_provider(common, &whose, &listed)?;
     // A listed session can have been opened while the clock was ahead.
     let now = over
         .iter()
@@ -170,6 +171,9 @@ fn end(home: &Path, arguments: &EndArgs) -> Result<ExitCode> {
     audit(home, record);
     match (arguments.json, over.len()) {
         (true, ended) => out!("{}", json!({"ok": true, "ended": ended})),
+        (false, 0) => {
+            out!("0 listed sessions ended. A session that is not on the list is over as well.");
+        }
         (false, 1) => out!("1 listed session ended"),
         (false, ended) => out!("{ended} listed sessions ended"),
     }
@@ -224,6 +228,34 @@ fn check_user(whose: &Whose, listed: &[KnownSession]) -> Result<(), UsageError> 
             known.user_id
         ))),
         None => Ok(()),
+    }
+}
+
+/// Refuses a name that neither the configuration nor a listed session has: it would end no session,
+/// and look as if it had.
+fn check_provider(
+    common: &Common,
+    whose: &Whose,
+    listed: &[KnownSession],
+) -> Result<(), UsageError> {
+    let Some(name) = &whose.provider else {
+        return Ok(());
+    };
+    // A provider may have been removed from the configuration before its sessions are.
+    if listed.iter().any(|known| known.provider == *name) {
+        return Ok(());
+    }
+    // Sessions must end also while the configuration has a mistake.
+    let Ok(config) = common.load() else {
+        return Ok(());
+    };
+
+    let providers = &config.dashboard.providers;
+    match providers.iter().any(|known| known.name.as_str() == name) {
+        true => Ok(()),
+        false => Err(UsageError(format!(
+            "no provider is named `{name}` in the configuration, and no listed session is of it"
+        ))),
     }
 }
 
