@@ -43,7 +43,7 @@ pub(super) const VARIABLES: &[&str] = &[
 /// The portal that the original asks when `HERMES_DASHBOARD_PORTAL_URL` is not set.
 const DEFAULT_PORTAL: &str = "https://portal.nousresearch.com";
 /// A sign-in waits for an identity provider's answers.
-const SIGN_IN_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const SIGN_IN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Values by the variable's name. None is empty.
 type Values = BTreeMap<&'static str, Secret>;

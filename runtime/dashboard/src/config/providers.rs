@@ -4,6 +4,7 @@ use super::forms::{
     component_ref, display_name, header_name, hex_digest, names_instead, network, origin,
     provider_name,
 };
+use super::original::SIGN_IN_DEADLINE;
 use super::reference::{RIGHT_FORM, names_a_source, reference_of, wrong_reference};
 use super::schema::settings_of_builtin;
 use super::secret_value::{complaint, means_secret, read_judged, stands_for_another};
@@ -117,7 +118,7 @@ fn read_provider(
     } else {
         reader.findings.extend(ungranted(&key_scopes, &grants));
     }
-    let limits = read_limits(section, reader);
+    let limits = read_limits(section, builtin, reader);
     let link_modules = section.boolean("link_modules", reader).unwrap_or_default();
     let cache_ttl: Option<u64> = section.integer("cache_ttl_ms", reader, 1..=MAX_CACHE_TTL_MS);
 
@@ -289,9 +290,9 @@ pub(super) fn basic_authorization(username: &Secret, password: &Secret) -> Secre
     Secret::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
 }
 
-fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
+fn read_limits(section: &mut Section, builtin: Option<&str>, reader: &mut Reader<'_>) -> Limits {
     let mut limits = section.section("limits", reader);
-    let defaults = Limits::default();
+    let defaults = default_limits(builtin);
     let memory_mib: Option<usize> = limits.integer("memory_mib", reader, 1..=1024);
     let deadline_ms: Option<u64> = limits.integer("deadline_ms", reader, 10..=30_000);
     let calls_per_second: Option<u32> = limits.integer("calls_per_second", reader, 1..=1_000_000);
@@ -311,6 +312,19 @@ fn read_limits(section: &mut Section, reader: &mut Reader<'_>) -> Limits {
         component_bytes: component_mib.map_or(defaults.component_bytes, |mib| mib * 1024 * 1024),
         table_elements: table_elements.unwrap_or(defaults.table_elements),
         core_instances: core_instances.unwrap_or(defaults.core_instances),
+    }
+}
+
+fn default_limits(builtin: Option<&str>) -> Limits {
+    let defaults = Limits::default();
+    match builtin {
+        // A password hash takes a third of a second on an idle machine, and was seen to take more
+        // than a whole one on a machine that compiled beside it.
+        Some("basic") => Limits {
+            deadline: SIGN_IN_DEADLINE,
+            ..defaults
+        },
+        _ => defaults,
     }
 }
 
@@ -510,8 +524,10 @@ fn filled_in(name: &str, node: &Node, text: &str, reader: &mut Reader<'_>) -> Va
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::read;
     use super::super::{Environment, load, load_for_gateway};
     use std::fs;
+    use std::time::Duration;
 
     #[test]
     fn users_file_of_builtin_basic_is_read_and_watched() {
@@ -548,6 +564,26 @@ mod tests {
             r#"[{"username":"ada","password_hash":"x"}]"#
         );
         assert!(config.files.contains(&users));
+    }
+
+    #[test]
+    fn password_hash_has_a_longer_deadline_than_other_calls() {
+        for (component, limits, seconds) in [
+            ("builtin:basic", "{}", 5),
+            ("builtin:basic", "{deadline_ms: 2000}", 2),
+            ("builtin:service-keys", "{}", 1),
+            ("own.wasm", "{}", 1),
+        ] {
+            let text = format!(
+                "dashboard: {{providers: [{{name: a, component: '{component}', limits: {limits}}}]}}"
+            );
+            let config = read(&text).unwrap();
+            assert_eq!(
+                config.dashboard.providers[0].limits.deadline,
+                Duration::from_secs(seconds),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -318,7 +318,7 @@ const LIMITS: &[SchemaKey] = &[
     .default(Scalar::Integer(64)),
     key(
         "deadline_ms",
-        "Wall-clock time of one call, with the wait to start.",
+        "Wall-clock time of one call, with the wait to start. Without it, `builtin:basic` has 5000.",
         Form::Integer(10, 30_000),
     )
     .default(Scalar::Integer(1000)),
