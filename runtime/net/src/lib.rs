@@ -9,4 +9,5 @@ pub mod acme;
 pub mod error_chain;
 pub mod listen;
 pub mod tls;
+pub mod tls_error;
 pub mod trust;

@@ -47,6 +47,7 @@ mod signals;
 mod start_mistakes;
 mod starter;
 mod table;
+mod tls_failure;
 mod torture;
 mod turn_guard;
 mod up;

@@ -318,8 +318,8 @@ fn read_limits(section: &mut Section, builtin: Option<&str>, reader: &mut Reader
 fn default_limits(builtin: Option<&str>) -> Limits {
     let defaults = Limits::default();
     match builtin {
-        // A password hash takes a third of a second on an idle machine, and was seen to take more
-        // than a whole one on a machine that compiled beside it.
+        // The hash of a password was seen to take more than a second on a machine that was busy
+        // with other work.
         Some("basic") => Limits {
             deadline: SIGN_IN_DEADLINE,
             ..defaults

@@ -2,6 +2,7 @@
 
 use super::failure::shown;
 use super::settings::{AcmeSettings, DirectoryUrl};
+use crate::tls_error::{cause_in_words, is_unknown_issuer};
 use crate::trust::{Authorities, SystemRoots};
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, USER_AGENT};
@@ -191,12 +192,15 @@ fn next_cause<'a>(error: &&'a (dyn StdError + 'static)) -> Option<&'a (dyn StdEr
 impl Unanswered {
     /// The causes below the client's own words, which are the same for every one of them.
     fn of(error: &(dyn StdError + 'static)) -> Self {
+        if is_unknown_issuer(error) {
+            return Self::UnknownAuthority;
+        }
+        if let Some(why) = cause_in_words(error) {
+            return Self::NotSent(why);
+        }
         let chain: Vec<_> = successors(Some(error), next_cause).collect();
         let text = |error: &&(dyn StdError + 'static)| error.to_string();
         let mut causes: Vec<_> = chain.iter().skip(1).map(text).collect();
-        if causes.iter().any(|cause| cause.contains("UnknownIssuer")) {
-            return Self::UnknownAuthority;
-        }
         if causes.is_empty() {
             causes = chain.iter().map(text).collect();
         }

@@ -8,6 +8,7 @@ use super::protocol_change::ProtocolChange;
 use super::web_socket::Opening;
 use super::{Answering, ConnectionLimits, OverTls, Peer, ResponseBody};
 use crate::tls::{CHALLENGE_PROTOCOL, ClientCertificate, TlsServer};
+use crate::tls_error::cause_in_words;
 use http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -140,7 +141,8 @@ impl<S> Accepted<S> {
         let mut stream = match shaken {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::debug!(%error, "a TLS handshake failed");
+                let why = cause_in_words(&error).unwrap_or_else(|| error.to_string());
+                tracing::debug!(error = why, "a TLS handshake failed");
                 return;
             }
         };

@@ -1,5 +1,6 @@
 use super::TlsSettings;
 use super::x509::{Fields, Validity};
+use crate::tls_error::certificate_in_words;
 use crate::trust::{Authorities, AuthorityError};
 use jiff::Timestamp;
 use portcullis_home::atomic_file;
@@ -138,7 +139,7 @@ impl Identity {
                 Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                     IdentityError::Mismatch { certificate: file.to_owned(), key: key_file.to_owned() }
                 }
-                error @ Error::InvalidCertificate(_) => unusable(file, error.to_string()),
+                Error::InvalidCertificate(why) => unusable(file, certificate_in_words(&why)),
                 _ => no_key(
                     key_file,
                     "holds no key of a kind that can be used: RSA (2048 to 4096 bits), ECDSA (P-256, P-384) or Ed25519",
@@ -337,6 +338,11 @@ mod tests {
                 "half.pem is not PEM: a section has no END line",
             ),
             (&key, &key, "server.key holds no certificate"),
+            (
+                &fixture("version-1.pem"),
+                &key,
+                "version-1.pem cannot be used: it is of an older version than 3 of X.509",
+            ),
             (
                 &good,
                 &folder.path().join("none.key"),

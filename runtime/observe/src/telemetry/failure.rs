@@ -2,6 +2,7 @@
 
 use super::collector::{MAX_ANSWER_BYTES, PATIENCE};
 use http::StatusCode;
+use portcullis_net::tls_error::cause_in_words;
 use std::error::Error as StdError;
 use std::iter::successors;
 
@@ -48,6 +49,9 @@ impl ExportFailure {
 
     /// Returns the failure of a connection.
     pub(super) fn of(outermost: &(dyn StdError + 'static)) -> Self {
+        if let Some(why) = cause_in_words(outermost) {
+            return Self::Unreachable(why);
+        }
         // What the client itself says is only which step failed.
         let chain = successors(Some(outermost), |&error| error.source());
         Self::Unreachable(chain.last().map(ToString::to_string).unwrap_or_default())

@@ -5,6 +5,7 @@
 
 use super::failure::{DrainFailure, FailureKind};
 use super::status::DashboardStatus;
+use crate::commands::tls_failure::TlsFailure;
 use portcullis_dashboard::config::Secret;
 use serde::Deserialize;
 use serde_json::Value;
@@ -353,14 +354,23 @@ fn no_answer(url: &str, error: &ureq::Error) -> DrainFailure {
 }
 
 fn described(error: &ureq::Error) -> String {
-    let text = match error {
+    if let Some(TlsFailure {
+        text,
+        is_unknown_issuer,
+    }) = TlsFailure::of(error)
+    {
+        return match is_unknown_issuer {
+            true => {
+                format!("{text} (--cacert FILE names the authority that signed its certificate)")
+            }
+            false => text,
+        };
+    }
+
+    match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         ureq::Error::Io(error) => error.to_string(),
         error => error.to_string(),
-    };
-    match text.contains("UnknownIssuer") {
-        true => format!("{text} (--cacert FILE names the authority that signed its certificate)"),
-        false => text,
     }
 }
 

@@ -11,6 +11,7 @@ use http_body_util::LengthLimitError;
 use hyper_util::client::legacy::Error as ClientError;
 use maud::html;
 use portcullis_net::error_chain::{causes, find};
+use portcullis_net::tls_error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Failure {
         }
 
         if let Some(tls) = find::<rustls::Error>(error) {
-            return Self::Tls(tls.to_string());
+            return Self::Tls(tls_error::in_words(tls));
         }
 
         if let Some(http) = find::<hyper::Error>(error) {

@@ -6,7 +6,8 @@ use crate::guest_text::words;
 use http_body_util::LengthLimitError;
 use jiff::Timestamp;
 use portcullis_net::error_chain::{causes, find};
-use rustls::pki_types::{InvalidDnsNameError, UnixTime};
+use portcullis_net::tls_error::{self, alert_in_words, certificate_in_words, timestamp};
+use rustls::pki_types::InvalidDnsNameError;
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -116,7 +117,7 @@ impl Cause {
         match error {
             rustls::Error::InvalidCertificate(why) => Self::Certificate(BadCertificate::of(why)),
             rustls::Error::AlertReceived(alert) => Self::TlsAlert(*alert),
-            other => Self::Tls(words(other)),
+            other => Self::Tls(tls_error::in_words(other)),
         }
     }
 
@@ -269,22 +270,11 @@ impl BadCertificate {
             CertificateError::NotValidForNameContext { presented, .. } => {
                 Self::WrongName(names(presented))
             }
-            CertificateError::BadEncoding => Self::Other("it is no X.509".to_owned()),
-            CertificateError::Revoked => Self::Other("it is revoked".to_owned()),
-            CertificateError::UnhandledCriticalExtension => {
-                Self::Other("it has a critical extension that is not known".to_owned())
-            }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::Other("it is not for servers".to_owned())
             }
-            other => {
-                let text = words(other);
-                if text.contains("CaUsedAsEndEntity") {
-                    Self::IsAuthority
-                } else {
-                    Self::Other(text)
-                }
-            }
+            other if tls_error::is_authority(other) => Self::IsAuthority,
+            other => Self::Other(certificate_in_words(other)),
         }
     }
 
@@ -318,33 +308,6 @@ impl BadCertificate {
     }
 }
 
-fn timestamp(time: UnixTime) -> Option<Timestamp> {
-    Timestamp::from_second(i64::try_from(time.as_secs()).ok()?).ok()
-}
-
-/// The alert as the standard names it (RFC 8446, section 6). A rare one is named by its number.
-fn alert_in_words(alert: AlertDescription) -> String {
-    let name = match alert {
-        AlertDescription::HandshakeFailure => "handshake_failure",
-        AlertDescription::BadCertificate => "bad_certificate",
-        AlertDescription::UnsupportedCertificate => "unsupported_certificate",
-        AlertDescription::CertificateRevoked => "certificate_revoked",
-        AlertDescription::CertificateExpired => "certificate_expired",
-        AlertDescription::CertificateUnknown => "certificate_unknown",
-        AlertDescription::UnknownCA => "unknown_ca",
-        AlertDescription::AccessDenied => "access_denied",
-        AlertDescription::ProtocolVersion => "protocol_version",
-        AlertDescription::InsufficientSecurity => "insufficient_security",
-        AlertDescription::InternalError => "internal_error",
-        AlertDescription::UnrecognisedName => "unrecognized_name",
-        AlertDescription::CertificateRequired => "certificate_required",
-        AlertDescription::NoApplicationProtocol => "no_application_protocol",
-        rare => return format!("alert {}", u8::from(rare)),
-    };
-
-    name.to_owned()
-}
-
 /// The names of a certificate, which its server chose. Each stands as in
 /// `DnsName("idp.example.com")`.
 fn names(presented: &[String]) -> Option<String> {
@@ -361,6 +324,7 @@ fn names(presented: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::UnixTime;
 
     fn wrapped(error: impl Into<Box<dyn StdError + Send + Sync>>) -> io::Error {
         io::Error::other(io::Error::other(error))

@@ -3,6 +3,7 @@
 //! **Invariant:** no redirect is followed and no proxy is used, and every request is bounded in
 //! time and size.
 
+use crate::commands::tls_failure::TlsFailure;
 use portcullis_net::trust::Authorities;
 use portcullis_sandbox::{HttpGrant, Origin, address_not_granted};
 use rustls::pki_types::CertificateDer;
@@ -165,14 +166,15 @@ fn described(error: &ureq::Error) -> String {
         ureq::Error::BodyExceedsLimit(_) => {
             format!("the answer has more than {MAX_ANSWER_BYTES} bytes")
         }
-        error => {
-            let text = error.to_string();
-            match text.contains("UnknownIssuer") {
-                true => format!(
-                    "{text} (grants.http[].ca names the authority that signed its certificate)"
-                ),
-                false => text,
+        error => match TlsFailure::of(error) {
+            Some(TlsFailure {
+                text,
+                is_unknown_issuer: true,
+            }) => {
+                format!("{text} (grants.http[].ca names the authority that signed its certificate)")
             }
-        }
+            Some(TlsFailure { text, .. }) => text,
+            None => error.to_string(),
+        },
     }
 }
