@@ -460,6 +460,84 @@ fn fix_closes_files_of_our_own_and_no_other() {
 }
 
 #[test]
+fn every_file_that_others_may_use_is_judged_and_closed() {
+    let home = Home::with_config(
+        "dashboard: {providers: [{name: local, component: 'builtin:basic', config: {users_file: \
+         users.yaml}, grants: {keyvalue: true}}]}",
+    );
+    let (read, written) = (
+        "HOME/NAME has mode 0644: it ",
+        "HOME/NAME has mode 0666: users other than its owner may change it",
+    );
+    for folder in ["keyvalue", "logs"] {
+        fs::create_dir(home.file(folder)).expect("a folder in the home");
+    }
+    let files = [
+        ("users.yaml", 0o666, written),
+        ("keyvalue/corp.redb", 0o644, read),
+        ("session_list", 0o644, read),
+        ("logs/dashboard-auth.log", 0o644, read),
+        ("ended_sessions", 0o666, written),
+        ("audit_head", 0o666, written),
+        (".drain_request.json", 0o666, written),
+        ("gateway.lock", 0o666, written),
+    ];
+    for (name, mode, _) in files {
+        home.write(name, if name == "users.yaml" { "[]" } else { "" });
+        set_mode(&home, name, mode);
+    }
+
+    let (_, text) = says(&home, &[]);
+    let check = Process::run(&home, &["config", "check"], &[]).stderr;
+    for (name, _, complaint) in files {
+        let complaint = complaint.replace("NAME", name);
+        let expected = format!("warn     modes          {complaint}");
+        assert!(text.contains(&expected), "{expected}\n{text}");
+        let path = home.file(name).display().to_string();
+        assert!(
+            check.contains(&format!("{path} has mode ")),
+            "{name}: {check}"
+        );
+    }
+
+    home.write("portcullis.yaml", "dashboard: {prot: 1}");
+    let (_, text) = says(&home, &["--fix"]);
+    for (name, _, _) in &files[1..] {
+        let expected = format!("ok       modes          HOME/{name}: the mode is now 0600\n");
+        assert!(text.contains(&expected), "{expected}\n{text}");
+        assert_eq!(mode(&home, name), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn users_file_that_others_may_use_is_a_warning_of_the_start() {
+    let home = Home::with_config(
+        "dashboard: {providers: [{name: local, component: 'builtin:basic', config: {users_file: \
+         users.yaml}, grants: {keyvalue: true}}]}",
+    );
+    home.write("users.yaml", "[]");
+    set_mode(&home, "users.yaml", 0o644);
+    let dashboard = home.dashboard();
+    let warning = "users.yaml has mode 0644: it holds secrets";
+    assert!(dashboard.log().contains(warning), "{}", dashboard.log());
+}
+
+#[test]
+fn file_that_is_dated_in_the_future_is_named() {
+    for name in ["portcullis.yaml", "logs"] {
+        let home = Home::with_config("dashboard: {}");
+        fs::create_dir(home.file("logs")).expect("a folder in the home");
+        let dated = fs::File::open(home.file(name)).expect("a file of our own");
+        dated
+            .set_modified(SystemTime::now() + Duration::from_secs(86_400))
+            .expect("a file of our own");
+        let (_, text) = says(&home, &[]);
+        let expected = format!("warn     clock          HOME/{name} was written in the future");
+        assert!(text.contains(&expected), "{expected}\n{text}");
+    }
+}
+
+#[test]
 fn doctor_leaves_the_home_as_it_is() {
     let home = Home::with_guests(&["known"]);
     fs::remove_file(home.file("cache")).expect("the link to the shared cache");

@@ -2,7 +2,8 @@
 
 use super::dashboard::read_dashboard;
 use super::drain_secrets::default_drain_secret;
-use super::finding::{SettingFinding, exposed_files, exposed_secrets, of_file, weak_home_key};
+use super::exposure::{exposed_files, exposed_secrets};
+use super::finding::{SettingFinding, of_file, weak_home_key};
 use super::gateway::read_gateway;
 use super::original::{self, VariablesRead};
 use super::section::{Reader, References, Section, collect_variables};

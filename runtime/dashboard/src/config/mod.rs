@@ -11,6 +11,7 @@ mod connections;
 mod dashboard;
 mod drain_secrets;
 mod environment;
+mod exposure;
 mod finding;
 mod fleet;
 mod forms;
@@ -33,6 +34,7 @@ mod tests;
 mod tls;
 
 pub use environment::Environment;
+pub use exposure::exposed_in_home;
 pub use finding::SettingFinding;
 pub use fleet::{FleetEntry, SecretSource, read_fleet};
 pub use forms::{parse_bind_host, unknown_builtin};

@@ -458,6 +458,8 @@ fn read_users_file(name: &str, node: &Node, reader: &mut Reader<'_>) -> UsersRea
             blank: None,
         };
     };
+    // Password hashes: who reads them can guess at leisure, and who writes them gets in.
+    reader.secret_files.insert(reader.base.join(path.expose()));
     let read = reader.file(name, node.place, path.expose(), users_file::read_listed);
     let is_blank = matches!(read, Some(None));
     let users = read.flatten().unwrap_or_default();

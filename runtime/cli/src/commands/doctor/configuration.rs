@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::commands::start_mistakes;
 use portcullis_dashboard::app::{DrainRegistration, drain_registration};
-use portcullis_dashboard::config::{self, Config, ConfigError, Mistake, Survey};
+use portcullis_dashboard::config::{self, Config, ConfigError, Mistake, Survey, exposed_in_home};
 use portcullis_home::atomic_file::open_own;
 use rustix::process::geteuid;
 use std::fs::{OpenOptions, Permissions};
@@ -15,10 +15,16 @@ const CHECK: &str = "configuration";
 /// Read and written by its owner alone.
 const PRIVATE: u32 = 0o600;
 
-pub(super) fn check(read: &Result<Survey, ConfigError>, fix: bool) -> Vec<Finding> {
+pub(super) fn check(read: &Result<Survey, ConfigError>, home: &Path, fix: bool) -> Vec<Finding> {
     match read {
         Ok(survey) => of_survey(survey, fix),
-        Err(error) => of_mistakes(error),
+        Err(error) => {
+            let mut findings = of_mistakes(error);
+            // Which files the configuration names is not known, unlike those of the home.
+            let exposed = exposed_in_home(home);
+            findings.extend(exposed.iter().map(|finding| of_finding(finding, fix)));
+            findings
+        }
     }
 }
 

@@ -33,8 +33,8 @@ use std::process::ExitCode;
 Exit codes: 0 no error, 1 at least one error. A configuration that cannot be read is one of them; `config check` \
 then exits with 64.")]
 pub(super) struct DoctorArgs {
-    /// Set the mode of files with secrets to 0600, and remove stale temporary files, if this user
-    /// owns them
+    /// Set the mode of files that others may read or write to 0600, and remove stale temporary
+    /// files, if this user owns them
     #[arg(long)]
     fix: bool,
     /// Ask the issuers of builtin:oidc, builtin:nous and builtin:jwt for what a sign-in needs
@@ -50,7 +50,7 @@ pub(super) fn run(common: &Common, arguments: &DoctorArgs) -> Result<ExitCode> {
     let home = common.home(&environment)?;
     let read = config::survey(home.clone(), common.config.clone(), environment);
 
-    let mut findings = configuration::check(&read, arguments.fix);
+    let mut findings = configuration::check(&read, &home, arguments.fix);
     findings.extend(of_the_machine(&home, arguments.fix));
     match &read {
         Ok(survey) => {
