@@ -3,7 +3,7 @@
 use super::upstream::{OK, Upstream};
 use super::{PLAIN, home};
 use crate::people::{gated, signed_in};
-use portcullis_tests::{Home, get, request};
+use portcullis_tests::{DRAIN_SECRET, Home, get, request};
 use sha2::{Digest, Sha256};
 
 #[test]
@@ -188,7 +188,7 @@ fn allow_says_who_passes() {
 }
 
 #[test]
-fn host_of_an_application_has_no_page_of_the_dashboard() {
+fn host_of_an_application_has_no_page_of_the_dashboard_on_any_port() {
     let upstream = Upstream::answering(OK);
     let app = format!(
         "  allowed_hosts: [tools.test]\n  apps:\n    - {{name: app, path: /, host: tools.test, upstream: 'http://127.0.0.1:{}'}}\n",
@@ -197,28 +197,67 @@ fn host_of_an_application_has_no_page_of_the_dashboard() {
     let home = gated(PLAIN, &app);
     let dashboard = home.dashboard();
     let mut browser = signed_in(&dashboard, "ada");
+    let port = dashboard.port();
+    let own: Vec<_> = ["", ":80", ":9", ":443", &format!(":{port}")]
+        .iter()
+        .map(|port| format!("tools.test{port}"))
+        .collect();
+
     for (method, path, at_the_public_host, at_its_own) in [
         ("GET", "/_portcullis/api/sessions", 200, 404),
         ("GET", "/_portcullis/", 200, 404),
         ("POST", "/api/auth/ws-ticket", 200, 404),
+        // No gateway runs.
+        ("POST", "/api/gateway/restart", 409, 404),
         ("GET", "/api/auth/me", 200, 200),
     ] {
-        for (host, status) in [
-            ("agent.test", at_the_public_host),
-            ("tools.test", at_its_own),
-        ] {
+        let mut ask = |host: &str| {
             let origin = format!("http://{host}");
             let headers = [("host", host), ("origin", origin.as_str())];
-            let reply = browser.request(method, &dashboard.url(path), &headers, "");
-            assert_eq!(reply.status, status, "{method} {path} at {host}: {reply:?}");
+            browser.request(method, &dashboard.url(path), &headers, "")
+        };
+        let reply = ask("agent.test");
+        assert_eq!(
+            reply.status, at_the_public_host,
+            "{method} {path}: {reply:?}"
+        );
+        for host in &own {
+            let reply = ask(host);
+            assert_eq!(
+                reply.status, at_its_own,
+                "{method} {path} at {host}: {reply:?}"
+            );
         }
     }
+    for host in &own {
+        let reply = browser.request("GET", &dashboard.url("/"), &[("host", host)], "");
+        assert_eq!(reply.body, "ok", "{host}");
+    }
+
+    let secret = format!("Bearer {DRAIN_SECRET}");
+    let headers = [("host", "tools.test"), ("authorization", secret.as_str())];
+    let drain = request("GET", &dashboard.url("/api/gateway/drain"), &headers, "");
     assert_eq!(
-        browser
-            .request("GET", &dashboard.url("/"), &[("host", "tools.test")], "")
-            .body,
-        "ok"
+        drain.status, 200,
+        "a token route needs no cookie: {drain:?}"
     );
+}
+
+#[test]
+fn page_is_kept_from_the_host_of_an_application_that_is_not_listed() {
+    let upstream = Upstream::answering(OK);
+    let app = format!(
+        "  host: 0.0.0.0\n  apps:\n    - {{name: app, path: /, host: tools.test, upstream: 'http://127.0.0.1:{}'}}\n",
+        upstream.port
+    );
+    let home = gated(PLAIN, &app);
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    let mut ask = |host: &str| {
+        let url = dashboard.url("/_portcullis/");
+        browser.request("GET", &url, &[("host", host)], "").status
+    };
+    assert_eq!((ask("agent.test"), ask("tools.test")), (200, 404));
 }
 
 #[test]
@@ -251,7 +290,7 @@ fn service_passes_with_the_scope_and_its_key_stays_with_the_host() {
     assert!(!received.has("authorization"), "{received:?}");
     assert_eq!(bearer("the-key-of-another").status, 403);
     assert_eq!(bearer("made-up").status, 401);
-    assert_eq!(bearer(portcullis_tests::DRAIN_SECRET).status, 403);
+    assert_eq!(bearer(DRAIN_SECRET).status, 403);
 
     // With a session, another `Authorization` is the application's own.
     let mut browser = signed_in(&dashboard, "ada");

@@ -51,14 +51,13 @@ pub(super) async fn pass(
 ) -> Response {
     let serving = dashboard.live.now();
     let app = owner(&serving, &arrival, &request);
-    let is_kept_out = is_kept_out(&serving, &arrival, &request);
+    let is_kept_out = is_kept_out(dashboard, &serving, &arrival, &request);
     let is_ambiguous = app
         .as_deref()
         .is_some_and(|app| is_ambiguous(&serving, app, &arrival, &request));
     let context = context(dashboard, arrival, &request);
 
-    // At the public host it stays: there may be no other.
-    if is_kept_out && context.elsewhere.is_some() {
+    if is_kept_out {
         return respond::not_found().await;
     }
     if is_ambiguous {
@@ -236,14 +235,24 @@ fn owner(serving: &Serving, arrival: &Arrival, request: &Request) -> Option<Arc<
 }
 
 /// Returns whether the request is for the dashboard's page, at a host that an application has for
-/// itself.
-fn is_kept_out(serving: &Serving, arrival: &Arrival, request: &Request) -> bool {
-    let host = arrival
-        .reached
-        .authority
-        .as_ref()
-        .map(|authority| &authority.host);
-    host.is_some_and(|host| serving.apps.keeps_out(host, request.uri().path()))
+/// itself. Its port does not count: cookies are those of the host on every port, so a script of the
+/// application would choose the port at which the page is not kept from it.
+fn is_kept_out(
+    dashboard: &Dashboard,
+    serving: &Serving,
+    arrival: &Arrival,
+    request: &Request,
+) -> bool {
+    let Some(authority) = &arrival.reached.authority else {
+        return false;
+    };
+    let (host, path) = (&authority.host, request.uri().path());
+
+    // At the public host the page stays: there may be no other. A token route stays as well, since
+    // the cookies of a browser do not open it.
+    dashboard.hosts.is_beside_the_public_one(host)
+        && serving.apps.keeps_out(host, path)
+        && !serving.gate.is_token_route(path)
 }
 
 /// Returns whether the upstream of this application may read the path as another application's.

@@ -65,6 +65,14 @@ impl HostPolicy {
         (origin.has_default_port() || origin.port == public.port).then_some(origin)
     }
 
+    /// Returns whether this is another host than the public one, on whichever port. Without
+    /// `public_url`, no host is.
+    pub(super) fn is_beside_the_public_one(&self, host: &Host) -> bool {
+        self.public
+            .as_ref()
+            .is_some_and(|public| public.host != *host)
+    }
+
     /// Returns whether a page of this origin may change something here: only a page of the
     /// dashboard's own site, which is the same scheme, host and port.
     pub(super) fn accepts_origin(&self, origin: &WebOrigin, reached: &Reached) -> bool {
@@ -141,6 +149,19 @@ pub(super) mod tests {
                 .other_origin(&Authority::parse("a.example").unwrap())
                 .is_none()
         );
+    }
+
+    #[test]
+    fn every_host_but_the_public_one_is_beside_it() {
+        let is_beside =
+            |host: &str| policy("127.0.0.1").is_beside_the_public_one(&Host::configured(host));
+        for host in ["agent.tailnet.example", "127.0.0.1", "other.example"] {
+            assert!(is_beside(host), "{host}");
+        }
+        assert!(!is_beside("Agent.example.com."));
+
+        let without = HostPolicy::new("127.0.0.1", ["a.example".to_owned()], None);
+        assert!(!without.is_beside_the_public_one(&Host::configured("a.example")));
     }
 
     #[test]

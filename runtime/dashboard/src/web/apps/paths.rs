@@ -42,10 +42,13 @@ pub(super) fn covers_in_any_case(root: &str, path: &str) -> bool {
 /// Makes tickets for the web socket of the dashboard's page.
 const TICKETS: &str = "/api/auth/ws-ticket";
 
+/// Drains the gateway and restarts it, also for a person with a session.
+const GATEWAY: &str = "/api/gateway";
+
 /// Returns whether a path is one of the dashboard's that no one needs in order to sign in and out:
-/// its page, and what that asks.
+/// its page, and what that asks or changes.
 pub(super) fn is_of_the_page(path: &str) -> bool {
-    covers(OWN_PREFIX, path) || path == TICKETS
+    covers(OWN_PREFIX, path) || covers(GATEWAY, path) || path == TICKETS
 }
 
 /// The path of the dashboard that a path below [`OWN_PREFIX`] stands for. Other paths stay as they
@@ -153,6 +156,7 @@ mod tests {
         for path in [
             "/_portcullis",
             "/_portcullis/api/drain",
+            "/api/gateway/restart",
             "/api/auth/ws-ticket",
         ] {
             assert!(is_of_the_page(path), "{path}");
