@@ -490,6 +490,47 @@ fn scheme_host_and_prefix_come_from_trusted_proxies() {
 }
 
 #[test]
+fn prefix_of_a_trusted_proxy_counts_where_the_public_url_has_no_path() {
+    let proxy = ("x-forwarded-prefix", "hermes");
+    for (public_url, prefix) in [
+        ("https://agent.test", "/hermes"),
+        ("https://agent.test/fixed", "/fixed"),
+    ] {
+        let home = gated(public_url, "  trusted_proxies: [127.0.0.1]\n");
+        let dashboard = home.dashboard();
+        let refused = get(&dashboard.url("/x"), &[proxy]);
+        assert_eq!(
+            refused.header("location"),
+            Some(format!("{prefix}/login?next=%2Fx").as_str())
+        );
+        let page = get(&dashboard.url("/login"), &[proxy]).body;
+        assert!(
+            page.contains(&format!("action=\"{prefix}/auth/password-login\"")),
+            "{page}"
+        );
+
+        let headers = [proxy, ("content-type", "application/json")];
+        let url = dashboard.url("/auth/password-login");
+        let opened = post(&url, &headers, &password("ada", "good"));
+        let path = format!("Path={prefix};");
+        assert!(
+            opened.set_cookies().iter().any(|cookie| {
+                cookie.starts_with("__Secure-hermes_session_at=") && cookie.contains(&path)
+            }),
+            "{opened:?}"
+        );
+    }
+
+    let home = gated("https://agent.test", "");
+    let reply = get(&home.dashboard().url("/x"), &[proxy]);
+    assert_eq!(
+        reply.header("location"),
+        Some("/login?next=%2Fx"),
+        "no proxy is trusted"
+    );
+}
+
+#[test]
 fn verify_answers_below_its_path_and_keeps_its_head_small() {
     let home = gated("http://agent.test", "");
     let dashboard = home.dashboard();

@@ -75,6 +75,22 @@ fn application_learns_who_calls_and_nothing_from_outside() {
 }
 
 #[test]
+fn application_learns_the_prefix_that_a_trusted_proxy_takes_off() {
+    let upstream = Upstream::answering(OK);
+    let app = format!(
+        "  trusted_proxies: [127.0.0.1]\n  apps:\n    - {{name: app, path: /, upstream: 'http://127.0.0.1:{}'}}\n",
+        upstream.port
+    );
+    let home = gated(PLAIN, &app);
+    let dashboard = home.dashboard();
+    let mut browser = signed_in(&dashboard, "ada");
+    let proxy = [("x-forwarded-prefix", "/hermes")];
+    let reply = browser.request("GET", &dashboard.url("/page"), &proxy, "");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(upstream.last().all("x-forwarded-prefix"), ["/hermes"]);
+}
+
+#[test]
 fn callers_without_a_session_are_sent_to_sign_in_or_told_where() {
     let upstream = Upstream::answering(OK);
     let home = home(&upstream, ", public_paths: [/hook]");

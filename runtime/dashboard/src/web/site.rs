@@ -25,7 +25,8 @@ pub struct PublicSite {
 /// Finds out how requests reach the dashboard.
 #[derive(Clone, Debug, Default)]
 pub struct Sites {
-    /// What the operator says: it counts before everything else.
+    /// What the operator says counts before what a request says. Without a path in it, a trusted
+    /// proxy says which prefix it takes off.
     pub public: Option<PublicSite>,
     /// The peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub proxies: Arc<TrustedProxies>,
@@ -42,7 +43,12 @@ pub(super) struct Site {
 /// Where scheme, host and port are from. Few answers need them: they are put together for those.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OriginSource {
-    Configured(Arc<str>),
+    Configured {
+        origin: Arc<str>,
+        /// The path of `public_url`. Absolute URLs have it, and never the prefix of a proxy: an
+        /// identity provider knows one redirect URI.
+        prefix: String,
+    },
     /// What the browser named in `Host`. `None`: the request has no valid one.
     Requested(Option<Authority>),
 }
@@ -108,29 +114,30 @@ impl Sites {
         request: &Request,
         is_proxied: bool,
     ) -> Site {
-        if let Some(PublicSite {
-            origin,
-            prefix,
-            https,
-        }) = self.public.clone()
-        {
+        let taken_off = || {
+            let prefix = request.headers().get(PREFIX).filter(|_| is_proxied)?;
+            plain_prefix(prefix.to_str().ok()?)
+        };
+        let Some(public) = &self.public else {
             return Site {
-                https,
-                prefix,
-                origin: OriginSource::Configured(origin),
+                https: https == Some(true),
+                prefix: taken_off().unwrap_or_default(),
+                origin: OriginSource::Requested(authority.cloned()),
             };
-        }
+        };
 
-        let prefix = request.headers().get(PREFIX).filter(|_| is_proxied);
-        let prefix = prefix
-            .and_then(|prefix| prefix.to_str().ok())
-            .and_then(plain_prefix);
-        let origin = OriginSource::Requested(authority.cloned());
-
+        let prefix = if public.prefix.is_empty() {
+            taken_off().unwrap_or_default()
+        } else {
+            public.prefix.clone()
+        };
         Site {
-            https: https == Some(true),
-            prefix: prefix.unwrap_or_default(),
-            origin,
+            https: public.https,
+            prefix,
+            origin: OriginSource::Configured {
+                origin: public.origin.clone(),
+                prefix: public.prefix.clone(),
+            },
         }
     }
 }
@@ -215,7 +222,7 @@ impl Site {
     /// Scheme, host and port, as a browser writes them. `None`: the request has no valid `Host`.
     pub(super) fn origin(&self) -> Option<Cow<'_, str>> {
         match &self.origin {
-            OriginSource::Configured(origin) => Some((&**origin).into()),
+            OriginSource::Configured { origin, .. } => Some((&**origin).into()),
             OriginSource::Requested(authority) => authority
                 .clone()
                 .map(|authority| authority.origin(self.https).to_string().into()),
@@ -232,21 +239,21 @@ impl Site {
     /// Scheme, host and port of `public_url`, where there is one.
     pub(super) fn public_origin(&self) -> Option<&str> {
         match &self.origin {
-            OriginSource::Configured(origin) => Some(origin),
+            OriginSource::Configured { origin, .. } => Some(origin),
             OriginSource::Requested(_) => None,
         }
     }
 
-    /// Returns the absolute URL of a path of the dashboard.
+    /// Returns the absolute URL of a path of the dashboard. With `public_url`, it begins with that.
     pub(super) fn url(&self, path: &str) -> String {
-        let prefix = &self.prefix;
+        let taken_off = &self.prefix;
         match &self.origin {
-            OriginSource::Configured(origin) => format!("{origin}{prefix}{path}"),
+            OriginSource::Configured { origin, prefix } => format!("{origin}{prefix}{path}"),
             OriginSource::Requested(Some(authority)) => {
-                format!("{}{prefix}{path}", authority.clone().origin(self.https))
+                format!("{}{taken_off}{path}", authority.clone().origin(self.https))
             }
             // Probes alone get this far without a valid `Host`, and their answers have no address.
-            OriginSource::Requested(None) => format!("{prefix}{path}"),
+            OriginSource::Requested(None) => format!("{taken_off}{path}"),
         }
     }
 }
@@ -254,6 +261,7 @@ impl Site {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use axum::body::Body;
 
     /// A dashboard at a plain address.
     pub(in crate::web) fn site(https: bool, prefix: &str) -> Site {
@@ -289,6 +297,35 @@ pub(super) mod tests {
             "/a\u{e9}",
         ] {
             assert_eq!(plain_prefix(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn public_url_without_a_path_leaves_the_prefix_to_a_trusted_proxy() {
+        for (public, is_proxied, path, url) in [
+            ("", true, "/agent/x", "https://agent.example/x"),
+            ("", false, "/x", "https://agent.example/x"),
+            ("/fixed", true, "/fixed/x", "https://agent.example/fixed/x"),
+        ] {
+            let public = PublicSite {
+                origin: "https://agent.example".into(),
+                prefix: public.to_owned(),
+                https: true,
+            };
+            let sites = Sites {
+                public: Some(public),
+                ..Sites::default()
+            };
+            let mut request = Request::new(Body::empty());
+            let prefix = HeaderValue::from_static("/agent");
+            request.headers_mut().insert(PREFIX, prefix);
+
+            let site = sites.site(Some(false), None, &request, is_proxied);
+            assert_eq!(
+                (site.path("/x").as_str(), site.url("/x").as_str()),
+                (path, url)
+            );
+            assert!(site.https);
         }
     }
 
