@@ -3,8 +3,9 @@
 use super::upstream::{Upstream, write};
 use super::{PLAIN, cookie_line, echo_socket, has_ended, home, open_socket, read_until};
 use crate::people::{gated, signed_in};
-use portcullis_tests::get;
+use portcullis_tests::{Home, get, guest};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The original's dashboard, as far as the preset knows it. The first token is good until the
@@ -111,6 +112,46 @@ fn preset_hermes_knows_its_token_its_files_and_its_status() {
         browser.get(&dashboard.url("/api/status")).json()["hermes_home"],
         "/h"
     );
+}
+
+#[test]
+fn service_that_the_application_admits_reads_the_whole_status() {
+    let upstream = hermes(&Arc::new(Mutex::new("the-token")));
+    let digest = |key: &str| hex::encode(Sha256::digest(key));
+    let home = Home::with_config(&format!(
+        "dashboard:\n  public_url: {PLAIN}\n  apps:\n    - {{name: hermes, path: /, upstream: 'http://127.0.0.1:{}', \
+         preset: hermes, allow: [people, {{scope: app.use}}]}}\n  providers:\n    - name: keys\n      component: builtin:service-keys\n      \
+         config: {{keys: [{{sha256: '{}', principal: ci, scopes: [app.use]}}, {{sha256: '{}', principal: other, scopes: [metrics.read]}}]}}\n      \
+         grants: {{scopes: [app.use, metrics.read]}}\n    - {{name: people, component: {}}}\n",
+        upstream.port,
+        digest("the-key-of-ci"),
+        digest("the-key-of-another"),
+        guest("people").display(),
+    ));
+    let dashboard = home.dashboard();
+    let status = |authorization: &str| {
+        let headers = [("authorization", authorization)];
+        get(&dashboard.url("/api/status"), &headers).json()
+    };
+
+    let whole = status("Bearer the-key-of-ci");
+    assert_eq!(
+        (&whole["hermes_home"], &whole["drained"]),
+        (&json!("/h"), &json!(false)),
+        "{whole}"
+    );
+    for stranger in ["Bearer the-key-of-another", "Bearer made-up", "Basic eDp5"] {
+        let cut = status(stranger);
+        assert_eq!(
+            (&cut["version"], &cut["hermes_home"]),
+            (&json!("0.19"), &Value::Null),
+            "{stranger}: {cut}"
+        );
+    }
+    let mut browser = signed_in(&dashboard, "ada");
+    let headers = [("authorization", "Bearer made-up")];
+    let of_a_person = browser.request("GET", &dashboard.url("/api/status"), &headers, "");
+    assert_eq!(of_a_person.json()["hermes_home"], "/h");
 }
 
 #[test]

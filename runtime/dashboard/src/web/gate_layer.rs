@@ -513,6 +513,67 @@ pub(super) async fn good_session(
     })
 }
 
+/// Whether an application admits the caller of a request to one of its public paths.
+pub(super) struct Admission {
+    pub(super) is_admitted: bool,
+    /// What the answer sets: empty unless the session was refreshed.
+    pub(super) cookies: Vec<HeaderValue>,
+}
+
+/// Judges the caller of a request to a public path as the application's other paths would. `path`:
+/// as the caller wrote it.
+pub(super) async fn admission(
+    dashboard: &Dashboard,
+    app: &App,
+    path: &str,
+    headers: &HeaderMap,
+    context: &Context,
+) -> Admission {
+    let at = Instant::now();
+    let authorization = headers
+        .get_all(AUTHORIZATION)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let session = dashboard
+        .sealer
+        .session(&RequestCookies::of(headers), &context.site);
+    let facts = RequestFacts {
+        session,
+        now: now(),
+        ..RequestFacts::of_a_machine(path, authorization, at, at + CHAIN_DEADLINE)
+    };
+
+    let serving = dashboard.live.now();
+    let judgement = serving.gate.decide_application(app.allowed(), &facts).await;
+    let is_refused = matches!(judgement.decision, Decision::Refused(_));
+    // Everyone may read the path, so a token that is not good is no failure to audit.
+    if judgement.token_route && is_refused {
+        tell_faults(dashboard, &serving.gate, &judgement.faults);
+    } else {
+        tell(dashboard, &serving.gate, &judgement, path, false, context);
+    }
+
+    let is_admitted = match &judgement.decision {
+        Decision::Refused(_) => false,
+        Decision::Public => context.outside.is_none(),
+        Decision::Permitted(permit) => {
+            if let Caller::Person(session) = permit.caller() {
+                serving.gate.people().sessions.saw(session);
+            }
+            true
+        }
+    };
+    let cookies = match &judgement.cookies {
+        CookieChange::Renew(_) => cookies(dashboard, &judgement, headers, context),
+        CookieChange::None | CookieChange::Delete => Vec::new(),
+    };
+    Admission {
+        is_admitted,
+        cookies,
+    }
+}
+
 fn cookies(
     dashboard: &Dashboard,
     judgement: &Judgement,

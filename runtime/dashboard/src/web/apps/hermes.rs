@@ -4,8 +4,9 @@
 //! can use the API as well.
 
 use super::super::context::Context;
+use super::super::gate_layer::{self, Admission};
 use super::super::whoami::Permitted;
-use super::super::{Dashboard, account, gate_layer, respond, session_cookie, sign_in};
+use super::super::{Dashboard, account, respond, session_cookie, sign_in};
 use super::client_span;
 use super::failure::Failure;
 use super::forward::{Head, Passed};
@@ -22,7 +23,6 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Limited};
-use portcullis_auth::Role;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -406,19 +406,11 @@ async fn status(
     target: &Uri,
     headers: &HeaderMap,
 ) -> Response {
-    let (is_known, cookies) = match dashboard.page.auth_required {
-        true => match gate_layer::good_session(dashboard, headers, context).await {
-            Some(good) => (
-                app.admits(dashboard.live.now().gate.access(), &good.session),
-                good.cookies,
-            ),
-            None => (false, Vec::new()),
-        },
-        false => {
-            let is_admitted = app.settings.allowed.admits_person(Role::Operator, &[]);
-            (is_admitted && context.outside.is_none(), Vec::new())
-        }
-    };
+    let path = format!("{}{}", app.settings.taken_off(), target.path());
+    let Admission {
+        is_admitted: is_known,
+        cookies,
+    } = gate_layer::admission(dashboard, app, &path, headers, context).await;
 
     let token = match &app.token {
         Some(token) if is_known => token.get(app).await,

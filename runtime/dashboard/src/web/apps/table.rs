@@ -110,6 +110,11 @@ impl App {
         }
     }
 
+    /// Returns who may use it, at the paths that are not open to everyone.
+    pub(in crate::web) fn allowed(&self) -> &Allowed {
+        &self.settings.allowed
+    }
+
     /// Returns who may use this path of it.
     pub(in crate::web) fn allowed_at(&self, path: &str) -> &Allowed {
         let is_public = self.settings.public_paths.contains(path) || self.is_public_by_preset(path);
