@@ -101,6 +101,21 @@ fn callers_without_a_session_are_sent_to_sign_in_or_told_where() {
         (reply.status, reply.header("location")),
         (302, Some("/login?next=%2Fpage%3Fq%3D1"))
     );
+    let navigates = [
+        ("accept", "*/*"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    for headers in [
+        &navigates[..],
+        &navigates[1..],
+        &[("accept", "application/xhtml+xml")],
+        &[("accept", "TEXT/HTML")],
+    ] {
+        let reply = get(&dashboard.url("/page"), headers);
+        assert_eq!(reply.status, 302, "{headers:?}: {reply:?}");
+    }
+    let embeds = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "embed")];
     let fetch = [
         ("accept", "text/html"),
         ("sec-fetch-mode", "cors"),
@@ -113,6 +128,12 @@ fn callers_without_a_session_are_sent_to_sign_in_or_told_where() {
     for (method, path, headers) in [
         ("GET", "/api/x", &page[..]),
         ("GET", "/page", &[("accept", "application/json")][..]),
+        ("GET", "/page", &[("accept", "*/*")][..]),
+        ("GET", "/page", &[("accept", "text/html;q=0")][..]),
+        ("GET", "/page", &[("accept-language", "en")][..]),
+        ("GET", "/api/x", &navigates[..]),
+        ("POST", "/page", &navigates[..]),
+        ("GET", "/page", &embeds[..]),
         ("GET", "/page", &fetch[..]),
         ("GET", "/page", &xhr[..]),
         ("POST", "/page", &page[..]),

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::parameters::Parameters;
-use super::respond::Audience;
+use super::respond::{Audience, shows_pages};
 use super::site::Site;
 use super::whoami::Permitted;
 use axum::extract::Request;
@@ -12,7 +12,6 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use portcullis_auth::{Caller, Permit, RESUME_PATH, Scope, VERIFY_PATH, safe_target};
-use portcullis_observe::accept_quality;
 use std::borrow::Cow;
 
 const USER: HeaderName = HeaderName::from_static("x-auth-user");
@@ -129,10 +128,9 @@ pub(super) fn target<'a>(request: &'a Request, site: &Site) -> Cow<'a, str> {
 /// A browser behind a proxy that passes our answer on is sent to sign in.
 pub(super) fn audience(request: &Request) -> Audience {
     let headers = request.headers();
-    let accepts_pages = accept_quality(headers, "text/html") > 0.0;
     match headers.contains_key(FORWARDED_URI)
         && !headers.contains_key(ORIGINAL_URI)
-        && accepts_pages
+        && shows_pages(headers)
     {
         true => Audience::Browser,
         false => Audience::Program,
@@ -142,6 +140,26 @@ pub(super) fn audience(request: &Request) -> Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
+
+    #[test]
+    fn browser_that_navigates_behind_a_proxy_is_sent_to_sign_in() {
+        let of = |named: &'static str, header: (&'static str, &'static str)| {
+            let mut request = Request::new(Body::empty());
+            for (name, value) in [(named, "/app"), header] {
+                request
+                    .headers_mut()
+                    .insert(name, HeaderValue::from_static(value));
+            }
+            audience(&request)
+        };
+        let navigates = ("sec-fetch-mode", "navigate");
+        for header in [navigates, ("accept", "text/html")] {
+            assert_eq!(of(FORWARDED_URI, header), Audience::Browser, "{header:?}");
+            assert_eq!(of(ORIGINAL_URI, header), Audience::Program, "{header:?}");
+        }
+        assert_eq!(of(FORWARDED_URI, ("accept", "*/*")), Audience::Program);
+    }
 
     #[test]
     fn list_keeps_its_items_apart() {

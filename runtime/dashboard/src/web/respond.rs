@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_auth::{Denial, DenialStatus, NoSession, RESUME_PATH, Role};
+use portcullis_observe::accept_quality;
 use portcullis_observe::telemetry::carried;
 use serde_json::json;
 
@@ -24,6 +25,18 @@ pub struct SecurityHeaders {
 pub(super) enum Audience {
     Browser,
     Program,
+}
+
+/// The types of a page, by which a browser asks for one.
+const PAGES: [&str; 2] = ["text/html", "application/xhtml+xml"];
+
+/// Returns whether the client shows a page to a person: it accepts one, or it is a browser that
+/// navigates, which need not name a type in `Accept`.
+pub(super) fn shows_pages(headers: &HeaderMap) -> bool {
+    let navigates = headers
+        .get("sec-fetch-mode")
+        .is_some_and(|mode| mode == "navigate");
+    navigates || PAGES.iter().any(|page| accept_quality(headers, page) > 0.0)
 }
 
 pub(super) const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
@@ -203,6 +216,36 @@ pub(super) fn add_transport_security(headers: &mut HeaderMap, settings: Security
 mod tests {
     use super::super::site::tests::site;
     use super::*;
+
+    #[test]
+    fn page_is_for_clients_that_accept_one_and_for_browsers_that_navigate() {
+        let shows = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter().copied().map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            });
+            shows_pages(&headers.collect())
+        };
+        let navigates = ("sec-fetch-mode", "navigate");
+        for headers in [
+            &[("accept", "text/html")][..],
+            &[("accept", "application/xhtml+xml;q=0.9")],
+            &[("accept", "*/*"), navigates],
+            &[("accept", "application/json"), navigates],
+            &[navigates],
+        ] {
+            assert!(shows(headers), "{headers:?}");
+        }
+        for headers in [
+            &[("accept", "*/*")][..],
+            &[("accept", "text/html;q=0")],
+            &[("accept", "*/*"), ("sec-fetch-mode", "no-cors")],
+        ] {
+            assert!(!shows(headers), "{headers:?}");
+        }
+    }
 
     #[test]
     fn address_of_the_sign_in_page_is_bounded() {

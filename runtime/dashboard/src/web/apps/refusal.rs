@@ -12,7 +12,6 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, Uri};
 use axum::response::Response;
 use portcullis_auth::{Denial, DenialStatus};
-use portcullis_observe::accept_quality;
 use std::borrow::Cow;
 
 /// Returns who reads a refusal: a browser that opens a page, or a program. The script of a page
@@ -20,9 +19,8 @@ use std::borrow::Cow;
 pub(in crate::web) fn audience(app: &App, request: &Request) -> Audience {
     let headers = request.headers();
     let text = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
-    let accepts_pages = accept_quality(headers, "text/html") > 0.0;
     let is_page = matches!(*request.method(), Method::GET | Method::HEAD)
-        && accepts_pages
+        && respond::shows_pages(headers)
         && !is_api(app, request.uri().path())
         && !headers.contains_key(UPGRADE)
         && text("x-requested-with").is_none()
