@@ -181,13 +181,14 @@ fn allow_says_who_passes() {
         app("viewers", "{role: viewer}"),
         app("admins", "{groups: [admins]}"),
         app("others", "{groups: [of-no-one-here]}"),
+        app("services", "{scope: app.use}"),
     ];
     let roles = "  access: [{role: operator, users: [ada]}, {role: viewer, users: [grouped]}]\n";
     let home = gated(PLAIN, &format!("{roles}  apps:\n{}", apps.concat()));
     let dashboard = home.dashboard();
     for (user, passes) in [
-        ("ada", [true, true, true, true, false, false]),
-        ("grouped", [true, true, false, true, true, false]),
+        ("ada", [true, true, true, true, false, false, false]),
+        ("grouped", [true, true, false, true, true, false, false]),
     ] {
         let mut browser = signed_in(&dashboard, user);
         for (path, passes) in [
@@ -197,6 +198,7 @@ fn allow_says_who_passes() {
             "/viewers",
             "/admins",
             "/others",
+            "/services",
         ]
         .iter()
         .zip(passes)
@@ -208,20 +210,27 @@ fn allow_says_who_passes() {
                 "{user} {path}: {reply:?}"
             );
         }
-        let page = browser.request(
-            "GET",
-            &dashboard.url("/others"),
-            &[("accept", "text/html")],
-            "",
-        );
-        assert!(
-            page.status == 403 && page.body.contains("may not use the application others"),
-            "{page:?}"
-        );
+        for app in ["others", "services"] {
+            let url = dashboard.url(&format!("/{app}"));
+            let program = browser.get(&url);
+            assert_eq!(program.json()["error"], "forbidden", "{program:?}");
+            let page = browser.request("GET", &url, &[("accept", "text/html")], "");
+            let sentence = format!("may not use the application {app}");
+            assert!(
+                page.status == 403 && page.body.contains(&sentence),
+                "{page:?}"
+            );
+        }
         for path in ["/%6fthers", "//others", "/others;x/y"] {
             assert_eq!(browser.get(&dashboard.url(path)).status, 403, "{path}");
         }
     }
+
+    let without = get(&dashboard.url("/services"), &[]);
+    assert_eq!(
+        (without.status, without.header("www-authenticate")),
+        (401, Some("Bearer"))
+    );
 }
 
 #[test]

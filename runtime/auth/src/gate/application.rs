@@ -34,12 +34,21 @@ impl Gate {
             return Judgement::people(Decision::Public);
         }
 
+        if !allowed.is_for_people() {
+            // A person is refused as one, since no sign-in helps. A bearer token is judged
+            // instead, since it may be good.
+            return match self.is_person(facts) && !has_bearer(facts) {
+                true => admit(allowed, self.decide_session(facts).await),
+                false => self.decide_scopes(allowed, facts).await,
+            };
+        }
+
         let takes_tokens = allowed.scopes().next().is_some();
         let mut faults = Vec::new();
-        if takes_tokens && has_bearer(facts) || !allowed.is_for_people() {
+        if takes_tokens && has_bearer(facts) {
             let judgement = self.decide_scopes(allowed, facts).await;
             let is_refused = matches!(judgement.decision, Decision::Refused(_));
-            if !is_refused || !allowed.is_for_people() || self.is_unknown_person(facts) {
+            if !is_refused || self.is_unknown_person(facts) {
                 return judgement;
             }
             faults = judgement.faults;
@@ -57,6 +66,10 @@ impl Gate {
             }
         };
         judgement.after(faults)
+    }
+
+    fn is_person(&self, facts: &RequestFacts<'_>) -> bool {
+        matches!(self.people.gate, PeopleGate::Sessions) && !facts.session.is_empty()
     }
 
     fn is_unknown_person(&self, facts: &RequestFacts<'_>) -> bool {
@@ -240,8 +253,8 @@ mod tests {
     use super::super::People;
     use super::*;
     use crate::{
-        Allow, BoxFuture, Claims, ProviderFault, ProviderName, Registered, Registry, SecretDigest,
-        TokenProvider, TokenReach, TokenRoutes,
+        Allow, BoxFuture, Claims, PresentedSession, ProviderFault, ProviderName, Registered,
+        Registry, SecretDigest, TokenProvider, TokenReach, TokenRoutes,
     };
     use futures_util::FutureExt;
     use std::collections::VecDeque;
@@ -470,6 +483,35 @@ mod tests {
         for (number, (scripts, scopes, expected)) in cases.into_iter().enumerate() {
             assert_eq!(decided(scripts, scopes), expected, "case {number}");
         }
+    }
+
+    #[test]
+    fn caller_with_a_session_and_without_a_token_is_judged_as_a_person() {
+        let gate = gate(vec![registered("own", ci)]);
+        let allowed = Allowed::any_of(vec![scope("app.use")]);
+        let decided = |authorization: Vec<&[u8]>, is_unreadable: bool| {
+            let at = Instant::now();
+            let session = PresentedSession {
+                is_unreadable,
+                ..PresentedSession::default()
+            };
+            let facts = RequestFacts {
+                session,
+                ..RequestFacts::of_a_machine("/", authorization, at, at)
+            };
+            let judgement = gate.decide_application(&allowed, &facts).now_or_never();
+            let decision = judgement
+                .expect("scripted providers are always ready")
+                .decision;
+            match decision {
+                Decision::Refused(denial) => denial.reason(),
+                _ => "let in",
+            }
+        };
+
+        assert_eq!(decided(Vec::new(), true), "invalid_or_expired_session");
+        assert_eq!(decided(Vec::new(), false), "no_token");
+        assert_eq!(decided(vec![b"Bearer a-token".as_slice()], true), "let in");
     }
 
     #[test]
