@@ -359,6 +359,28 @@ fn files_with_secrets_that_others_may_read_or_write_are_named() {
 }
 
 #[test]
+fn token_route_that_an_application_covers_is_a_warning() {
+    let home = Home::with_config(
+        "dashboard:\n  token_routes: [{path: /metrics, scope: drain}]\n  apps: [{name: wiki, path: /, upstream: 'http://127.0.0.1:1'}]\n",
+    );
+    let checked = Process::run(&home, &["config", "check"], &[]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    let expected = "/metrics belongs to the application `wiki`, so no token opens the token route \
+                    there: use /_portcullis/metrics";
+    let is_named = |line: &str| line.starts_with("warning: ") && line.ends_with(expected);
+    assert!(checked.stderr.lines().any(is_named), "{}", checked.stderr);
+
+    let dashboard = home.dashboard();
+    assert!(dashboard.log().contains(expected), "{}", dashboard.log());
+    let secret = format!("Bearer {}", portcullis_tests::DRAIN_SECRET);
+    let metrics = get(
+        &dashboard.url("/_portcullis/metrics"),
+        &[("authorization", secret.as_str())],
+    );
+    assert_eq!(metrics.status, 200, "{metrics:?}");
+}
+
+#[test]
 fn rule_that_people_of_two_providers_match_by_one_name_is_a_warning() {
     let people = guest("people").display().to_string();
     let entry = |name: &str| format!("    - {{name: {name}, component: {people}}}\n");

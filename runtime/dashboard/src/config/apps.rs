@@ -5,8 +5,8 @@ use super::providers::{read_ca, read_headers};
 use super::section::{Given, Reader, Section, values};
 use super::{DashboardConfig, is_loopback_name};
 use crate::web::{
-    AppLimits, AppSettings, Preset, Upstream, is_always_own, is_header_of_the_host,
-    is_plain_prefix, why_unreachable,
+    AppLimits, AppSettings, Preset, Upstream, below_own_prefix, is_always_own,
+    is_header_of_the_host, is_plain_prefix, owner_of_path, why_unreachable,
 };
 use crate::yaml::{Node, Position, Yaml, YamlKey};
 use http::header::{COOKIE, HeaderName, HeaderValue, ORIGIN, REFERER};
@@ -435,6 +435,27 @@ pub(super) fn unreachable_apps(
     apps.iter().filter_map(complaint).collect()
 }
 
+/// Warns of token routes whose path belongs to an application, at the public host or at every host:
+/// a token does not open them there. `routes`: each path with its place.
+pub(super) fn covered_token_routes(
+    routes: &[(Position, String)],
+    config: &DashboardConfig,
+) -> Vec<(Position, String)> {
+    let public = config.public_url.as_ref().map(|url| url.host.as_str());
+    let warning = |(place, path): &(Position, String)| {
+        let app = owner_of_path(path, public, &config.apps)?;
+        let at = app.host.as_ref().map(|host| format!(" at {host}"));
+        let text = format!(
+            "{path} belongs to the application `{}`{}, so no token opens the token route there: use {}",
+            app.name,
+            at.unwrap_or_default(),
+            below_own_prefix(path)
+        );
+        Some((*place, text))
+    };
+    routes.iter().filter_map(warning).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Config, Environment, load_text};
@@ -447,6 +468,43 @@ mod tests {
     }
 
     const GOOD: &str = "name: a, path: /, upstream: 'http://127.0.0.1:1'";
+
+    #[test]
+    fn token_routes_that_an_application_covers_are_a_warning() {
+        let warnings = |host: &str| {
+            let text = format!(
+                "dashboard:\n  public_url: https://agent.example.com\n  allowed_hosts: [other.example]\n  \
+                 token_routes: [{{path: /metrics, scope: drain}}, {{path: /healthz, scope: drain}}]\n  \
+                 apps: [{{{GOOD}{host}}}]\n"
+            );
+            let config = load_text("/home".into(), None, &text, Environment::default()).unwrap();
+            let findings = config.findings.into_iter();
+            findings
+                .filter(|finding| finding.text.contains("no token opens"))
+                .map(|finding| (finding.is_mistake, finding.text))
+                .collect::<Vec<_>>()
+        };
+        for (host, expected) in [
+            (
+                "",
+                "4:25: /metrics belongs to the application `a`, so no token",
+            ),
+            (
+                ", host: agent.example.com",
+                "4:25: /metrics belongs to the application `a` at agent.example.com, so no token",
+            ),
+        ] {
+            let found = warnings(host);
+            let [(false, text)] = &found[..] else {
+                panic!("{found:?}");
+            };
+            assert!(
+                text.contains(expected) && text.ends_with(": use /_portcullis/metrics"),
+                "{text}"
+            );
+        }
+        assert!(warnings(", host: other.example").is_empty());
+    }
 
     #[test]
     fn example_of_the_contract_is_read() {

@@ -1,7 +1,7 @@
 //! The settings under `dashboard`.
 
 use super::access::read_access;
-use super::apps::{app_scopes, read_apps, unreachable_apps};
+use super::apps::{app_scopes, covered_token_routes, read_apps, unreachable_apps};
 use super::branding::read_branding;
 use super::connections::read_connections;
 use super::drain_secrets::read_drain_secrets;
@@ -53,7 +53,7 @@ pub(super) fn read_dashboard(
     let providers = read_providers(&mut section, &drain_scope, file, reader);
     let access = read_access(&mut section, &providers, reader);
     let apps = read_apps(&mut section, &drain_scope, reader);
-    let token_routes = read_token_routes(&mut section, reader);
+    let (token_routes, token_paths) = read_token_routes(&mut section, reader);
     if !reader.unread.may_grant_more {
         for routes in [&token_routes, &app_scopes(&apps)] {
             let unmet = unmet_routes(routes, &providers, &drain_scope);
@@ -128,6 +128,9 @@ pub(super) fn read_dashboard(
         .all(|name| !reader.mistakes.mentions(name));
     if names_are_read {
         reader.findings.extend(unreachable_apps(&apps, &config));
+        reader
+            .warnings
+            .extend(covered_token_routes(&token_paths, &config));
     }
     section.finish(reader);
     config
@@ -137,18 +140,20 @@ fn default_drain_scope() -> Scope {
     Scope::new("drain").expect("a constant that is a scope")
 }
 
-/// Reads the token routes, each with the place of its scope.
+/// Reads the token routes, each with the place of its scope, and the place of each path.
 fn read_token_routes(
     section: &mut Section,
     reader: &mut Reader<'_>,
-) -> Vec<(Position, String, Scope)> {
+) -> (Vec<(Position, String, Scope)>, Vec<(Position, String)>) {
     let list = section.list("token_routes", reader);
     let mut routes: Vec<(Position, String, Scope)> = Vec::new();
+    let mut paths = Vec::new();
 
     for (index, node) in list.into_iter().enumerate() {
         let name = format!("dashboard.token_routes[{index}]");
         let place = node.place;
         let mut route = Section::open(&name, node, reader);
+        let path_place = route.look_at("path").map(|node| node.place);
         let path = route.parsed("path", reader, served_path);
         let scope_place = route.look_at("scope").map(|node| node.place);
         let scope = route.parsed("scope", reader, Scope::new);
@@ -163,8 +168,9 @@ fn read_token_routes(
                 .mistakes
                 .add(place, format!("`{name}.path`: {path} is listed twice"));
         }
+        paths.push((path_place.unwrap_or(place), path.clone()));
         routes.push((scope_place.unwrap_or(place), path, scope));
     }
 
-    routes
+    (routes, paths)
 }

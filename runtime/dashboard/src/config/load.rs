@@ -285,7 +285,7 @@ pub(super) struct FileSettings {
     pub(super) holds_secrets: bool,
     /// What never works.
     findings: Vec<(Position, String)>,
-    /// What works, and weakens the dashboard.
+    /// What works in part, or weakens the dashboard.
     warnings: Vec<(Position, String)>,
     /// Whether no key has a value.
     is_blank: bool,

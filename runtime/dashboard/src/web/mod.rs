@@ -51,8 +51,8 @@ mod whoami;
 
 pub use access_log::{AccessLog, AccessLogTarget};
 pub use apps::{
-    AppLimits, AppSettings, AppTable, Preset, Upstream, is_always_own,
-    is_of_the_host as is_header_of_the_host, why_unreachable,
+    AppLimits, AppSettings, AppTable, Preset, Upstream, below_own_prefix, is_always_own,
+    is_of_the_host as is_header_of_the_host, owner_of_path, why_unreachable,
 };
 pub use branding::{Accent, BadAccent, BadLogo, Branding, Logo, MAX_LOGO_BYTES};
 pub use client::TrustedProxies;

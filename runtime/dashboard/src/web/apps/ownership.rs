@@ -67,6 +67,32 @@ pub(super) fn is_ambiguous<'a>(
     is_of_another(path) || readings(path).iter().any(|reading| is_of_another(reading))
 }
 
+/// The applications with their hosts, as [`Place`] wants them.
+fn with_hosts<'a>(
+    all: impl IntoIterator<Item = &'a AppSettings>,
+) -> Vec<(Option<Host>, &'a AppSettings)> {
+    let mut apps: Vec<_> = all
+        .into_iter()
+        .map(|app| (app.host.as_deref().map(Host::configured), app))
+        .collect();
+    apps.sort_by_key(|(_, app)| Reverse(app.path.len()));
+    apps
+}
+
+/// Returns the application of `all` that owns this path at a host, or at hosts that no application
+/// names. `None`: the dashboard does.
+pub fn owner_of_path<'a>(
+    path: &str,
+    host: Option<&str>,
+    all: &'a [AppSettings],
+) -> Option<&'a AppSettings> {
+    let apps = with_hosts(all);
+    let places = apps.iter().map(|(host, app)| (host.as_ref(), *app));
+    let host = host.map(Host::configured);
+    let (index, _) = owner(&places, host.as_ref(), path)?;
+    apps.get(index).map(|(_, app)| *app)
+}
+
 /// Returns why no request with this path ever reaches `app`, which is one of `all`, so that it
 /// cannot be public.
 pub fn why_unreachable(path: &str, app: &AppSettings, all: &[&AppSettings]) -> Option<String> {
@@ -87,12 +113,8 @@ pub fn why_unreachable(path: &str, app: &AppSettings, all: &[&AppSettings]) -> O
         ));
     }
 
-    let mut hosts: Vec<_> = all
-        .iter()
-        .map(|app| (app.host.as_deref().map(Host::configured), *app))
-        .collect();
-    hosts.sort_by_key(|(_, app)| Reverse(app.path.len()));
-    let places = hosts.iter().map(|(host, app)| (host.as_ref(), *app));
+    let apps = with_hosts(all.iter().copied());
+    let places = apps.iter().map(|(host, app)| (host.as_ref(), *app));
     let host = app.host.as_deref().map(Host::configured);
 
     let Some((_, owner)) = owner(&places, host.as_ref(), path) else {
@@ -206,6 +228,24 @@ mod tests {
             "/",
         ] {
             assert!(!has_two_owners(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn owner_of_a_path_depends_on_the_host() {
+        let all = [
+            app("tools", None, "/tools"),
+            app("named", Some("named.example"), ""),
+        ];
+        for (path, host, expected) in [
+            ("/tools/x", None, Some("tools")),
+            ("/metrics", None, None),
+            ("/metrics", Some("a.example"), None),
+            ("/metrics", Some("Named.example"), Some("named")),
+            ("/healthz", Some("named.example"), None),
+        ] {
+            let owner = owner_of_path(path, host, &all).map(|app| app.name.as_str());
+            assert_eq!(owner, expected, "{path} {host:?}");
         }
     }
 

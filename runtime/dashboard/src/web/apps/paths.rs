@@ -51,6 +51,11 @@ pub(super) fn is_of_the_page(path: &str) -> bool {
     covers(OWN_PREFIX, path) || covers(GATEWAY, path) || path == TICKETS
 }
 
+/// Returns where a path that an application can cover always stands.
+pub fn below_own_prefix(path: &str) -> String {
+    format!("{OWN_PREFIX}{path}")
+}
+
 /// The path of the dashboard that a path below [`OWN_PREFIX`] stands for. Other paths stay as they
 /// are.
 pub(in crate::web) fn without_own_prefix(path: &str) -> &str {
