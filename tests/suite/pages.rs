@@ -46,6 +46,36 @@ fn sign_in_page_names_the_dashboard_and_shows_its_logo_and_colour() {
 }
 
 #[test]
+fn foot_links_to_what_the_reader_may_open() {
+    let openapi = "href=\"/_portcullis/openapi.json\"";
+    let home = Home::with_config("dashboard: {}");
+    let dashboard = home.dashboard();
+    let page = get(&dashboard.url("/"), &[]).body;
+    for link in [openapi, "href=\"/metrics\" data-fetches=\"/metrics\""] {
+        assert!(page.contains(link), "{link}: {page}");
+    }
+    let description = get(&dashboard.url("/_portcullis/openapi.json"), &[]);
+    assert_eq!(description.status, 200, "{description:?}");
+
+    let route = Home::with_config("dashboard: {token_routes: [{path: /metrics, scope: drain}]}");
+    let page = get(&route.dashboard().url("/"), &[]).body;
+    assert!(
+        page.contains(openapi) && !page.contains(">Metrics<"),
+        "{page}"
+    );
+
+    let roles = "  access: [{role: operator, users: [ada]}, {role: viewer, users: [grouped]}]\n";
+    let home = gated(PLAIN, roles);
+    let dashboard = home.dashboard();
+    for (user, has_metrics) in [("ada", true), ("grouped", false)] {
+        let page = signed_in(&dashboard, user).get(&dashboard.url("/")).body;
+        let metrics = "<a href=\"/metrics\">Metrics</a>";
+        assert!(page.contains(openapi), "{page}");
+        assert_eq!(page.contains(metrics), has_metrics, "{user}: {page}");
+    }
+}
+
+#[test]
 fn logo_is_an_image_that_runs_nothing() {
     let home = branded(PLAIN, "{logo: logo.svg}");
     let dashboard = home.dashboard();

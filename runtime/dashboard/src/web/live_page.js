@@ -313,6 +313,20 @@
   for (const button of document.querySelectorAll("[data-closes]")) {
     button.addEventListener("click", () => button.closest("dialog").close());
   }
+  // Links that this process's token opens, which a browser does not send by itself.
+  for (const link of document.querySelectorAll("[data-fetches]")) {
+    link.addEventListener("click", async (event) => {
+      event.preventDefault();
+      try {
+        const answer = await call("GET", mount + link.dataset.fetches);
+        if (answer.ok) location.assign(URL.createObjectURL(await answer.blob()));
+        else if (answer.status === 401) reload();
+      } catch {
+        // The page itself says when the dashboard does not answer.
+      }
+    });
+  }
+
   /** Does what a form of a dialog is for. The dialog stays open with the reason when it fails. */
   const act = async (form, ask) => {
     const buttons = [...form.querySelectorAll("button")];

@@ -27,7 +27,7 @@ pub(super) struct Viewed<'a> {
     pub(super) is_operator: bool,
     /// Seconds since the Unix epoch.
     pub(super) now: u64,
-    /// Whether a session opens `/metrics`.
+    /// Whether a session opens `/metrics`, or this process's token where people do not sign in.
     pub(super) opens_metrics: bool,
 }
 
@@ -161,16 +161,26 @@ impl Viewed<'_> {
         }
     }
 
+    /// The link to the metrics. Without sign-in this process's token opens them, which only the
+    /// script can send.
+    fn metrics(&self) -> Markup {
+        const METRICS: &str = "/metrics";
+        let url = self.site.path(&format!("{}{METRICS}", self.mount));
+        html! {
+            @if self.person.is_some() {
+                a href=(url) { "Metrics" }
+            } @else {
+                a.scripted href=(url) data-fetches=(METRICS) { "Metrics" }
+            }
+        }
+    }
+
     fn foot(&self) -> Markup {
         html! {
             footer {
                 span { "Portcullis " (self.moment.status["version"].as_str().unwrap_or_default()) }
-                @if self.person.is_some() {
-                    @if self.is_operator && self.opens_metrics {
-                        a href=(self.site.path(&format!("{}/metrics", self.mount))) { "Metrics" }
-                    }
-                    a href=(self.site.path(OPENAPI_PATH)) { "API description (OpenAPI)" }
-                }
+                @if self.is_operator && self.opens_metrics { (self.metrics()) }
+                a href=(self.site.path(OPENAPI_PATH)) { "API description (OpenAPI)" }
                 span.scripted { "Times are in this browser's time zone." }
             }
         }
