@@ -75,6 +75,37 @@ fn application_learns_who_calls_and_nothing_from_outside() {
 }
 
 #[test]
+fn both_headers_name_the_clients_that_a_trusted_proxy_wrote() {
+    let upstream = Upstream::answering(OK);
+    let app = format!(
+        "  trusted_proxies: [127.0.0.1]\n  apps:\n    - {{name: app, path: /, upstream: 'http://127.0.0.1:{}', allow: public}}\n",
+        upstream.port
+    );
+    let home = gated(PLAIN, &app);
+    let dashboard = home.dashboard();
+    for (written, addresses, elements) in [
+        (
+            ("x-forwarded-for", "9.9.9.9, 2001:db8::1"),
+            "9.9.9.9, 2001:db8::1, 127.0.0.1",
+            "for=9.9.9.9, for=\"[2001:db8::1]\", for=127.0.0.1;",
+        ),
+        (
+            ("forwarded", "for=8.8.8.8, for=\"[2001:db8::1]\""),
+            "8.8.8.8, 2001:db8::1, 127.0.0.1",
+            "for=8.8.8.8, for=\"[2001:db8::1]\", for=127.0.0.1;",
+        ),
+    ] {
+        assert_eq!(get(&dashboard.url("/x"), &[written]).status, 200);
+        let received = upstream.last();
+        assert_eq!(received.all("x-forwarded-for"), [addresses]);
+        assert!(
+            received.all("forwarded")[0].starts_with(elements),
+            "{received:?}"
+        );
+    }
+}
+
+#[test]
 fn application_learns_the_prefix_that_a_trusted_proxy_takes_off() {
     let upstream = Upstream::answering(OK);
     let app = format!(

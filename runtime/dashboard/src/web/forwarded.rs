@@ -1,5 +1,5 @@
 //! What proxies write of a request's way: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`
-//! (RFC 7239).
+//! (RFC 7239), and how one of the two is told in the other's words.
 //!
 //! **Invariant:** reading trusts no peer. [`TrustedProxies`](super::TrustedProxies) decides how
 //! much of it counts.
@@ -43,13 +43,70 @@ impl Forwarding {
     /// Reads the headers. `Forwarded` counts only where there is no `X-Forwarded-*` of the three,
     /// since a proxy that sets those may pass on a `Forwarded` that the client made up.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        match [FOR, PROTO, HOST]
-            .iter()
-            .any(|name| headers.contains_key(*name))
-        {
+        match has_x_forwarded(headers) {
             true => of_x_forwarded(headers),
             false => of_forwarded(headers),
         }
+    }
+}
+
+fn has_x_forwarded(headers: &HeaderMap) -> bool {
+    [FOR, PROTO, HOST]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+}
+
+/// The addresses that proxies wrote, in both headers: an application may read either, and must find
+/// the same clients there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// Members of `X-Forwarded-For`.
+    pub(super) members: Vec<String>,
+    /// Elements of `Forwarded`.
+    pub(super) elements: Vec<String>,
+}
+
+impl Chain {
+    /// Reads the header that counts, as [`Forwarding::of`] does. What stands there stays, and the
+    /// other header is made from it (RFC 7239 section 7.4). What cannot be read is `unknown` there.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut chain = Self::default();
+        if has_x_forwarded(headers) {
+            for member in members(headers, FOR) {
+                let client = address(member);
+                let text = ascii(member).map_or_else(|| member_of(client), str::to_owned);
+                chain.members.push(text);
+                chain.elements.push(element_of(client));
+            }
+            return chain;
+        }
+
+        for Element { text, hop } in elements(headers) {
+            let text = ascii(text).map_or_else(|| element_of(hop.client), str::to_owned);
+            chain.members.push(member_of(hop.client));
+            chain.elements.push(text);
+        }
+        chain
+    }
+}
+
+fn ascii(text: &[u8]) -> Option<&str> {
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.is_ascii())
+}
+
+/// An address as a member of `X-Forwarded-For`.
+pub(super) fn member_of(client: Option<IpAddr>) -> String {
+    client.map_or_else(|| "unknown".to_owned(), |client| client.to_string())
+}
+
+/// An address as an element of `Forwarded`. A value with a colon or a bracket is a quoted string.
+pub(super) fn element_of(client: Option<IpAddr>) -> String {
+    match client {
+        Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
+        Some(IpAddr::V4(address)) => format!("for={address}"),
+        None => "for=unknown".to_owned(),
     }
 }
 
@@ -83,38 +140,50 @@ fn members<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [
 }
 
 fn of_forwarded(headers: &HeaderMap) -> Forwarding {
-    let lines = headers.get_all(FORWARDED).into_iter();
-    // A line that breaks the grammar, by a quote that does not end for instance, is one hop that
-    // cannot be read.
-    let unreadable = || {
-        vec![Hop {
-            client: None,
-            said: None,
-        }]
-    };
-    let hops = lines
-        .flat_map(|line| elements(line.as_bytes()).unwrap_or_else(unreadable))
-        .collect();
-
     Forwarding {
-        hops,
+        hops: elements(headers).map(|element| element.hop).collect(),
         said: Said::default(),
     }
 }
 
-/// The elements of one line of `Forwarded` (RFC 7239 section 4). Returns `None` if it breaks the
-/// grammar.
-fn elements(line: &[u8]) -> Option<Vec<Hop>> {
-    let elements = split_unquoted(line, b',')?;
-    elements
+/// One element of `Forwarded`: its text, and what that says.
+struct Element<'a> {
+    text: &'a [u8],
+    hop: Hop,
+}
+
+/// The elements of `Forwarded` over all its lines. A line that breaks the grammar, by a quote that
+/// does not end for instance, is one hop that cannot be read.
+fn elements(headers: &HeaderMap) -> impl Iterator<Item = Element<'_>> {
+    let unreadable = || {
+        let hop = Hop {
+            client: None,
+            said: None,
+        };
+        vec![Element {
+            text: b"for=unknown",
+            hop,
+        }]
+    };
+    let lines = headers.get_all(FORWARDED).into_iter();
+    lines.flat_map(move |line| elements_of_line(line.as_bytes()).unwrap_or_else(unreadable))
+}
+
+/// The elements of one line (RFC 7239 section 4). Returns `None` if it breaks the grammar.
+fn elements_of_line(line: &[u8]) -> Option<Vec<Element<'_>>> {
+    let texts = split_unquoted(line, b',')?;
+    texts
         .into_iter()
         .map(<[u8]>::trim_ascii)
         .filter(|text| !text.is_empty())
-        .map(element)
+        .map(|text| {
+            let hop = hop_of(text)?;
+            Some(Element { text, hop })
+        })
         .collect()
 }
 
-fn element(text: &[u8]) -> Option<Hop> {
+fn hop_of(text: &[u8]) -> Option<Hop> {
     let mut client = None;
     let mut said = Said::default();
 
@@ -249,7 +318,7 @@ mod tests {
     use super::*;
     use axum::http::{HeaderName, HeaderValue};
 
-    fn of(headers: &[(&str, &[u8])]) -> Forwarding {
+    fn map(headers: &[(&str, &[u8])]) -> HeaderMap {
         let headers = headers.iter().map(|(name, value)| {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             (name, HeaderValue::from_bytes(value).unwrap())
@@ -258,7 +327,17 @@ mod tests {
         headers.for_each(|(name, value)| {
             map.append(name, value);
         });
-        Forwarding::of(&map)
+        map
+    }
+
+    fn of(headers: &[(&str, &[u8])]) -> Forwarding {
+        Forwarding::of(&map(headers))
+    }
+
+    /// Both headers that tell of these.
+    fn chain(headers: &[(&str, &[u8])]) -> [String; 2] {
+        let Chain { members, elements } = Chain::of(&map(headers));
+        [members.join(", "), elements.join(", ")]
     }
 
     fn clients(headers: &[(&str, &[u8])]) -> Vec<String> {
@@ -344,6 +423,63 @@ mod tests {
         assert_eq!(
             clients(&[(FORWARDED, b"for=1.1.1.1"), (PROTO, b"https")]),
             [""; 0]
+        );
+    }
+
+    #[test]
+    fn one_chain_is_told_in_both_headers() {
+        assert_eq!(
+            chain(&[(FOR, b"192.0.2.43,2001:db8:cafe::17"), (FOR, b"9.9.9.9:80")]),
+            [
+                "192.0.2.43, 2001:db8:cafe::17, 9.9.9.9:80",
+                "for=192.0.2.43, for=\"[2001:db8:cafe::17]\", for=9.9.9.9",
+            ]
+        );
+        assert_eq!(
+            chain(&[
+                (
+                    FORWARDED,
+                    b"for=8.8.8.8;proto=https, , For=\"[2001:db8::1]:4711\""
+                ),
+                (FORWARDED, b"for=_hidden"),
+            ]),
+            [
+                "8.8.8.8, 2001:db8::1, unknown",
+                "for=8.8.8.8;proto=https, For=\"[2001:db8::1]:4711\", for=_hidden",
+            ]
+        );
+        assert_eq!(chain(&[]), ["", ""]);
+    }
+
+    #[test]
+    fn header_that_does_not_count_is_not_told() {
+        assert_eq!(
+            chain(&[(FORWARDED, b"for=6.6.6.6"), (FOR, b"9.9.9.9")]),
+            ["9.9.9.9", "for=9.9.9.9"]
+        );
+        assert_eq!(
+            chain(&[(FORWARDED, b"for=6.6.6.6"), (PROTO, b"https")]),
+            ["", ""]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_as_unknown() {
+        assert_eq!(
+            chain(&[(FOR, b"\xff, garbage, 9.9.9.9")]),
+            [
+                "unknown, garbage, 9.9.9.9",
+                "for=unknown, for=unknown, for=9.9.9.9",
+            ]
+        );
+        // A quote that does not end would hide what is appended.
+        assert_eq!(
+            chain(&[(FORWARDED, b"for=\"6.6.6.6, for=7.7.7.7")]),
+            ["unknown", "for=unknown"]
+        );
+        assert_eq!(
+            chain(&[(FORWARDED, b"for=9.9.9.9;x=\"\xff\"")]),
+            ["9.9.9.9", "for=9.9.9.9"]
         );
     }
 

@@ -2,9 +2,10 @@
 
 use super::super::client::peer_of;
 use super::super::context::Context;
+use super::super::forwarded::{Chain, element_of, member_of};
 use super::headers::Rewriting;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue};
 use std::net::IpAddr;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -13,8 +14,8 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
-/// The way of a request. What a trusted proxy wrote of the addresses before it stays. `None`: the
-/// header is absent.
+/// The way of a request. The addresses that a trusted proxy wrote stay before the last one, and are
+/// the same in both headers. `None`: the header is absent.
 pub(super) fn headers_of(
     request: &Request,
     context: &Context,
@@ -27,16 +28,19 @@ pub(super) fn headers_of(
     let proto = if context.site.https { "https" } else { "http" };
     let prefix = Some(names.prefix).filter(|prefix| !prefix.is_empty());
     let peer = peer_of(request);
-    let node = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-    let written = context.is_proxied.then(|| request.headers());
+    let written = if context.is_proxied {
+        Chain::of(request.headers())
+    } else {
+        Chain::default()
+    };
 
     let copied = |text: &str| HeaderValue::from_str(text).ok();
     let owned = |text: String| HeaderValue::try_from(text).ok();
     [
-        (FOR, owned(joined(written, &FOR, node))),
+        (FOR, owned(joined(written.members, member_of(peer)))),
         (
             FORWARDED,
-            owned(joined(written, &FORWARDED, element(peer, proto, host))),
+            owned(joined(written.elements, element(peer, proto, host))),
         ),
         (PROTO, Some(HeaderValue::from_static(proto))),
         (HOST, host.and_then(copied)),
@@ -44,13 +48,9 @@ pub(super) fn headers_of(
     ]
 }
 
-/// One element of `Forwarded`. A value with a colon or a bracket is a quoted string.
+/// The dashboard's own element of `Forwarded`.
 fn element(peer: Option<IpAddr>, proto: &str, host: Option<&str>) -> String {
-    let mut element = match peer {
-        Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
-        Some(IpAddr::V4(address)) => format!("for={address}"),
-        None => "for=unknown".to_owned(),
-    };
+    let mut element = element_of(peer);
     if let Some(host) = host {
         element.extend([";host=\"", host, "\""]);
     }
@@ -58,20 +58,13 @@ fn element(peer: Option<IpAddr>, proto: &str, host: Option<&str>) -> String {
     element
 }
 
-/// What a trusted proxy wrote over all lines, and one element more.
-fn joined(written: Option<&HeaderMap>, name: &HeaderName, element: String) -> String {
-    let Some(written) = written else {
-        return element;
-    };
-    let lines = written
-        .get_all(name)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let lines = lines.filter(|line| !line.trim().is_empty());
-    lines
-        .chain([element.as_str()])
-        .collect::<Vec<_>>()
-        .join(", ")
+/// What a trusted proxy wrote, and one more.
+fn joined(mut written: Vec<String>, own: String) -> String {
+    if written.is_empty() {
+        return own;
+    }
+    written.push(own);
+    written.join(", ")
 }
 
 #[cfg(test)]
@@ -91,15 +84,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_trusted_proxy_wrote_stays() {
-        let mut headers = HeaderMap::new();
-        headers.append(FOR, HeaderValue::from_static("6.6.6.6"));
-        headers.append(FOR, HeaderValue::from_static("9.9.9.9"));
-        let element = || "10.0.0.1".to_owned();
-        assert_eq!(
-            joined(Some(&headers), &FOR, element()),
-            "6.6.6.6, 9.9.9.9, 10.0.0.1"
-        );
-        assert_eq!(joined(None, &FOR, element()), "10.0.0.1");
+    fn own_address_stands_last() {
+        let written = ["6.6.6.6", "9.9.9.9"].map(str::to_owned);
+        let own = || "10.0.0.1".to_owned();
+        assert_eq!(joined(written.into(), own()), "6.6.6.6, 9.9.9.9, 10.0.0.1");
+        assert_eq!(joined(Vec::new(), own()), "10.0.0.1");
     }
 }
