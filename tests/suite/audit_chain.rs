@@ -5,7 +5,9 @@ use portcullis_dashboard::audit::{
     AUDIT_FILE, AuditLog, EventName, Expected, IMPORTANT_FILE, Record, Remark, RemarkKind,
     Rotation, public_key, verify,
 };
-use portcullis_tests::{DRAIN_SECRET, Finished, Home, Process, SOON, binary, eventually, post};
+use portcullis_tests::{
+    DRAIN_SECRET, Finished, Home, Process, SOON, binary, eventually, post,
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -113,6 +115,10 @@ impl Files {
         self.0[file].1.insert(place, bytes);
     }
 
+    fn append(&mut self, bytes: Vec<u8>) {
+        self.0.last_mut().expect("a file").1.push(bytes);
+    }
+
     fn cut(&mut self, bytes: usize) {
         let (_, lines) = self.0.last_mut().expect("a file");
         let mut content = lines.concat();
@@ -133,12 +139,44 @@ impl Numbers {
     }
 }
 
+/// The line that anyone can append who may write to the file: its number and its hash are right.
+/// With `copies_mac`, it has the code of the line before.
+fn forged_after(last: &[u8], copies_mac: bool) -> Vec<u8> {
+    let last: Value = serde_json::from_slice(last).expect("a line of the chain");
+    let text = |key: &str| last[key].as_str().unwrap_or_default();
+    let seq = last["seq"].as_u64().expect("a number") + 1;
+    let mut content = format!(
+        r#"{{"ts":"{}","event":"drain_cancel","principal":"eve","seq":{seq}"#,
+        text("ts")
+    );
+    if copies_mac {
+        write!(content, r#","mac":"{}""#, text("mac")).expect("text grows");
+    }
+    let chain = Sha256::new()
+        .chain_update(hex::decode(text("chain")).expect("a hash"))
+        .chain_update(&content)
+        .finalize();
+    format!("{content},\"chain\":\"{}\"}}\n", hex::encode(chain)).into_bytes()
+}
+
+/// Appends such a line to a log of a home.
+fn forge(home: &Home, log: &str) {
+    let path = home.file(log);
+    let text = fs::read_to_string(&path).expect("a log");
+    let last = text.lines().last().expect("a line");
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(&forged_after(last.as_bytes(), false)))
+        .expect("the log is ours");
+}
+
 /// Changes the log, and says how.
 fn edit(files: &mut Files, numbers: &mut Numbers) -> String {
     let count = files.lines();
     let line = numbers.below(count);
     let other = (line + 1 + numbers.below(count - 1)) % count;
-    match numbers.below(8) {
+    match numbers.below(9) {
         0 | 1 => {
             let bit = numbers.below(8);
             let bytes = files.line(line);
@@ -170,6 +208,15 @@ fn edit(files: &mut Files, numbers: &mut Numbers) -> String {
             let moved = files.remove(line);
             files.insert(other.min(count - 2), moved);
             format!("line {line} is moved to {other}")
+        }
+        7 => {
+            let lines = 1 + numbers.below(3);
+            let copies_mac = numbers.below(2) == 1;
+            for _ in 0..lines {
+                let forged = forged_after(files.line(files.lines() - 1), copies_mac);
+                files.append(forged);
+            }
+            format!("{lines} lines are appended (with a mac: {copies_mac})")
         }
         _ => {
             let younger = 1 + numbers.below(files.0.len() - 1);
@@ -379,11 +426,15 @@ fn log_that_was_written_anew_without_the_key_is_found() {
         heads.replace(&hex::encode(end), &hex::encode(forged_end)),
     )
     .expect("the file is ours");
-    let sentences: Vec<_> = findings(home.path(), &expected)
-        .into_iter()
-        .map(|found| found.sentence)
-        .collect();
-    assert_eq!(sentences, ["the signature of the checkpoint is wrong"]);
+    let found = findings(home.path(), &expected);
+    for part in [
+        "the signature of the checkpoint is wrong",
+        "not written with the key of the home",
+        "the file audit_head was changed",
+    ] {
+        let is_said = |remark: &Remark| remark.sentence.contains(part);
+        assert!(found.iter().any(is_said), "{part}: {found:?}");
+    }
 }
 
 fn drain(dashboard: &Process, body: &str) {
@@ -443,8 +494,12 @@ fn chain_is_as_documented_over_restarts_and_a_second_process() {
             .finalize()
             .into();
         assert_eq!(end, format!(r#","chain":"{}"}}"#, hex::encode(previous)));
+        let (before, mac) = content
+            .strip_suffix('"')
+            .and_then(|content| content.rsplit_once(r#","mac":""#))
+            .expect("a code in each line");
         assert!(
-            content.ends_with(&format!(r#","seq":{}"#, place + 1)),
+            before.ends_with(&format!(r#","seq":{}"#, place + 1)) && mac.len() == 32,
             "{content}"
         );
     }
@@ -735,4 +790,127 @@ fn forgery_stays_one_without_the_key_of_the_home() {
     let (forged, _) = chained_anew(&text.replace("drain-control", "someone-else-"));
     fs::write(&log, forged).expect("the log is ours");
     assert_eq!(verified(&home, &["--public-key", key.trim()]).code, Some(1));
+}
+
+/// The log, once it has the event so many times.
+fn audited(home: &Home, event: &str, times: usize) -> Vec<Value> {
+    eventually(event, SOON, || {
+        let lines = home.audit();
+        let count = lines.iter().filter(|line| line["event"] == event).count();
+        (count == times).then_some(lines)
+    })
+}
+
+#[test]
+fn line_that_was_added_beside_a_running_dashboard_is_found_and_not_signed_without_a_word() {
+    const IMPORTANT: &str = "logs/dashboard-auth-important.log";
+    let home = Home::new();
+    let mut dashboard = home.dashboard();
+    drain(&dashboard, "{}");
+    audited(&home, "drain_begin", 1);
+    let good = verified(&home, &[]);
+    assert_eq!(good.code, Some(0), "{}", good.stdout);
+
+    forge(&home, AUDIT_FILE);
+    forge(&home, IMPORTANT);
+    let found = verified(&home, &[]);
+    let count = found.stdout.matches("not written with the key of the home");
+    assert_eq!(
+        (found.code, count.count()),
+        (Some(1), 2),
+        "{}",
+        found.stdout
+    );
+
+    drain(&dashboard, "{}");
+    audited(&home, "drain_begin", 2);
+    let log = dashboard.log();
+    assert!(log.contains("lines that Portcullis did not write"), "{log}");
+    assert_eq!(dashboard.terminate().code(), Some(0));
+    let lines = home.audit();
+    let place = |event: &str, from: usize| {
+        let is_it = |line: &Value| line["event"] == event;
+        from + lines[from..].iter().position(is_it).expect(event)
+    };
+    let forged = place("drain_cancel", 0);
+    let mark = place("chain_restarted", forged);
+    assert_eq!(mark, forged + 1, "before any checkpoint: {lines:?}");
+    assert_eq!(
+        (&lines[mark]["reason"], &lines[mark]["found_seq"]),
+        (&"foreign".into(), &lines[forged]["seq"])
+    );
+    assert_eq!(lines[mark]["own_seq"], lines[forged - 1]["seq"]);
+
+    // The word stays, also for a reader with the public key alone.
+    let key = Process::run(&home, &["audit", "key"], &[]).stdout;
+    assert_eq!(verified(&home, &[]).code, Some(1));
+    fs::remove_file(home.file("audit_key")).expect("the key is ours");
+    let public = verified(&home, &["--public-key", key.trim()]);
+    assert_eq!(public.code, Some(1), "{}", public.stdout);
+    assert!(
+        public.stdout.contains("that it had not written"),
+        "{}",
+        public.stdout
+    );
+}
+
+#[test]
+fn line_that_was_added_after_a_clean_end_is_an_error_of_the_doctor() {
+    let home = Home::new();
+    drained(&home);
+    assert_eq!(verified(&home, &[]).code, Some(0));
+    forge(&home, AUDIT_FILE);
+    assert_eq!(verified(&home, &[]).code, Some(1));
+    let doctor = Process::run(&home, &["doctor"], &[]);
+    assert_eq!(doctor.code, Some(1), "{}", doctor.stdout);
+    assert!(
+        doctor.stdout.contains("is not as it was written"),
+        "{}",
+        doctor.stdout
+    );
+
+    // A command that writes to the log says so, as a dashboard does.
+    let ended = Process::run(&home, &["session", "end", "--all"], &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(restarted(&home, "chain_restarted")["reason"], "foreign");
+    assert_eq!(verified(&home, &[]).code, Some(1));
+}
+
+#[test]
+fn process_that_was_killed_leaves_no_finding() {
+    let home = Home::new();
+    for begun in 1..=5 {
+        let mut dashboard = home.dashboard();
+        drain(&dashboard, "{}");
+        audited(&home, "drain_begin", begun);
+        dashboard.kill();
+        let checked = verified(&home, &[]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stdout);
+    }
+}
+
+#[test]
+fn verification_beside_a_busy_dashboard_has_no_findings() {
+    let home = tempfile::tempdir().expect("a folder");
+    let log = AuditLog::start_with(home.path(), SMALL).expect("a thread");
+    log.write(Record::now(EventName::DrainBegin));
+    eventually("the head is written", SOON, || {
+        home.path().join("audit_head").exists().then_some(())
+    });
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for number in 0..2_000 {
+                log.write(Record::now(EventName::DrainBegin).with("principal", number));
+                thread::yield_now();
+            }
+        });
+        let expected = Expected {
+            rotation: SMALL,
+            ..Expected::default()
+        };
+        while !writing.is_finished() {
+            assert_eq!(findings(home.path(), &expected), []);
+        }
+    });
+    log.close();
 }

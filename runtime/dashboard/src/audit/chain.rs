@@ -3,6 +3,7 @@
 //! **Invariant:** the hash covers the bytes of a line as they are in the file, so that no reader
 //! has to agree on how JSON is written.
 
+use super::mac::{Code, MAC_BYTES, MacKey};
 use super::unsigned::Unsigned;
 use super::{EventName, Record};
 use jiff::Timestamp;
@@ -18,6 +19,8 @@ pub(super) const GENESIS: Hash = [0; 32];
 
 /// Between the content of a line and the hash of it.
 const KEY: &[u8] = b",\"chain\":\"";
+/// Between the content of a line and the code over it, which the hash covers as well.
+const MAC: &[u8] = b",\"mac\":\"";
 /// What follows the hash at the end of a line.
 const END: &[u8] = b"\"}";
 /// Digits of a hash in hexadecimal.
@@ -33,6 +36,8 @@ pub(super) struct Point {
 /// Lines that are about to be written, and where the log stands after them.
 #[derive(Clone)]
 pub(super) struct Pen {
+    /// `None`: the lines have no code.
+    macs: Option<MacKey>,
     pub(super) lines: Vec<u8>,
     pub(super) at: Point,
     pub(super) unsigned: Unsigned,
@@ -42,10 +47,21 @@ impl Pen {
     /// Writes on after this line, where these lines are not signed.
     pub(super) fn after(at: Point, unsigned: Unsigned) -> Self {
         Self {
+            macs: None,
             lines: Vec::new(),
             at,
             unsigned,
         }
+    }
+
+    /// The same, with a code in each line.
+    pub(super) fn with_macs(self, macs: Option<MacKey>) -> Self {
+        Self { macs, ..self }
+    }
+
+    /// A pen without lines at the point that this one reached.
+    pub(super) fn next(&self) -> Self {
+        Self::after(self.at, self.unsigned).with_macs(self.macs.clone())
     }
 
     /// Appends a line to the chain.
@@ -58,6 +74,12 @@ impl Pen {
         self.lines.pop();
         self.lines
             .extend_from_slice(format!(",\"seq\":{seq}").as_bytes());
+        if let Some(macs) = &self.macs {
+            let code = macs.of_line(&self.at.chain, &self.lines[start..]);
+            self.lines.extend_from_slice(MAC);
+            self.lines.extend_from_slice(hex::encode(code).as_bytes());
+            self.lines.push(b'"');
+        }
         let chain = link(&self.at.chain, &self.lines[start..]);
 
         self.lines.extend_from_slice(KEY);
@@ -123,6 +145,38 @@ impl<'a> ChainLine<'a> {
         link(previous, self.content) == self.at.chain
     }
 
+    /// Returns whether a process with the key wrote the line after one with this hash.
+    pub(super) fn is_by(&self, macs: &MacKey, previous: &Hash) -> bool {
+        self.coded()
+            .is_some_and(|(content, code)| macs.has_written(previous, content, &code))
+    }
+
+    /// Returns whether the line has a code, be it right or wrong.
+    pub(super) fn has_mac(&self) -> bool {
+        self.coded().is_some()
+    }
+
+    /// What the code covers, and the code.
+    fn coded(&self) -> Option<(&'a [u8], Code)> {
+        let (rest, digits) = self
+            .content
+            .strip_suffix(b"\"")?
+            .split_last_chunk::<{ 2 * MAC_BYTES }>()?;
+        let mut code = [0; MAC_BYTES];
+        hex::decode_to_slice(digits, &mut code).ok()?;
+        Some((rest.strip_suffix(MAC)?, code))
+    }
+
+    /// The hash before the line: that of the line before it in the file, unless it is the first of
+    /// its file and says itself what it follows.
+    pub(super) fn previous(&self, before: Option<Hash>) -> Option<Hash> {
+        match (self.event(), before) {
+            (Some(EventName::ChainStarted), _) => Some(GENESIS),
+            (Some(EventName::ChainContinued), None) => self.text("previous").and_then(hash_of),
+            (_, before) => before,
+        }
+    }
+
     /// Returns `None` for an event of another version.
     pub(super) fn event(&self) -> Option<EventName> {
         EventName::deserialize(self.fields.get("event")?).ok()
@@ -165,6 +219,7 @@ mod tests {
         pen.write(
             &Record::now(EventName::DrainBegin)
                 .with("seq", 7)
+                .with("mac", "x")
                 .with("chain", "x"),
         );
         pen.write(&Record::now(EventName::Logout));
@@ -196,6 +251,29 @@ mod tests {
             content.ends_with(r#","seq":1"#) && content.starts_with(r#"{"ts":""#),
             "{content}"
         );
+    }
+
+    #[test]
+    fn code_of_a_line_is_part_of_what_its_hash_covers() {
+        let genesis = Point {
+            seq: 0,
+            chain: GENESIS,
+        };
+        let (own, other) = (MacKey::of(&[1; 32]), MacKey::of(&[2; 32]));
+        let mut pen = Pen::after(genesis, Unsigned::Nothing).with_macs(Some(own.clone()));
+        pen.write(&Record::now(EventName::DrainBegin));
+        let text = String::from_utf8(pen.lines).unwrap();
+        let line = ChainLine::read(text.trim_end().as_bytes()).unwrap();
+        assert!(line.follows(&GENESIS) && line.has_mac());
+        assert!(line.is_by(&own, &GENESIS) && !line.is_by(&other, &GENESIS));
+        assert!(!line.is_by(&own, &[1; 32]), "it is of one place");
+        assert!(text.contains(r#","seq":1,"mac":""#), "{text}");
+
+        let mut forger = Pen::after(genesis, Unsigned::Nothing);
+        forger.write(&Record::now(EventName::DrainBegin));
+        let line = ChainLine::read(forger.lines.trim_ascii_end()).unwrap();
+        assert!(line.follows(&GENESIS));
+        assert!(!line.has_mac() && !line.is_by(&own, &GENESIS));
     }
 
     #[test]

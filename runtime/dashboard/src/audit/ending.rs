@@ -3,6 +3,7 @@
 use super::EventName;
 use super::chain::{ChainLine, Point};
 use super::file_end::file_end;
+use super::mac::MacKey;
 use serde_json::{Map, Value};
 use std::io;
 use std::path::Path;
@@ -25,6 +26,9 @@ pub(super) enum Ending {
     Chained {
         last: Point,
         is_checkpoint: bool,
+        /// The last line that a process with the key wrote. `None`: there is none in what was read,
+        /// or there is no key.
+        own: Option<Point>,
         /// What stands after it: a line that was not written to its end, or damage.
         rest: Vec<u8>,
     },
@@ -32,30 +36,22 @@ pub(super) enum Ending {
 
 impl Ending {
     /// Reads at most [`TAIL_BYTES`] of the file.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path, macs: Option<&MacKey>) -> io::Result<Self> {
         let tail = match file_end(path, TAIL_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Empty),
             tail => tail?,
         };
-        Ok(Self::of_bytes(&tail))
+        Ok(Self::of_bytes(&tail, macs))
     }
 
-    fn of_bytes(tail: &[u8]) -> Self {
-        let mut end = tail.len();
-        while let Some(newline) = tail[..end].iter().rposition(|byte| *byte == b'\n') {
-            let start = tail[..newline]
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |before| before + 1);
-            if let Some(line) = ChainLine::read(&tail[start..newline]) {
-                let is_checkpoint = line.event() == Some(EventName::Checkpoint);
-                return Self::Chained {
-                    last: line.at,
-                    is_checkpoint,
-                    rest: tail[newline + 1..].to_vec(),
-                };
-            }
-            end = newline;
+    fn of_bytes(tail: &[u8], macs: Option<&MacKey>) -> Self {
+        if let Some((line, end)) = last_line(tail) {
+            return Self::Chained {
+                last: line.at,
+                is_checkpoint: line.event() == Some(EventName::Checkpoint),
+                own: macs.and_then(|macs| last_own(tail, macs)),
+                rest: tail[end..].to_vec(),
+            };
         }
 
         let is_torn = tail.last().is_some_and(|byte| *byte != b'\n');
@@ -67,6 +63,39 @@ impl Ending {
             Some(line) if !is_torn && is_unchained(line) => Self::Unchained,
             Some(_) => Self::Damaged { is_torn },
         }
+    }
+}
+
+/// The last line of a chain, and where the bytes after it begin.
+fn last_line(tail: &[u8]) -> Option<(ChainLine<'_>, usize)> {
+    let mut end = tail.len();
+    while let Some(newline) = tail[..end].iter().rposition(|byte| *byte == b'\n') {
+        let start = tail[..newline]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |before| before + 1);
+        if let Some(line) = ChainLine::read(&tail[start..newline]) {
+            return Some((line, newline + 1));
+        }
+        end = newline;
+    }
+    None
+}
+
+/// The last line that a process with the key wrote.
+fn last_own(tail: &[u8], macs: &MacKey) -> Option<Point> {
+    let (mut line, mut end) = last_line(tail)?;
+    loop {
+        // Without its newline, the line itself is not found again.
+        let before = last_line(&tail[..end - 1]);
+        let previous = before.as_ref().map(|(line, _)| line.at.chain);
+        let is_own = line
+            .previous(previous)
+            .is_some_and(|previous| line.is_by(macs, &previous));
+        if is_own {
+            return Some(line.at);
+        }
+        (line, end) = before?;
     }
 }
 
@@ -94,7 +123,7 @@ mod tests {
             let tail = [&pen.lines[..], rest.as_bytes()].concat();
             let Ending::Chained {
                 last, rest: found, ..
-            } = Ending::of_bytes(&tail)
+            } = Ending::of_bytes(&tail, None)
             else {
                 unreachable!("there is a chain before {rest:?}")
             };
@@ -102,17 +131,42 @@ mod tests {
         }
         let whole = pen.lines.len();
         assert!(matches!(
-            Ending::of_bytes(&pen.lines[..whole - 1]),
+            Ending::of_bytes(&pen.lines[..whole - 1], None),
             Ending::Damaged { is_torn: true }
         ));
         assert!(matches!(
-            Ending::of_bytes(b"noise\n"),
+            Ending::of_bytes(b"noise\n", None),
             Ending::Damaged { is_torn: false }
         ));
         assert!(matches!(
-            Ending::of_bytes(b"{\"ts\":\"T\"}\n"),
+            Ending::of_bytes(b"{\"ts\":\"T\"}\n", None),
             Ending::Unchained
         ));
-        assert!(matches!(Ending::of_bytes(b"\n"), Ending::Empty));
+        assert!(matches!(Ending::of_bytes(b"\n", None), Ending::Empty));
+    }
+    #[test]
+    fn last_line_of_a_process_with_the_key_is_found_before_others() {
+        let key = MacKey::of(&[1; 32]);
+        let genesis = Point {
+            seq: 0,
+            chain: GENESIS,
+        };
+        let mut own = Pen::after(genesis, Unsigned::Nothing).with_macs(Some(key.clone()));
+        own.write(&Record::now(EventName::ChainStarted));
+        own.write(&Record::now(EventName::DrainBegin));
+        let of = |tail: &[u8], macs| match Ending::of_bytes(tail, macs) {
+            Ending::Chained { last, own, .. } => (last, own),
+            _ => unreachable!("there is a chain"),
+        };
+        assert_eq!(of(&own.lines, Some(&key)), (own.at, Some(own.at)));
+        assert_eq!(of(&own.lines, None), (own.at, None));
+        let other = MacKey::of(&[2; 32]);
+        assert_eq!(of(&own.lines, Some(&other)), (own.at, None));
+
+        let mut forger = Pen::after(own.at, Unsigned::Nothing);
+        forger.write(&Record::now(EventName::Logout));
+        forger.write(&Record::now(EventName::Logout));
+        let tail = [&own.lines[..], b"noise\n", &forger.lines].concat();
+        assert_eq!(of(&tail, Some(&key)), (forger.at, Some(own.at)));
     }
 }

@@ -186,12 +186,12 @@ impl Record {
         }
     }
 
-    /// The same with one more field, or with another value of it. `ts`, `event`, `seq` and `chain`
-    /// are taken.
+    /// The same with one more field, or with another value of it. `ts`, `event`, `seq`, `mac`
+    /// and `chain` are taken.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         match self.fields.iter_mut().find(|(known, _)| *known == key) {
-            _ if matches!(key, "ts" | "event" | "seq" | "chain") => {}
+            _ if matches!(key, "ts" | "event" | "seq" | "mac" | "chain") => {}
             Some((_, known)) => *known = value.into(),
             None => self.fields.push((key, value.into())),
         }

@@ -170,8 +170,9 @@ impl Files {
         // A damaged file is replaced: what it said of logs that this process does not write is
         // unknown.
         let mut heads = Heads::read(&self.home).unwrap_or_default();
-        self.all.note_head(&mut heads);
-        self.important.note_head(&mut heads);
+        let key = self.key.as_ref();
+        self.all.note_head(&mut heads, key);
+        self.important.note_head(&mut heads, key);
         if let Err(error) = heads.write(&self.home) {
             tracing::debug!(%error, "where the audit log ends cannot be written");
         }
@@ -231,8 +232,10 @@ pub fn known_public_key(home: &Path) -> io::Result<Option<PublicKey>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::EventName;
-    use super::super::chain::ChainLine;
+    use super::super::chain::{ChainLine, Pen};
+    use super::super::head::HeadProof;
+    use super::super::unsigned::Unsigned;
+    use super::super::{EventName, Expected, RemarkKind, verify};
     use super::*;
     use std::fs;
 
@@ -370,5 +373,178 @@ mod tests {
                 EventName::Logout
             ]
         );
+    }
+
+    /// Appends lines that follow the last one, as anyone can who may write to the file. Returns the
+    /// number of the last one.
+    fn forge(home: &Path, file: &str, lines: usize) -> u64 {
+        let path = home.join(file);
+        let text = fs::read(&path).unwrap();
+        let last = text
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .find_map(ChainLine::read)
+            .unwrap();
+        let mut pen = Pen::after(last.at, Unsigned::Nothing);
+        for _ in 0..lines {
+            pen.write(&Record::now(EventName::DrainCancel).with("principal", "eve"));
+        }
+        fs::write(&path, [&text[..], &pen.lines].concat()).unwrap();
+        pen.at.seq
+    }
+
+    fn findings(home: &Path, file: &str) -> String {
+        let mut said = String::new();
+        let expected = Expected::default();
+        verify(home, &home.join(file), &expected, &mut |remark| {
+            if remark.kind == RemarkKind::Finding {
+                said.push_str(&format!("{:?} {}\n", remark.seq, remark.sentence));
+            }
+        })
+        .unwrap();
+        said
+    }
+
+    fn restarts(home: &Path, file: &str) -> Vec<(String, u64, u64)> {
+        let text = fs::read(home.join(file)).unwrap();
+        let lines = text
+            .split(|byte| *byte == b'\n')
+            .filter_map(ChainLine::read)
+            .filter(|line| line.event() == Some(EventName::ChainRestarted));
+        lines
+            .map(|line| {
+                (
+                    line.text("reason").unwrap_or_default().to_owned(),
+                    line.number("own_seq").unwrap_or_default(),
+                    line.number("found_seq").unwrap_or_default(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn line_that_was_added_is_found_at_once_and_for_ever() {
+        for file in [AUDIT_FILE, IMPORTANT_FILE] {
+            for is_running in [true, false] {
+                let home = tempfile::tempdir().unwrap();
+                let mut files = Files::of(home.path(), Rotation::default());
+                assert!(files.write(&[Record::now(EventName::DrainBegin)]));
+                if !is_running {
+                    files.close();
+                    files = Files::of(home.path(), Rotation::default());
+                }
+                assert_eq!(findings(home.path(), file), "");
+
+                let found = forge(home.path(), file, 3);
+                let said = findings(home.path(), file);
+                assert!(said.contains("not written with the key"), "{said}");
+                assert!(files.write(&[Record::now(EventName::DrainBegin)]));
+                files.close();
+                let mark = ("foreign".to_owned(), found - 3, found);
+                assert_eq!(restarts(home.path(), file), [mark]);
+
+                // Also for a reader who has the public key alone.
+                let public = known_public_key(home.path()).unwrap();
+                fs::remove_file(home.path().join("audit_key")).unwrap();
+                let expected = Expected {
+                    public_key: public,
+                    ..Expected::default()
+                };
+                let mut said = String::new();
+                verify(
+                    home.path(),
+                    &home.path().join(file),
+                    &expected,
+                    &mut |remark| {
+                        said.push_str(&format!("{:?} {}\n", remark.kind, remark.sentence));
+                    },
+                )
+                .unwrap();
+                assert!(said.contains("Finding the writer found lines"), "{said}");
+                assert!(said.contains("needs the file audit_key"), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn line_that_was_added_before_a_rotation_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let small = Rotation {
+            max_file_bytes: 3_000,
+            ..Rotation::default()
+        };
+        let mut files = Files::of(home.path(), small);
+        assert!(files.write(&[Record::now(EventName::DrainBegin)]));
+        forge(home.path(), AUDIT_FILE, 1);
+        for _ in 0..20 {
+            assert!(files.write(&[Record::now(EventName::DrainBegin)]));
+        }
+        files.close();
+        assert!(home.path().join(format!("{AUDIT_FILE}.1")).exists());
+        let mut said = String::new();
+        let expected = Expected {
+            rotation: small,
+            ..Expected::default()
+        };
+        verify(
+            home.path(),
+            &home.path().join(AUDIT_FILE),
+            &expected,
+            &mut |remark| {
+                said.push_str(&format!("{}\n", remark.sentence));
+            },
+        )
+        .unwrap();
+        assert!(said.contains("not written with the key"), "{said}");
+    }
+
+    #[test]
+    fn end_that_was_cut_off_is_found_where_the_head_was_changed_with_it() {
+        for is_restarted in [false, true] {
+            let home = tempfile::tempdir().unwrap();
+            let mut files = Files::of(home.path(), Rotation::default());
+            assert!(files.write(&[Record::now(EventName::DrainBegin)]));
+            assert!(files.write(&[Record::now(EventName::Logout)]));
+            files.close();
+
+            let path = home.path().join(AUDIT_FILE);
+            let text = fs::read_to_string(&path).unwrap();
+            let kept: Vec<_> = text.lines().take(2).collect();
+            fs::write(&path, kept.join("\n") + "\n").unwrap();
+            let last = ChainLine::read(kept[1].as_bytes()).unwrap();
+            let mut heads = Heads::default();
+            heads.set("dashboard-auth.log", last.at, None);
+            heads.write(home.path()).unwrap();
+            if is_restarted {
+                let mut files = Files::of(home.path(), Rotation::default());
+                assert!(files.write(&[Record::now(EventName::DrainBegin)]));
+                files.close();
+            }
+            let said = findings(home.path(), AUDIT_FILE);
+            assert!(said.contains("audit_head was"), "{said}");
+        }
+    }
+
+    #[test]
+    fn log_of_an_earlier_version_is_taken_over_once() {
+        let home = tempfile::tempdir().unwrap();
+        let key = AuditKey::load_or_make(home.path()).unwrap();
+        let mut trail = Trail::new(home.path().join(AUDIT_FILE), Rotation::default());
+        assert!(trail.append(&[&Record::now(EventName::DrainBegin)], home.path(), None));
+        let mut heads = Heads::default();
+        trail.note_head(&mut heads, None);
+        heads.write(home.path()).unwrap();
+
+        let mut files = Files::of(home.path(), Rotation::default());
+        assert!(files.write(&[Record::now(EventName::Logout)]));
+        files.close();
+        assert_eq!(findings(home.path(), AUDIT_FILE), "");
+        assert!(restarts(home.path(), AUDIT_FILE).is_empty());
+        let heads = Heads::read(home.path()).unwrap();
+        let proof = heads.proof("dashboard-auth.log", key.macs());
+        assert_eq!(proof, HeadProof::Right);
+
+        forge(home.path(), AUDIT_FILE, 1);
+        assert_ne!(findings(home.path(), AUDIT_FILE), "");
     }
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** a key that cannot be read is not replaced: the log is then without checkpoints,
 //! and says so.
 
+use super::mac::MacKey;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use portcullis_home::atomic_file::{self, Durability};
 use std::fmt;
@@ -13,9 +14,10 @@ use std::str::FromStr;
 /// In the home, for its owner alone: the 32 bytes of an Ed25519 key (RFC 8032), in hexadecimal.
 pub(super) const KEY_FILE: &str = "audit_key";
 
-/// The Ed25519 key that signs checkpoints.
+/// The Ed25519 key that signs checkpoints, and the key of the codes, which is derived from it.
 pub(super) struct AuditKey {
     key: SigningKey,
+    macs: MacKey,
 }
 
 impl AuditKey {
@@ -29,9 +31,14 @@ impl AuditKey {
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let text = format!("{}\n", hex::encode(seed));
         atomic_file::replace(&home.join(KEY_FILE), text.as_bytes(), Durability::Synced)?;
-        Ok(Self {
-            key: SigningKey::from_bytes(&seed),
-        })
+        Ok(Self::of(&seed))
+    }
+
+    fn of(seed: &[u8; 32]) -> Self {
+        Self {
+            key: SigningKey::from_bytes(seed),
+            macs: MacKey::of(seed),
+        }
     }
 
     /// The key of this home. Returns `None` if there is no file.
@@ -49,9 +56,11 @@ impl AuditKey {
         };
         hex::decode_to_slice(text.trim_ascii(), &mut seed).map_err(broken)?;
 
-        Ok(Some(Self {
-            key: SigningKey::from_bytes(&seed),
-        }))
+        Ok(Some(Self::of(&seed)))
+    }
+
+    pub(super) fn macs(&self) -> &MacKey {
+        &self.macs
     }
 
     pub(super) fn public(&self) -> PublicKey {

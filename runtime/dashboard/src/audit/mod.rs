@@ -14,15 +14,16 @@
 //! which has five rotated files of its own: drains, sign-ins, refused sign-ins, sign-outs, and what
 //! became of providers. Nothing else is in it, so that no flood of calls pushes them out. Of those,
 //! a stranger can cause refused sign-ins and faults: they are thinned to one per minute after
-//! 1,000. 30 days of such a flood are some 45,000 lines of at most 400 bytes for each cause, 18 MB
+//! 1,000. 30 days of such a flood are some 45,000 lines of at most 440 bytes for each cause, 20 MB
 //! of the 60 MB; the other important events of those 30 days, some 100,000 lines, keep their place.
 //!
 //! # What proves the log
 //!
-//! Each line has a number and a hash over itself and the line before (`chain`), and checkpoints are
-//! signed. `files` holds what the two logs share, `trail` writes one of them, and
+//! Each line has a number, a code that only the key of the home can make (`mac`), and a hash over
+//! itself and the line before (`chain`). Checkpoints are signed. `files` holds what the two logs share, `trail` writes one of them, and
 //! [`verify`](fn@verify) checks one. docs/audit.md defines all of it for a third party.
 
+mod authorship;
 mod chain;
 mod ending;
 mod event;
@@ -32,6 +33,7 @@ mod files;
 mod head;
 mod key;
 mod last_faults;
+mod mac;
 mod query;
 mod reading;
 mod redact;

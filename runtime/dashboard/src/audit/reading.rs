@@ -34,6 +34,9 @@ impl LogFiles {
         // A home that was copied has no writers, and stays as it is.
         let _lock = home.join(LOCK_FILE).exists().then(|| take_lock(home).ok());
 
+        // Before the files: without the lock, the log may grow in between, and its end must not
+        // look cut off.
+        let heads = Heads::read(home);
         let mut files = Vec::new();
         for number in (0..=rotation.kept_files).rev() {
             let path = if number == 0 {
@@ -56,10 +59,7 @@ impl LogFiles {
             }
         }
 
-        Ok(Self {
-            files,
-            heads: Heads::read(home),
-        })
+        Ok(Self { files, heads })
     }
 }
 

@@ -17,7 +17,7 @@ const KEPT: usize = 200;
 /// Read from the end of the log at the start: more than [`KEPT`] lines of a usual length.
 const END_BYTES: u64 = 256 * 1024;
 /// What proves the place of a line in the file. It means nothing without the file.
-const PROOF: [&str; 2] = ["seq", "chain"];
+const PROOF: [&str; 3] = ["seq", "mac", "chain"];
 
 pub(super) struct Tail {
     /// The lines that the log had before this process, the oldest first.
@@ -121,7 +121,7 @@ mod tests {
         let log = folder.path().join("log");
         let lines = [
             r#"begun somewhere","ts":"T"}"#,
-            r#"{"ts":"T1","event":"drain_begin","principal":"ci","seq":7,"chain":"ab"}"#,
+            r#"{"ts":"T1","event":"drain_begin","principal":"ci","seq":7,"mac":"cd","chain":"ab"}"#,
             r#"{"ts":"T2","event":"ws_ticket_minted"}"#,
             r#"{"ts":"T3","event":"made_up"}"#,
             r#"{"event":"logout"}"#,

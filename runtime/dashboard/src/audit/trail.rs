@@ -2,8 +2,9 @@
 
 use super::chain::{GENESIS, Pen, Point};
 use super::ending::Ending;
-use super::head::Heads;
+use super::head::{HeadProof, Heads};
 use super::key::AuditKey;
+use super::mac::MacKey;
 use super::rotating_file::{RotatingFile, numbered};
 use super::unsigned::Unsigned;
 use super::{EventName, Record, Rotation};
@@ -60,9 +61,9 @@ impl Trail {
     }
 
     /// Puts down where the log ends.
-    pub(super) fn note_head(&self, heads: &mut Heads) {
+    pub(super) fn note_head(&self, heads: &mut Heads, key: Option<&AuditKey>) {
         if let Some(last) = self.last {
-            heads.set(&self.name, last);
+            heads.set(&self.name, last, key.map(AuditKey::macs));
         }
     }
 
@@ -83,7 +84,7 @@ impl Trail {
         home: &Path,
         key: Option<&AuditKey>,
     ) -> io::Result<()> {
-        let start = self.pick_up(home)?;
+        let start = self.pick_up(home, key)?;
         let mut pen = start.clone();
         self.write_records(&mut pen, records, key);
         if self.file.is_too_full_for(pen.lines.len()) {
@@ -110,7 +111,7 @@ impl Trail {
     }
 
     fn try_checkpoint(&mut self, home: &Path, key: &AuditKey) -> io::Result<()> {
-        let mut pen = self.pick_up(home)?;
+        let mut pen = self.pick_up(home, Some(key))?;
         // Another process may have written it.
         if pen.unsigned == Unsigned::Nothing && pen.lines.is_empty() {
             return Ok(());
@@ -128,7 +129,7 @@ impl Trail {
         }
         self.put(&pen)?;
         self.file.rotate()?;
-        let mut pen = Pen::after(pen.at, pen.unsigned);
+        let mut pen = pen.next();
         pen.write(&continued(&self.name, pen.at));
         Ok(pen)
     }
@@ -141,60 +142,83 @@ impl Trail {
     }
 
     /// A pen at the end of the log. Its lines say what is wrong with the log, if anything is.
-    fn pick_up(&mut self, home: &Path) -> io::Result<Pen> {
+    fn pick_up(&mut self, home: &Path, key: Option<&AuditKey>) -> io::Result<Pen> {
+        let macs = key.map(AuditKey::macs);
         match self.last {
-            Some(last) if self.file.is_untouched() => Ok(Pen::after(last, self.unsigned)),
-            _ => self.recover(home),
+            Some(last) if self.file.is_untouched() => {
+                Ok(Pen::after(last, self.unsigned).with_macs(macs.cloned()))
+            }
+            _ => self.recover(home, macs),
         }
     }
 
     /// Reads the end of a log that another process may have written to or changed.
-    fn recover(&mut self, home: &Path) -> io::Result<Pen> {
-        let expected = self.expected(home);
-        let ending = Ending::of(&self.path)?;
+    fn recover(&mut self, home: &Path, macs: Option<&MacKey>) -> io::Result<Pen> {
+        let heads = read_heads(home);
+        let expected = self.expected(&heads);
+        let ending = Ending::of(&self.path, macs)?;
         let is_new_file = matches!(ending, Ending::Empty);
         // A process can end between moving a file aside and writing to the new one.
         let ending = if is_new_file {
-            Ending::of(&numbered(&self.path, 1))?
+            Ending::of(&numbered(&self.path, 1), macs)?
         } else {
             ending
         };
         self.file.open()?;
 
-        let (last, is_checkpoint, rest) = match ending {
+        let start = |reason, expected, is_torn| Ok(self.start(reason, expected, is_torn, macs));
+        let (last, is_checkpoint, own, rest) = match ending {
             Ending::Chained {
                 last,
                 is_checkpoint,
+                own,
                 rest,
-            } => (last, is_checkpoint, rest),
-            Ending::Empty if expected.is_some() => {
-                return Ok(self.start("missing", expected, false));
-            }
-            Ending::Empty => return Ok(self.start("new", None, false)),
-            Ending::Unchained if expected.is_none() => {
-                return Ok(self.start("unchained", None, false));
-            }
-            Ending::Unchained => return Ok(self.start("damaged", expected, false)),
+            } => (last, is_checkpoint, own, rest),
+            Ending::Empty if expected.is_some() => return start("missing", expected, false),
+            Ending::Empty => return start("new", None, false),
+            Ending::Unchained if expected.is_none() => return start("unchained", None, false),
+            Ending::Unchained => return start("damaged", expected, false),
             Ending::Damaged { is_torn } => {
-                return Ok(self.start("damaged", expected, is_torn && !is_new_file));
+                return start("damaged", expected, is_torn && !is_new_file);
             }
         };
+
+        let proof = macs.map(|macs| heads.proof(&self.name, macs));
+        let found = Found {
+            last,
+            own,
+            is_ours: self.is_ours(last, own, proof),
+            expected: match proof {
+                // Where the log has codes, its head has one.
+                Some(HeadProof::Wrong) => self.last,
+                Some(HeadProof::Missing) if own.is_some() => self.last,
+                _ => expected,
+            },
+            rest: &rest,
+        };
         let unsigned = match self.unsigned {
-            _ if is_checkpoint => Unsigned::Nothing,
+            _ if is_checkpoint && found.is_ours => Unsigned::Nothing,
             since @ Unsigned::Since { .. } if !is_new_file => since,
             // Lines of another process, or a file that another program moved aside: a checkpoint
             // comes next.
             _ => Unsigned::Unknown,
         };
-        let mut pen = Pen::after(last, unsigned);
+        let mut pen = Pen::after(last, unsigned).with_macs(macs.cloned());
         if is_new_file {
             pen.write(&continued(&self.name, last));
         } else if rest.last().is_some_and(|byte| *byte != b'\n') {
             pen.lines.push(b'\n');
         }
-        if let Some(restarted) = restarted(last, expected, &rest) {
-            pen.at.seq = pen.at.seq.max(expected.map_or(0, |expected| expected.seq));
+        if let Some(restarted) = found.restarted() {
+            let known = found.expected.map_or(0, |expected| expected.seq);
+            pen.at.seq = pen.at.seq.max(known);
             pen.write(&restarted);
+        }
+        if !found.is_ours {
+            tracing::error!(
+                path = %self.path.display(), seq = last.seq, last_own_seq = own.map(|own| own.seq),
+                "the audit log has lines that Portcullis did not write: see `portcullis audit verify`"
+            );
         }
         if pen.lines.is_empty() {
             self.last = Some(last);
@@ -203,14 +227,32 @@ impl Trail {
         Ok(pen)
     }
 
+    /// Returns whether a process of this home wrote the last line of the log. Lines without a code
+    /// are from an earlier version, or from a process that could not read the key, if the log has
+    /// no line with one yet.
+    fn is_ours(&self, last: Point, own: Option<Point>, proof: Option<HeadProof>) -> bool {
+        let Some(proof) = proof else { return true };
+        match own {
+            _ if self.last == Some(last) => true,
+            Some(own) => own == last,
+            None => proof == HeadProof::Missing,
+        }
+    }
+
     /// The first line of a new chain, whose numbers continue those of the old one.
-    fn start(&self, reason: &'static str, expected: Option<Point>, is_torn: bool) -> Pen {
+    fn start(
+        &self,
+        reason: &'static str,
+        expected: Option<Point>,
+        is_torn: bool,
+        macs: Option<&MacKey>,
+    ) -> Pen {
         let seq = expected.map_or(0, |expected| expected.seq);
         let genesis = Point {
             seq,
             chain: GENESIS,
         };
-        let mut pen = Pen::after(genesis, Unsigned::Nothing);
+        let mut pen = Pen::after(genesis, Unsigned::Nothing).with_macs(macs.cloned());
         if is_torn {
             pen.lines.push(b'\n');
         }
@@ -223,16 +265,19 @@ impl Trail {
     }
 
     /// Where the log ended, as far as this process and the home's file know.
-    fn expected(&self, home: &Path) -> Option<Point> {
-        let heads = Heads::read(home).unwrap_or_else(|error| {
-            tracing::warn!(%error, "where the audit log ended is not known");
-            Heads::default()
-        });
+    fn expected(&self, heads: &Heads) -> Option<Point> {
         [self.last, heads.of(&self.name)]
             .into_iter()
             .flatten()
             .max_by_key(|point| point.seq)
     }
+}
+
+fn read_heads(home: &Path) -> Heads {
+    Heads::read(home).unwrap_or_else(|error| {
+        tracing::warn!(%error, "where the audit log ended is not known");
+        Heads::default()
+    })
 }
 
 /// The name of a log: that of its file.
@@ -291,32 +336,51 @@ fn continued(log: &str, last: Point) -> Record {
         .with("previous", hex::encode(last.chain))
 }
 
-/// The line that says what is wrong between the last line of the chain and the next one. `None`:
-/// nothing is.
-fn restarted(last: Point, expected: Option<Point>, rest: &[u8]) -> Option<Record> {
-    let reason = match expected {
-        None => "head_missing",
-        Some(expected) if expected.seq > last.seq => "cut",
-        Some(expected) if expected.seq == last.seq && expected.chain != last.chain => "changed",
-        Some(_) if !rest.is_empty() => "torn",
-        Some(_) => return None,
-    };
+/// The end of a log that has a chain, as its writer found it.
+struct Found<'a> {
+    last: Point,
+    /// The last line that a process with the key wrote, as far as it was looked for.
+    own: Option<Point>,
+    /// A process of this home wrote the last line.
+    is_ours: bool,
+    /// Where the log ended, as far as that is known.
+    expected: Option<Point>,
+    /// What stands after the last line.
+    rest: &'a [u8],
+}
 
-    let record = Record::now(EventName::ChainRestarted)
-        .with("reason", reason)
-        .with("found_seq", last.seq);
-    let record = match reason {
-        "torn" => record,
-        _ => with_expected(record, expected),
-    };
-    if rest.is_empty() {
-        return Some(record);
+impl Found<'_> {
+    /// The line that says what is wrong between the last line of the chain and the next one.
+    /// `None`: nothing is.
+    fn restarted(&self) -> Option<Record> {
+        let (last, rest) = (self.last, self.rest);
+        let reason = match self.expected {
+            _ if !self.is_ours => "foreign",
+            None => "head_missing",
+            Some(expected) if expected.seq > last.seq => "cut",
+            Some(expected) if expected.seq == last.seq && expected.chain != last.chain => "changed",
+            Some(_) if !rest.is_empty() => "torn",
+            Some(_) => return None,
+        };
+
+        let mut record = Record::now(EventName::ChainRestarted)
+            .with("reason", reason)
+            .with("found_seq", last.seq);
+        if let Some(own) = self.own.filter(|_| !self.is_ours) {
+            record = record.with("own_seq", own.seq);
+        }
+        if reason != "torn" {
+            record = with_expected(record, self.expected);
+        }
+        if rest.is_empty() {
+            return Some(record);
+        }
+        Some(
+            record
+                .with("torn_bytes", rest.len())
+                .with("torn_sha256", hex::encode(Sha256::digest(rest))),
+        )
     }
-    Some(
-        record
-            .with("torn_bytes", rest.len())
-            .with("torn_sha256", hex::encode(Sha256::digest(rest))),
-    )
 }
 
 fn with_expected(record: Record, expected: Option<Point>) -> Record {

@@ -80,7 +80,7 @@ mod tests {
             assert!(trail.append(&records, home, Some(&key)));
         }
         let mut heads = Heads::read(home).unwrap();
-        trail.note_head(&mut heads);
+        trail.note_head(&mut heads, Some(&key));
         heads.write(home).unwrap();
     }
 
@@ -131,7 +131,7 @@ mod tests {
         log.push_str(&String::from_utf8(pen.lines).unwrap());
         fs::write(home.join(AUDIT_FILE), log).unwrap();
         let mut heads = Heads::default();
-        heads.set(LOG, pen.at);
+        heads.set(LOG, pen.at, None);
         heads.write(home).unwrap();
     }
 
@@ -199,7 +199,7 @@ mod tests {
                 assert!(trail.append(&[&record], home.path(), key));
             }
             let mut heads = Heads::default();
-            trail.note_head(&mut heads);
+            trail.note_head(&mut heads, is_signed.then_some(&key));
             heads.write(home.path()).unwrap();
 
             let (outcome, said) = check(home.path(), Some(key.public()));
@@ -214,10 +214,20 @@ mod tests {
         let home = signed_log();
         strip(home.path(), 0);
         let (outcome, said) = check(home.path(), None);
-        assert_eq!(outcome, Outcome::Unknown, "{said}");
-        let (outcome, said) = check(home.path(), Some(public_key(home.path())));
+        assert_eq!(outcome, Outcome::Findings, "{said}");
+        assert!(
+            said.contains("not written with the key of the home"),
+            "{said}"
+        );
+        let public = public_key(home.path());
+        let (outcome, said) = check(home.path(), Some(public));
         assert_eq!(outcome, Outcome::Findings, "{said}");
         assert!(said.contains("no line is signed by the key"), "{said}");
+
+        // Without the key, nothing tells who wrote the lines.
+        fs::remove_file(home.path().join("audit_key")).unwrap();
+        assert_eq!(check(home.path(), None).0, Outcome::Unknown);
+        assert_eq!(check(home.path(), Some(public)).0, Outcome::Findings);
     }
 
     #[test]
@@ -263,7 +273,7 @@ mod tests {
         fs::create_dir(home.path().join("logs")).unwrap();
         fs::write(home.path().join(AUDIT_FILE), &pen.lines).unwrap();
         let mut heads = Heads::default();
-        heads.set(LOG, pen.at);
+        heads.set(LOG, pen.at, None);
         heads.write(home.path()).unwrap();
 
         let (outcome, said) = check(home.path(), None);

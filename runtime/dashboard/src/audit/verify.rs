@@ -2,8 +2,11 @@
 //!
 //! **Invariant:** memory does not grow with the log.
 
-use super::chain::{ChainLine, GENESIS, Hash, Point, hash_of};
+use super::authorship::{Authorship, ForeignRun};
+use super::chain::{ChainLine, Hash, Point, hash_of};
+use super::head::HeadProof;
 use super::key::{AuditKey, PublicKey};
+use super::mac::MacKey;
 use super::reading::{LogFile, LogFiles};
 use super::trail::{CheckpointVersion, message, name_of};
 use super::unsigned::is_too_long;
@@ -122,6 +125,13 @@ impl CheckKey {
             Self::Missing | Self::Unreadable(_) => None,
         }
     }
+
+    /// The key of the codes. Returns `None` where the home's key is not that of the signatures.
+    fn macs(&self, home: &Path) -> Option<MacKey> {
+        let public = self.public()?;
+        let key = AuditKey::load(home).ok().flatten()?;
+        (key.public() == public).then(|| key.macs().clone())
+    }
 }
 
 /// Checks the log at this path, with the files that were moved aside, and hands each remark to
@@ -150,9 +160,18 @@ pub fn verify(
         return Ok(None);
     }
 
+    let key = CheckKey::of(home, expected.public_key);
+    let macs = key.macs(home);
+    let proof = head.and_then(|_| {
+        let heads = heads.as_ref().ok()?;
+        Some(heads.proof(&name, macs.as_ref()?))
+    });
     let mut check = ChainCheck {
-        key: CheckKey::of(home, expected.public_key),
+        key,
+        macs,
+        authorship: Authorship::default(),
         head,
+        proof,
         name: is_of_home.then(|| name.clone()),
         last: None,
         times: None,
@@ -174,6 +193,9 @@ pub fn verify(
         check.file(file, &mut oldest, expected.rotation)?;
     }
     check.end(&name, is_of_home, expected);
+    if check.macs.is_none() && check.last.is_some() && check.key.public().is_some() {
+        check.note("whether a process with the key wrote each line was not checked: that needs the file audit_key of the home");
+    }
     if matches!(check.key, CheckKey::OfHome(_)) {
         check.note(
             "signatures were checked with the key in the home: who can write the log may be able to read it",
@@ -191,8 +213,13 @@ pub(super) struct LogPosition {
 
 struct ChainCheck<'a> {
     key: CheckKey,
+    /// Checks the codes. `None`: they are not checked.
+    macs: Option<MacKey>,
+    authorship: Authorship,
     /// Where the log ends, as the home says.
     head: Option<Point>,
+    /// Whether a process with the key says so. `None`: that is not checked.
+    proof: Option<HeadProof>,
     /// The name of the log in its own lines. `None`: not read yet.
     name: Option<String>,
     /// The last line of the chain so far.
@@ -295,7 +322,8 @@ impl ChainCheck<'_> {
             _ => self.strays(stray.as_ref()),
         }
 
-        self.link(line, event);
+        let previous = line.previous(self.last.map(|last| last.chain));
+        let follows = self.link(line, event, previous);
         if matches!(
             event,
             Some(EventName::ChainStarted | EventName::ChainContinued | EventName::Checkpoint)
@@ -304,6 +332,9 @@ impl ChainCheck<'_> {
         }
 
         self.signing(line, event);
+        if let Some(previous) = previous.filter(|_| follows) {
+            self.author(line, &previous);
+        }
         if self
             .head
             .is_some_and(|head| head.seq == line.at.seq && head.chain != line.at.chain)
@@ -316,6 +347,45 @@ impl ChainCheck<'_> {
 
         self.last = Some(line.at);
         self.summary.last_seq = Some(line.at.seq);
+    }
+
+    /// Checks that a process with the key wrote a line whose hash is right. Of a line whose hash is
+    /// wrong, that is known already.
+    fn author(&mut self, line: &ChainLine<'_>, previous: &Hash) {
+        let Some(macs) = &self.macs else { return };
+        let is_own = line.is_by(macs, previous);
+        let run = self.authorship.add(line, is_own, &self.place);
+        self.foreign(run);
+    }
+
+    fn foreign(&mut self, run: Option<ForeignRun>) {
+        let Some(run) = run else { return };
+        let is_signed = self
+            .summary
+            .signed_seq
+            .is_some_and(|signed| signed >= run.last_seq);
+        if run.may_be_early && is_signed {
+            return;
+        }
+
+        let lines = if run.first_seq == run.last_seq {
+            "the line is".to_owned()
+        } else {
+            format!("the lines from here to seq {} are", run.last_seq)
+        };
+        let (kind, cause) = if run.may_be_early {
+            (
+                RemarkKind::Unknown,
+                "an earlier version wrote them, the key could not be read, or they were added",
+            )
+        } else {
+            (
+                RemarkKind::Finding,
+                "lines were added, or the key could not be read",
+            )
+        };
+        let sentence = format!("{lines} not written with the key of the home: {cause}");
+        self.say(kind, Some(run.place), Some(run.first_seq), sentence);
     }
 
     /// Checks that the lines are signed as often as the writer signs them.
@@ -386,15 +456,15 @@ impl ChainCheck<'_> {
         self.say(kind, Some(long.place), None, sentence);
     }
 
-    /// Checks the number and the hash of a line.
-    fn link(&mut self, line: &ChainLine<'_>, event: Option<EventName>) {
+    /// Checks the number and the hash of a line. Returns whether it follows the one before.
+    fn link(
+        &mut self,
+        line: &ChainLine<'_>,
+        event: Option<EventName>,
+        previous: Option<Hash>,
+    ) -> bool {
         let seq = line.at.seq;
         let named = || line.text("previous").and_then(hash_of);
-        let previous: Option<Hash> = match (event, self.last) {
-            (Some(EventName::ChainStarted), _) => Some(GENESIS),
-            (Some(EventName::ChainContinued), None) => named(),
-            (_, last) => last.map(|last| last.chain),
-        };
 
         self.boundary(line, event);
         let is_named =
@@ -403,7 +473,7 @@ impl ChainCheck<'_> {
         let next = self.next_seq(line, event);
 
         if follows && next.is_none_or(|next| next == seq) {
-            return;
+            return true;
         }
         let sentence = match next {
             Some(next) if seq > next.saturating_add(1) => {
@@ -424,6 +494,7 @@ impl ChainCheck<'_> {
             _ => "its hash does not fit: it or the line before was changed".to_owned(),
         };
         self.find(seq, sentence);
+        false
     }
 
     /// Files begin where the writer began them.
@@ -533,7 +604,16 @@ impl ChainCheck<'_> {
             }
             "changed" => "the writer found another last line than the one that it had written",
             "head_missing" => {
-                "the file audit_head was missing: lines before this one may have been cut off"
+                "the file audit_head was missing or changed: lines before this one may have been cut off"
+            }
+            "foreign" => {
+                let sentence = match line.number("own_seq") {
+                    Some(own) => format!(
+                        "the writer found lines before it that it had not written: all after seq {own}"
+                    ),
+                    None => "the writer found lines before it that it had not written".to_owned(),
+                };
+                return self.find(seq, sentence);
             }
             _ => "it gives no known reason",
         };
@@ -607,6 +687,9 @@ impl ChainCheck<'_> {
         let moved = self.moved.take();
         self.moved_unsigned(moved);
         self.end_run(None);
+        let foreign = self.authorship.end();
+        self.foreign(foreign);
+        self.head_itself();
 
         let last = self.last.map_or(0, |last| last.seq);
         let head = self
@@ -622,6 +705,15 @@ impl ChainCheck<'_> {
                 "the log {name} was cut: it ends at seq {last}, but {who} seq {seq}"
             ));
         }
+        if let Some(head) = self.head
+            && self.macs.is_none()
+            && last > head.seq
+        {
+            self.note(format!(
+                "the file audit_head names seq {} as the last line: the lines after it were written in the seconds after that, or were added",
+                head.seq
+            ));
+        }
 
         if self.head.is_none() && expected.seq.is_none() {
             let what = format!(
@@ -635,6 +727,20 @@ impl ChainCheck<'_> {
             self.say(kind, None, None, what);
         }
         self.signatures(last);
+    }
+
+    /// Where the log has codes, what the home says of its end has one.
+    fn head_itself(&mut self) {
+        let sentence = match self.proof {
+            Some(HeadProof::Wrong) => {
+                "the file audit_head was changed, or written with another key: lines may have been cut off"
+            }
+            Some(HeadProof::Missing) if self.authorship.is_coded() => {
+                "the file audit_head was not written with the key of the home: lines may have been cut off"
+            }
+            _ => return,
+        };
+        self.find_in_log(sentence.to_owned());
     }
 
     fn strays_at_end(&mut self, stray: &Stray) {
