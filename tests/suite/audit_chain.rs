@@ -914,3 +914,44 @@ fn verification_beside_a_busy_dashboard_has_no_findings() {
     });
     log.close();
 }
+
+#[test]
+fn log_without_a_line_is_said_to_have_none() {
+    let home = Home::new();
+    home.write("empty.log", "");
+    home.write("other.log", "some text\n{\"a\":1}\n");
+    for file in ["empty.log", "other.log"] {
+        let path = home.file(file);
+        let path = path.to_str().expect("a path of text");
+        for has_key in [false, true] {
+            if has_key {
+                Process::run(&home, &["audit", "key"], &[]);
+            }
+            let checked = verified(&home, &["--log", path]);
+            assert_eq!(checked.code, Some(2), "{file}: {}", checked.stdout);
+            assert!(
+                !checked.stdout.contains("hour") && !checked.stdout.contains("killed"),
+                "{file}: {}",
+                checked.stdout
+            );
+        }
+        let given = verified(&home, &["--log", path, "--public-key", OTHER_KEY]);
+        assert!(
+            given.code == Some(1) && !given.stdout.contains("hour"),
+            "{file}: {}",
+            given.stdout
+        );
+    }
+
+    drained(&home);
+    for file in [AUDIT_FILE, "logs/dashboard-auth-important.log"] {
+        fs::remove_file(home.file(file)).expect("the log is ours");
+    }
+    let absent = verified(&home, &[]);
+    assert_eq!(absent.code, Some(1), "{}", absent.stdout);
+    assert!(
+        absent.stdout.contains("has no line of the chain") && !absent.stdout.contains("hour"),
+        "{}",
+        absent.stdout
+    );
+}

@@ -701,9 +701,12 @@ impl ChainCheck<'_> {
             .flatten()
             .filter(|(seq, _)| *seq > last)
         {
-            self.find_in_log(format!(
-                "the log {name} was cut: it ends at seq {last}, but {who} seq {seq}"
-            ));
+            self.find_in_log(match self.last {
+                Some(_) => {
+                    format!("the log {name} was cut: it ends at seq {last}, but {who} seq {seq}")
+                }
+                None => format!("the log {name} has no line of the chain, but {who} seq {seq}"),
+            });
         }
         if let Some(head) = self.head
             && self.macs.is_none()
@@ -751,7 +754,7 @@ impl ChainCheck<'_> {
             self.say(RemarkKind::Finding, place, None, sentence.to_owned());
         } else if self.last.is_none() && self.head.is_none() && !stray.is_torn {
             let sentence = format!(
-                "{} no hash: nothing proves what an earlier version wrote",
+                "{} no hash: they are from an earlier version, or are no lines of an audit log",
                 stray.lines_have()
             );
             self.say(RemarkKind::Unknown, place, None, sentence);
@@ -777,6 +780,13 @@ impl ChainCheck<'_> {
                 "the lines after seq {signed} are chained, but not signed yet"
             )),
             (_, Some(_)) => {}
+            (CheckKey::Given(_), None) if self.last.is_none() => self.find_in_log(
+                "no line is signed by the key that was given: the log has no line of a chain"
+                    .to_owned(),
+            ),
+            (CheckKey::OfHome(_), None) if self.last.is_none() => {
+                self.unknown("nothing is signed: the log has no line of a chain");
+            }
             (_, None) if self.is_young() => {
                 self.note("nothing is signed yet: all lines are younger than an hour");
             }
