@@ -101,6 +101,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "cli/",
             "dashboard/src/app/session_list.rs",
             "dashboard/src/audit/files.rs",
+            "dashboard/src/audit/writer.rs",
             "dashboard/src/web/",
             "gateway/src/restart_watch.rs",
             "gateway/src/watcher.rs",

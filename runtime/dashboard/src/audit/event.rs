@@ -212,6 +212,12 @@ impl Record {
         self.event
     }
 
+    /// A field that is a whole number.
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
+        let (_, value) = self.fields.iter().find(|(known, _)| *known == key)?;
+        value.as_u64()
+    }
+
     /// A field that is text.
     pub(super) fn text(&self, key: &str) -> Option<&str> {
         let (_, value) = self.fields.iter().find(|(known, _)| *known == key)?;

@@ -24,6 +24,9 @@ const IMPORTANT_PERIOD: Duration = Duration::from_secs(60);
 /// The time between two writes of the heads, while lines are written.
 const HEAD_INTERVAL: Duration = Duration::from_secs(2);
 
+/// The time between two looks at what was left out of the file of the important lines.
+const LEFT_OUT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How the files of a log are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
@@ -56,6 +59,8 @@ pub(super) struct Files {
     head_due: Option<Instant>,
     /// When a checkpoint is due. `None`: nothing was written since the last.
     checkpoint_due: Option<Instant>,
+    /// When the second file may say what was left out of it. `None`: nothing was.
+    left_out_due: Option<Instant>,
 }
 
 impl Files {
@@ -69,6 +74,7 @@ impl Files {
             has_tried_key: false,
             head_due: None,
             checkpoint_due: None,
+            left_out_due: None,
         }
     }
 
@@ -77,7 +83,7 @@ impl Files {
         let important: Vec<_> = records
             .iter()
             .filter(|record| record.event().is_important())
-            .filter_map(|record| self.thinning.pass(record.clone()))
+            .filter_map(|record| self.thinning.pass(record.clone()).ok())
             .collect();
         let Some(_lock) = self.lock() else {
             return false;
@@ -94,30 +100,59 @@ impl Files {
                 .append(&important, &self.home, self.key.as_ref());
         }
 
+        self.note_lines();
+        is_written
+    }
+
+    /// Lines were written.
+    fn note_lines(&mut self) {
         let now = Instant::now();
         self.checkpoint_due.get_or_insert(now + CHECKPOINT_INTERVAL);
+        if self.thinning.owes() {
+            self.left_out_due.get_or_insert(now + LEFT_OUT_INTERVAL);
+        }
         // The first lines of a process: without a head, the next process could not notice that they
         // were cut off.
         if self.head_due.is_none() {
             self.write_heads();
             self.head_due = Some(now + HEAD_INTERVAL);
         }
-        is_written
+    }
+
+    /// Says what was left out of the second file: as far as its limits allow, or `all` of it.
+    fn settle_left_out(&mut self, all: bool) {
+        self.left_out_due = None;
+        if let Some(_lock) = self.lock() {
+            let records = self.thinning.settle(all);
+            if !records.is_empty() {
+                let records: Vec<_> = records.iter().collect();
+                self.important
+                    .append(&records, &self.home, self.key.as_ref());
+                self.note_lines();
+            }
+        }
+        if self.thinning.owes() {
+            self.left_out_due
+                .get_or_insert(Instant::now() + LEFT_OUT_INTERVAL);
+        }
     }
 
     /// How long there is nothing to do without new lines. `None`: for ever.
     pub(super) fn patience(&self) -> Option<Duration> {
-        let due = [self.head_due, self.checkpoint_due]
+        let due = [self.head_due, self.checkpoint_due, self.left_out_due]
             .into_iter()
             .flatten()
             .min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// Writes the heads and the checkpoints that are due.
+    /// Writes the heads and the checkpoints that are due, and what was left out.
     pub(super) fn keep_up(&mut self) {
         let now = Instant::now();
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if is_due(self.left_out_due) {
+            self.settle_left_out(false);
+        }
         if !is_due(self.head_due) && !is_due(self.checkpoint_due) {
             return;
         }
@@ -125,8 +160,11 @@ impl Files {
         self.settle(is_checkpoint_due);
     }
 
-    /// Signs what is not signed yet.
+    /// Says what was left out, and signs what is not signed yet.
     pub(super) fn close(&mut self) {
+        if self.thinning.owes() {
+            self.settle_left_out(true);
+        }
         if self.checkpoint_due.is_some() {
             self.settle(true);
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 /// Lines that may wait for the disk. More are dropped and counted, so that no request waits.
@@ -25,6 +25,9 @@ pub(super) const BURST: NonZeroU32 = NonZeroU32::new(1_000).expect("a constant t
 /// Between two lines of one cause after the burst.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// The time between two looks at what was left out: the end of a flood is in the log soon after it.
+const LEFT_OUT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Writes the audit log on a thread of its own.
 #[derive(Clone)]
 pub struct AuditLog {
@@ -38,11 +41,13 @@ struct WriterShared {
     /// Lines in the queue.
     waiting: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
-    thinning: Thinning,
+    thinning: Arc<Thinning>,
 }
 
 enum WriterMessage {
     Line(Record),
+    /// A record was left out: the writer must count it later, also if no other line comes.
+    LeftOut,
     /// No more lines are wanted.
     End,
 }
@@ -71,12 +76,12 @@ impl AuditLog {
             has_ended: false,
         };
         let files = Files::of(home, rotation);
-        let (lost, shown) = (dropped.clone(), tail.clone());
+        let thinning = Arc::new(Thinning::new(BURST, PERIOD));
+        let (lost, shown, thinned) = (dropped.clone(), tail.clone(), thinning.clone());
         let writer = thread::Builder::new()
             .name("audit".into())
-            .spawn(move || write_all(inbox, files, &lost, &shown))?;
+            .spawn(move || write_all(inbox, files, &thinned, &lost, &shown))?;
         let writer = Mutex::new(Some(writer));
-        let thinning = Thinning::new(BURST, PERIOD);
         let shared = WriterShared {
             tail,
             queue,
@@ -95,8 +100,15 @@ impl AuditLog {
     /// counted.
     pub fn write(&self, record: Record) {
         // Before the queue: a flood must not fill it.
-        let Some(record) = self.shared.thinning.pass(record) else {
-            return;
+        let record = match self.shared.thinning.pass(record) {
+            Ok(record) => record,
+            Err(held) => {
+                // A writer whose queue is full wakes by itself.
+                if held.is_first {
+                    let _ = self.shared.queue.try_send(WriterMessage::LeftOut);
+                }
+                return;
+            }
         };
         if !self.queue(record) {
             let dropped = self.shared.dropped.fetch_add(1, Ordering::Relaxed) + 1;
@@ -157,9 +169,29 @@ impl AuditLog {
     }
 }
 
-fn write_all(mut inbox: Inbox, mut files: Files, lost: &AtomicU64, tail: &Tail) {
+fn write_all(
+    mut inbox: Inbox,
+    mut files: Files,
+    thinning: &Thinning,
+    lost: &AtomicU64,
+    tail: &Tail,
+) {
+    let mut left_out_due: Option<Instant> = None;
     while !inbox.has_ended {
-        let records = inbox.gather(files.patience());
+        let left_out = left_out_due.map(|due| due.saturating_duration_since(Instant::now()));
+        let patience = [files.patience(), left_out].into_iter().flatten().min();
+        let mut records = inbox.gather(patience);
+
+        let is_due = left_out_due.is_some_and(|due| due <= Instant::now());
+        if is_due || inbox.has_ended {
+            left_out_due = None;
+            let settled = thinning.settle(inbox.has_ended);
+            records.extend(settled.into_iter().map(Record::redacted));
+        }
+        if thinning.owes() {
+            left_out_due.get_or_insert(Instant::now() + LEFT_OUT_INTERVAL);
+        }
+
         if !records.is_empty() {
             if !files.write(&records) {
                 lost.fetch_add(records.len() as u64, Ordering::Relaxed);
@@ -218,6 +250,7 @@ impl Inbox {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 records.push(record.redacted());
             }
+            WriterMessage::LeftOut => {}
             WriterMessage::End => self.has_ended = true,
         }
     }
@@ -276,6 +309,45 @@ mod tests {
         let text = std::fs::read_to_string(home.path().join(AUDIT_FILE)).unwrap();
         let lines = text.lines().count();
         assert!((1_000..1_500).contains(&lines), "{lines}");
+    }
+
+    /// Refused sign-ins that the log accounts for, by a line or by `left_out`.
+    fn accounted(home: &Path, file: &str) -> u64 {
+        let text = std::fs::read_to_string(home.join(file)).unwrap_or_default();
+        text.lines()
+            // The last line may not be written to its end yet.
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|line| line["event"] == "login_failure")
+            .map(|line| 1 + line["left_out"].as_u64().unwrap_or_default())
+            .sum()
+    }
+
+    #[test]
+    fn clean_end_accounts_for_every_record_of_a_flood() {
+        let home = tempfile::tempdir().unwrap();
+        let log = AuditLog::start(home.path()).unwrap();
+        for _ in 0..3_000 {
+            log.write(Record::now(EventName::LoginFailure));
+        }
+        log.close();
+        assert_eq!(accounted(home.path(), AUDIT_FILE), 3_000);
+        assert_eq!(accounted(home.path(), IMPORTANT_FILE), 3_000);
+    }
+
+    #[test]
+    fn end_of_a_flood_is_written_without_another_record() {
+        let home = tempfile::tempdir().unwrap();
+        let log = AuditLog::start(home.path()).unwrap();
+        for _ in 0..3_000 {
+            log.write(Record::now(EventName::LoginFailure));
+        }
+        let deadline = Instant::now() + 6 * LEFT_OUT_INTERVAL;
+        while accounted(home.path(), AUDIT_FILE) < 3_000 {
+            assert!(Instant::now() < deadline, "the flood is not accounted for");
+            thread::yield_now();
+        }
+        log.close();
+        assert_eq!(accounted(home.path(), AUDIT_FILE), 3_000);
     }
 
     #[test]
