@@ -955,3 +955,28 @@ fn log_without_a_line_is_said_to_have_none() {
         absent.stdout
     );
 }
+
+#[test]
+fn result_that_cannot_be_printed_is_a_failure() {
+    let home = Home::new();
+    drained(&home);
+    for arguments in [
+        &["audit", "verify"][..],
+        &["audit", "key"],
+        &["audit", "query"],
+    ] {
+        let full = OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("a device of Linux");
+        let output = Command::new(binary())
+            .arg("--home")
+            .arg(home.path())
+            .args(arguments)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("the command runs");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}

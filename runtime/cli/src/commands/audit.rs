@@ -1,6 +1,7 @@
 //! `portcullis audit`: checks, searches and exports the audit log. The dashboard may run meanwhile.
 
-use super::{Common, UsageError, say};
+use super::output;
+use super::{Common, UsageError};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use portcullis_dashboard::audit::{
@@ -20,6 +21,7 @@ const UNKNOWN: u8 = 2;
 const NOT_SHOWN: &[&str] = &[
     "ts",
     "event",
+    "mac",
     "chain",
     "previous",
     "head",
@@ -137,12 +139,19 @@ fn verify(home: &Path, arguments: &VerifyArgs) -> Result<ExitCode> {
             seq,
             ..Expected::default()
         };
-        let summary = audit::verify(home, log, &expected, &mut |remark| say(&told(&remark)))
-            .with_context(|| format!("cannot read {}", log.display()))?;
+        // The check goes on where a remark cannot be printed: its result is then an error.
+        let mut printed = Ok(());
+        let summary = audit::verify(home, log, &expected, &mut |remark| {
+            if printed.is_ok() {
+                printed = print(&told(&remark));
+            }
+        })
+        .with_context(|| format!("cannot read {}", log.display()))?;
         if let Some(summary) = summary {
-            say(&summed_up(log, &summary));
+            printed = printed.and_then(|()| print(&summed_up(log, &summary)));
             found.push(summary.outcome());
         }
+        printed.context("cannot print the result")?;
     }
 
     if found.is_empty() {
@@ -159,6 +168,13 @@ fn verify(home: &Path, arguments: &VerifyArgs) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Prints text that ends with a newline.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = output::stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }
 
 fn told(remark: &Remark) -> String {
