@@ -172,10 +172,13 @@ fn audit_log_is_checked_and_its_public_key_printed() {
     let log = home.file("logs/dashboard-auth.log");
     let lines = fs::read_to_string(&log).expect("a log");
     fs::write(&log, lines.replace("drain_begin", "drain_cancel")).expect("the log is ours");
-    let (_, text) = says(&home, &[]);
+    let (code, text) = says(&home, &[]);
     let expected =
-        "warn     audit          logs/dashboard-auth.log is not as it was written (findings: ";
-    assert!(text.contains(expected), "{text}");
+        "error    audit          logs/dashboard-auth.log is not as it was written (findings: ";
+    assert!(code == Some(1) && text.contains(expected), "{text}");
+    let (code, json) = says(&home, &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!((code, &json["ok"]), (Some(1), &false.into()), "{json}");
 }
 
 #[test]

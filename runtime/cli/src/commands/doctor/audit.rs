@@ -62,7 +62,7 @@ fn of_summary(name: &str, summary: &Summary, reason: &str) -> Finding {
         )
         .because(reason)
         .mended_by("portcullis audit verify"),
-        Outcome::Findings => Finding::warn(
+        Outcome::Findings => Finding::error(
             CHECK,
             format!(
                 "{name} is not as it was written (findings: {})",
