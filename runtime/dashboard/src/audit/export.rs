@@ -86,6 +86,7 @@ pub fn ocsf_event(fields: &Map<String, Value>) -> Value {
     };
 
     let ts = text("ts").unwrap_or_default();
+    let time = ts.parse::<Timestamp>().map(Timestamp::as_millisecond);
     let mut ocsf = json!({
         "class_uid": class,
         "category_uid": category,
@@ -93,7 +94,7 @@ pub fn ocsf_event(fields: &Map<String, Value>) -> Value {
         "activity_name": event,
         "type_uid": class * 100 + activity,
         "severity_id": 1,
-        "time": ts.parse::<Timestamp>().map(Timestamp::as_millisecond).unwrap_or_default(),
+        "time": time.unwrap_or_default(),
         "metadata": {
             "version": OCSF_VERSION,
             "product": {"name": "Portcullis", "vendor_name": "Portcullis", "version": env!("CARGO_PKG_VERSION")},
@@ -107,7 +108,9 @@ pub fn ocsf_event(fields: &Map<String, Value>) -> Value {
     if class == AUTHENTICATION {
         let is_failure = event.ends_with("_failure");
         ocsf["status_id"] = json!(if is_failure { 2 } else { 1 });
-        ocsf["status_detail"] = json!(text("reason"));
+        if let Some(reason) = text("reason") {
+            ocsf["status_detail"] = json!(reason);
+        }
         ocsf["user"] = user(&text);
         mapped.extend(["reason", "principal", "account", "user_id", "email"]);
         if let Some(ip) = text("ip").and_then(|ip| ip.parse::<IpAddr>().ok()) {
@@ -122,7 +125,21 @@ pub fn ocsf_event(fields: &Map<String, Value>) -> Value {
         .map(cloned)
         .collect();
     ocsf["unmapped"] = Value::Object(unmapped);
+    remove_absent(&mut ocsf);
     ocsf
+}
+
+/// An attribute that is not known is left out: the schema gives each one a type, and null is of
+/// none.
+fn remove_absent(value: &mut Value) {
+    match value {
+        Value::Object(attributes) => {
+            attributes.retain(|_, value| !value.is_null());
+            attributes.values_mut().for_each(remove_absent);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_absent),
+        _ => {}
+    }
 }
 
 /// The class Authentication requires a user, which needs an identifier or a name.
@@ -182,6 +199,10 @@ mod tests {
             (json!(1_000), json!(7))
         );
         assert_eq!(part("/unmapped"), json!({"provider": "people"}));
+
+        let success = json!({"ts": "T", "event": "token_auth_success", "principal": "ci", "provider": null, "path": "/x"});
+        let text = ocsf_event(success.as_object().unwrap()).to_string();
+        assert!(!text.contains("null"), "{text}");
 
         let drain =
             json!({"ts": "1970-01-01T00:00:01Z", "event": "drain_begin", "principal": "nas"});
