@@ -141,6 +141,7 @@ fn access_log_has_a_line_per_answer() {
         unreachable!("four lines")
     };
     for (key, value) in [
+        ("component", Value::from("dashboard")),
         ("request_id", Value::from("first-1")),
         ("client", "127.0.0.1".into()),
         ("method", "GET".into()),

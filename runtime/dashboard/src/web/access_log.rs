@@ -38,6 +38,9 @@ const KEPT_FILES: u32 = 5;
 /// Characters of a path that are written, before escapes.
 const MAX_PATH_CHARS: usize = 512;
 
+/// What wrote the line: on stderr it stands among lines of the log, each of which names that too.
+const COMPONENT: &str = "dashboard";
+
 /// Where the access log is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLogTarget {
@@ -260,6 +263,7 @@ impl AccessLogEntry {
 
     fn line(&self) -> Value {
         json!({
+            "component": COMPONENT,
             "time": self.at,
             "request_id": self.id.as_ref().map(RequestId::as_str),
             "client": self.client,
