@@ -136,6 +136,22 @@ impl Denial {
         }
     }
 
+    /// Returns the provider that vouched for the caller, or that could not be asked.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        match self {
+            Self::MissingScope { provider, .. } | Self::NoRole { provider, .. } => Some(provider),
+            _ => self.unanswered(),
+        }
+    }
+
+    /// Returns the name of the service that is known and may not.
+    pub fn principal(&self) -> Option<&str> {
+        match self {
+            Self::MissingScope { principal, .. } => Some(principal),
+            _ => None,
+        }
+    }
+
     /// Returns a short constant for metrics, audit lines and answers to programs.
     pub fn reason(&self) -> &'static str {
         match self {

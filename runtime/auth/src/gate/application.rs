@@ -156,7 +156,8 @@ impl Gate {
         }
 
         let denials = refusals.into_iter().map(|refusal| refusal.denial);
-        let heaviest = denials.max_by_key(weight);
+        // Backwards, since the last of equal ones is the maximum: the first one is the answer.
+        let heaviest = denials.rev().max_by_key(weight);
         TokenJudgement {
             outcome: Err(heaviest.unwrap_or(Denial::RouteClosed)),
             faults,
@@ -512,6 +513,29 @@ mod tests {
         assert_eq!(decided(Vec::new(), true), "invalid_or_expired_session");
         assert_eq!(decided(Vec::new(), false), "no_token");
         assert_eq!(decided(vec![b"Bearer a-token".as_slice()], true), "let in");
+    }
+
+    #[test]
+    fn refusal_names_the_service_that_was_accepted_first() {
+        let other: Script = || Ok(TokenVerdict::Recognized(claims("other")));
+        let said: VecDeque<Script> = [ci as Script, other].into();
+        let provider = Registered {
+            token: Some(Arc::new(SaysInTurn(Mutex::new(said)))),
+            ..registered("own", ci)
+        };
+        let allowed = Allowed::any_of(vec![scope("app.admin"), scope("app.other")]);
+        let authorization = vec![b"Bearer a-token".as_slice()];
+        let at = Instant::now();
+        let facts = RequestFacts::of_a_machine("/", authorization, at, at);
+        let gate = gate(vec![provider]);
+        let judgement = gate.decide_application(&allowed, &facts).now_or_never();
+
+        let judgement = judgement.expect("scripted providers are always ready");
+        let Decision::Refused(denial) = judgement.decision else {
+            unreachable!("the service has no scope of the application")
+        };
+        let provider = denial.provider().map(ProviderName::as_str);
+        assert_eq!((denial.principal(), provider), (Some("ci"), Some("own")));
     }
 
     #[test]

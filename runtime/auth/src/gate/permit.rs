@@ -88,6 +88,15 @@ impl Permit {
         }
     }
 
+    /// Returns the digest of the component of that provider. `None`: it has none.
+    pub fn component(&self) -> Option<&str> {
+        match &self.caller {
+            Caller::Service(principal) => principal.component(),
+            Caller::Person(session) => session.component(),
+            Caller::ProcessTokenHolder => None,
+        }
+    }
+
     /// Returns the caller's groups, as the identity provider names them.
     pub fn groups(&self) -> &[String] {
         match &self.caller {

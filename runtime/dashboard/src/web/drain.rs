@@ -333,6 +333,7 @@ pub(super) fn record_of(event: EventName, permit: &Permit, ip: Option<String>) -
     Record::now(event)
         .with("principal", permit.name())
         .with("provider", provider)
+        .with("component", permit.component())
         .with("ip", ip)
 }
 

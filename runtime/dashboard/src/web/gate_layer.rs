@@ -615,7 +615,7 @@ fn tell(
     match &judgement.decision {
         Decision::Permitted(permit) => tell_success(dashboard, permit, path, context),
         Decision::Refused(denial) if judgement.token_route => {
-            tell_failure(dashboard, denial, path, context);
+            tell_failure(dashboard, gate, denial, path, context);
         }
         Decision::Refused(denial) if is_live_page => {
             let record = Record::now(EventName::WsTicketRejected).with("reason", denial.reason());
@@ -687,13 +687,28 @@ fn tell_success(dashboard: &Dashboard, permit: &Permit, path: &str, context: &Co
     dashboard.audit.write(record);
 }
 
-fn tell_failure(dashboard: &Dashboard, denial: &Denial, path: &str, context: &Context) {
+/// Names the caller too, where a provider vouches for one who may not do this.
+fn tell_failure(
+    dashboard: &Dashboard,
+    gate: &Gate,
+    denial: &Denial,
+    path: &str,
+    context: &Context,
+) {
     dashboard.metrics.token_auth(denial.reason());
     tracing::info!(path, reason = denial.reason(), detail = %denial, "token refused");
-    let record = Record::now(EventName::TokenAuthFailure)
+    let provider = denial.provider();
+    let mut record = Record::now(EventName::TokenAuthFailure)
         .with("reason", denial.reason())
-        .with("provider", denial.unanswered().map(ProviderName::as_str))
-        .with("path", path)
-        .with("ip", context.ip());
+        .with("provider", provider.map(ProviderName::as_str));
+    if let Some(principal) = denial.principal() {
+        let component = provider
+            .and_then(|name| gate.registry().named(name))
+            .and_then(|registered| registered.component.as_deref());
+        record = record
+            .with("principal", principal)
+            .with("component", component);
+    }
+    let record = record.with("path", path).with("ip", context.ip());
     dashboard.audit.write(record);
 }
