@@ -6,7 +6,7 @@ use portcullis_dashboard::audit::{
     Rotation, public_key, verify,
 };
 use portcullis_tests::{
-    DRAIN_SECRET, Finished, Home, Process, SOON, binary, eventually, post,
+    DRAIN_SECRET, Finished, Home, Process, SOON, binary, eventually, get, post,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -979,4 +979,39 @@ fn result_that_cannot_be_printed_is_a_failure() {
             .expect("the command runs");
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     }
+}
+
+#[test]
+fn auditor_sees_who_was_refused_and_under_which_limits_a_component_ran() {
+    let home = Home::with_guests(&["known"]);
+    let mut dashboard = home.dashboard();
+    let refused = get(
+        &dashboard.url("/metrics"),
+        &[("authorization", "Bearer scopeless-token")],
+    );
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert_eq!(dashboard.terminate().code(), Some(0));
+
+    let lines = home.audit();
+    let line = |event: &str| {
+        let mut found = lines.iter().filter(|line| line["event"] == event);
+        found.next().unwrap_or_else(|| unreachable!("{event}"))
+    };
+    let loaded = line("provider_loaded");
+    assert_eq!(loaded["limits"]["memory_mib"], 64, "{loaded}");
+    assert_eq!(loaded["limits"]["deadline_ms"], 2_000, "{loaded}");
+    assert_eq!(
+        loaded["grants"]["scopes"],
+        serde_json::json!(["metrics.read"]),
+        "{loaded}"
+    );
+    assert_eq!(loaded["grants"]["http"], serde_json::json!([]), "{loaded}");
+    let failure = line("token_auth_failure");
+    assert_eq!(
+        (&failure["reason"], &failure["provider"]),
+        (&"missing_scope".into(), &"known-0".into()),
+        "{failure}"
+    );
+    assert!(failure["principal"].is_string(), "{failure}");
+    assert_eq!(failure["component"], loaded["sha256"], "{failure}");
 }

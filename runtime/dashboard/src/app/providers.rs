@@ -2,10 +2,10 @@
 
 use super::loading::{Loading, StillLoading};
 use crate::audit::{AuditLog, EventName, Record};
-use crate::config::{ComponentRef, Config, ProviderConfig};
+use crate::config::{ComponentRef, Config, Grants, ProviderConfig};
 use crate::web::{Metrics, RefusedProvider};
 use portcullis_auth::{
-    BoxFuture, ProviderName, RefreshProvider, Registered, SessionProvider, SignOutProvider,
+    BoxFuture, ProviderName, RefreshProvider, Registered, Scope, SessionProvider, SignOutProvider,
     TokenProvider,
 };
 use portcullis_sandbox::{
@@ -14,6 +14,7 @@ use portcullis_sandbox::{
     QuarantineChange, QuarantineListener, Sandbox, SandboxError, SandboxSettings, Unloadable,
     WasmProvider,
 };
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub const COMPONENT_CACHE: &str = "cache/components";
 /// Where providers' buckets are kept in the home.
 const BUCKETS: &str = "keyvalue";
+const MIB: usize = 1024 * 1024;
 
 /// What became of one provider.
 pub struct ProviderReport {
@@ -33,6 +35,10 @@ pub struct ProviderReport {
     pub outcome: Result<Inspection, LoadError>,
     /// Whether it takes bearer tokens.
     pub takes_tokens: bool,
+    /// What one call may use.
+    pub limits: Limits,
+    /// What the operator grants it.
+    pub grants: Grants,
 }
 
 impl ProviderReport {
@@ -55,7 +61,9 @@ pub(super) fn report(report: &ProviderReport, audit: &AuditLog) {
             tracing::info!(provider = %report.name, sha256 = inspection.sha256, "provider loaded");
             let record = Record::now(EventName::ProviderLoaded)
                 .with("provider", report.name.as_str())
-                .with("sha256", inspection.sha256.as_str());
+                .with("sha256", inspection.sha256.as_str())
+                .with("limits", shown_limits(report.limits))
+                .with("grants", shown_grants(&report.grants));
             audit.write(record);
         }
         Err(error) => {
@@ -66,6 +74,35 @@ pub(super) fn report(report: &ProviderReport, audit: &AuditLog) {
             audit.write(record);
         }
     }
+}
+
+/// Scopes, and origins, of one provider that the audit log names. Of more, it has the number.
+const MAX_AUDITED_GRANTS: usize = 16;
+
+/// The limits in the audit log, by the names and in the units of the configuration.
+fn shown_limits(limits: Limits) -> Value {
+    json!({
+        "memory_mib": limits.memory_bytes / MIB,
+        "deadline_ms": u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
+        "calls_per_second": limits.calls_per_second.get(),
+        "component_mib": limits.component_bytes / MIB as u64,
+        "table_elements": limits.table_elements,
+        "core_instances": limits.core_instances,
+    })
+}
+
+/// The grants in the audit log. The headers that the host adds to requests may be secrets: they are
+/// no part of it.
+fn shown_grants(grants: &Grants) -> Value {
+    let scopes = grants.scopes.iter().map(Scope::as_str);
+    let origins = grants.http.iter().map(|grant| grant.origin.to_string());
+    json!({
+        "scopes": scopes.take(MAX_AUDITED_GRANTS).collect::<Vec<_>>(),
+        "more_scopes": grants.scopes.len().saturating_sub(MAX_AUDITED_GRANTS),
+        "http": origins.take(MAX_AUDITED_GRANTS).collect::<Vec<_>>(),
+        "more_http": grants.http.len().saturating_sub(MAX_AUDITED_GRANTS),
+        "keyvalue": grants.keyvalue,
+    })
 }
 
 /// Those that were loaded, and what became of each.
@@ -225,6 +262,8 @@ impl ProviderLoader {
                     .map(|loaded| loaded.inspection.clone())
                     .map_err(Clone::clone),
                 takes_tokens: outcome.as_ref().is_ok_and(|loaded| loaded.takes_tokens),
+                limits: provider.limits,
+                grants: provider.grants.clone(),
             });
         }
 
@@ -471,4 +510,49 @@ fn tell_quarantine(
     };
 
     observers.audit.write(record);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_sandbox::{HttpGrant, Origin};
+
+    #[test]
+    fn audited_grants_are_bounded_and_have_no_headers() {
+        let scopes = (0..20).map(|number| Scope::new(&format!("s{number:02}")).unwrap());
+        let mut grant = HttpGrant::of(Origin::parse("https://idp.example.com").unwrap());
+        grant.headers.push((
+            http::header::AUTHORIZATION,
+            http::HeaderValue::from_static("Basic canary"),
+        ));
+        let grants = Grants {
+            scopes: scopes.collect(),
+            http: vec![grant],
+            keyvalue: true,
+        };
+        let shown = shown_grants(&grants);
+        assert_eq!(shown["scopes"].as_array().map(Vec::len), Some(16));
+        assert_eq!(
+            (&shown["scopes"][0], &shown["more_scopes"]),
+            (&json!("s00"), &json!(4))
+        );
+        assert_eq!(
+            (&shown["http"], &shown["more_http"]),
+            (&json!(["https://idp.example.com"]), &json!(0))
+        );
+        assert!(!shown.to_string().contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn audited_limits_are_in_the_units_of_the_configuration() {
+        let shown = shown_limits(Limits::default());
+        assert_eq!(
+            (
+                &shown["memory_mib"],
+                &shown["deadline_ms"],
+                &shown["component_mib"]
+            ),
+            (&json!(64), &json!(1_000), &json!(32))
+        );
+    }
 }

@@ -96,7 +96,7 @@ impl EventName {
             Self::DrainBegin => "A drain was begun or renewed, or could not be.",
             Self::DrainCancel => "A drain was cancelled, or could not be.",
             Self::GatewayRestart => "A restart of the gateway was requested.",
-            Self::ProviderLoaded => "A provider was loaded.",
+            Self::ProviderLoaded => "A provider was loaded, under `limits` and with `grants`.",
             Self::ProviderRefused => "A provider was not loaded; `reason` says why.",
             Self::ProviderFault => "A call of a provider failed; `fault` says how.",
             Self::ProviderQuarantined => {
