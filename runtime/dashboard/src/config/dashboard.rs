@@ -53,7 +53,10 @@ pub(super) fn read_dashboard(
     let providers = read_providers(&mut section, &drain_scope, file, reader);
     let access = read_access(&mut section, &providers, reader);
     let apps = read_apps(&mut section, &drain_scope, reader);
-    let (token_routes, token_paths) = read_token_routes(&mut section, reader);
+    let TokenRoutes {
+        scopes: token_routes,
+        paths: token_paths,
+    } = read_token_routes(&mut section, reader);
     if !reader.unread.may_grant_more {
         for routes in [&token_routes, &app_scopes(&apps)] {
             let unmet = unmet_routes(routes, &providers, &drain_scope);
@@ -140,14 +143,18 @@ fn default_drain_scope() -> Scope {
     Scope::new("drain").expect("a constant that is a scope")
 }
 
-/// Reads the token routes, each with the place of its scope, and the place of each path.
-fn read_token_routes(
-    section: &mut Section,
-    reader: &mut Reader<'_>,
-) -> (Vec<(Position, String, Scope)>, Vec<(Position, String)>) {
+/// The token routes, with the places of what later checks complain about.
+#[derive(Default)]
+struct TokenRoutes {
+    /// Each path with its scope, and the place of the scope.
+    scopes: Vec<(Position, String, Scope)>,
+    /// Each path, with its own place.
+    paths: Vec<(Position, String)>,
+}
+
+fn read_token_routes(section: &mut Section, reader: &mut Reader<'_>) -> TokenRoutes {
     let list = section.list("token_routes", reader);
-    let mut routes: Vec<(Position, String, Scope)> = Vec::new();
-    let mut paths = Vec::new();
+    let mut routes = TokenRoutes::default();
 
     for (index, node) in list.into_iter().enumerate() {
         let name = format!("dashboard.token_routes[{index}]");
@@ -163,14 +170,16 @@ fn read_token_routes(
         let (Some(path), Some(scope)) = (path, scope) else {
             continue;
         };
-        if routes.iter().any(|(_, other, _)| *other == path) {
+        if routes.paths.iter().any(|(_, other)| *other == path) {
             reader
                 .mistakes
                 .add(place, format!("`{name}.path`: {path} is listed twice"));
         }
-        paths.push((path_place.unwrap_or(place), path.clone()));
-        routes.push((scope_place.unwrap_or(place), path, scope));
+        let path_place = path_place.unwrap_or(place);
+        let scope_place = scope_place.unwrap_or(place);
+        routes.paths.push((path_place, path.clone()));
+        routes.scopes.push((scope_place, path, scope));
     }
 
-    (routes, paths)
+    routes
 }
