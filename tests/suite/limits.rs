@@ -122,6 +122,7 @@ const LIMITS: &str = "sandbox/src/engine/limits.rs";
 const THROTTLE: &str = "auth/src/throttle.rs";
 const ENTRIES: &str = "sandbox/src/host/entries.rs";
 const KEPT_TOKENS: &str = "../providers/oidc/src/kept_tokens.rs";
+const KEPT_GROUPS: &str = "../providers/session-tokens/src/kept_groups.rs";
 const OUTBOUND: &str = "sandbox/src/host/outbound/mod.rs";
 const PACE: &str = "sandbox/src/call/pace.rs";
 const QUARANTINE: &str = "sandbox/src/guard/quarantine.rs";
@@ -140,7 +141,10 @@ fn limits_of_providers_are_those_of_the_code() {
             ),
             (
                 "**deadline**",
-                vec![format!("| {},000 ms |", provider.deadline.as_secs())],
+                vec![format!(
+                    "| {},000 ms; 5,000 ms for `builtin:basic` |",
+                    provider.deadline.as_secs()
+                )],
             ),
             (
                 "**bytes that reach the host**",
@@ -266,6 +270,10 @@ fn limits_of_providers_are_those_of_the_code() {
                     number(KEPT_TOKENS, "MAX_PER_PERSON"),
                     constant(KEPT_TOKENS, "MAX_KIB") >> 10
                 )],
+            ),
+            (
+                "different sets of groups",
+                cell(kib(KEPT_GROUPS, "MAX_BYTES")),
             ),
             (
                 "**names, scopes and principals**",

@@ -384,9 +384,15 @@ mod tests {
             suppress_notification: false,
         };
         let mut leases = Leases::default();
-        for number in 0..MAX_LEASES {
+        for number in 1..MAX_LEASES {
             leases.begin(lease(number)).unwrap();
         }
+        // The last place is for an owner that is named by its principal.
+        let platform = Lease {
+            principal: lease(0).owner,
+            ..lease(0)
+        };
+        leases.begin(platform).unwrap();
 
         let epoch = Epoch::known("\"".repeat(128));
         file.write(&Marker::of(&leases, Some(&epoch), MAX_GENERATION).unwrap())
