@@ -6,16 +6,18 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 /// The first bytes: changes with the layout of what follows.
-const MAGIC: &[u8] = b"portcullis artifact 1\n";
+pub(super) const MAGIC: &[u8] = b"portcullis artifact 2\n";
 const DIGEST_BYTES: usize = 32;
 const LENGTH_BYTES: usize = 8;
+/// Name of an artifact on its way from the compiler's process, which has none yet.
+pub(super) const UNNAMED: &str = "";
 
 /// Why bytes are no artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadArtifact {
     #[error("it is not an artifact of this version")]
     OtherFormat,
-    #[error("its content does not have the digest that it was written with")]
+    #[error("it is damaged, or it was made for another component")]
     Damaged,
 }
 
@@ -25,11 +27,13 @@ pub(super) struct Artifact {
     pub(super) facts: Facts,
     bytes: Vec<u8>,
     code: Range<usize>,
+    /// The SHA-256 digest of everything after the seal.
+    content_digest: [u8; DIGEST_BYTES],
 }
 
 impl Artifact {
-    /// Puts facts and code into one: magic, digest of the rest, length of the facts, facts as JSON,
-    /// code.
+    /// Puts facts and code into one: magic, seal, length of the facts, facts as JSON, code. It is
+    /// sealed with no name, until [`seal_as`](Self::seal_as).
     pub(super) fn new(facts: Facts, code: &[u8]) -> Self {
         let written = serde_json::to_vec(&facts).expect("facts are numbers and text");
         let mut bytes = Vec::with_capacity(
@@ -42,22 +46,29 @@ impl Artifact {
         let start = bytes.len();
         bytes.extend_from_slice(code);
 
-        let digest = Sha256::digest(&bytes[MAGIC.len() + DIGEST_BYTES..]);
-        bytes[MAGIC.len()..MAGIC.len() + DIGEST_BYTES].copy_from_slice(&digest);
+        let content_digest = Sha256::digest(&bytes[MAGIC.len() + DIGEST_BYTES..]).into();
         let code = start..bytes.len();
-        Self { facts, bytes, code }
+        let mut artifact = Self {
+            facts,
+            bytes,
+            code,
+            content_digest,
+        };
+        artifact.seal_as(UNNAMED);
+        artifact
     }
 
-    /// Checks the digest and takes the bytes apart.
+    /// Checks the seal, which must be of this name, and takes the bytes apart.
     ///
     /// # Errors
-    /// They are damaged, or no artifact.
-    pub(super) fn read(bytes: Vec<u8>) -> Result<Self, BadArtifact> {
+    /// They are damaged, sealed with another name, or no artifact.
+    pub(super) fn read(bytes: Vec<u8>, name: &str) -> Result<Self, BadArtifact> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(BadArtifact::OtherFormat)?;
-        let (digest, content) = rest
+        let (found, content) = rest
             .split_at_checked(DIGEST_BYTES)
             .ok_or(BadArtifact::Damaged)?;
-        if digest != Sha256::digest(content).as_slice() {
+        let content_digest: [u8; DIGEST_BYTES] = Sha256::digest(content).into();
+        if found != seal(&content_digest, name) {
             return Err(BadArtifact::Damaged);
         }
 
@@ -69,7 +80,19 @@ impl Artifact {
         let facts = rest.get(..length).ok_or(BadArtifact::OtherFormat)?;
         let facts = serde_json::from_slice(facts).map_err(|_| BadArtifact::OtherFormat)?;
         let code = bytes.len() - (rest.len() - length)..bytes.len();
-        Ok(Self { facts, bytes, code })
+        Ok(Self {
+            facts,
+            bytes,
+            code,
+            content_digest,
+        })
+    }
+
+    /// Seals it anew, with the name under which it is kept: bytes that are moved to another name
+    /// are not accepted there.
+    pub(super) fn seal_as(&mut self, name: &str) {
+        let seal = seal(&self.content_digest, name);
+        self.bytes[MAGIC.len()..MAGIC.len() + DIGEST_BYTES].copy_from_slice(&seal);
     }
 
     /// All of it, as it is sent and stored.
@@ -81,6 +104,15 @@ impl Artifact {
     pub(super) fn code(&self) -> &[u8] {
         &self.bytes[self.code.clone()]
     }
+}
+
+/// Digest of the content and of the name that it is kept under. A digest of the content alone would
+/// be right for every component whose file holds these bytes.
+fn seal(content_digest: &[u8; DIGEST_BYTES], name: &str) -> [u8; DIGEST_BYTES] {
+    let mut hasher = Sha256::new();
+    hasher.update(content_digest);
+    hasher.update(name);
+    hasher.finalize().into()
 }
 
 #[cfg(test)]
@@ -95,7 +127,7 @@ mod tests {
             ..Facts::default()
         };
         let artifact = Artifact::new(facts.clone(), b"native code");
-        let read = Artifact::read(artifact.bytes().to_vec()).unwrap();
+        let read = Artifact::read(artifact.bytes().to_vec(), UNNAMED).unwrap();
         assert_eq!(
             (read.facts, read.bytes[read.code].to_vec()),
             (facts, b"native code".to_vec())
@@ -104,14 +136,27 @@ mod tests {
         for index in 0..artifact.bytes().len() {
             let mut damaged = artifact.bytes().to_vec();
             damaged[index] ^= 1;
-            assert!(Artifact::read(damaged).is_err(), "byte {index}");
+            assert!(Artifact::read(damaged, UNNAMED).is_err(), "byte {index}");
             assert!(
-                Artifact::read(artifact.bytes()[..index].to_vec()).is_err(),
+                Artifact::read(artifact.bytes()[..index].to_vec(), UNNAMED).is_err(),
                 "cut at {index}"
             );
         }
         let mut longer = artifact.bytes().to_vec();
         longer.push(0);
-        assert_eq!(Artifact::read(longer).unwrap_err(), BadArtifact::Damaged);
+        assert_eq!(
+            Artifact::read(longer, UNNAMED).unwrap_err(),
+            BadArtifact::Damaged
+        );
+    }
+
+    #[test]
+    fn artifact_is_read_by_the_name_that_it_was_sealed_with_alone() {
+        let mut artifact = Artifact::new(Facts::default(), b"native code");
+        artifact.seal_as("a");
+        let read = |name| Artifact::read(artifact.bytes().to_vec(), name).map(drop);
+        assert_eq!(read("a"), Ok(()));
+        assert_eq!(read("b"), Err(BadArtifact::Damaged));
+        assert_eq!(read(UNNAMED), Err(BadArtifact::Damaged));
     }
 }

@@ -2,11 +2,12 @@
 //! by the engine that compiled it.
 //!
 //! **Invariant:** only this user can write the folder (0700), and nothing is loaded that does not
-//! have the digest it was stored with. The folder is bounded: an artifact that is written displaces
-//! those that were used longest ago. Files are read, not mapped: a mapped file that is cut short
-//! later ends the process.
+//! have the digest it was stored with. The digest covers the key: a file that was copied or moved to
+//! the name of another component is not loaded as that component. The folder is bounded: an artifact
+//! that is written displaces those that were used longest ago. Files are read, not mapped: a mapped
+//! file that is cut short later ends the process.
 
-use super::artifact::Artifact;
+use super::artifact::{Artifact, MAGIC};
 use super::compile::COMPILER_VERSION;
 use portcullis_home::atomic_file::{self, Durability};
 use std::fs::{self, DirBuilder};
@@ -76,7 +77,8 @@ impl ArtifactCache {
     /// Reads an artifact, checks it, and notes that it was used. One that is damaged is removed and
     /// counts as absent.
     pub(super) fn load(&self, key: &CodeKey) -> Option<Artifact> {
-        let path = self.path(key)?;
+        let name = self.name(key);
+        let path = self.folder.as_ref()?.join(&name);
         let mut bytes = Vec::new();
         let mut file = atomic_file::open(&path).ok()?;
         file.by_ref()
@@ -84,7 +86,7 @@ impl ArtifactCache {
             .read_to_end(&mut bytes)
             .ok()?;
 
-        match Artifact::read(bytes) {
+        match Artifact::read(bytes, &name) {
             Ok(artifact) => {
                 if !self.is_read_only {
                     let _ = file.set_modified(SystemTime::now());
@@ -101,39 +103,40 @@ impl ArtifactCache {
         }
     }
 
-    /// Writes an artifact, unless the folder is only read. A failure costs a compilation at the
-    /// next start.
-    pub(super) fn store(&self, artifact: &Artifact, key: &CodeKey) {
-        let Some(path) = self.path(key).filter(|_| !self.is_read_only) else {
+    /// Writes an artifact, sealed with its key, unless the folder is only read. A failure costs a
+    /// compilation at the next start.
+    pub(super) fn store(&self, mut artifact: Artifact, key: &CodeKey) {
+        let Some(folder) = self.folder.as_ref().filter(|_| !self.is_read_only) else {
             return;
         };
+        let name = self.name(key);
+        artifact.seal_as(&name);
+        let path = folder.join(name);
         match atomic_file::replace(&path, artifact.bytes(), Durability::Synced) {
-            Ok(()) => self
-                .folder
-                .iter()
-                .for_each(|folder| trim(folder, MAX_ARTIFACTS, MAX_FOLDER_BYTES)),
+            Ok(()) => trim(folder, MAX_ARTIFACTS, MAX_FOLDER_BYTES),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a compiled component could not be cached");
             }
         }
     }
 
-    fn path(&self, key: &CodeKey) -> Option<PathBuf> {
+    /// Returns the name of the artifact's file, which holds the whole key.
+    fn name(&self, key: &CodeKey) -> String {
         let CodeKey {
             digest,
             link_modules,
         } = key;
         let linked = if *link_modules { "-linked" } else { "" };
-        let name = format!("{digest}{linked}-{:016x}.cwasm", self.engine_key);
-        self.folder.as_ref().map(|folder| folder.join(name))
+        format!("{digest}{linked}-{:016x}.cwasm", self.engine_key)
     }
 }
 
-/// Artifacts of another engine or compiler have another key.
+/// Artifacts of another engine, compiler or layout have another key.
 fn engine_key(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     COMPILER_VERSION.hash(&mut hasher);
+    MAGIC.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -191,6 +194,16 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    impl ArtifactCache {
+        fn path(&self, key: &CodeKey) -> PathBuf {
+            self.folder.as_ref().unwrap().join(self.name(key))
+        }
+    }
+
+    fn artifact() -> Artifact {
+        Artifact::new(Facts::default(), &[7; 4_096])
+    }
+
     fn key() -> CodeKey {
         CodeKey {
             digest: "digest".to_owned(),
@@ -215,16 +228,48 @@ mod tests {
     fn damaged_artifact_counts_as_absent_and_is_removed() {
         let home = tempfile::tempdir().unwrap();
         let cache = ArtifactCache::open(Some(home.path().join("cache")), &Engine::default());
-        let artifact = Artifact::new(Facts::default(), &[7; 4_096]);
-        cache.store(&artifact, &key());
-        assert_eq!(cache.load(&key()).unwrap().code(), artifact.code());
+        cache.store(artifact(), &key());
+        assert_eq!(cache.load(&key()).unwrap().code(), artifact().code());
 
-        let path = cache.path(&key()).unwrap();
+        let path = cache.path(&key());
         let mut bytes = fs::read(&path).unwrap();
         bytes[1_024..1_536].fill(0);
         fs::write(&path, &bytes).unwrap();
         assert!(cache.load(&key()).is_none());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn file_under_the_name_of_another_key_counts_as_absent() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = ArtifactCache::open(Some(home.path().join("cache")), &Engine::default());
+        let other_engine = ArtifactCache {
+            folder: cache.folder.clone(),
+            is_read_only: false,
+            engine_key: !cache.engine_key,
+        };
+        let other_component = CodeKey {
+            digest: "other".to_owned(),
+            ..key()
+        };
+        let linked = CodeKey {
+            link_modules: true,
+            ..key()
+        };
+        cache.store(artifact(), &key());
+        let stored = cache.path(&key());
+
+        for (reader, other) in [
+            (&cache, other_component),
+            (&cache, linked),
+            (&other_engine, key()),
+        ] {
+            let swapped = reader.path(&other);
+            fs::copy(&stored, &swapped).unwrap();
+            assert!(reader.load(&other).is_none(), "{other:?}");
+            assert!(!swapped.exists());
+        }
+        assert!(cache.load(&key()).is_some());
     }
 
     #[test]
@@ -235,10 +280,10 @@ mod tests {
             link_modules: true,
             ..key()
         };
-        cache.store(&Artifact::new(Facts::default(), b"as it is"), &key());
+        cache.store(Artifact::new(Facts::default(), b"as it is"), &key());
         assert!(cache.load(&linked).is_none());
 
-        cache.store(&Artifact::new(Facts::default(), b"linked"), &linked);
+        cache.store(Artifact::new(Facts::default(), b"linked"), &linked);
         assert_eq!(cache.load(&key()).unwrap().code(), b"as it is");
         assert_eq!(cache.load(&linked).unwrap().code(), b"linked");
     }
@@ -247,18 +292,17 @@ mod tests {
     fn cache_that_is_only_read_leaves_everything_as_it_is() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("cache");
-        let artifact = Artifact::new(Facts::default(), &[7; 4_096]);
         let engine = Engine::default();
-        ArtifactCache::open_to_read(Some(folder.clone()), &engine).store(&artifact, &key());
+        ArtifactCache::open_to_read(Some(folder.clone()), &engine).store(artifact(), &key());
         assert!(!folder.exists());
 
         let cache = ArtifactCache::open(Some(folder.clone()), &engine);
-        cache.store(&artifact, &key());
+        cache.store(artifact(), &key());
         let reader = ArtifactCache::open_to_read(Some(folder), &engine);
-        assert_eq!(reader.load(&key()).unwrap().code(), artifact.code());
-        fs::write(cache.path(&key()).unwrap(), "damaged").unwrap();
+        assert_eq!(reader.load(&key()).unwrap().code(), artifact().code());
+        fs::write(cache.path(&key()), "damaged").unwrap();
         assert!(reader.load(&key()).is_none());
-        assert!(cache.path(&key()).unwrap().exists());
+        assert!(cache.path(&key()).exists());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! open; the child answers on its standard output and ends. A child whose input is closed early
 //! ends at once: its answer would not be read.
 
-use super::artifact::Artifact;
+use super::artifact::{Artifact, UNNAMED};
 use super::cache::MAX_ARTIFACT_BYTES;
 use super::compile::compile;
 use super::compiler::CompilerProcess;
@@ -173,7 +173,7 @@ impl Heard {
         match self.answer.first() {
             Some(&COMPILED) if self.status.success() => {
                 self.answer.remove(0);
-                Artifact::read(self.answer)
+                Artifact::read(self.answer, UNNAMED)
                     .map_err(|bad| Unloadable::CompilerFailed(bad.to_string()))
             }
             Some(&REFUSED) => match serde_json::from_slice(&self.answer[1..]) {

@@ -131,7 +131,7 @@ impl Compilers {
         let (compilers, made) = (self.clone(), key.clone());
         let stored = spawn_blocking(move || {
             let code = compilers.load(&artifact)?;
-            compilers.cache.store(&artifact, &made);
+            compilers.cache.store(artifact, &made);
             Ok::<_, Unloadable>(code)
         });
         Ok(stored
@@ -166,8 +166,8 @@ impl Compilers {
     fn load(&self, artifact: &Artifact) -> Result<Code, Unloadable> {
         #[expect(unsafe_code, reason = "how compiled code is loaded")]
         // SAFETY: the code has the digest that our own compiler wrote it with (`Artifact::read`).
-        // It comes from our child, or from a folder that only this user can write
-        // (`ArtifactCache`). wasmtime checks the engine's version and settings. The bytes are
+        // It comes from our child, or from a folder that only this user can write, where its key is
+        // under the digest (`ArtifactCache`). wasmtime checks the engine's version and settings. The bytes are
         // copied.
         let component = unsafe { Component::deserialize(&self.engine, artifact.code()) }
             .map_err(|error| Unloadable::CompilerFailed(words(format_args!("{error:#}"))))?;
