@@ -192,6 +192,9 @@ impl Sandbox {
         inspection: &Inspection,
     ) -> Result<Prelinked, LoadError> {
         let version = inspection.check(&spec.capabilities, self.contracts)?;
+        if let Some(bucket) = &spec.capabilities.bucket {
+            bucket.look_for_damage();
+        }
         let unfit = |error: wasmtime::Error| LoadError::Unfit(words(format_args!("{error:#}")));
         let linked = self
             .linker_for(&spec.capabilities)

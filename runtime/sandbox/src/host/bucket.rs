@@ -7,6 +7,9 @@
 //! all pages would be the same copy.
 //!
 //! Opening the database and writing to it wait for a disk: off the runtime.
+//!
+//! redb panics on some damaged files. That is a failure of the store, which no provider answers for:
+//! such a panic is caught here, and the bucket is then out of use until the next start.
 
 use crate::clock::now;
 use crate::host::blocking::BlockingShare;
@@ -19,7 +22,9 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// What redb may keep in memory of one bucket, beside what is kept of it anyway.
@@ -40,12 +45,16 @@ pub(crate) enum BucketError {
     /// The disk, or what is on it.
     #[error("the bucket cannot be used: {0}")]
     Storage(String),
+    /// redb finds what is on the disk damaged, or panics on it.
+    #[error("the bucket cannot be used: its file is damaged")]
+    Damaged,
 }
 
 /// Converts an error of any of redb's types.
 fn storage(error: impl Into<redb::Error>) -> BucketError {
     match error.into() {
         redb::Error::DatabaseAlreadyOpen => BucketError::InUse,
+        redb::Error::Corrupted(_) => BucketError::Damaged,
         error => BucketError::Storage(error.to_string()),
     }
 }
@@ -80,6 +89,7 @@ impl Buckets {
                 .as_ref()
                 .map(|folder| folder.join(format!("{provider}.redb"))),
             kept: OnceLock::new(),
+            is_damaged: AtomicBool::new(false),
             opening: Mutex::default(),
             threads: BlockingShare::default(),
         })
@@ -90,6 +100,8 @@ impl Buckets {
 pub struct Bucket {
     file: Option<PathBuf>,
     kept: OnceLock<Kept>,
+    /// The file is damaged: redb is not asked again.
+    is_damaged: AtomicBool,
     opening: Mutex<()>,
     pub(crate) threads: BlockingShare,
 }
@@ -148,13 +160,22 @@ impl Bucket {
         plan: impl FnOnce(&Entries) -> Result<(T, Changes), EntryError>,
     ) -> Result<T, BucketError> {
         let kept = self.kept()?;
-        let database = kept.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut database = kept.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_damaged.load(Ordering::Relaxed) {
+            return Err(BucketError::Damaged);
+        }
 
         let (outcome, changes) =
             plan(&kept.entries.read().unwrap_or_else(PoisonError::into_inner))?;
         if !changes.is_empty() {
-            if let Some(database) = &*database {
-                commit(database, &changes).map_err(storage)?;
+            if let Some(open) = &*database {
+                let written = self.on_disk(|| commit(open, &changes).map_err(storage));
+                if matches!(written, Err(BucketError::Damaged)) {
+                    // redb writes when it is dropped, and may panic again.
+                    let damaged = database.take();
+                    let _ = catch_unwind(AssertUnwindSafe(|| drop(damaged)));
+                }
+                written?;
             }
             kept.entries
                 .write()
@@ -174,15 +195,56 @@ impl Bucket {
         if let Some(kept) = self.kept.get() {
             return Ok(kept);
         }
-        let kept = self.open()?;
+        let kept = match &self.file {
+            Some(path) => self.on_disk(|| Self::open(path))?,
+            None => Kept::default(),
+        };
         Ok(self.kept.get_or_init(|| kept))
     }
 
-    fn open(&self) -> Result<Kept, BucketError> {
-        let Some(path) = &self.file else {
-            return Ok(Kept::default());
+    /// Opens a file that is there, so that damage is found and logged before the first call needs
+    /// the bucket. Blocks on the disk.
+    pub(crate) fn look_for_damage(&self) {
+        let Some(path) = self.file.as_ref().filter(|path| path.exists()) else {
+            return;
         };
-        let database = open_database(path).map_err(storage)?;
+        match self.kept() {
+            // Damage is logged where it is found.
+            Ok(_) | Err(BucketError::Damaged) => {}
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "the bucket of a provider does not open");
+            }
+        }
+    }
+
+    /// Does something with redb. If the file is damaged, which redb says or panics on, that is
+    /// logged once, and redb is not asked again.
+    fn on_disk<T>(&self, work: impl FnOnce() -> Result<T, BucketError>) -> Result<T, BucketError> {
+        if self.is_damaged.load(Ordering::Relaxed) {
+            return Err(BucketError::Damaged);
+        }
+        let outcome =
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(BucketError::Damaged));
+        if matches!(outcome, Err(BucketError::Damaged))
+            && !self.is_damaged.swap(true, Ordering::Relaxed)
+        {
+            let file = self.file.as_deref().unwrap_or(Path::new("")).display();
+            tracing::error!(
+                %file,
+                "the file of a provider's bucket is damaged, and the bucket is out of use: restore or remove the file, \
+                 and restart the dashboard"
+            );
+        }
+        outcome
+    }
+
+    fn open(path: &Path) -> Result<Kept, BucketError> {
+        let mut database = open_database(path).map_err(storage)?;
+        // Reads every page: a damaged one would be found only by the call that needs it. A file has
+        // a few MiB at most.
+        if !database.check_integrity().map_err(storage)? {
+            tracing::warn!(file = %path.display(), "the file of a provider's bucket was damaged and has been repaired");
+        }
         commit(&database, &Changes::new()).map_err(storage)?;
 
         let mut entries = Entries::default();
@@ -322,7 +384,50 @@ mod tests {
         let buckets = Buckets::in_folder(home.path().to_owned());
         assert!(matches!(
             buckets.of(&name("p")).get("k"),
-            Err(BucketError::Storage(_))
+            Err(BucketError::Storage(_) | BucketError::Damaged)
         ));
+    }
+
+    #[test]
+    fn zeroed_sector_of_the_file_is_an_error_of_the_store() {
+        const SECTOR: usize = 512;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("p.redb");
+        let open = || Buckets::in_folder(home.path().to_owned()).of(&name("p"));
+        let bucket = open();
+        for number in 0..64 {
+            bucket.set(&format!("key-{number}"), &[7; 256]).unwrap();
+        }
+        drop(bucket);
+        let good = fs::read(&path).unwrap();
+        let is_used = |sector: &usize| {
+            good[*sector..*sector + SECTOR]
+                .iter()
+                .any(|byte| *byte != 0)
+        };
+
+        let mut failures = 0;
+        for sector in (0..good.len()).step_by(SECTOR).filter(is_used) {
+            let mut damaged = good.clone();
+            damaged[sector..sector + SECTOR].fill(0);
+            fs::write(&path, damaged).unwrap();
+            // A panic here would end the test.
+            let bucket = open();
+            bucket.look_for_damage();
+            let outcome = bucket
+                .set("another", b"value")
+                .and_then(|()| bucket.get("key-1"));
+            failures += usize::from(outcome.is_err());
+        }
+        assert!(failures > 0, "no sector was needed");
+    }
+
+    #[test]
+    fn bucket_on_which_the_store_panicked_is_not_asked_again() {
+        let home = tempfile::tempdir().unwrap();
+        let bucket = Buckets::in_folder(home.path().to_owned()).of(&name("p"));
+        let damaged = bucket.on_disk::<()>(|| panic!("a page makes no sense"));
+        assert!(matches!(damaged, Err(BucketError::Damaged)));
+        assert!(matches!(bucket.set("k", b"v"), Err(BucketError::Damaged)));
     }
 }
