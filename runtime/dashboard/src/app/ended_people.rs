@@ -186,10 +186,9 @@ impl EndedPeople {
                 () = self.files.changed() => {}
             }
             let home = self.home.clone();
-            let Ok(read) = tokio::task::spawn_blocking(move || read_ended_people(&home)).await
-            else {
-                return;
-            };
+            let read = tokio::task::spawn_blocking(move || read_ended_people(&home))
+                .await
+                .unwrap_or_else(|error| Err(io::Error::other(error)));
             match read {
                 Ok(cut_offs) => apply(&people, &cut_offs),
                 Err(error) => log_unreadable(&self.home, &error),

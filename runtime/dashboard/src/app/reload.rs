@@ -15,11 +15,13 @@ use super::session_key::{self, SessionKeys};
 use crate::audit::{AuditLog, EventName, Record};
 use crate::config::{self, ComponentRef, Config, ConfigError, DashboardConfig, Overrides};
 use crate::web::{AppTable, CookieSealer, Live, Metrics};
+use futures_util::FutureExt;
 use portcullis_auth::secret_strength::generate_secret;
 use portcullis_auth::{BearerToken, ProviderName};
 use portcullis_sandbox::{LoadError, SandboxError};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +93,8 @@ enum ReloadError {
     Sandbox(#[from] SandboxError),
     #[error("reading the configuration failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+    #[error("it panicked, which is a mistake in this program: see the lines before")]
+    Panicked,
 }
 
 /// Providers that cannot be loaded, each with its place and reason.
@@ -149,11 +153,18 @@ impl Reloader {
                     }
                 },
             };
-            let next = self.read().await;
+            let next = survive(self.read())
+                .await
+                .unwrap_or(Err(ReloadError::Panicked));
             // Before they are loaded, so that a change meanwhile causes another reload.
             files.watch(self.files_to_watch(&next));
             tokio::select! {
-                () = self.reload(next, cause) => request.note_end(),
+                outcome = survive(self.reload(next, cause)) => {
+                    if outcome.is_none() {
+                        self.note_refusal(cause, &ReloadError::Panicked);
+                    }
+                    request.note_end();
+                }
                 _ = closed.wait_for(|closed| *closed) => return,
                 cause = next_cause(&mut files, &request) => {
                     tracing::info!(cause, "a reload under way begins anew");
@@ -181,12 +192,14 @@ impl Reloader {
                 tracing::info!(cause, providers = count, "providers reloaded");
                 self.metrics.reload(true);
             }
-            Err(error) => {
-                tracing::error!(cause, %error, "reload refused: the present providers keep serving");
-                self.metrics.reload(false);
-                self.audit_refusal(&error);
-            }
+            Err(error) => self.note_refusal(cause, &error),
         }
+    }
+
+    fn note_refusal(&self, cause: &str, error: &ReloadError) {
+        tracing::error!(cause, %error, "reload refused: the present providers keep serving");
+        self.metrics.reload(false);
+        self.audit_refusal(error);
     }
 
     async fn replace(&mut self, next: Result<Config, ReloadError>) -> Result<usize, ReloadError> {
@@ -393,6 +406,13 @@ fn emptied_users_file<'a>(
         .find_map(|provider| provider.blank_users_file.as_deref())
 }
 
+/// Takes a step of a reload; `None` if it panics. That must not end the reloader, without which no
+/// later change of the configuration would be taken over. Each reload begins with the files, and
+/// replaces what serves as its last step.
+async fn survive<T>(step: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(step).catch_unwind().await.ok()
+}
+
 /// Waits until there is a reason for a reload.
 async fn next_cause(files: &mut FileWatch, request: &ReloadRequest) -> &'static str {
     tokio::select! {
@@ -429,4 +449,18 @@ pub(super) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
         .chain(components)
         .chain(own_key)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn step_that_panics_is_over_and_the_next_is_taken() {
+        async fn broken() {
+            panic!("no thread can be started");
+        }
+        assert_eq!(survive(broken()).await, None);
+        assert_eq!(survive(async { 7 }).await, Some(7));
+    }
 }
