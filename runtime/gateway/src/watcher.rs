@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use portcullis_home::RESTART_FILE;
 use portcullis_home::{
     DrainVerdict, DrainView, Epoch, MARKER_FILE, MAX_TTL_SECONDS, MarkerFile, StaleReason, judge,
 };
+use portcullis_home::{RESTART_FILE, threads};
 use std::ffi::OsStr;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -119,11 +119,16 @@ impl MarkerWatch {
                 let _ = changes.try_send(Signal::Changed);
             }
         };
-        let watched = notify::recommended_watcher(report).and_then(|mut watcher| {
-            watcher
-                .watch(folder, RecursiveMode::NonRecursive)
-                .map(|()| watcher)
-        });
+        // notify does not report that its thread could not be started: its watcher then panics when
+        // it is used and when it is dropped.
+        let watched = threads::check(1)
+            .map_err(notify::Error::io)
+            .and_then(|()| notify::recommended_watcher(report))
+            .and_then(|mut watcher| {
+                watcher
+                    .watch(folder, RecursiveMode::NonRecursive)
+                    .map(|()| watcher)
+            });
 
         watched
             .inspect_err(|error| tracing::warn!(%error, "no file events: the marker is read once per second"))

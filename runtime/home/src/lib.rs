@@ -1,5 +1,5 @@
 //! The files of a home that the gateway and the dashboard share: the drain marker with its leases,
-//! the gateway's status, its locks, and restart requests; and the end of a process with its parent.
+//! the gateway's status, its locks, and restart requests; and what a process has of the system: its parent, and threads.
 //!
 //! **Invariant:** a file of the home is written atomically and read with a bound. What a file
 //! cannot say is unknown; it is never taken for "stopped" or for "no drain".
@@ -15,6 +15,7 @@ mod restart_request;
 mod run_lock;
 mod state;
 mod status_file;
+pub mod threads;
 mod verdict;
 
 pub use epoch::{Epoch, has_own_proc, process_start_time};

@@ -15,10 +15,7 @@ pub enum SandboxError {
     #[error("the WebAssembly engine cannot start: {0:#}")]
     Engine(wasmtime::Error),
     /// A thread could not be started.
-    #[error(
-        "a thread of the sandbox cannot start ({0}): raise the limits of this user or service on \
-         threads, memory and open files"
-    )]
+    #[error("the threads of the sandbox cannot start: {0}")]
     Thread(io::Error),
 }
 

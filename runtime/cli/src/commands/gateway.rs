@@ -1,4 +1,4 @@
-use super::{Common, UsageError, announce_ready, privacy, runtime, service_manager, signals};
+use super::{Common, UsageError, announce_ready, needs, privacy, service_manager, signals};
 use anyhow::{Context, Result};
 use clap::Args;
 use portcullis_dashboard::config::GatewayView;
@@ -18,9 +18,10 @@ pub(super) struct GatewayArgs {
 
 pub(super) fn run(common: &Common, arguments: &GatewayArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
+    let runtime = needs::of_gateway()?;
     let settings = settings(common.load_for_gateway()?, arguments)?;
 
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let signals = signals::count(common.parent)?;
         let gateway = Gateway::start(settings).await.map_err(as_usage)?;
         let port = gateway.port()?;

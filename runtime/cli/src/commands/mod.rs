@@ -28,6 +28,7 @@ mod gateway_restart;
 mod json_failure;
 mod known_name;
 mod logging;
+mod needs;
 mod new_password;
 mod output;
 mod privacy;
@@ -305,10 +306,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
 
 /// The runtime of a command that waits for things.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("no threads to run on")
+    needs::runtime(needs::cores(), 0)
 }
 
 /// The one line on stdout that says that requests are accepted.

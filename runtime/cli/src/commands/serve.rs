@@ -1,5 +1,5 @@
 use super::{
-    Common, UsageError, announce_ready, descriptors, privacy, runtime, service_manager, signals,
+    Common, UsageError, announce_ready, descriptors, needs, privacy, service_manager, signals,
 };
 use anyhow::Result;
 use clap::Args;
@@ -39,6 +39,7 @@ pub(super) struct ServeArgs {
 pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
     privacy::keep_secrets();
     descriptors::raise_limit();
+    let runtime = needs::of_dashboard()?;
     let host = arguments.host.as_deref().map(parse_bind_host).transpose();
     let host = host.map_err(|mistake| UsageError(format!("--host: {mistake}")))?;
     let overrides = Overrides {
@@ -48,7 +49,7 @@ pub(super) fn run(common: &Common, arguments: &ServeArgs) -> Result<ExitCode> {
     let config = common.load()?;
     let gateway = OutlivedGateway::of(&config);
 
-    runtime()?.block_on(async {
+    runtime.block_on(async {
         let told = signals::count(common.parent)?;
         let access_log = arguments.access_log.as_ref();
         let access_log = access_log.map(|file| AccessLogTarget::named(file.as_deref()));

@@ -1,6 +1,7 @@
 //! Notices that one of some files was written, renamed or linked anew.
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use portcullis_home::threads;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -33,14 +34,18 @@ impl FileWatch {
     pub(super) fn start(files: BTreeSet<PathBuf>) -> Self {
         let events = Arc::new(Notify::new());
         let report = events.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let report = move |event: notify::Result<Event>| {
             // Reading is an event too, and a look reads.
             if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
                 report.notify_one();
             }
-        });
+        };
 
-        let watcher = watcher
+        // notify does not report that its thread could not be started: its watcher then panics when
+        // it is used and when it is dropped.
+        let watcher = threads::check(1)
+            .map_err(notify::Error::io)
+            .and_then(|()| notify::recommended_watcher(report))
             .inspect_err(
                 |error| tracing::warn!(%error, "no file events: changes are looked for every 2 s"),
             )

@@ -44,7 +44,7 @@ fn take_home(home: &Path) -> Result<Option<HomeLock>, StartError> {
 }
 
 /// Markers get the epoch of the gateway that runs over the home.
-pub(super) fn drain_control(config: &Config) -> DrainControl {
+pub(super) fn drain_control(config: &Config) -> io::Result<DrainControl> {
     let status = StatusFile::new(&config.home);
     let epoch = Box::new(move || status.read().epoch);
     DrainControl::start(

@@ -130,7 +130,7 @@ impl Server {
         let live = first_live(config, &loader, &loading, &people_access, &apps)?;
         warn_of_settings(config, auth_required, insecure);
 
-        let drain = drain_control(config);
+        let drain = drain_control(config).map_err(StartError::Thread)?;
         let gateway = gateway_view(config, &drain);
         let feed = Feed::new(FeedSources {
             gateway: gateway.clone(),

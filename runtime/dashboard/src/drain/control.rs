@@ -140,20 +140,19 @@ impl DrainControl {
     /// Starts the thread that owns this marker. With a `max_age` of zero, a lease without a TTL
     /// never ends by itself.
     ///
-    /// # Panics
-    /// If the thread cannot be started.
-    pub fn start(marker: MarkerFile, max_age: Duration, epoch: EpochSource) -> Self {
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(marker: MarkerFile, max_age: Duration, epoch: EpochSource) -> io::Result<Self> {
         let (operations, inbox) = mpsc::channel();
         let (published, generation) = watch::channel(0);
         let keeper = MarkerKeeper::new(marker, max_age, epoch, Box::new(Timestamp::now), published);
         thread::Builder::new()
             .name("drain-marker".into())
-            .spawn(move || keeper.run(&inbox))
-            .expect("a process that cannot start a thread cannot serve");
-        Self {
+            .spawn(move || keeper.run(&inbox))?;
+        Ok(Self {
             operations,
             generation,
-        }
+        })
     }
 
     /// Returns the number of changes of the drain, as a channel that receives each new number.
@@ -706,7 +705,7 @@ mod tests {
             assert!(!breaks.load(Ordering::Relaxed), "a fault of the epoch");
             Some(epoch_of(1))
         };
-        let control = DrainControl::start(marker.clone(), MAX_AGE, Box::new(epoch));
+        let control = DrainControl::start(marker.clone(), MAX_AGE, Box::new(epoch)).unwrap();
         let change = |ttl: u64| {
             control.carry_out(move |reply| DrainOperation::Begin {
                 principal: "drain-control".to_owned(),

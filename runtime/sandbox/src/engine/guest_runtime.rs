@@ -3,9 +3,9 @@
 //! over before it gets here (`call::pace`).
 
 use crate::engine::scheduler::GuestThreads;
+use portcullis_net::runtime;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How much lower (nice value) the guests' threads stand than those that serve requests.
@@ -27,23 +27,21 @@ impl GuestRuntime {
     }
 
     fn with_threads(name: &'static str, threads: usize) -> io::Result<Self> {
-        check_threads(threads)?;
-        Builder::new_multi_thread()
+        let mut builder = Builder::new_multi_thread();
+        builder
             .thread_name(name)
-            .worker_threads(threads)
             // A looping guest yields every millisecond. Looking at new calls and timers only every
             // 61st time, as is the default, would let sixty of them pass before a good provider's
             // call. Looking at new calls every time would let those starve that have given way: a
             // heavy provider's, at its second millisecond.
             .global_queue_interval(2)
             .event_interval(1)
-            .enable_all()
-            .on_thread_start(lower_priority)
-            .build()
-            .map(|runtime| Self {
-                runtime: Some(runtime),
-                threads: GuestThreads::new(threads),
-            })
+            .on_thread_start(lower_priority);
+        let runtime = runtime::start(&mut builder, threads, 0)?;
+        Ok(Self {
+            runtime: Some(runtime),
+            threads: GuestThreads::new(threads),
+        })
     }
 
     /// Returns the queue that decides which call runs next on these threads.
@@ -65,25 +63,6 @@ impl Drop for GuestRuntime {
             runtime.shutdown_background();
         }
     }
-}
-
-/// Starts and ends as many threads: tokio panics when it cannot start one of its own.
-fn check_threads(threads: usize) -> io::Result<()> {
-    let started: Vec<_> = (0..threads)
-        .map(|_| thread::Builder::new().spawn(thread::park))
-        .collect();
-    let mut outcome = Ok(());
-    for thread in started {
-        match thread {
-            Ok(thread) => {
-                thread.thread().unpark();
-                let _ = thread.join();
-            }
-            Err(error) => outcome = Err(error),
-        }
-    }
-
-    outcome
 }
 
 /// Threads that can run at once.
