@@ -316,7 +316,10 @@ fn origin_that_is_not_granted_is_named_with_the_setting() {
 
 #[test]
 fn server_that_is_too_slow_is_named_once_for_many_calls() {
-    for answer in [Answer::Nothing, Answer::PartAndWait] {
+    for (answer, why) in [
+        (Answer::Nothing, "no answer in "),
+        (Answer::PartAndWait, "the answer was not complete "),
+    ] {
         let origin = format!("https://127.0.0.1:{}", serve("good.pem", answer));
         let home = home(&origin, &with_ca(&origin, "authority.pem"));
         let dashboard = home.dashboard();
@@ -328,7 +331,7 @@ fn server_that_is_too_slow_is_named_once_for_many_calls() {
             );
             assert_eq!(who.status, 503, "{}", who.body);
         }
-        let logged = format!("provider corp: {origin}: too slow: no answer in ");
+        let logged = format!("provider corp: {origin}: too slow: {why}");
         eventually("the slow server is named", SOON, || {
             dashboard.log().contains(&logged).then_some(())
         });

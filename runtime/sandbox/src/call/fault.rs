@@ -2,6 +2,7 @@
 //! fault here.
 
 use crate::engine::limits::{CallLimits, MAX_ANSWER_BYTES, MAX_CALLS_IN_FLIGHT};
+use crate::engine::machine;
 use crate::guest_text::{MAX_NAME, bounded, cut, words};
 use portcullis_auth::ProviderFault;
 use rustix::io::Errno;
@@ -28,7 +29,10 @@ pub(crate) fn classify(error: &wasmtime::Error, limits: &CallLimits) -> Provider
         };
     }
     if is_for_want_of_memory(error) {
-        return ProviderFault::Unavailable("the machine has no memory for the call".into());
+        return ProviderFault::Unavailable(no_memory(machine::memory_limits_in_words()));
+    }
+    if let Some(refusal) = refusal_of_the_system(error) {
+        return ProviderFault::Unavailable(refusal);
     }
 
     let cause = error.root_cause().to_string();
@@ -133,6 +137,37 @@ fn is_for_want_of_memory(error: &wasmtime::Error) -> bool {
         || error.downcast_ref::<io::Error>().is_some_and(is_kind)
 }
 
+/// What is said when there is no memory: the limit of this process, if it has one, may be the reason.
+fn no_memory(limits: Option<String>) -> String {
+    match limits {
+        Some(limits) => format!("this process gets no memory for the call: {limits}"),
+        None => "the machine has no memory for the call".to_owned(),
+    }
+}
+
+/// Names what the system refused to the host while it made an instance. An error that was raised
+/// below a guest's function has a backtrace: that is left to the guest, which must not be able to
+/// call a trap the system's.
+fn refusal_of_the_system(error: &wasmtime::Error) -> Option<String> {
+    if error.is::<WasmBacktrace>() {
+        return None;
+    }
+    let errno = error
+        .downcast_ref::<Errno>()
+        .map(|errno| errno.raw_os_error());
+    let of_io = || error.downcast_ref::<io::Error>()?.raw_os_error();
+    let code = errno.or_else(of_io)?;
+    let advice = match Errno::from_raw_os_error(code) {
+        Errno::FBIG => "; the limit on files, RLIMIT_FSIZE (`ulimit -f`), is too low",
+        Errno::MFILE | Errno::NFILE => "; the limit on open files is too low",
+        _ => "",
+    };
+    let said = io::Error::from_raw_os_error(code);
+    Some(format!(
+        "the system refuses what an instance needs: {said}{advice}"
+    ))
+}
+
 /// Returns whether an answer does not have the shape that its type promises.
 fn is_lifting_error(error: &wasmtime::Error, cause: &str) -> bool {
     let is_bad_text =
@@ -178,6 +213,32 @@ mod tests {
             Errno::INVAL.into(),
         ] {
             assert!(!is_for_want_of_memory(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn limit_of_the_process_is_named_where_memory_is_refused() {
+        assert_eq!(no_memory(None), "the machine has no memory for the call");
+        let named = no_memory(Some("RLIMIT_AS (`ulimit -v`) is 512 MiB".to_owned()));
+        assert!(
+            named.ends_with("RLIMIT_AS (`ulimit -v`) is 512 MiB"),
+            "{named}"
+        );
+    }
+
+    #[test]
+    fn refusal_of_the_system_is_no_trap_of_the_guest() {
+        let of_io = io::Error::from_raw_os_error(Errno::FBIG.raw_os_error());
+        for error in [wasmtime::Error::from(Errno::FBIG), of_io.into()] {
+            let refusal = refusal_of_the_system(&error.context("making an image")).unwrap();
+            assert!(refusal.contains("RLIMIT_FSIZE"), "{refusal}");
+        }
+        for other in [
+            wasmtime::Error::msg("File too large"),
+            wasmtime::Error::from(io::Error::other("a guest's stream")),
+            wasmtime::Error::from(Trap::UnreachableCodeReached),
+        ] {
+            assert_eq!(refusal_of_the_system(&other), None);
         }
     }
 

@@ -35,6 +35,21 @@ pub(crate) fn address_space() -> Option<u64> {
     getrlimit(Resource::As).current
 }
 
+/// The limits on memory that this process has, for a person who reads that memory was refused.
+/// `None`: it has none.
+pub(crate) fn memory_limits_in_words() -> Option<String> {
+    let limits = [
+        (Resource::As, "RLIMIT_AS (`ulimit -v`)"),
+        (Resource::Data, "RLIMIT_DATA (`ulimit -d`)"),
+    ];
+    let named: Vec<_> = limits
+        .into_iter()
+        .filter_map(|(resource, name)| Some((getrlimit(resource).current?, name)))
+        .map(|(bytes, name)| format!("{name} is {} MiB", bytes >> 20))
+        .collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
 /// Outside a container, the limit stands in the folder of this process's own group, and in those
 /// above.
 fn own_groups() -> Vec<String> {

@@ -180,9 +180,7 @@ impl Heard {
                 Ok(Unloadable::Invalid(why) | Unloadable::NotLinked(why))
                     if is_for_want_of_memory(&why) =>
                 {
-                    Err(Unloadable::TooMuchMemory {
-                        mib: limits.memory_bytes >> 20,
-                    })
+                    Err(too_much_memory(limits))
                 }
                 Ok(refused) => Err(refused),
                 Err(error) => Err(Unloadable::CompilerFailed(words(error))),
@@ -199,14 +197,10 @@ impl Heard {
             Some(Some(Signal::XCPU)) => Unloadable::TooSlow {
                 seconds: limits.cpu.as_secs(),
             },
-            // The host did not kill it: the system ends the process that needs most when memory is
-            // short.
-            Some(Some(Signal::KILL)) => Unloadable::TooMuchMemory {
-                mib: limits.memory_bytes >> 20,
-            },
-            _ if is_for_want_of_memory(&stderr) => Unloadable::TooMuchMemory {
-                mib: limits.memory_bytes >> 20,
-            },
+            // The host sends none: the system ends the process that needs most when memory is short,
+            // of the machine or of the control group.
+            Some(Some(Signal::KILL)) => Unloadable::Killed,
+            _ if is_for_want_of_memory(&stderr) => too_much_memory(limits),
             _ => Unloadable::CompilerFailed(words(format_args!(
                 "{}: {}",
                 self.status,
@@ -214,6 +208,20 @@ impl Heard {
             ))),
         }
     }
+}
+
+/// Names the limit that the child has reached: its own, or a lower one of this process, which the
+/// child inherits.
+fn too_much_memory(limits: &ChildLimits) -> Unloadable {
+    let inherited = [
+        getrlimit(Resource::As).maximum,
+        getrlimit(Resource::Data).current,
+    ];
+    let lowest = inherited.into_iter().flatten().min();
+    let bytes = lowest.map_or(limits.memory_bytes, |lowest| {
+        lowest.min(limits.memory_bytes)
+    });
+    Unloadable::TooMuchMemory { mib: bytes >> 20 }
 }
 
 /// Returns whether this is what Rust's allocator or the system say when there is no memory.
@@ -291,4 +299,32 @@ fn end_with_the_parent() {
     let mut one = [0];
     let _ = io::stdin().read(&mut one);
     let _ = kill_process(getpid(), Signal::KILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(wait_status: i32, stderr: &str) -> Unloadable {
+        let heard = Heard {
+            answer: Vec::new(),
+            stderr: stderr.as_bytes().to_vec(),
+            status: ExitStatus::from_raw(wait_status),
+        };
+        heard.into_outcome(&ChildLimits::default()).unwrap_err()
+    }
+
+    #[test]
+    fn compiler_that_the_system_killed_is_not_said_to_need_more_than_its_limit() {
+        let killed = outcome(Signal::KILL.as_raw(), "");
+        assert_eq!(killed, Unloadable::Killed);
+        let aborted = outcome(
+            Signal::ABORT.as_raw(),
+            "memory allocation of 1572864 bytes failed",
+        );
+        assert!(
+            matches!(aborted, Unloadable::TooMuchMemory { .. }),
+            "{aborted}"
+        );
+    }
 }

@@ -192,6 +192,12 @@ pub enum Unloadable {
         /// The memory that the compiler may take.
         mib: u64,
     },
+    /// The compiler was ended by a signal that the host did not send.
+    #[error(
+        "the system killed the compiler (SIGKILL), perhaps for want of memory: give the machine, the service or the \
+         container more"
+    )]
+    Killed,
     /// The compiler has failed in another way.
     #[error("the compiler fails on it: {0}")]
     CompilerFailed(String),

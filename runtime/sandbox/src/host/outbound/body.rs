@@ -9,7 +9,7 @@ use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited, StreamBody};
 use std::error::Error as StdError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmtime_wasi_http::WasiBody;
 
 /// A body as it comes from the connection.
@@ -20,6 +20,8 @@ struct Reading {
     body: Received,
     /// The longest wait for the next part.
     between_bytes: Duration,
+    /// When the head of the answer was there.
+    began: Instant,
     asked: RequestedOrigin,
 }
 
@@ -29,11 +31,12 @@ pub(super) fn bounded(body: Received, between_bytes: Duration, asked: RequestedO
     let reading = Reading {
         body,
         between_bytes,
+        began: Instant::now(),
         asked,
     };
     let parts = stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
-        let wait = reading.asked.wait();
+        let wait = reading.asked.wait_for_part(reading.began);
         let next = tokio::time::timeout(reading.between_bytes, reading.body.frame()).await;
         wait.over();
         let cause = match next {

@@ -42,6 +42,8 @@ pub(super) enum Cause {
     SlowBody,
     /// The provider's call ended, or the provider gave up, after this time of waiting.
     CallEnded(Duration),
+    /// The same while the body of the answer came, this time after its head.
+    CallEndedInBody(Duration),
     CutOff,
     NotHttp,
     HeadTooLarge,
@@ -171,7 +173,7 @@ impl Cause {
             Self::Tls(_) => Error::TlsProtocolError,
             Self::SlowConnection => Error::ConnectionTimeout,
             Self::SlowHead | Self::CallEnded(_) => Error::HttpResponseTimeout,
-            Self::SlowBody => Error::ConnectionReadTimeout,
+            Self::SlowBody | Self::CallEndedInBody(_) => Error::ConnectionReadTimeout,
             Self::CutOff | Self::RequestIncomplete => Error::ConnectionTerminated,
             Self::NotHttp => Error::HttpProtocolError,
             Self::HeadTooLarge => {
@@ -198,9 +200,11 @@ impl Cause {
             Self::Certificate(BadCertificate::WrongName(_)) => "certificate_name",
             Self::Certificate(_) => "certificate",
             Self::TlsAlert(_) | Self::Tls(_) => "tls",
-            Self::SlowConnection | Self::SlowHead | Self::SlowBody | Self::CallEnded(_) => {
-                "too_slow"
-            }
+            Self::SlowConnection
+            | Self::SlowHead
+            | Self::SlowBody
+            | Self::CallEnded(_)
+            | Self::CallEndedInBody(_) => "too_slow",
             Self::CutOff => "cut_off",
             Self::NotHttp => "not_http",
             Self::HeadTooLarge | Self::BodyTooLarge => "answer_too_large",
@@ -239,6 +243,11 @@ impl Cause {
             Self::SlowBody => "too slow: the answer stopped half-way".to_owned(),
             Self::CallEnded(waited) => format!(
                 "too slow: no answer in {} ms, when the provider's call ended or gave up (limits.deadline_ms)",
+                waited.as_millis()
+            ),
+            Self::CallEndedInBody(waited) => format!(
+                "too slow: the answer was not complete {} ms after its head, when the provider's call ended or gave up \
+                 (limits.deadline_ms)",
                 waited.as_millis()
             ),
             Self::CutOff => "the connection was cut off before the answer was complete".to_owned(),
@@ -328,6 +337,18 @@ mod tests {
 
     fn wrapped(error: impl Into<Box<dyn StdError + Send + Sync>>) -> io::Error {
         io::Error::other(io::Error::other(error))
+    }
+
+    #[test]
+    fn end_of_a_call_says_what_was_waited_for_and_how_long() {
+        let waited = Duration::from_millis(998);
+        let of_head = Cause::CallEnded(waited).in_words(false);
+        assert!(of_head.contains("no answer in 998 ms"), "{of_head}");
+        let of_body = Cause::CallEndedInBody(waited).in_words(false);
+        assert!(
+            of_body.contains("not complete 998 ms after its head"),
+            "{of_body}"
+        );
     }
 
     #[test]

@@ -89,11 +89,23 @@ impl RequestedOrigin {
         cause.code()
     }
 
-    /// Begins to wait for the server.
+    /// Begins to wait for the server's answer.
     pub(super) fn wait(&self) -> Wait {
         Wait {
             asked: self.clone(),
             began: Instant::now(),
+            of_the_end: Cause::CallEnded,
+            is_over: false,
+        }
+    }
+
+    /// Begins to wait for the next part of an answer's body, of which the first was waited for since
+    /// `began`.
+    pub(super) fn wait_for_part(&self, began: Instant) -> Wait {
+        Wait {
+            asked: self.clone(),
+            began,
+            of_the_end: Cause::CallEndedInBody,
             is_over: false,
         }
     }
@@ -104,6 +116,8 @@ impl RequestedOrigin {
 pub(super) struct Wait {
     asked: RequestedOrigin,
     began: Instant,
+    /// The cause, if the end of the call ends the wait after this time.
+    of_the_end: fn(Duration) -> Cause,
     is_over: bool,
 }
 
@@ -116,7 +130,7 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         if !self.is_over {
-            self.asked.fail(&Cause::CallEnded(self.began.elapsed()));
+            self.asked.fail(&(self.of_the_end)(self.began.elapsed()));
         }
     }
 }
