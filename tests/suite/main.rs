@@ -58,6 +58,7 @@ mod refusals;
 mod reload;
 mod request_log;
 mod restart;
+mod scarce;
 mod second_attack;
 mod secrets;
 mod session_list;

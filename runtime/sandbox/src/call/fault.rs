@@ -152,11 +152,19 @@ fn refusal_of_the_system(error: &wasmtime::Error) -> Option<String> {
     if error.is::<WasmBacktrace>() {
         return None;
     }
-    let errno = error
-        .downcast_ref::<Errno>()
-        .map(|errno| errno.raw_os_error());
-    let of_io = || error.downcast_ref::<io::Error>()?.raw_os_error();
-    let code = errno.or_else(of_io)?;
+    let code = match error.downcast_ref::<Errno>() {
+        Some(errno) => errno.raw_os_error(),
+        None => {
+            // The crate that makes files in memory has the cause as its source.
+            let as_source = || {
+                error
+                    .chain()
+                    .find_map(|cause| cause.downcast_ref::<io::Error>())
+            };
+            let of_io = error.downcast_ref::<io::Error>().or_else(as_source);
+            of_io?.raw_os_error()?
+        }
+    };
     let advice = match Errno::from_raw_os_error(code) {
         Errno::FBIG => "; the limit on files, RLIMIT_FSIZE (`ulimit -f`), is too low",
         Errno::MFILE | Errno::NFILE => "; the limit on open files is too low",
