@@ -18,7 +18,7 @@ use crate::web::{AppTable, CookieSealer, Live, Metrics};
 use futures_util::FutureExt;
 use portcullis_auth::secret_strength::generate_secret;
 use portcullis_auth::{BearerToken, ProviderName};
-use portcullis_sandbox::{LoadError, SandboxError};
+use portcullis_sandbox::{LoadError, SandboxError, Unloadable};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -27,6 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
+/// Until a reload for which the system gave no thread or process is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
 /// Between two looks at a certificate that nothing renews.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -97,6 +99,20 @@ enum ReloadError {
     Panicked,
 }
 
+impl ReloadError {
+    /// Returns whether the system refused a thread or a process: the same reload may be done later,
+    /// although no file changes.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Sandbox(SandboxError::Thread(_)) => true,
+            Self::Refused(Refusals(refusals)) => refusals.iter().any(|(_, _, error)| {
+                matches!(error, LoadError::Unloadable(Unloadable::NotStarted(_)))
+            }),
+            _ => false,
+        }
+    }
+}
+
 /// Providers that cannot be loaded, each with its place and reason.
 #[derive(Debug)]
 struct Refusals(Vec<(ProviderName, String, LoadError)>);
@@ -125,6 +141,8 @@ pub(super) struct Reloader {
     pub(super) certificate: Option<Certificate>,
     pub(super) audit: AuditLog,
     pub(super) metrics: Arc<Metrics>,
+    /// The last reload was refused by the system, and is tried again.
+    pub(super) must_retry: bool,
 }
 
 impl Reloader {
@@ -147,6 +165,7 @@ impl Reloader {
                 None => tokio::select! {
                     _ = closed.wait_for(|closed| *closed) => return,
                     cause = next_cause(&mut files, &request) => cause,
+                    () = tokio::time::sleep(RETRY_PAUSE), if self.must_retry => "tried again",
                     _ = days.tick() => {
                         self.certificate.iter().for_each(Certificate::complain);
                         continue;
@@ -185,6 +204,7 @@ impl Reloader {
     }
 
     async fn reload(&mut self, next: Result<Config, ReloadError>, cause: &str) {
+        self.must_retry = false;
         // First, and also if the rest fails: a certificate that ends cannot wait for the compiler.
         self.renew_certificate().await;
         match self.replace(next).await {
@@ -192,7 +212,10 @@ impl Reloader {
                 tracing::info!(cause, providers = count, "providers reloaded");
                 self.metrics.reload(true);
             }
-            Err(error) => self.note_refusal(cause, &error),
+            Err(error) => {
+                self.must_retry = error.is_passing();
+                self.note_refusal(cause, &error);
+            }
         }
     }
 
@@ -454,6 +477,17 @@ pub(super) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusal_of_a_process_is_passing_and_a_bad_component_is_not() {
+        let refused = |error: Unloadable| {
+            let name = ProviderName::new("p").unwrap();
+            ReloadError::Refused(Refusals(vec![(name, String::new(), error.into())]))
+        };
+        assert!(refused(Unloadable::NotStarted("EAGAIN".to_owned())).is_passing());
+        assert!(!refused(Unloadable::Invalid("no component".to_owned())).is_passing());
+        assert!(!ReloadError::Panicked.is_passing());
+    }
 
     #[tokio::test]
     async fn step_that_panics_is_over_and_the_next_is_taken() {

@@ -192,6 +192,7 @@ impl Server {
             certificate: certificates.of_files,
             audit: audit.clone(),
             metrics,
+            must_retry: false,
         };
         Ok(Self {
             sockets,

@@ -17,7 +17,7 @@ use rustix::process::{
     Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setpriority_process, setrlimit,
 };
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::thread;
@@ -75,7 +75,15 @@ pub(super) async fn compile_in_child(
     let limits = process.limits;
     let mut child = start(process, codegen, link_modules, threads).map_err(|error| {
         let program = process.program.display();
-        Unloadable::CompilerFailed(format!("its process, {program}, cannot start: {error}"))
+        match error.kind() {
+            // A limit on processes or memory.
+            ErrorKind::WouldBlock | ErrorKind::OutOfMemory => {
+                Unloadable::NotStarted(format!("{program}: {error}"))
+            }
+            _ => {
+                Unloadable::CompilerFailed(format!("its process, {program}, cannot start: {error}"))
+            }
+        }
     })?;
 
     match tokio::time::timeout(limits.wall, talk(&mut child, bytes)).await {

@@ -192,6 +192,9 @@ pub enum Unloadable {
         /// The memory that the compiler may take.
         mib: u64,
     },
+    /// The system starts no process now: it may do so later.
+    #[error("the compiler's process cannot start now: {0}")]
+    NotStarted(String),
     /// The compiler was ended by a signal that the host did not send.
     #[error(
         "the system killed the compiler (SIGKILL), perhaps for want of memory: give the machine, the service or the \
