@@ -27,6 +27,9 @@ pub const MAX_HANDLES: usize = 1_000;
 pub(crate) const MAX_HANDLES_WITH_HTTP: usize = 100;
 /// Tables of one component.
 pub const MAX_TABLES: usize = 16;
+/// What wasmtime keeps of one element of a table: a pointer. Tables of other references do not
+/// compile (`gc_support`).
+pub(crate) const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 /// Random bytes at once: making them is host work that no epoch interrupts.
 pub const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 /// Size of the guest's stack, in bytes.
@@ -90,6 +93,9 @@ pub(crate) struct CallLimits {
     share: MemoryShare,
     /// Shared with the caller that waits for the call and may cut it off.
     record: CallRecord,
+    /// Bytes of all tables. They count towards the memory of all calls together, not towards
+    /// [`Limits::memory_bytes`].
+    table_bytes: usize,
     pub(crate) denied: Option<ProviderFault>,
     was_large: bool,
 }
@@ -101,6 +107,7 @@ impl CallLimits {
             limits,
             share,
             record,
+            table_bytes: 0,
             denied: None,
             was_large,
         }
@@ -143,7 +150,8 @@ impl ResourceLimiter for CallLimits {
                 unit: "bytes of memory",
             });
         }
-        if let Err(fault) = self.share.grow_to(wanted) {
+        let with_tables = wanted.saturating_add(self.table_bytes);
+        if let Err(fault) = self.share.grow_to(with_tables) {
             return self.deny(fault);
         }
 
@@ -153,9 +161,9 @@ impl ResourceLimiter for CallLimits {
 
     fn table_growing(
         &mut self,
-        _: usize,
+        current: usize,
         wanted: usize,
-        _: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let limit = self.limits.table_elements;
         if wanted > limit {
@@ -165,7 +173,21 @@ impl ResourceLimiter for CallLimits {
                 unit: "table elements",
             });
         }
+        // Beyond what the table itself declares, as for a memory.
+        if maximum.is_some_and(|maximum| wanted > maximum) {
+            return Ok(false);
+        }
 
+        let more = wanted
+            .saturating_sub(current)
+            .saturating_mul(TABLE_ELEMENT_BYTES);
+        let tables = self.table_bytes.saturating_add(more);
+        let memory = self.record.memory().load(Ordering::Relaxed);
+        if let Err(fault) = self.share.grow_to(memory.saturating_add(tables)) {
+            return self.deny(fault);
+        }
+
+        self.table_bytes = tables;
         Ok(true)
     }
 
@@ -179,5 +201,58 @@ impl ResourceLimiter for CallLimits {
 
     fn memories(&self) -> usize {
         MAX_MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::guest_memory::GuestMemory;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// The limits of a call of the only provider, of which all calls together may have 16 MiB.
+    async fn call() -> CallLimits {
+        let memory = GuestMemory::new(Some(16 * MIB), 1).of_a_provider();
+        let share = memory.reserve(MIB, Duration::ZERO).await.unwrap();
+        let limits = Limits {
+            table_elements: 200_000,
+            ..Limits::default()
+        };
+        CallLimits::new(limits, share, CallRecord::default())
+    }
+
+    #[tokio::test]
+    async fn tables_count_towards_the_memory_of_all_calls() {
+        let mut call = call().await;
+        assert!(call.memory_growing(0, 4 * MIB, None).unwrap());
+        // 1.5 MiB each.
+        for _ in 0..7 {
+            assert!(call.table_growing(0, 200_000, None).unwrap());
+        }
+        assert!(call.has_outgrown_the_fast_path());
+        assert!(call.memory_growing(4 * MIB, 5 * MIB, None).unwrap());
+        assert!(call.table_growing(0, 200_000, None).is_err());
+        assert!(
+            matches!(call.denied, Some(ProviderFault::Saturated { .. })),
+            "{:?}",
+            call.denied
+        );
+        assert_eq!(call.record.memory().load(Ordering::Relaxed), 5 * MIB);
+    }
+
+    #[tokio::test]
+    async fn table_that_is_refused_more_takes_nothing() {
+        let mut call = call().await;
+        assert!(call.table_growing(0, 10, Some(20)).unwrap());
+        for _ in 0..100 {
+            assert!(!call.table_growing(10, 200_000, Some(20)).unwrap());
+        }
+        assert_eq!(call.table_bytes, 10 * TABLE_ELEMENT_BYTES);
+        assert!(call.table_growing(10, 200_001, Some(20)).is_err());
+        assert!(matches!(
+            call.denied,
+            Some(ProviderFault::OutOfMemory { .. })
+        ));
     }
 }
