@@ -183,8 +183,7 @@ impl GuestCaller {
             });
         };
 
-        let bytes = usize::try_from(self.component.facts.memory_bytes).unwrap_or(usize::MAX);
-        let bytes = bytes.min(self.component.resources.limits.memory_bytes);
+        let bytes = self.component.facts.initial_bytes();
         let memory = self.memory.reserve(bytes, wait).await?;
 
         let given = end.saturating_duration_since(Instant::now());

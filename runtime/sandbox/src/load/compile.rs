@@ -12,7 +12,7 @@ use std::panic::{self, AssertUnwindSafe};
 use wasmtime::Engine;
 
 /// Part of the key of what is cached: changes with what is made of a component.
-pub(super) const COMPILER_VERSION: u32 = 3;
+pub(super) const COMPILER_VERSION: u32 = 4;
 
 /// The most that compiling may multiply a component's size. CPython's doubles, and that of small
 /// components grows threefold. What is beyond it is no code: types refer to each other, so that a

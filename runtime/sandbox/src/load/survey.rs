@@ -9,14 +9,14 @@
 //! **Invariant:** time and memory are linear in the size of the file.
 
 use super::error::Unloadable;
-use crate::engine::limits::MAX_FAST_MEMORY_BYTES;
+use crate::engine::limits::{MAX_FAST_MEMORY_BYTES, TABLE_ELEMENT_BYTES};
 use crate::guest_text::{name_in_words, words};
 use serde::{Deserialize, Serialize};
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, DataKind, DataSectionReader, ElementItems, ElementKind, ElementSectionReader,
-    FunctionBody, ImportSectionReader, Instance, MemorySectionReader, MemoryType, Operator, Parser,
-    Payload, TypeRef,
+    ComponentTypeRef, ConstExpr, CustomSectionReader, DataKind, DataSectionReader, ElementItems,
+    ElementKind, ElementSectionReader, FunctionBody, ImportSectionReader, Instance, KnownCustom,
+    MemorySectionReader, MemoryType, Name, Operator, Parser, Payload, SectionLimited, TypeRef,
 };
 
 /// Components in components, and a module in the innermost. Toolchains nest once.
@@ -24,15 +24,31 @@ const MAX_DEPTH: usize = 16;
 /// Instances of components and modules together, transitively: wasmtime compiles a copy of what it
 /// links for each.
 const MAX_INSTANTIATIONS: u64 = 64;
+/// Modules and components in the file, also those that are never instantiated. CPython that is not
+/// linked has 30.
+const MAX_PARTS: u64 = 1_000;
 /// Imports and exports of the component itself. CPython has 25.
 const MAX_NAMES: u64 = 200;
 /// Functions of all modules. CPython has 12,000, StarlingMonkey 20,000.
 const MAX_FUNCTIONS: u64 = 150_000;
-/// Elements of active and passive segments, for each instantiation of their module.
+/// Elements of active and passive segments: in the file, and for each instantiation of their module.
 const MAX_SEGMENT_ELEMENTS: u64 = 100_000;
+/// Data segments of all modules. Go makes 32,500 of a small program.
+const MAX_DATA_SEGMENTS: u64 = 200_000;
+/// Types, imports, exports, globals, tables, element segments and items of components, of all
+/// modules and components: wasmtime keeps some 100 bytes of each in the host's memory for as long
+/// as the component is loaded. Four modules with 900,000 exports each took 420 MiB. CPython has
+/// 3,000, StarlingMonkey 600.
+const MAX_DECLARATIONS: u64 = 100_000;
+/// Bytes of the sections with those, which bound their names and the parts of types. CPython has
+/// 72,000.
+const MAX_DECLARATION_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes that an instantiation copies because no image of them can be mapped, for all instances
 /// together.
 const MAX_COPIED_BYTES: u64 = 64 * 1024 * 1024;
+/// The image of a memory that wasmtime makes however little of it is data. A larger one is made only
+/// if at least half of it is data.
+const SPARSE_IMAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// Size of a page of WebAssembly memory.
 const PAGE_BYTES: u64 = 64 * 1024;
 
@@ -61,12 +77,23 @@ pub(crate) struct Facts {
     pub(crate) memory_bytes: u64,
     /// Elements of its largest table.
     pub(crate) table_elements: u64,
+    /// The smallest sizes of all tables of one instantiation, in elements.
+    pub(crate) all_table_elements: u64,
     /// Whether its calls may begin on a thread that serves requests.
     pub(crate) is_fit_for_fast_path: bool,
     /// Names of its imports, escaped and cut.
     pub(crate) imports: Vec<String>,
     /// Names of its exports, escaped and cut.
     pub(crate) exports: Vec<String>,
+}
+
+impl Facts {
+    /// Returns what the memories and tables of one call begin with, in bytes.
+    pub(crate) fn initial_bytes(&self) -> usize {
+        let bytes = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let tables = bytes(self.all_table_elements).saturating_mul(TABLE_ELEMENT_BYTES);
+        bytes(self.memory_bytes).saturating_add(tables)
+    }
 }
 
 /// Surveys a component.
@@ -93,8 +120,12 @@ struct Cost {
     instantiations: u64,
     core_instances: u64,
     memory_bytes: u64,
+    table_elements: u64,
     copied_bytes: u64,
     segment_elements: u64,
+    /// Imports, aliases, functions and the like of components: wasmtime writes those of a component
+    /// out for each of its instances.
+    items: u64,
 }
 
 impl Cost {
@@ -103,8 +134,10 @@ impl Cost {
             instantiations: self.instantiations.saturating_add(other.instantiations),
             core_instances: self.core_instances.saturating_add(other.core_instances),
             memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            table_elements: self.table_elements.saturating_add(other.table_elements),
             copied_bytes: self.copied_bytes.saturating_add(other.copied_bytes),
             segment_elements: self.segment_elements.saturating_add(other.segment_elements),
+            items: self.items.saturating_add(other.items),
         }
     }
 
@@ -125,6 +158,11 @@ impl Cost {
             "bytes of data that every call would copy",
             self.copied_bytes,
             MAX_COPIED_BYTES,
+        )?;
+        check(
+            "imports, aliases and functions of components, counted transitively",
+            self.items,
+            MAX_DECLARATIONS,
         )?;
 
         Ok(self)
@@ -159,7 +197,49 @@ struct OpenModule {
     imported_memories: usize,
     imported_functions: u32,
     has_start: bool,
+    data: ActiveData,
     cost: Cost,
+}
+
+/// The active data segments of a module. wasmtime maps an image of all of them, or copies each.
+#[derive(Default)]
+struct ActiveData {
+    bytes: u64,
+    /// From the first byte to the end of the last one.
+    extent: Option<(u64, u64)>,
+    /// Whether one is for an imported memory, at a place that is not a single constant, or beyond
+    /// the memory's smallest size.
+    has_unmappable: bool,
+}
+
+impl ActiveData {
+    /// Adds a segment of `length` bytes for a memory of the module's own of `memory_bytes`, or for
+    /// an imported one. `start` is `None` where the place is not a single constant.
+    fn add(&mut self, start: Option<u64>, length: u64, memory_bytes: Option<u64>) {
+        self.bytes = self.bytes.saturating_add(length);
+        let (Some(start), Some(memory_bytes)) = (start, memory_bytes) else {
+            self.has_unmappable = true;
+            return;
+        };
+
+        let end = start.saturating_add(length);
+        self.has_unmappable |= end > memory_bytes;
+        if length > 0 {
+            let (first, last) = self.extent.unwrap_or((start, end));
+            self.extent = Some((first.min(start), last.max(end)));
+        }
+    }
+
+    /// Bytes that each instantiation copies.
+    fn copied_bytes(&self) -> u64 {
+        let image = self.extent.map_or(0, |(first, last)| last - first);
+        let is_sparse = image >= self.bytes.saturating_mul(2) && image >= SPARSE_IMAGE_BYTES;
+        if self.has_unmappable || is_sparse {
+            self.bytes
+        } else {
+            0
+        }
+    }
 }
 
 enum Open {
@@ -173,6 +253,11 @@ struct Survey {
     /// The outermost component, once it has ended.
     whole: Cost,
     custom_bytes: u64,
+    parts: u64,
+    declarations: u64,
+    declaration_bytes: u64,
+    elements: u64,
+    data_segments: u64,
     functions: u64,
     largest_function: u64,
     table_elements: u64,
@@ -182,6 +267,7 @@ struct Survey {
 
 impl Survey {
     fn add(&mut self, payload: Payload<'_>) -> Result<(), Unloadable> {
+        self.count_declarations(&payload)?;
         match payload {
             Payload::Version { encoding, .. } => {
                 let opened = match encoding {
@@ -197,6 +283,7 @@ impl Survey {
             Payload::CustomSection(section) => {
                 let range = section.range();
                 self.custom_bytes += (range.end - range.start) as u64;
+                self.count_module_names(&section)?;
             }
             other => match self.open.last() {
                 Some(Open::Component(_)) => self.add_to_component(other)?,
@@ -208,12 +295,78 @@ impl Survey {
         Ok(())
     }
 
+    /// Counts what wasmtime keeps of a section for as long as the component is loaded. What can be
+    /// large for good reasons has limits of its own: functions, elements, data.
+    fn count_declarations(&mut self, payload: &Payload<'_>) -> Result<(), Unloadable> {
+        let (entries, bytes) = match payload {
+            Payload::TypeSection(section) => extent(section),
+            Payload::ImportSection(section) => extent(section),
+            Payload::FunctionSection(section) => (0, extent(section).1),
+            Payload::TableSection(section) => extent(section),
+            Payload::MemorySection(section) => extent(section),
+            Payload::TagSection(section) => extent(section),
+            Payload::GlobalSection(section) => extent(section),
+            Payload::ExportSection(section) => extent(section),
+            Payload::ElementSection(section) => (extent(section).0, 0),
+            Payload::InstanceSection(section) => extent(section),
+            Payload::CoreTypeSection(section) => extent(section),
+            Payload::ComponentInstanceSection(section) => extent(section),
+            Payload::ComponentAliasSection(section) => extent(section),
+            Payload::ComponentTypeSection(section) => extent(section),
+            Payload::ComponentCanonicalSection(section) => extent(section),
+            Payload::ComponentImportSection(section) => extent(section),
+            Payload::ComponentExportSection(section) => extent(section),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                self.parts += 1;
+                return check("modules and components", self.parts, MAX_PARTS);
+            }
+            _ => return Ok(()),
+        };
+
+        if let Some(component) = self.component() {
+            component.cost.items = component.cost.items.saturating_add(entries);
+        }
+        self.declarations = self.declarations.saturating_add(entries);
+        check(
+            "types, imports, exports, globals and other declarations",
+            self.declarations,
+            MAX_DECLARATIONS,
+        )?;
+        self.add_declaration_bytes(bytes)
+    }
+
+    fn add_declaration_bytes(&mut self, bytes: u64) -> Result<(), Unloadable> {
+        self.declaration_bytes = self.declaration_bytes.saturating_add(bytes);
+        check(
+            "bytes of types, imports, exports, globals and other declarations",
+            self.declaration_bytes,
+            MAX_DECLARATION_BYTES,
+        )
+    }
+
+    /// Counts the name of a module, which wasmtime keeps. It keeps names of functions as places in
+    /// the file. A section that cannot be read is ignored, as wasmtime does.
+    fn count_module_names(&mut self, section: &CustomSectionReader<'_>) -> Result<(), Unloadable> {
+        let KnownCustom::Name(names) = section.as_known() else {
+            return Ok(());
+        };
+        for name in names {
+            match name {
+                Ok(Name::Module { name, .. }) => self.add_declaration_bytes(name.len() as u64)?,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     fn close(&mut self) -> Result<(), Unloadable> {
         match self.open.pop() {
             Some(Open::Module(module)) => {
                 let cost = Cost {
                     instantiations: 1,
                     core_instances: 1,
+                    copied_bytes: module.data.copied_bytes(),
                     ..module.cost
                 }
                 .check()?;
@@ -372,7 +525,12 @@ impl Survey {
             Payload::MemorySection(memories) => self.add_memories(memories),
             Payload::TableSection(tables) => {
                 for table in tables {
-                    self.table_elements = self.table_elements.max(table?.ty.initial);
+                    let elements = table?.ty.initial;
+                    self.table_elements = self.table_elements.max(elements);
+                    self.edit(|module| {
+                        let all = module.cost.table_elements;
+                        module.cost.table_elements = all.saturating_add(elements);
+                    });
                 }
                 Ok(())
             }
@@ -436,6 +594,8 @@ impl Survey {
                 ElementItems::Expressions(_, items) => items.count(),
             };
             if !matches!(segment.kind, ElementKind::Declared) {
+                self.elements = self.elements.saturating_add(count.into());
+                check("elements in segments", self.elements, MAX_SEGMENT_ELEMENTS)?;
                 self.edit(|module| {
                     module.cost.segment_elements =
                         module.cost.segment_elements.saturating_add(count.into());
@@ -446,8 +606,11 @@ impl Survey {
         Ok(())
     }
 
-    /// Counts the bytes that each instantiation copies, since no image of them can be mapped.
+    /// Notes where the active segments lie, which decides whether each instantiation copies them.
     fn add_data(&mut self, segments: DataSectionReader<'_>) -> Result<(), Unloadable> {
+        self.data_segments = self.data_segments.saturating_add(segments.count().into());
+        check("data segments", self.data_segments, MAX_DATA_SEGMENTS)?;
+
         for segment in segments {
             let segment = segment?;
             let DataKind::Active {
@@ -457,15 +620,16 @@ impl Survey {
             else {
                 continue;
             };
-            let mut offset = offset_expr.get_operators_reader();
-            let is_constant = matches!(offset.read()?, Operator::I32Const { .. });
+            let start = single_constant(&offset_expr)?;
             let length = segment.data.len() as u64;
             self.edit(|module| {
-                // An image is mapped only for a memory of the module's own and for known places.
-                let is_own = memory_index as usize >= module.imported_memories;
-                if !(is_own && is_constant) {
-                    module.cost.copied_bytes = module.cost.copied_bytes.saturating_add(length);
-                }
+                let index = memory_index as usize;
+                let own = module
+                    .memories
+                    .get(index)
+                    .filter(|_| index >= module.imported_memories);
+                let memory_bytes = own.map(|memory| memory.initial.saturating_mul(PAGE_BYTES));
+                module.data.add(start, length, memory_bytes);
             });
         }
 
@@ -493,6 +657,7 @@ impl Survey {
         let Cost {
             core_instances,
             memory_bytes,
+            table_elements: all_table_elements,
             copied_bytes,
             segment_elements,
             ..
@@ -507,11 +672,29 @@ impl Survey {
             core_instances,
             memory_bytes,
             table_elements: self.table_elements,
+            all_table_elements,
             is_fit_for_fast_path,
             imports: self.imports,
             exports: self.exports,
         }
     }
+}
+
+/// The entries and the bytes of a section.
+fn extent<T>(section: &SectionLimited<'_, T>) -> (u64, u64) {
+    let range = section.range();
+    (section.count().into(), (range.end - range.start) as u64)
+}
+
+/// The value of an offset that is one constant and nothing else. wasmtime evaluates no other
+/// expression when it compiles, not even a sum of constants.
+fn single_constant(expression: &ConstExpr<'_>) -> Result<Option<u64>, Unloadable> {
+    let mut operators = expression.get_operators_reader();
+    let Operator::I32Const { value } = operators.read()? else {
+        return Ok(None);
+    };
+    let constant = u64::from(value.cast_unsigned());
+    Ok(operators.is_end_then_eof().then_some(constant))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -699,6 +882,128 @@ mod tests {
             format!("(data (global.get $at) {data})").repeat(300)
         );
         assert!(!fit(&moved));
+    }
+
+    #[test]
+    fn data_that_no_image_can_hold_is_copied() {
+        let copied = |memory: &str, segments: &str| {
+            let bytes =
+                wat::parse_str(format!("(component (core module {memory} {segments}))")).unwrap();
+            let mut survey = Survey::default();
+            let mut copied = None;
+            for payload in Parser::new(0).parse_all(&bytes) {
+                let payload = payload.unwrap();
+                if let (Payload::End(_), Some(module)) = (&payload, survey.module()) {
+                    copied = Some(module.data.copied_bytes());
+                }
+                survey.add(payload).unwrap();
+            }
+            copied.unwrap()
+        };
+        let data = |offset: &str| format!("(data (offset {offset}) \"abcdefgh\")");
+        let own = "(memory 300)";
+        assert_eq!(copied(own, &data("i32.const 8")), 0);
+        for offset in [
+            "i32.const 65536 i32.const 0 i32.add",
+            "i32.const 8 i32.const 1 i32.mul",
+            "global.get 0",
+        ] {
+            let segments = format!("(global i32 (i32.const 8)) {}", data(offset));
+            assert_eq!(copied(own, &segments), 8, "{offset}");
+            // One such segment, and wasmtime copies all of them.
+            let both = format!("{segments} {}", data("i32.const 80"));
+            assert_eq!(copied(own, &both), 16, "{offset}");
+        }
+
+        let imported = "(import \"a\" \"b\" (memory 300))";
+        assert_eq!(copied(imported, &data("i32.const 8")), 8);
+        let beyond = format!("i32.const {}", 300 * PAGE_BYTES - 7);
+        assert_eq!(copied(own, &data(&beyond)), 8);
+        let near = format!("i32.const {}", SPARSE_IMAGE_BYTES - 9);
+        assert_eq!(copied(own, &(data("i32.const 0") + &data(&near))), 0);
+        let far = format!("i32.const {SPARSE_IMAGE_BYTES}");
+        assert_eq!(copied(own, &(data("i32.const 0") + &data(&far))), 16);
+    }
+
+    #[test]
+    fn declarations_are_counted_in_all_modules_and_components() {
+        let refused = |inside: &str| unit_of(survey_text(&format!("(component {inside})")));
+        let module = |inside: &str| refused(&format!("(core module {inside})"));
+        let exports = |first: u64, count: u64| -> String {
+            let export = |i: u64| format!("(export \"{i}\" (global 0))");
+            (first..first + count).map(export).collect()
+        };
+        let global = "(global i32 (i32.const 0))";
+        let count = MAX_DECLARATIONS + 1;
+        let many = |one: &str| one.repeat(usize::try_from(count).unwrap());
+        assert!(module(&format!("{global} {}", exports(0, count))).starts_with("types, imports"));
+        assert!(module(&many(global)).starts_with("types, imports"));
+        assert!(module(&many("(type (func))")).starts_with("types, imports"));
+        assert!(module(&many("(import \"\" \"\" (func))")).starts_with("types, imports"));
+
+        // Also if no module alone has as many, and none is instantiated.
+        let half = format!("(core module {global} {})", exports(0, count / 2));
+        assert!(survey_text(&format!("(component {half})")).is_ok());
+        let nested = format!("(component {half} (component {half}))");
+        assert!(unit_of(survey_text(&nested)).starts_with("types, imports"));
+
+        // Each instance of a component has its items.
+        let inner = format!(
+            "(component $c (import \"f\" (func $f)) {})",
+            "(core func (canon lower (func $f)))".repeat(20_000)
+        );
+        let instances = "(instance (instantiate $c (with \"f\" (func $f))))".repeat(10);
+        let outer = format!("(import \"f\" (func $f)) {inner} {instances}");
+        assert!(refused(&outer).starts_with("imports, aliases"));
+    }
+
+    #[test]
+    fn modules_and_components_are_counted_even_if_none_is_instantiated() {
+        let parts = |count: usize| {
+            let half = count / 2;
+            let (modules, components) = ("(core module)".repeat(half), "(component)".repeat(half));
+            survey_text(&format!("(component (component {modules}) {components})"))
+        };
+        assert!(parts(998).is_ok());
+        assert_eq!(unit_of(parts(1_000)), "modules and components");
+    }
+
+    #[test]
+    fn bytes_of_declarations_elements_and_data_segments_are_counted() {
+        let module =
+            |inside: &str| unit_of(survey_text(&format!("(component (core module {inside}))")));
+        let long = "x".repeat(30_000);
+        let names: String = (0..80)
+            .map(|i| format!("(export \"{i}{long}\" (global 0))"))
+            .collect();
+        let exports = format!("(global i32 (i32.const 0)) {names}");
+        assert!(module(&exports).starts_with("bytes of types"));
+        let parameters = "i32 ".repeat(900);
+        let types: String = (0..3_000)
+            .map(|_| format!("(type (func (param {parameters})))"))
+            .collect();
+        assert!(module(&types).starts_with("bytes of types"));
+
+        let elements = format!(
+            "(core module (func $f) (elem func {}))",
+            "$f ".repeat(60_000)
+        );
+        let twice = format!("(component {elements} {elements})");
+        assert_eq!(unit_of(survey_text(&twice)), "elements in segments");
+        let empty = "(data \"\")".repeat(90_000);
+        let modules = format!("(core module {empty})").repeat(3);
+        let segments = format!("(component {modules})");
+        assert_eq!(unit_of(survey_text(&segments)), "data segments");
+    }
+
+    #[test]
+    fn tables_of_all_instances_are_added_up() {
+        let facts = survey_text(
+            "(component (core module $m (table 100 funcref) (table 20 funcref))
+                (core instance (instantiate $m)) (core instance (instantiate $m)))",
+        )
+        .unwrap();
+        assert_eq!((facts.table_elements, facts.all_table_elements), (100, 240));
     }
 
     #[test]
