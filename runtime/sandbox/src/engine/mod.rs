@@ -51,6 +51,8 @@ const SPARE_MEMORIES: usize = 16;
 /// without it, keeping much is worse than keeping nothing. It is also what a guest that writes
 /// everywhere can hold of each slot that it was in.
 const KEEP_RESIDENT: usize = 384 * 1024;
+/// The same for each table of a slot, so that all its tables keep no more than its memory does.
+const KEEP_TABLE_RESIDENT: usize = KEEP_RESIDENT / MAX_TABLES;
 
 /// What the sandbox as a whole needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -280,7 +282,7 @@ pub(crate) fn pool_config(
 
     if pagemap_scan == Enabled::Yes {
         pool.linear_memory_keep_resident(KEEP_RESIDENT)
-            .table_keep_resident(KEEP_RESIDENT);
+            .table_keep_resident(KEEP_TABLE_RESIDENT);
     }
     pool
 }
