@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 const INTRODUCTIONS: usize = 10;
 /// How long to wait in between.
 const INTRODUCTION_PAUSE: Duration = Duration::from_millis(200);
+const MIB: usize = 1024 * 1024;
 
 /// What the configuration says of one provider.
 #[derive(Clone)]
@@ -104,6 +105,7 @@ impl Sandbox {
             link_modules: spec.link_modules,
         };
         let (code, inspection) = self.code_of(&spec.source, wanted).await?;
+        self.check_memory(&spec, &code.facts)?;
         let sandbox = self.clone();
         let checked = inspection.clone();
         let linking = tokio::task::spawn_blocking(move || sandbox.link(spec, code, &checked));
@@ -183,6 +185,33 @@ impl Sandbox {
         let code = self.compilers.code(bytes, &key, check).await?;
         let inspection = Inspection::new(length, key.digest, &code.facts, self.contracts);
         Ok((code, inspection))
+    }
+
+    /// Compares what a provider's calls begin with, and what they may have, with what all calls
+    /// together leave to one. A growth that does not fit is refused in a call, so here it is a
+    /// warning.
+    fn check_memory(&self, spec: &ProviderSpec, facts: &Facts) -> Result<(), LoadError> {
+        let memory = &self.machinery.memory;
+        let (reach, limit_mib) = (memory.reach_bytes(), memory.limit_mib());
+        let needed = facts.initial_bytes();
+        if needed > reach {
+            return Err(LoadError::BeyondAllMemory {
+                mib: needed.div_ceil(MIB),
+                reach_mib: reach / MIB,
+                limit_mib,
+            });
+        }
+
+        if spec.limits.memory_bytes > reach {
+            tracing::warn!(
+                provider = %spec.name,
+                memory_mib = spec.limits.memory_bytes / MIB,
+                leaves_mib = reach / MIB,
+                "`dashboard.sandbox.memory_mib` ({limit_mib}) is too small for `limits.memory_mib` of this provider: a call \
+                 that grows beyond what it leaves to one call is refused as saturated"
+            );
+        }
+        Ok(())
     }
 
     fn link(
@@ -480,6 +509,70 @@ fn check_limits(facts: &Facts, limits: &Limits) -> Result<(), LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SandboxSettings;
+
+    /// A provider with this memory and table, and what it is loaded beside.
+    async fn load(
+        module: &str,
+        guest_memory_mib: usize,
+        providers: usize,
+    ) -> Result<LoadedProvider, LoadError> {
+        let settings = SandboxSettings {
+            guest_memory_bytes: Some(guest_memory_mib * MIB),
+            max_table_elements: 200_000,
+            providers,
+            ..SandboxSettings::default()
+        };
+        let text =
+            format!("(component (core module $m {module}) (core instance (instantiate $m)))");
+        let spec = ProviderSpec {
+            name: ProviderName::new("large").unwrap(),
+            source: ComponentSource::Bundled(wat::parse_str(text).unwrap().leak()),
+            sha256: None,
+            settings: BTreeMap::new(),
+            capabilities: Capabilities::default(),
+            limits: Limits {
+                table_elements: 200_000,
+                ..Limits::default()
+            },
+            link_modules: false,
+        };
+        Sandbox::start(&settings).unwrap().load(spec).await
+    }
+
+    #[tokio::test]
+    async fn memory_that_no_call_can_have_is_refused_by_the_settings_name() {
+        // 640 pages are 40 MiB. What fits is refused later, since it is no provider.
+        let fits = |loaded: Result<LoadedProvider, LoadError>| {
+            matches!(loaded, Err(LoadError::NotAProvider { .. }))
+        };
+        assert!(fits(load("(memory 640)", 64, 1).await));
+        let refused = load("(memory 640)", 64, 8).await.err().unwrap();
+        assert!(
+            matches!(
+                refused,
+                LoadError::BeyondAllMemory {
+                    mib: 40,
+                    reach_mib: 36,
+                    limit_mib: 64,
+                }
+            ),
+            "{refused}"
+        );
+        assert!(
+            refused
+                .to_string()
+                .contains("`dashboard.sandbox.memory_mib` (64)")
+        );
+
+        let tables = "(table 200000 funcref)".repeat(12);
+        assert!(fits(load(&tables, 20, 1).await));
+        let refused = load(&tables, 16, 1).await.err().unwrap();
+        assert!(
+            matches!(refused, LoadError::BeyondAllMemory { mib: 19, .. }),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn component_over_its_providers_limits_is_refused_by_the_settings_name() {

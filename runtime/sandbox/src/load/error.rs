@@ -72,6 +72,19 @@ pub enum LoadError {
         /// The setting that allows more, up to its ceiling.
         setting: &'static str,
     },
+    /// A call begins with more memory than all calls together leave to one.
+    #[error(
+        "a call begins with {mib} MiB of memories and tables, and `dashboard.sandbox.memory_mib` ({limit_mib}) leaves \
+         {reach_mib} MiB to one call: half of it, and this provider's part of the other half"
+    )]
+    BeyondAllMemory {
+        /// What a call begins with.
+        mib: usize,
+        /// What one call may have when there is no other.
+        reach_mib: usize,
+        /// What all calls together may have.
+        limit_mib: usize,
+    },
     /// It is a component of something else.
     #[error(
         "it does not export {}, which every provider must: {}",
@@ -131,7 +144,7 @@ impl LoadError {
             | Self::NotAProvider { .. } => "not_a_provider",
             Self::DigestDiffers { .. } => "digest_differs",
             Self::Unloadable(_) => "unloadable",
-            Self::OverLimit { .. } => "over_limit",
+            Self::OverLimit { .. } | Self::BeyondAllMemory { .. } => "over_limit",
             Self::UnknownContract { .. } => "unknown_contract",
             Self::NotGranted { .. } => "not_granted",
             Self::Unfit(_) => "unfit",
