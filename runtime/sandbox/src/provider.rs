@@ -7,6 +7,7 @@ use crate::call::{
     Asks, GuestCall, LoadCheck, SupportsToken, VerifySession, VerifyToken, VerifyTwice,
 };
 use crate::contract::Contract;
+use crate::engine::heap::GivesBack;
 use crate::engine::limits::{DEFAULT_COMPONENT_BYTES, Limits};
 use crate::guest_text::words;
 use crate::host::grants::Capabilities;
@@ -104,6 +105,8 @@ impl Sandbox {
             limits: Some(&spec.limits),
             link_modules: spec.link_modules,
         };
+        // Loading takes memory for a moment, also of a component that is refused.
+        let _gives_back = GivesBack;
         let (code, inspection) = self.code_of(&spec.source, wanted).await?;
         self.check_memory(&spec, &code.facts)?;
         let sandbox = self.clone();
@@ -252,6 +255,7 @@ impl Sandbox {
             contract,
             resources,
             facts: code.facts,
+            _gives_back: GivesBack,
         })
     }
 

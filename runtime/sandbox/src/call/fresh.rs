@@ -6,6 +6,7 @@ use crate::call::record::CallRecord;
 use crate::contract::{Contract, Function, Versioned, VersionedFunction};
 use crate::engine::Machinery;
 use crate::engine::guest_memory::MemoryShare;
+use crate::engine::heap::GivesBack;
 use crate::engine::limits::{MAX_ANSWER_BYTES, MAX_HANDLES};
 use crate::engine::ticker::Ticker;
 use crate::host::{HostState, ProviderResources};
@@ -22,6 +23,8 @@ pub(crate) struct Prelinked {
     pub(crate) contract: Contract,
     pub(crate) resources: ProviderResources,
     pub(crate) facts: Arc<Facts>,
+    /// The last field, so that all others are dropped before.
+    pub(crate) _gives_back: GivesBack,
 }
 
 impl Prelinked {

@@ -7,6 +7,7 @@
 //!   next on them.
 //! - [`lane`]: the two kinds of calls that must not hold each other up.
 //! - [`limits`]: what one call may use; [`guest_memory`]: what all of them may use together.
+//! - [`heap`]: gives freed memory back to the system.
 //! - [`machine`]: what the machine has; [`examination`]: what the sandbox finds on it.
 //!
 //! **Invariant:** no provider's load can take what another one's calls were promised.
@@ -14,6 +15,7 @@
 pub(crate) mod examination;
 pub(crate) mod guest_memory;
 pub(crate) mod guest_runtime;
+pub(crate) mod heap;
 pub(crate) mod lane;
 pub(crate) mod limits;
 pub(crate) mod machine;
