@@ -548,6 +548,12 @@ fn people_read_why_a_sign_in_failed() {
         ("code=down", "unanswered", "did not answer", "unavailable"),
         ("code=traps", "out_of_order", "out of order", "trapped"),
         (
+            "code=huge",
+            "too_large",
+            "session is too large for this dashboard",
+            "session_too_large",
+        ),
+        (
             "error=access_denied",
             "refused",
             "did not sign you in",

@@ -168,7 +168,7 @@ fn provider_that_fails_signs_nobody_in() {
     let home = gated(PLAIN, "");
     let dashboard = home.dashboard();
     for (user, status) in [
-        ("huge", 500),
+        ("huge", 502),
         ("login-traps", 503),
         ("login-down", 503),
         ("nobody", 403),
@@ -207,6 +207,45 @@ fn provider_that_fails_signs_nobody_in() {
             .eq(expected)
             .then_some(())
     });
+}
+
+#[test]
+fn session_that_fits_no_cookie_is_a_fault_of_its_provider_in_plain_words() {
+    let home = gated(PLAIN, "");
+    let dashboard = home.dashboard();
+    let url = dashboard.url("/auth/password-login");
+    let reply = Browser::default().post(&url, &password("huge", "good"));
+    assert_eq!(
+        (reply.status, reply.json()["error"].as_str()),
+        (502, Some("session_too_large")),
+        "{reply:?}"
+    );
+
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let typed = "provider=people&username=huge&password=good";
+    let page = request("POST", &url, &form, typed);
+    assert_eq!(page.status, 502, "{page:?}");
+    assert!(
+        page.body
+            .contains("session is too large for this dashboard"),
+        "{page:?}"
+    );
+
+    let told = eventually("the fault is audited", SOON, || {
+        home.audit()
+            .into_iter()
+            .find(|line| line["event"] == "provider_fault")
+    });
+    assert_eq!(
+        (told["provider"].as_str(), told["fault"].as_str()),
+        (Some("people"), Some("malformed")),
+        "{told}"
+    );
+    let others = Browser::default().post(&url, &password("ada", "good"));
+    assert_eq!(
+        others.status, 200,
+        "one person's tokens shut nobody else out"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::request_cookies::RequestCookies;
 use super::respond::{self, Audience};
 use super::sent_credentials::{SESSION_TOKEN, SentCredentials};
 use super::session_cookie;
-use super::sign_in::{about, now, since_epoch};
+use super::sign_in::{about, now, since_epoch, tell_too_large};
 use super::site::{Arrival, Site};
 use super::{Dashboard, Serving, spans};
 use crate::audit::{EventName, Record};
@@ -591,6 +591,10 @@ fn cookies(
                     .of_session(session, &sent(), &context.site, since_epoch());
             cookies.unwrap_or_else(|large| {
                 tracing::error!(provider = %session.provider(), %large, "a refreshed session fits no cookie");
+                let serving = dashboard.live.now();
+                if let Some(registered) = serving.gate.registry().named(session.provider()) {
+                    tell_too_large(dashboard, registered, large);
+                }
                 dashboard.sealer.session_deletions(&sent(), &context.site)
             })
         }

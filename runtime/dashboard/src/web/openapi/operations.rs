@@ -279,6 +279,7 @@ pub(super) const OPERATIONS: &[OperationSpec] = &[
             answer(404, "No such provider takes passwords.", PROBLEM_OR_PAGE),
             answer(429, "Too many attempts; `Retry-After` says how long to wait.", PROBLEM_OR_PAGE),
             answer(500, "The session could not be made.", PROBLEM_OR_PAGE),
+            answer(502, "The provider's session is too large for a cookie.", PROBLEM_OR_PAGE),
             answer(503, "The provider gave no answer.", PROBLEM_OR_PAGE),
         ],
     )

@@ -332,7 +332,8 @@ fn take(
     let cookies = dashboard
         .sealer
         .of_session(&session, sent, &context.site, since_epoch());
-    let mut cookies = cookies.map_err(too_large)?;
+    // The names of cookies are longer at some hosts.
+    let mut cookies = cookies.map_err(|large| too_large(large).with_notice(Notice::TooLarge))?;
     cookies.push(
         keepsake
             .cookie(dashboard, context, sent)

@@ -24,6 +24,7 @@ use super::Dashboard;
 use super::context::Context;
 use super::excerpt::excerpt;
 use super::request_cookies::RequestCookies;
+use super::session_cookie::TooLarge;
 use crate::audit::{EventName, Record};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
@@ -32,7 +33,9 @@ use handover::Handovers;
 use maud::Render;
 use notice::Notice;
 use page::Typed;
-use portcullis_auth::{CallFault, CheckedClaims, LastFew, Registered, Session, Sighting, Throttle};
+use portcullis_auth::{
+    CallFault, CheckedClaims, LastFew, ProviderFault, Registered, Session, Sighting, Throttle,
+};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use targets::Targets;
@@ -188,8 +191,9 @@ fn open_session(
         .sealer
         .of_session(&session, sent, &context.site, since_epoch());
     let cookies = cookies.map_err(|large| {
+        tell_too_large(dashboard, registered, large);
         let failure = SignInFailure::new("session_too_large", large.to_string())
-            .with_notice(Notice::OutOfOrder);
+            .with_notice(Notice::TooLarge);
         failure.at_account(&session.claims().user_id)
     })?;
 
@@ -261,6 +265,13 @@ fn tell_failure(
             .with("email", email.as_str()),
         None => record,
     });
+}
+
+/// Counts and logs that a provider makes a session which fits no cookie. It does not count towards
+/// its quarantine: the tokens of one person with many groups must not shut out all others.
+pub(super) fn tell_too_large(dashboard: &Dashboard, registered: &Registered, large: TooLarge) {
+    let fault = ProviderFault::Malformed(large.to_string());
+    dashboard.tell_fault(registered, &CallFault::from(fault));
 }
 
 /// Counts and logs a provider's fault, and makes it the reason of a failure.

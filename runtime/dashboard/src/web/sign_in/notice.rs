@@ -23,10 +23,12 @@ pub(super) enum Notice {
     Unanswered,
     /// The provider does not work.
     OutOfOrder,
+    /// The provider's session fits no cookie.
+    TooLarge,
 }
 
 impl Notice {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Failed,
         Self::Denied,
         Self::NoRole,
@@ -35,6 +37,7 @@ impl Notice {
         Self::Expired,
         Self::Unanswered,
         Self::OutOfOrder,
+        Self::TooLarge,
     ];
 
     /// The word in the query.
@@ -48,6 +51,7 @@ impl Notice {
             Self::Expired => "expired",
             Self::Unanswered => "unanswered",
             Self::OutOfOrder => "out_of_order",
+            Self::TooLarge => "too_large",
         }
     }
 
@@ -96,6 +100,9 @@ impl Notice {
             }
             Self::OutOfOrder => {
                 "Sign-in is out of order. Please tell the operator of this dashboard."
+            }
+            Self::TooLarge => {
+                "The sign-in provider's session is too large for this dashboard. Ask its operator for help."
             }
         }
     }

@@ -53,6 +53,8 @@ enum AttemptOutcome {
     /// The provider of this name gave no answer that can be used.
     Unanswered(String, Notice),
     /// No browser would keep the session.
+    TooLarge,
+    /// The session could not be made.
     Failed(Notice),
 }
 
@@ -230,6 +232,7 @@ async fn ask(
                 .map_err(|failure| {
                     let outcome = match failure.notice {
                         Notice::NoRole => AttemptOutcome::NoRole,
+                        Notice::TooLarge => AttemptOutcome::TooLarge,
                         notice => AttemptOutcome::Failed(notice),
                     };
                     (failure, outcome)
@@ -293,6 +296,12 @@ fn as_json(credentials: &Credentials, outcome: AttemptOutcome) -> Response {
         }
         AttemptOutcome::NoRole => respond::needs_role(Role::Viewer),
         AttemptOutcome::Unanswered(name, _) => respond::unreachable(&name),
+        // To try again would not help, so there is no `Retry-After`.
+        AttemptOutcome::TooLarge => respond::error(
+            StatusCode::BAD_GATEWAY,
+            "session_too_large",
+            "The provider's session is too large for a cookie; its tokens have to be smaller",
+        ),
         AttemptOutcome::Failed(_) => respond::internal_error(),
     }
 }
@@ -334,6 +343,7 @@ fn as_page(
         AttemptOutcome::Unanswered(_, notice) => {
             again(StatusCode::SERVICE_UNAVAILABLE, notice.sentence())
         }
+        AttemptOutcome::TooLarge => again(StatusCode::BAD_GATEWAY, Notice::TooLarge.sentence()),
         AttemptOutcome::Failed(notice) => {
             again(StatusCode::INTERNAL_SERVER_ERROR, notice.sentence())
         }
