@@ -217,6 +217,7 @@ const EXPECTED: &[(&str, &[Catch])] = &[
         &[Refused],
     ),
     ("instantiates_one_module_many_times", &[Refused]),
+    ("declares_a_hundred_thousand_types", &[Refused]),
     ("fills_tables_at_an_imported_offset", &[Refused, Denied]),
     ("fills_tables_with_expressions", &[Refused, Denied]),
     ("defines_a_hundred_thousand_functions", &[Refused, Denied]),
