@@ -119,6 +119,7 @@ fn check(text: &str, expected: &[Row]) {
 }
 
 const LIMITS: &str = "sandbox/src/engine/limits.rs";
+const SURVEY: &str = "sandbox/src/load/survey.rs";
 const THROTTLE: &str = "auth/src/throttle.rs";
 const ENTRIES: &str = "sandbox/src/host/entries.rs";
 const KEPT_TOKENS: &str = "../providers/oidc/src/kept_tokens.rs";
@@ -243,7 +244,25 @@ fn limits_of_providers_are_those_of_the_code() {
             ),
             (
                 "**instances of a component**",
-                cell(number("sandbox/src/load/survey.rs", "MAX_INSTANTIATIONS")),
+                cell(number(SURVEY, "MAX_INSTANTIATIONS")),
+            ),
+            (
+                "**declarations of a component**",
+                cell(format!(
+                    "{}; {}",
+                    number(SURVEY, "MAX_DECLARATIONS"),
+                    mib(SURVEY, "MAX_DECLARATION_BYTES")
+                )),
+            ),
+            (
+                "functions, elements in segments",
+                cell(format!(
+                    "{}, {}, {}, {}",
+                    number(SURVEY, "MAX_FUNCTIONS"),
+                    number(SURVEY, "MAX_SEGMENT_ELEMENTS"),
+                    number(SURVEY, "MAX_DATA_SEGMENTS"),
+                    number(SURVEY, "MAX_PARTS")
+                )),
             ),
             ("scopes a provider may hand out", vec![]),
             (
@@ -357,6 +376,13 @@ fn limits_that_sentences_name_are_those_of_the_code() {
         kib(ENTRIES, "MAX_VALUE_BYTES")
     );
     for (page, sentence) in [
+        (
+            "docs/limits.md",
+            format!(
+                "at most {} of its memory",
+                kib("sandbox/src/engine/mod.rs", "KEEP_RESIDENT")
+            ),
+        ),
         (
             "docs/people.md",
             format!("good once, for {} seconds", seconds(ticket, "TICKET_LIFE")),
