@@ -26,7 +26,7 @@ impl Drop for GivesBack {
             return;
         }
         let waiting = thread::Builder::new().name("heap".to_owned()).spawn(|| {
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
             // Before the walk: what is dropped during it is given back by the next one.
             IS_DUE.store(false, Ordering::Release);
             give_back();
