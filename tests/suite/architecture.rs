@@ -106,6 +106,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "gateway/src/restart_watch.rs",
             "gateway/src/watcher.rs",
             "home/src/home_lock.rs",
+            "home/src/threads.rs",
             "net/src/listen/",
             "observe/src/telemetry/collector.rs",
             "sandbox/",

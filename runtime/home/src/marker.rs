@@ -389,7 +389,8 @@ mod tests {
         }
         // The last place is for an owner that is named by its principal.
         let platform = Lease {
-            principal: lease(0).owner,
+            owner: "\"".repeat(MAX_OWNER_CHARS),
+            principal: "\"".repeat(MAX_OWNER_CHARS),
             ..lease(0)
         };
         leases.begin(platform).unwrap();

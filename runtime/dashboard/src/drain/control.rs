@@ -768,6 +768,25 @@ mod tests {
     }
 
     #[test]
+    fn generation_of_a_restart_is_one_that_was_never_used() {
+        let home = tempfile::tempdir().unwrap();
+        let mut rig = Rig::new(home.path());
+        for _ in 0..20 {
+            rig.take(Step::Begin("a", 600));
+            rig.take(Step::Cancel("a"));
+        }
+
+        let used = rig.keeper.generation;
+        rig.now.fetch_add(1, Ordering::Relaxed);
+        let restarted = Rig::keeper(&rig.marker, &rig.now, &rig.epoch);
+        assert!(
+            restarted.generation > used,
+            "{} after {used}",
+            restarted.generation
+        );
+    }
+
+    #[test]
     fn generation_that_is_written_is_believed_after_a_restart() {
         const LARGEST: u64 = 1 << 52;
         let home = tempfile::tempdir().unwrap();
