@@ -1,7 +1,7 @@
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use std::fs;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// One boot of a machine or container, as `<boot_id>:<start time of process 1>`. A marker from
 /// another epoch was left by an instance that has ended.
@@ -11,9 +11,16 @@ pub struct Epoch(String);
 impl Epoch {
     /// Returns the epoch of this process; `None` if `/proc` cannot be read.
     pub fn present() -> Option<Self> {
+        // It is read once: no process outlives the boot, or process 1 of its pid namespace.
+        static PRESENT: OnceLock<Epoch> = OnceLock::new();
+        if let Some(epoch) = PRESENT.get() {
+            return Some(epoch.clone());
+        }
+
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let init_start = process_start_time(1)?;
-        Some(Self(format!("{}:{init_start}", boot_id.trim())))
+        let epoch = Self(format!("{}:{init_start}", boot_id.trim()));
+        Some(PRESENT.get_or_init(|| epoch).clone())
     }
 
     /// Makes an epoch from the text of a marker or status file.
