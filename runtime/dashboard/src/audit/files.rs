@@ -90,6 +90,7 @@ impl Files {
         };
         if !self.has_tried_key {
             self.load_key();
+            self.begin_heads();
         }
 
         let all: Vec<_> = records.iter().collect();
@@ -102,6 +103,19 @@ impl Files {
 
         self.note_lines();
         is_written
+    }
+
+    /// Before the first line of a log: a process that is killed between that line and the head after
+    /// it leaves a log whose beginning is known.
+    fn begin_heads(&self) {
+        let mut heads = Heads::read(&self.home).unwrap_or_default();
+        let key = self.key.as_ref();
+        let begins = [&self.all, &self.important].map(|log| log.begin_head(&mut heads, key));
+        if begins.contains(&true)
+            && let Err(error) = heads.write(&self.home)
+        {
+            tracing::debug!(%error, "where the audit log begins cannot be written");
+        }
     }
 
     /// Lines were written.
@@ -458,6 +472,20 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn beginning_of_a_log_is_known_before_its_first_line() {
+        let home = tempfile::tempdir().unwrap();
+        let mut files = Files::of(home.path(), Rotation::default());
+        files.write(&[Record::now(EventName::TokenAuthSuccess)]);
+        let before = fs::read(home.path().join("audit_head")).unwrap();
+        files.write(&[Record::now(EventName::DrainBegin)]);
+        // As after a kill between the first line of the second file and the head after it.
+        fs::write(home.path().join("audit_head"), before).unwrap();
+        for file in [AUDIT_FILE, IMPORTANT_FILE] {
+            assert_eq!(findings(home.path(), file), "", "{file}");
+        }
     }
 
     #[test]

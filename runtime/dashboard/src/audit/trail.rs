@@ -60,6 +60,19 @@ impl Trail {
         self.note(&written);
     }
 
+    /// Puts down that a log without a file begins here. Returns whether it does.
+    pub(super) fn begin_head(&self, heads: &mut Heads, key: Option<&AuditKey>) -> bool {
+        let begins = !self.path.exists() && heads.of(&self.name).is_none();
+        if begins {
+            let start = Point {
+                seq: 0,
+                chain: GENESIS,
+            };
+            heads.set(&self.name, start, key.map(AuditKey::macs));
+        }
+        begins
+    }
+
     /// Puts down where the log ends.
     pub(super) fn note_head(&self, heads: &mut Heads, key: Option<&AuditKey>) {
         if let Some(last) = self.last {
