@@ -62,7 +62,7 @@ pub use session::{
 };
 pub use sessions::{Followed, LastFew, MAX_ENDED, Sessions};
 pub use throttle::{
-    ACCOUNT_ATTEMPTS_A_MINUTE, ATTEMPTS_A_MINUTE, Account, Attempt, DeviceId,
+    ACCOUNT_ATTEMPTS_A_MINUTE, ATTEMPTS_A_MINUTE, Account, Attempt, Counted, DeviceId,
     LOGOUT_TOKENS_A_MINUTE, REDIRECTS_A_MINUTE, Throttle, UNKNOWN_ATTEMPTS_A_MINUTE, host_of,
 };
 pub use ticket::{NoTicket, TICKET_LIFE, TicketHolder, Tickets};

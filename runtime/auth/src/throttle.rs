@@ -2,7 +2,7 @@ use moka::sync::Cache;
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The time in which a bound holds, wherever it begins.
@@ -28,7 +28,7 @@ const MAX_REMEMBERED: u64 = 10_000;
 /// out.
 ///
 /// A bound of 10 per minute lets at most 10 attempts pass within any 60 seconds. What is refused
-/// does not count.
+/// does not count, and neither does an attempt whose password was right: it was no guess.
 ///
 /// Which bounds count depends on where an attempt comes from:
 ///
@@ -107,13 +107,20 @@ impl<K: Hash + Eq + Send + Sync + 'static> Meter<K> {
 }
 
 /// How many attempts of one key may pass within [`WINDOW`].
+#[derive(Debug)]
 struct Bound {
     window: Arc<Mutex<Window>>,
     most: usize,
 }
 
+impl Bound {
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// When the last attempts that passed were, the oldest first.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Window(VecDeque<Instant>);
 
 impl Window {
@@ -127,6 +134,12 @@ impl Window {
         Some(WINDOW.saturating_sub(age(*first)))
     }
 
+    fn remove(&mut self, at: Instant) {
+        if let Some(place) = self.0.iter().position(|passed| *passed >= at) {
+            self.0.remove(place);
+        }
+    }
+
     fn add(&mut self, now: Instant) {
         // Another thread may have read its time later and be here first.
         let last = self.0.back().copied().unwrap_or(now);
@@ -134,17 +147,30 @@ impl Window {
     }
 }
 
+/// An attempt that was counted.
+#[derive(Debug)]
+pub struct Counted {
+    bounds: Vec<Bound>,
+    at: Instant,
+}
+
+impl Counted {
+    /// Counts it no more: its password was right.
+    pub fn take_back(self) {
+        for bound in &self.bounds {
+            bound.window().remove(self.at);
+        }
+    }
+}
+
 /// Counts an attempt in every bound, or in none if one of them is used up.
 ///
 /// All callers name the bounds in the same order, so no two wait for each other's locks.
-fn count(now: Instant, bounds: &[Bound]) -> Result<(), Duration> {
-    let mut windows: Vec<_> = bounds
-        .iter()
-        .map(|bound| bound.window.lock().unwrap_or_else(PoisonError::into_inner))
-        .collect();
+fn count(now: Instant, bounds: Vec<Bound>) -> Result<Counted, Duration> {
+    let mut windows: Vec<_> = bounds.iter().map(Bound::window).collect();
     let wait = windows
         .iter_mut()
-        .zip(bounds)
+        .zip(&bounds)
         .filter_map(|(window, bound)| window.wait(now, bound.most))
         .max();
     if let Some(wait) = wait {
@@ -154,7 +180,8 @@ fn count(now: Instant, bounds: &[Bound]) -> Result<(), Duration> {
     for window in &mut windows {
         window.add(now);
     }
-    Ok(())
+    drop(windows);
+    Ok(Counted { bounds, at: now })
 }
 
 impl Throttle {
@@ -162,7 +189,7 @@ impl Throttle {
     ///
     /// # Errors
     /// How long to wait before the next.
-    pub fn attempt(&self, attempt: Attempt<'_>, now: Instant) -> Result<(), Duration> {
+    pub fn attempt(&self, attempt: Attempt<'_>, now: Instant) -> Result<Counted, Duration> {
         let Attempt {
             address,
             account,
@@ -170,7 +197,7 @@ impl Throttle {
         } = attempt;
         if let (Some(account), Some(device)) = (account, device) {
             let key = (account.clone(), device.clone());
-            return count(now, &[self.devices.bound(key, ATTEMPTS_A_MINUTE)]);
+            return count(now, vec![self.devices.bound(key, ATTEMPTS_A_MINUTE)]);
         }
 
         let most = match address {
@@ -182,17 +209,17 @@ impl Throttle {
         let stranger_at =
             account.filter(|account| !self.known.0.contains_key(&((*account).clone(), own)));
         let Some(account) = stranger_at else {
-            return count(now, &[of_address]);
+            return count(now, vec![of_address]);
         };
 
         let from = (account.clone(), network_of(own));
-        let bounds = [
+        let bounds = vec![
             of_address,
             self.networks.bound(from, most),
             self.accounts
                 .bound(account.clone(), ACCOUNT_ATTEMPTS_A_MINUTE),
         ];
-        count(now, &bounds)
+        count(now, bounds)
     }
 
     /// Counts one way to an identity provider or back.
@@ -201,7 +228,7 @@ impl Throttle {
     /// How long to wait before the next.
     pub fn redirect(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
         let bound = self.redirects.bound(host_of(address), REDIRECTS_A_MINUTE);
-        count(now, &[bound])
+        count(now, vec![bound]).map(drop)
     }
 
     /// Counts one logout token of an identity provider.
@@ -212,7 +239,7 @@ impl Throttle {
         let bound = self
             .logout_tokens
             .bound(host_of(address), LOGOUT_TOKENS_A_MINUTE);
-        count(now, &[bound])
+        count(now, vec![bound]).map(drop)
     }
 
     /// Records that the account was signed in to from this address. An unknown address does not
@@ -270,7 +297,7 @@ mod tests {
         }
 
         fn attempt(&self, attempt: Attempt<'_>) -> Result<(), Duration> {
-            self.throttle.attempt(attempt, self.now)
+            self.throttle.attempt(attempt, self.now).map(drop)
         }
 
         fn succeeded(&self, address: Option<IpAddr>, account: Account) {
@@ -319,6 +346,25 @@ mod tests {
         assert_eq!(throttle.attempt(from("192.0.2.1")), Ok(()));
         let next = throttle.attempt(from("192.0.2.1"));
         assert_eq!(next, Err(Duration::from_secs(1)), "until the second is");
+    }
+
+    #[test]
+    fn attempt_with_the_right_password_does_not_count() {
+        let throttle = Throttle::default();
+        let (start, ada) = (Instant::now(), account("ada"));
+        let attempt = at("192.0.2.1", &ada);
+        for second in 0..30 {
+            let now = start + Duration::from_secs(second);
+            throttle.attempt(attempt, now).unwrap().take_back();
+        }
+
+        // It takes itself back alone.
+        for _ in 0..9 {
+            assert!(throttle.attempt(attempt, start).is_ok());
+        }
+        throttle.attempt(attempt, start).unwrap().take_back();
+        assert!(throttle.attempt(attempt, start).is_ok());
+        assert!(throttle.attempt(attempt, start).is_err());
     }
 
     #[test]

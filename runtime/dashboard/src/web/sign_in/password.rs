@@ -126,11 +126,15 @@ async fn try_password(
     };
 
     let counted = dashboard.sign_ins.throttle.attempt(attempt, Instant::now());
-    if let Err(wait) = counted {
-        let failure = SignInFailure::new("too_many_attempts", "the throttle").at_account(username);
-        tell_failure(dashboard, context, registered, &failure);
-        return AttemptOutcome::TooMany(wait);
-    }
+    let counted = match counted {
+        Ok(counted) => counted,
+        Err(wait) => {
+            let failure =
+                SignInFailure::new("too_many_attempts", "the throttle").at_account(username);
+            tell_failure(dashboard, context, registered, &failure);
+            return AttemptOutcome::TooMany(wait);
+        }
+    };
     if serving.is_loading(provider) {
         let failure = still_loading();
         let outcome = AttemptOutcome::Unanswered(provider.clone(), failure.notice);
@@ -157,6 +161,7 @@ async fn try_password(
 
     match ask(dashboard, context, sent, registered, username, password).await {
         Ok(mut cookies) => {
+            counted.take_back();
             dashboard
                 .sign_ins
                 .throttle
