@@ -168,7 +168,8 @@ impl Trail {
     /// Reads the end of a log that another process may have written to or changed.
     fn recover(&mut self, home: &Path, macs: Option<&MacKey>) -> io::Result<Pen> {
         let heads = read_heads(home);
-        let expected = self.expected(&heads);
+        // At 0 the log has only begun.
+        let expected = self.expected(&heads).filter(|at| at.seq > 0);
         let ending = Ending::of(&self.path, macs)?;
         let is_new_file = matches!(ending, Ending::Empty);
         // A process can end between moving a file aside and writing to the new one.
