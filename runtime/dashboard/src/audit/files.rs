@@ -479,13 +479,22 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut files = Files::of(home.path(), Rotation::default());
         files.write(&[Record::now(EventName::TokenAuthSuccess)]);
+        // The second file is not there yet.
+        assert_eq!(findings(home.path(), IMPORTANT_FILE), "");
         let before = fs::read(home.path().join("audit_head")).unwrap();
         files.write(&[Record::now(EventName::DrainBegin)]);
         // As after a kill between the first line of the second file and the head after it.
         fs::write(home.path().join("audit_head"), before).unwrap();
-        for file in [AUDIT_FILE, IMPORTANT_FILE] {
-            assert_eq!(findings(home.path(), file), "", "{file}");
-        }
+        let assert_good = || {
+            for file in [AUDIT_FILE, IMPORTANT_FILE] {
+                assert_eq!(findings(home.path(), file), "", "{file}");
+            }
+        };
+        assert_good();
+
+        let mut next = Files::of(home.path(), Rotation::default());
+        next.write(&[Record::now(EventName::DrainCancel)]);
+        assert_good();
     }
 
     #[test]

@@ -168,8 +168,9 @@ impl Trail {
     /// Reads the end of a log that another process may have written to or changed.
     fn recover(&mut self, home: &Path, macs: Option<&MacKey>) -> io::Result<Pen> {
         let heads = read_heads(home);
+        let expected = self.expected(&heads);
         // At 0 the log has only begun.
-        let expected = self.expected(&heads).filter(|at| at.seq > 0);
+        let lost = expected.filter(|at| at.seq > 0);
         let ending = Ending::of(&self.path, macs)?;
         let is_new_file = matches!(ending, Ending::Empty);
         // A process can end between moving a file aside and writing to the new one.
@@ -188,12 +189,12 @@ impl Trail {
                 own,
                 rest,
             } => (last, is_checkpoint, own, rest),
-            Ending::Empty if expected.is_some() => return start("missing", expected, false),
+            Ending::Empty if lost.is_some() => return start("missing", lost, false),
             Ending::Empty => return start("new", None, false),
-            Ending::Unchained if expected.is_none() => return start("unchained", None, false),
-            Ending::Unchained => return start("damaged", expected, false),
+            Ending::Unchained if lost.is_none() => return start("unchained", None, false),
+            Ending::Unchained => return start("damaged", lost, false),
             Ending::Damaged { is_torn } => {
-                return start("damaged", expected, is_torn && !is_new_file);
+                return start("damaged", lost, is_torn && !is_new_file);
             }
         };
 

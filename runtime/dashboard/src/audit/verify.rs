@@ -241,8 +241,18 @@ struct ChainCheck<'a> {
 }
 
 impl ChainCheck<'_> {
+    /// Returns whether the home says that the log has begun, and nothing of a line.
+    fn has_only_begun(&self) -> bool {
+        self.head.is_some_and(|head| head.seq == 0)
+            && !matches!(self.proof, Some(HeadProof::Wrong | HeadProof::Missing))
+    }
+
     /// The files must have all numbers from that of the oldest to 0.
     fn numbers(&mut self, name: &str, files: &[LogFile]) {
+        // A process that is killed before its first line of a log leaves no file.
+        if files.is_empty() && self.has_only_begun() {
+            return;
+        }
         let oldest = files.first().map_or(0, |file| file.number);
         for number in (0..=oldest)
             .rev()
@@ -780,6 +790,9 @@ impl ChainCheck<'_> {
                 "the lines after seq {signed} are chained, but not signed yet"
             )),
             (_, Some(_)) => {}
+            (_, None) if self.last.is_none() && self.has_only_begun() => {
+                self.note("the log has no line yet");
+            }
             (CheckKey::Given(_), None) if self.last.is_none() => self.find_in_log(
                 "no line is signed by the key that was given: the log has no line of a chain"
                     .to_owned(),
