@@ -651,7 +651,8 @@ fn failed_password_keeps_the_user_name_on_the_page() {
     });
     assert_eq!(told["account"], "\"><b>ada");
     let untouched = Jar::default().get(&dashboard, "/login").body;
-    assert!(!untouched.contains("ada"), "{untouched}");
+    // The nonce of the page may have the same letters.
+    assert!(!untouched.contains("&gt;ada"), "{untouched}");
 }
 
 #[test]
