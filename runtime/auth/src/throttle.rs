@@ -21,7 +21,8 @@ pub const REDIRECTS_A_MINUTE: usize = 60;
 /// who signs out there.
 pub const LOGOUT_TOKENS_A_MINUTE: usize = 600;
 /// Addresses, accounts, devices and pairs of them that are remembered. What is forgotten starts
-/// anew.
+/// anew. Each has as many instants as its bound, of 16 bytes: 1.6 MB for passwords from addresses,
+/// and 96 MB for logout tokens if 10,000 addresses sent 100,000 of them per second for a minute.
 const MAX_REMEMBERED: u64 = 10_000;
 
 /// Bounds how often passwords are tried, without letting a stranger lock the owner of an account
@@ -300,6 +301,16 @@ mod tests {
             self.throttle.attempt(attempt, self.now).map(drop)
         }
 
+        /// Takes all attempts at the account from the network of `192.0.2.99`.
+        fn use_up(&self, account: &Account) {
+            for host in 0..10 {
+                assert!(
+                    self.attempt(at(&format!("192.0.2.{host}"), account))
+                        .is_ok()
+                );
+            }
+        }
+
         fn succeeded(&self, address: Option<IpAddr>, account: Account) {
             self.throttle.succeeded(address, account);
         }
@@ -391,13 +402,7 @@ mod tests {
     fn wait_is_that_of_the_bound_that_is_free_last() {
         let mut throttle = Rig::new();
         let ada = account("ada");
-        for host in 0..10 {
-            assert!(
-                throttle
-                    .attempt(at(&format!("192.0.2.{host}"), &ada))
-                    .is_ok()
-            );
-        }
+        throttle.use_up(&ada);
         throttle.now += Duration::from_secs(20);
         for _ in 0..10 {
             assert_eq!(throttle.attempt(from("192.0.2.99")), Ok(()));
@@ -412,13 +417,7 @@ mod tests {
     fn what_one_bound_refuses_does_not_use_up_another() {
         let throttle = Rig::new();
         let ada = account("ada");
-        for host in 0..10 {
-            assert!(
-                throttle
-                    .attempt(at(&format!("192.0.2.{host}"), &ada))
-                    .is_ok()
-            );
-        }
+        throttle.use_up(&ada);
         for _ in 0..10 {
             assert!(throttle.attempt(at("192.0.2.99", &ada)).is_err());
         }

@@ -139,7 +139,7 @@ fn verify(home: &Path, arguments: &VerifyArgs) -> Result<ExitCode> {
             seq,
             ..Expected::default()
         };
-        // The check goes on where a remark cannot be printed: its result is then an error.
+        // A remark that cannot be printed does not stop the check. The command fails after it.
         let mut printed = Ok(());
         let summary = audit::verify(home, log, &expected, &mut |remark| {
             if printed.is_ok() {

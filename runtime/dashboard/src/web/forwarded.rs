@@ -1,5 +1,5 @@
 //! What proxies write of a request's way: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`
-//! (RFC 7239), and how one of the two is told in the other's words.
+//! (RFC 7239), and the conversion of one into the other.
 //!
 //! **Invariant:** reading trusts no peer. [`TrustedProxies`](super::TrustedProxies) decides how
 //! much of it counts.

@@ -7,8 +7,8 @@ use portcullis_dashboard::config::{Config, Survey};
 
 const CHECK: &str = "front";
 
-/// Checks how people reach the dashboard. Where settings have mistakes, that nobody can sign in is
-/// the one finding, since the rest depends on the settings together.
+/// Checks how people reach the dashboard. If settings have mistakes, the only finding is that no
+/// provider can sign people in, since the others depend on several settings.
 pub(super) fn check(survey: &Survey, loaded: &[Registered]) -> Vec<Finding> {
     let nobody_signs_in = NobodySignsIn::find(survey, loaded);
     let config = &survey.config;
